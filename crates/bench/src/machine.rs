@@ -1,0 +1,40 @@
+//! Where and when the figures were measured.
+
+use std::{fs, process::Command, thread};
+
+/// A description of this machine and build.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The processor's name and how many of its cores there are.
+    pub processor: String,
+    /// The operating system's kernel.
+    pub kernel: String,
+    /// The compiler.
+    pub rustc: String,
+    /// The day, as `2026-11-20`.
+    pub date: String,
+}
+
+impl Machine {
+    /// Looks around.
+    pub fn describe() -> Self {
+        let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| {
+            let line = info.lines().find(|line| line.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        });
+        let cores = thread::available_parallelism().map_or(0, usize::from);
+        Self {
+            processor: format!("{}, {cores} cores", model.unwrap_or_else(|| "unknown".into())),
+            kernel: said("uname", &["-srm"]),
+            rustc: said(option_env!("RUSTC").unwrap_or("rustc"), &["--version"]),
+            date: said("date", &["-u", "+%F"]),
+        }
+    }
+}
+
+/// The first line that a command prints.
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().map(|output| output.stdout);
+    let text = output.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    text.lines().next().unwrap_or("unknown").to_owned()
+}

@@ -1,0 +1,42 @@
+//! The size of what is deployed.
+
+use std::{fs, io::Write, path::Path};
+
+use flate2::{Compression, write::DeflateEncoder};
+
+use super::{Measured, Subjects};
+use crate::figure::{Figure, megabytes};
+
+/// Where `sam build` leaves a directory for each function.
+const SAM_BUILD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.aws-sam/build");
+
+/// What a zip of one file named `bootstrap` has beside the file: a header, its entry and the end of the directory.
+const ZIP_OVERHEAD: u64 = 30 + 46 + 22 + 2 * "bootstrap".len() as u64;
+
+/// Measures the release binary as a zip, and what SAM built if it did.
+pub fn measure(subjects: &Subjects) -> Measured {
+    let (zip, binary) = zipped(&subjects.function)?;
+    let (bare, _) = zipped(&subjects.bare)?;
+    let mut figures = vec![Figure::judged(
+        "Deployed zip",
+        "≤ 3.5 MB",
+        format!("{} ({} unpacked), bare {}", megabytes(zip), megabytes(binary), megabytes(bare)),
+        zip <= 3_500_000,
+    )];
+    let built = fs::read_dir(SAM_BUILD).into_iter().flatten().flatten();
+    for bootstrap in built.map(|entry| entry.path().join("bootstrap")).filter(|path| path.is_file()) {
+        let (zip, binary) = zipped(&bootstrap)?;
+        let size = format!("{} ({} unpacked)", megabytes(zip), megabytes(binary));
+        figures.push(Figure::information("The same, as `sam build` left it", size));
+    }
+    Ok(figures)
+}
+
+/// The size of a file in a zip of its own, and its own size.
+fn zipped(path: &Path) -> Result<(u64, u64), String> {
+    let bytes = fs::read(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+    let mut deflate = DeflateEncoder::new(Vec::new(), Compression::best());
+    let deflated = deflate.write_all(&bytes).and_then(|()| deflate.finish());
+    let deflated = deflated.map_err(|error| format!("cannot compress `{}`: {error}", path.display()))?;
+    Ok((deflated.len() as u64 + ZIP_OVERHEAD, bytes.len() as u64))
+}

@@ -1,0 +1,220 @@
+//! The alert: a message that a person can act on without opening a console.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use crate::assess::FindingId;
+use crate::config::{AlertFormat, Config, Mode};
+use crate::facts::Class;
+use crate::ids::{TrailArn, shorten};
+use crate::plan::StepName;
+use crate::progress::StepStatus;
+use crate::report::{Answer, Outcome, TrailReport};
+use crate::trigger::Origin;
+
+/// A message for the alert topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// One line of ASCII, 100 characters at most, as SNS wants it.
+    pub subject: String,
+    /// The text, or Amazon Q Developer's JSON around it.
+    pub message: String,
+    /// What subscriptions can filter by.
+    pub attributes: Vec<(&'static str, String)>,
+}
+
+/// The alerts that this answer calls for: one for each trail about which there is something to say.
+/// None for a failure that passes, since the invocation is tried again.
+pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
+    let worth_it = |trail: &&TrailReport| match trail.outcome {
+        Outcome::Planned | Outcome::Remediated | Outcome::Noted => true,
+        Outcome::Failed => trail.error.as_ref().is_none_or(|error| error.class == Class::Terminal),
+        Outcome::OutOfScope => trail.findings.iter().any(|finding| finding.id == FindingId::NoCmk),
+        Outcome::Compliant | Outcome::Gone | Outcome::Exempt => false,
+    };
+    answer.trails.iter().filter(worth_it).map(|trail| alert(answer, trail, origin, config)).collect()
+}
+
+fn alert(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config) -> Alert {
+    let arn = trail.trail_arn.parse::<TrailArn>().ok();
+    let name = arn.as_ref().map_or(trail.trail_arn.as_str(), |arn| arn.name().as_str());
+    let region = arn.as_ref().map_or("", |arn| arn.region().as_str());
+    let headline = headline(trail, name, config.mode);
+    let text = text(answer, trail, origin, config, &headline);
+    Alert {
+        subject: shorten_ascii(&format!("trailseal: {headline}"), 100),
+        message: match config.alert_format {
+            AlertFormat::Text => text,
+            AlertFormat::Chatbot => chatbot(&headline, &text),
+        },
+        attributes: vec![
+            ("outcome", trail.outcome.as_str().to_owned()),
+            ("mode", answer.mode.to_owned()),
+            ("region", region.to_owned()),
+            ("trail_arn", trail.trail_arn.clone()),
+        ],
+    }
+}
+
+fn headline(trail: &TrailReport, name: &str, mode: Mode) -> String {
+    let sealed = trail.steps.iter().any(|step| step.step == StepName::UpdateTrail);
+    match trail.outcome {
+        Outcome::Planned if sealed => format!("trail {name} would be encrypted with your own key (dry-run)"),
+        Outcome::Planned => format!("trail {name} would be mended (dry-run)"),
+        Outcome::Remediated if sealed => format!("trail {name} is now encrypted with your own key"),
+        Outcome::Remediated => format!("trail {name} was mended"),
+        Outcome::Failed if mode == Mode::DryRun => format!("trail {name} could not be mended (dry-run)"),
+        Outcome::Failed => format!("trail {name} could not be mended"),
+        Outcome::OutOfScope => format!("trail {name} is not encrypted and not ours to mend"),
+        outcome => format!("trail {name} is {}", outcome.as_str()),
+    }
+}
+
+fn text(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, headline: &str) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let mut line = |words: String| drop(writeln!(text, "{words}"));
+    line(format!("{}.", capitalised(headline)));
+    if config.mode == Mode::DryRun {
+        line("This is a dry-run: nothing was changed.".into());
+    }
+    line(String::new());
+    line(format!("Trail: {}", trail.trail_arn));
+    for finding in &trail.findings {
+        line(format!("Wrong: {}: {}", id(&finding.id), finding.detail));
+    }
+    for words in caused_by(origin) {
+        line(words);
+    }
+    if let Some(reason) = &trail.detail {
+        line(format!("Why it was left alone: {reason}"));
+    }
+    if let Some(error) = &trail.error {
+        line(format!("Failed: {}", error.message));
+        line(error.code.as_ref().map_or(String::new(), |code| {
+            format!("AWS said: {code}, request {}", error.request_id.as_deref().unwrap_or("unknown"))
+        }));
+    }
+    if !trail.steps.is_empty() {
+        line(String::new());
+        line(if config.mode == Mode::DryRun { "What would be done:".into() } else { "What was done:".into() });
+    }
+    for step in &trail.steps {
+        let (status, name) = (id(&step.status), id(&step.step));
+        line(if config.mode == Mode::DryRun {
+            format!("- {name}: {}", step.detail)
+        } else {
+            format!("- {name} ({status}): {}", step.detail)
+        });
+    }
+    for words in consequences(trail, config) {
+        line(String::new());
+        line(words);
+    }
+    for warning in &trail.warnings {
+        line(String::new());
+        line(format!("Note: {}: {}", id(&warning.id), warning.detail));
+    }
+    for stray in &answer.strays {
+        line(String::new());
+        line(format!("A key was left over: {}. Remove it with: {}", stray.key_arn, stray.command));
+    }
+    line(String::new());
+    line(format!("What to do next: {}", next(trail, config)));
+    text
+}
+
+fn caused_by(origin: &Origin) -> Vec<String> {
+    let actor = origin.actor.as_deref().unwrap_or("not told");
+    let with = origin.user_agent.as_ref().map(|agent| format!(" with {agent}")).unwrap_or_default();
+    let region = origin.region.as_ref().map(|region| format!(" in {region}")).unwrap_or_default();
+    match origin.kind.as_str() {
+        "request" => vec!["Asked for by: a request to the function".into()],
+        kind => {
+            let event = origin.event_id.as_ref().map(|event| format!(", event {event}")).unwrap_or_default();
+            vec![format!("Caused by: {actor}{with} ({kind}{region}{event})")]
+        }
+    }
+}
+
+/// What it costs, and who may lose access to the logs.
+fn consequences(trail: &TrailReport, config: &Config) -> Vec<String> {
+    let taken = |name| {
+        trail.steps.iter().any(|it| it.step == name && matches!(it.status, StepStatus::Planned | StepStatus::Done))
+    };
+    let mut words = Vec::new();
+    if taken(StepName::CreateKey) {
+        words.push("Cost: a new KMS key is $1 a month, whichever number of trails use it.".into());
+    }
+    if taken(StepName::UpdateTrail) {
+        let own = if config.log_readers.own_account {
+            "Principals of this account that may read the bucket may decrypt, too."
+        } else {
+            "Principals of this account need kms:Decrypt on the key in their own policies."
+        };
+        let others = &config.log_readers;
+        let named: Vec<String> = others
+            .principals
+            .iter()
+            .map(ToString::to_string)
+            .chain(others.accounts.iter().map(ToString::to_string))
+            .chain(others.organizations.iter().map(ToString::to_string))
+            .collect();
+        let named = if named.is_empty() {
+            "Nobody outside this account is let in by a key that trailseal creates (TRAILSEAL_LOG_READERS names nobody).".into()
+        } else {
+            format!("A key that trailseal creates lets in: {}.", named.join(", "))
+        };
+        words.push(format!("Who may lose access: whoever reads new log files needs kms:Decrypt on the key. {own} {named} Files that are there already stay as they are."));
+    }
+    words
+}
+
+fn next(trail: &TrailReport, config: &Config) -> String {
+    let remedy = trail.error.as_ref().and_then(|error| error.remedy.clone());
+    let region = trail.trail_arn.split(':').nth(3).unwrap_or_default();
+    let stopped = trail.findings.iter().any(|finding| finding.id == FindingId::LoggingStopped);
+    let start = format!("aws cloudtrail start-logging --region {region} --name {}", trail.trail_arn);
+    let mut next = match trail.outcome {
+        Outcome::Failed => remedy.unwrap_or_else(|| "see the message above".into()),
+        Outcome::Planned => format!(
+            "to have it done, deploy trailseal with Mode=enforce; to have this trail left alone, tag it `{}` with the reason as the value.",
+            config.exempt_tag
+        ),
+        Outcome::Remediated => {
+            "nothing, unless a reader of these logs is missing above. New files are encrypted within about 5 minutes."
+                .into()
+        }
+        Outcome::OutOfScope => "tell that account's owner.".into(),
+        _ => "decide whether this is meant.".into(),
+    };
+    let restarts = trail.steps.iter().any(|step| step.step == StepName::StartLogging);
+    if stopped && !restarts {
+        next = format!(
+            "{next} The trail does not log: start it with `{start}`, or let trailseal do it with RestartLogging=true."
+        );
+    }
+    next
+}
+
+/// Source: <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>.
+fn chatbot(title: &str, text: &str) -> String {
+    let content = json!({ "textType": "client-markdown", "title": capitalised(title), "description": text });
+    json!({ "version": "1.0", "source": "custom", "content": content }).to_string()
+}
+
+/// An id as it stands in the answer.
+fn id(value: &impl serde::Serialize) -> String {
+    json!(value).as_str().unwrap_or_default().to_owned()
+}
+
+fn capitalised(words: &str) -> String {
+    let mut chars = words.chars();
+    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
+}
+
+fn shorten_ascii(text: &str, limit: usize) -> String {
+    let ascii: String = text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
+    shorten(&ascii, limit.saturating_sub(3)).replace('…', "...")
+}

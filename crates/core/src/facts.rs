@@ -1,0 +1,242 @@
+//! What was read from AWS: frozen values, judged elsewhere. "Not there" and "not allowed to look"
+//! are different facts everywhere.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::ids::{KeyArn, Region, TrailArn};
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// It can: throttling, a conflict, a time-out, KMS not consistent yet.
+    Transient,
+    /// It cannot: somebody has to change something.
+    Terminal,
+}
+
+/// What failed, and what to do about it. Every field is always there, null where it has nothing to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Failure {
+    /// Whether trying again can help.
+    pub class: Class,
+    /// The call that failed, such as `kms:CreateKey`; null where no call did.
+    pub operation: Option<String>,
+    /// AWS's error code, such as `AccessDeniedException`.
+    pub code: Option<String>,
+    /// What was tried, on what, and what came of it.
+    pub message: String,
+    /// AWS's request id, for AWS Support.
+    pub request_id: Option<String>,
+    /// What to do about it.
+    pub remedy: Option<String>,
+    /// Whether the call may have taken effect all the same (no answer, or a 5xx).
+    #[serde(skip)]
+    pub left_open: bool,
+}
+
+impl Failure {
+    /// A failure that no call reported: something that was read cannot be worked with.
+    pub fn terminal(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            class: Class::Terminal,
+            operation: None,
+            code: None,
+            message: message.into(),
+            request_id: None,
+            remedy: Some(remedy.into()),
+            left_open: false,
+        }
+    }
+
+    /// A failure that passes, and that no call reported.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self { class: Class::Transient, remedy: None, ..Self::terminal(message, "") }
+    }
+}
+
+/// Something that was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading<T> {
+    /// It is there.
+    Known(T),
+    /// It is not there.
+    Absent,
+    /// We may not look.
+    Denied(Failure),
+}
+
+/// A trail as `GetTrail` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrailSettings {
+    /// The trail's ARN; its account is the owner, for an organization trail in every member account.
+    pub arn: TrailArn,
+    /// Where the trail can be changed.
+    pub home_region: Region,
+    /// The key, normally as an ARN; `None` where AWS says nothing, null or an empty text.
+    pub kms_key_id: Option<String>,
+    /// Everything else, which must stay as it is.
+    pub kept: KeptSettings,
+}
+
+/// Every setting of a trail that trailseal must leave alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeptSettings {
+    /// `S3BucketName`.
+    pub bucket: String,
+    /// `S3KeyPrefix`.
+    pub key_prefix: Option<String>,
+    /// `SnsTopicARN`.
+    pub sns_topic: Option<String>,
+    /// `CloudWatchLogsLogGroupArn`.
+    pub log_group: Option<String>,
+    /// `CloudWatchLogsRoleArn`.
+    pub log_role: Option<String>,
+    /// `IncludeGlobalServiceEvents`.
+    pub global_service_events: Option<bool>,
+    /// `IsMultiRegionTrail`.
+    pub multi_region: Option<bool>,
+    /// `LogFileValidationEnabled`.
+    pub log_file_validation: Option<bool>,
+    /// `IsOrganizationTrail`.
+    pub organization_trail: Option<bool>,
+}
+
+impl KeptSettings {
+    /// What `after` says differently, in AWS's words. A boolean that one side does not tell is no
+    /// difference; a text that one side does not tell is one, since AWS leaves out what is not set.
+    #[must_use]
+    pub fn changes(&self, after: &Self) -> Vec<String> {
+        let Self {
+            bucket,
+            key_prefix,
+            sns_topic,
+            log_group,
+            log_role,
+            global_service_events,
+            multi_region,
+            log_file_validation,
+            organization_trail,
+        } = self;
+        let bucket = (Some(bucket.clone()), Some(after.bucket.clone()));
+        let texts = [
+            ("S3BucketName", &bucket.0, &bucket.1),
+            ("S3KeyPrefix", key_prefix, &after.key_prefix),
+            ("SnsTopicARN", sns_topic, &after.sns_topic),
+            ("CloudWatchLogsLogGroupArn", log_group, &after.log_group),
+            ("CloudWatchLogsRoleArn", log_role, &after.log_role),
+        ];
+        let flags = [
+            ("IncludeGlobalServiceEvents", global_service_events, after.global_service_events),
+            ("IsMultiRegionTrail", multi_region, after.multi_region),
+            ("LogFileValidationEnabled", log_file_validation, after.log_file_validation),
+            ("IsOrganizationTrail", organization_trail, after.organization_trail),
+        ];
+        let said = |text: &Option<String>| text.as_ref().map_or("not set".to_owned(), |text| format!("`{text}`"));
+        let texts = texts
+            .iter()
+            .filter(|(_, before, after)| before != after)
+            .map(|(name, before, after)| format!("{name}: {} → {}", said(before), said(after)));
+        let flags = flags.iter().filter_map(|(name, before, after)| match (before, after) {
+            (Some(before), Some(after)) if before != after => Some(format!("{name}: {before} → {after}")),
+            _ => None,
+        });
+        texts.chain(flags).collect()
+    }
+}
+
+/// A trail as `UpdateTrail` answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdatedTrail {
+    /// The key that the trail has now.
+    pub kms_key_id: Option<String>,
+    /// Everything else.
+    pub kept: KeptSettings,
+}
+
+/// A trail as `GetTrailStatus` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrailStatus {
+    /// Whether it is logging.
+    pub logging: bool,
+    /// Whether it ever was started. One that never was is its creator's to start.
+    pub ever_started: bool,
+}
+
+/// Who manages a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyManager {
+    /// The customer.
+    Customer,
+    /// AWS: its policy cannot be changed, so CloudTrail cannot use it.
+    Aws,
+}
+
+/// A key's state, as far as it makes a difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyState {
+    /// `Enabled`, or `Updating`, in which a key works too.
+    /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html>.
+    Usable,
+    /// `Disabled`.
+    Disabled,
+    /// `PendingDeletion` or `PendingReplicaDeletion`.
+    PendingDeletion,
+    /// Any other: `Unavailable`, `PendingImport`, `Creating`, …
+    Other(String),
+}
+
+/// A key as `DescribeKey` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyMetadata {
+    /// The key's ARN.
+    pub arn: KeyArn,
+    /// Who manages it.
+    pub manager: KeyManager,
+    /// Its spec; `SYMMETRIC_DEFAULT` is the one that works.
+    pub spec: Option<String>,
+    /// Its usage; `ENCRYPT_DECRYPT` is the one that works.
+    pub usage: Option<String>,
+    /// Its state.
+    pub state: KeyState,
+    /// Whether it is so young that parts of AWS may not know it yet.
+    pub fresh: bool,
+}
+
+/// A key and its policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFacts {
+    /// The key.
+    pub metadata: KeyMetadata,
+    /// The text of its policy.
+    pub policy: Reading<String>,
+}
+
+/// One trail, as far as it tells whether the trail is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrailFacts {
+    /// Its settings.
+    pub settings: TrailSettings,
+    /// Its status.
+    pub status: TrailStatus,
+    /// The key that it names, if it names one.
+    pub key: Option<Reading<KeyFacts>>,
+    /// Whether time passed while reading (a missing key is looked for twice).
+    pub waited: bool,
+}
+
+/// What mending a trail hangs on, read only for a trail that is not well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MendingFacts {
+    /// The Region of its bucket, where its key must be.
+    pub bucket_region: Result<Region, Failure>,
+    /// The value of the exempt tag, if the trail has it.
+    pub exempt: Result<Option<String>, Failure>,
+}
+
+/// The candidate for the sealing key of one Region: what is behind the alias, or the supplied key.
+pub type SealingFacts = BTreeMap<Region, Result<Reading<KeyFacts>, Failure>>;

@@ -1,0 +1,418 @@
+//! Names and ARNs, parsed once: whoever holds one of these types holds something well-formed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// A text that is not the name or ARN that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{got}` is not {what}; expected {expected}")]
+pub struct Malformed {
+    what: &'static str,
+    expected: &'static str,
+    got: String,
+}
+
+impl Malformed {
+    /// `what` and `expected` describe the form; `got` is shortened, since it may be anything.
+    pub fn new(what: &'static str, expected: &'static str, got: &str) -> Self {
+        Self { what, expected, got: shorten(got, 120) }
+    }
+
+    /// The form that was expected.
+    pub fn expected(&self) -> &'static str {
+        self.expected
+    }
+}
+
+/// At most `limit` characters of a text that came from outside, for a message.
+pub fn shorten(text: &str, limit: usize) -> String {
+    let mut short: String = text.chars().take(limit).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// Declares a newtype over a text whose form is checked by `$valid` when it is parsed.
+macro_rules! checked_text {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The text as it was parsed.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Malformed;
+
+            fn from_str(text: &str) -> Result<Self, Malformed> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) { Ok(Self(text.into())) } else { Err(Malformed::new($what, $expected, text)) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+fn is_lower_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+}
+
+fn is_number(text: &str, digits: std::ops::RangeInclusive<usize>) -> bool {
+    digits.contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
+}
+
+checked_text!(
+    /// An AWS partition: `aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`, …
+    Partition, "an AWS partition", "`aws`, `aws-cn`, `aws-us-gov` or the like",
+    |text| text.split('-').next() == Some("aws") && text.split('-').all(is_lower_word)
+);
+
+checked_text!(
+    /// An AWS Region: `eu-west-1`, `us-gov-east-1`, `eusc-de-east-1`, …
+    Region, "an AWS Region", "a code like `eu-west-1`",
+    |text| match text.rsplit_once('-') {
+        Some((place, number)) => {
+            text.len() <= 32 && is_number(number, 1..=2) && place.contains('-') && place.split('-').all(is_lower_word)
+        }
+        None => false,
+    }
+);
+
+checked_text!(
+    /// The 12 digits of an AWS account.
+    AccountId, "an AWS account id", "12 digits", |text| is_number(text, 12..=12)
+);
+
+checked_text!(
+    /// The id of an organization in AWS Organizations.
+    /// Form: <https://docs.aws.amazon.com/organizations/latest/APIReference/API_Organization.html>.
+    OrganizationId, "an organization id", "`o-` and 10 to 32 lower-case letters or digits",
+    |text| text.strip_prefix("o-").is_some_and(|rest| {
+        (10..=32).contains(&rest.len()) && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    })
+);
+
+checked_text!(
+    /// A trail's name. CloudTrail also forbids adjacent punctuation in a new name; that is not
+    /// checked here, so that no trail that exists is refused.
+    /// Form: <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_CreateTrail.html>.
+    TrailName, "a trail's name", "3 to 128 letters, digits, `.`, `_` or `-`, with a letter or digit at both ends",
+    |text| (3..=128).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+);
+
+checked_text!(
+    /// The alias under which the sealing key is found in each Region.
+    /// Form: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html>.
+    KeyAlias, "an alias for a customer-managed key",
+    "`alias/` and up to 250 letters, digits, `/`, `_` or `-`, not `alias/aws/…`",
+    |text| text.strip_prefix("alias/").is_some_and(|name| {
+        (1..=250).contains(&name.len())
+            && !name.starts_with("aws/")
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-'))
+    })
+);
+
+impl KeyAlias {
+    /// The alias where none is configured.
+    pub fn of_trailseal() -> Self {
+        Self("alias/trailseal".into())
+    }
+}
+
+/// The six parts of an ARN, borrowed.
+struct Parts<'a> {
+    partition: Partition,
+    service: &'a str,
+    region: &'a str,
+    account: &'a str,
+    resource: &'a str,
+}
+
+fn split_arn(text: &str) -> Option<Parts<'_>> {
+    let mut parts = text.splitn(6, ':');
+    if parts.next()? != "arn" || text.len() > 2048 || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return None;
+    }
+    Some(Parts {
+        partition: parts.next()?.parse().ok()?,
+        service: parts.next()?,
+        region: parts.next()?,
+        account: parts.next()?,
+        resource: parts.next()?,
+    })
+}
+
+/// Declares an ARN type of one service with a Region and an account; `$resource` turns the ARN's
+/// last part into what the type keeps of it.
+macro_rules! regional_arn {
+    ($(#[$doc:meta])* $name:ident, $service:literal, $what:literal, $expected:literal,
+     $(#[$kept_doc:meta])* $kept:ident : $kept_type:ty = $resource:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            // First, so that ARNs sort as texts.
+            text: Box<str>,
+            partition: Partition,
+            region: Region,
+            account: AccountId,
+            $kept: $kept_type,
+        }
+
+        impl $name {
+            /// The whole ARN.
+            pub fn as_str(&self) -> &str {
+                &self.text
+            }
+
+            /// The ARN's partition.
+            pub fn partition(&self) -> &Partition {
+                &self.partition
+            }
+
+            /// The ARN's Region.
+            pub fn region(&self) -> &Region {
+                &self.region
+            }
+
+            /// The ARN's account.
+            pub fn account(&self) -> &AccountId {
+                &self.account
+            }
+
+            $(#[$kept_doc])*
+            pub fn $kept(&self) -> &$kept_type {
+                &self.$kept
+            }
+
+            fn parse(text: &str) -> Option<Self> {
+                let parts = split_arn(text).filter(|parts| parts.service == $service)?;
+                let resource: fn(&str) -> Option<$kept_type> = $resource;
+                Some(Self {
+                    text: text.into(),
+                    region: parts.region.parse().ok()?,
+                    account: parts.account.parse().ok()?,
+                    $kept: resource(parts.resource)?,
+                    partition: parts.partition,
+                })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Malformed;
+
+            fn from_str(text: &str) -> Result<Self, Malformed> {
+                Self::parse(text).ok_or_else(|| Malformed::new($what, $expected, text))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.text)
+            }
+        }
+    };
+}
+
+regional_arn!(
+    /// A trail's ARN; its account is the trail's owner.
+    TrailArn, "cloudtrail", "a trail's ARN", "`arn:aws:cloudtrail:REGION:ACCOUNT:trail/NAME`",
+    /// The trail's name.
+    name: TrailName = |resource| resource.strip_prefix("trail/")?.parse().ok()
+);
+
+impl TrailArn {
+    /// The ARN of the trail of that name.
+    pub fn new(partition: &Partition, region: &Region, account: &AccountId, name: &TrailName) -> Self {
+        Self {
+            text: format!("arn:{partition}:cloudtrail:{region}:{account}:trail/{name}").into(),
+            partition: partition.clone(),
+            region: region.clone(),
+            account: account.clone(),
+            name: name.clone(),
+        }
+    }
+}
+
+regional_arn!(
+    /// A KMS key's ARN (never an alias's).
+    KeyArn, "kms", "a KMS key's ARN", "`arn:aws:kms:REGION:ACCOUNT:key/ID`",
+    /// The key's id.
+    id: Box<str> = |resource| {
+        let id = resource.strip_prefix("key/")?;
+        (!id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')).then(|| id.into())
+    }
+);
+
+regional_arn!(
+    /// An SNS topic's ARN. FIFO topics want a message group that an alert does not have.
+    TopicArn, "sns", "the ARN of a standard SNS topic", "`arn:aws:sns:REGION:ACCOUNT:NAME`",
+    /// The topic's name.
+    name: Box<str> = |resource| {
+        let plain = resource.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        (!resource.is_empty() && plain).then(|| resource.into())
+    }
+);
+
+regional_arn!(
+    /// A Lambda function's ARN, with or without a version or alias: where this code runs.
+    FunctionArn, "lambda", "a Lambda function's ARN", "`arn:aws:lambda:REGION:ACCOUNT:function:NAME`",
+    /// The function's name.
+    name: Box<str> = |resource| resource.strip_prefix("function:")?.split(':').next().map(Into::into)
+);
+
+fn is_iam_arn(text: &str, kinds: &[&str]) -> bool {
+    split_arn(text).is_some_and(|parts| {
+        parts.service == "iam"
+            && parts.region.is_empty()
+            && is_number(parts.account, 12..=12)
+            && kinds.iter().any(|kind| parts.resource.strip_prefix(kind).is_some_and(|name| !name.is_empty()))
+            && parts.resource.chars().all(|c| c.is_ascii_alphanumeric() || "/_+=,.@-".contains(c))
+    })
+}
+
+checked_text!(
+    /// An IAM role's ARN.
+    RoleArn, "an IAM role's ARN", "`arn:aws:iam::ACCOUNT:role/NAME`",
+    |text| is_iam_arn(text, &["role/"])
+);
+
+checked_text!(
+    /// The ARN of an IAM role or user: somebody who reads logs.
+    PrincipalArn, "the ARN of an IAM role or user",
+    "`arn:aws:iam::ACCOUNT:role/NAME` or `arn:aws:iam::ACCOUNT:user/NAME`",
+    |text| is_iam_arn(text, &["role/", "user/"])
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts<T: FromStr>(texts: &[&str]) {
+        for text in texts {
+            assert!(text.parse::<T>().is_ok(), "{text} was refused");
+        }
+    }
+
+    fn refuses<T: FromStr>(texts: &[&str]) {
+        for text in texts {
+            assert!(text.parse::<T>().is_err(), "{text} was accepted");
+        }
+    }
+
+    #[test]
+    fn regions_of_every_partition_are_accepted_and_nonsense_is_not() {
+        accepts::<Region>(&["eu-west-1", "us-gov-east-1", "eusc-de-east-1", "us-isob-east-1", "ap-southeast-15"]);
+        refuses::<Region>(&[
+            "",
+            "eu",
+            "eu-west",
+            "EU-WEST-1",
+            "eu-west-1a",
+            "eu_west_1",
+            "-1",
+            "eu--1",
+            "a b-c-1",
+            "eu-west-1\n",
+        ]);
+    }
+
+    #[test]
+    fn partitions_are_not_a_closed_list() {
+        accepts::<Partition>(&["aws", "aws-cn", "aws-us-gov", "aws-eusc", "aws-iso-b"]);
+        refuses::<Partition>(&["", "azure", "aws-", "awsome", "AWS", "aws cn"]);
+    }
+
+    #[test]
+    fn trail_names_follow_cloudtrail_but_never_refuse_one_that_may_exist() {
+        accepts::<TrailName>(&["abc", "aws-controltower-BaselineCloudTrail", "my--trail", "a.b_c-9", "1.2.3.4"]);
+        refuses::<TrailName>(&["", "ab", "-ab", "ab-", "a/b", "a b c", "über", &"x".repeat(129)]);
+    }
+
+    #[test]
+    fn a_trail_arn_gives_its_parts_back() {
+        let arn: TrailArn = "arn:aws-cn:cloudtrail:cn-north-1:123456789012:trail/audit".parse().unwrap();
+        assert_eq!(arn.partition().as_str(), "aws-cn");
+        assert_eq!(arn.region().as_str(), "cn-north-1");
+        assert_eq!(arn.account().as_str(), "123456789012");
+        assert_eq!(arn.name().as_str(), "audit");
+        assert_eq!(TrailArn::new(arn.partition(), arn.region(), arn.account(), arn.name()), arn);
+    }
+
+    #[test]
+    fn arns_of_other_things_are_refused() {
+        refuses::<TrailArn>(&[
+            "audit",
+            "arn:aws:cloudtrail:eu-west-1:123456789012:eventdatastore/audit",
+            "arn:aws:cloudtrail:eu-west-1:0123456789012:trail/audit",
+            "arn:aws:cloudtrail::123456789012:trail/audit",
+            "arn:aws:kms:eu-west-1:123456789012:trail/audit",
+            "arn:aws:cloudtrail:eu-west-1:123456789012:trail/",
+            "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit\n",
+        ]);
+        refuses::<KeyArn>(&[
+            "arn:aws:kms:eu-west-1:123456789012:alias/trailseal",
+            "arn:aws:kms:eu-west-1:123456789012:key/",
+        ]);
+        accepts::<KeyArn>(&["arn:aws:kms:eu-west-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab"]);
+        refuses::<TopicArn>(&[
+            "arn:aws:sns:eu-west-1:123456789012:alerts.fifo",
+            "arn:aws:sns:eu-west-1:123456789012:a:b",
+        ]);
+        refuses::<RoleArn>(&[
+            "arn:aws:iam::123456789012:user/ann",
+            "arn:aws:sts::123456789012:assumed-role/a/b",
+            "arn:aws:iam::123456789012:role/*",
+        ]);
+        accepts::<PrincipalArn>(&[
+            "arn:aws:iam::123456789012:user/path/ann",
+            "arn:aws-us-gov:iam::123456789012:role/r",
+        ]);
+    }
+
+    #[test]
+    fn aliases_of_aws_are_refused() {
+        accepts::<KeyAlias>(&["alias/trailseal", "alias/team/a_b-c"]);
+        refuses::<KeyAlias>(&[
+            "trailseal",
+            "alias/",
+            "alias/aws/s3",
+            "alias/a b",
+            "alias/a:b",
+            &format!("alias/{}", "x".repeat(251)),
+        ]);
+    }
+
+    #[test]
+    fn a_function_arn_may_carry_a_version() {
+        let arn: FunctionArn = "arn:aws:lambda:eu-west-1:123456789012:function:seal:live".parse().unwrap();
+        assert_eq!(&**arn.name(), "seal");
+    }
+
+    #[test]
+    fn what_came_from_outside_is_shortened_in_the_message() {
+        let message = "x".repeat(5000).parse::<Region>().unwrap_err().to_string();
+        assert!(message.len() < 250, "{message}");
+        assert!(
+            message.ends_with("… is not an AWS Region; expected a code like `eu-west-1`")
+                || message.contains("…` is not"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,18 @@
+//! trailseal's judgement: which trail to look at, what is wrong with it, what to do, what to say.
+//!
+//! Everything here is a synchronous function of values. This crate has no AWS, no `async`, no clock,
+//! no randomness and no environment to reach for: its dependencies are the proof.
+
+pub mod alert;
+pub mod assess;
+pub mod config;
+pub mod facts;
+pub mod ids;
+pub mod plan;
+pub mod policy;
+pub mod progress;
+pub mod report;
+pub mod trigger;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,376 @@
+//! From findings to steps: first what each sealing key needs, once per bucket Region, then what each
+//! trail needs. A plan is complete before the first write and leaves no choice to who applies it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::assess::{Assessment, Finding, FindingId, Verdict, Warning, WarningId, policy_warning, unusable};
+use crate::config::{Config, OWNER_TAG, ReadersLockedOut};
+use crate::facts::{Class, Failure, KeyFacts, MendingFacts, Reading, SealingFacts, TrailSettings};
+use crate::ids::{FunctionArn, KeyAlias, KeyArn, Region, TrailArn};
+use crate::policy::KeyPolicy;
+
+/// One step, as reports name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum StepName {
+    /// `kms:CreateKey`.
+    CreateKey,
+    /// `kms:EnableKeyRotation`.
+    EnableRotation,
+    /// `kms:CreateAlias`.
+    CreateAlias,
+    /// `cloudtrail:UpdateTrail`.
+    UpdateTrail,
+    /// `cloudtrail:StartLogging`.
+    StartLogging,
+}
+
+/// What the sealing key of one Region needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPlan {
+    /// The key, unless a step creates it.
+    pub key: Option<KeyArn>,
+    /// The steps, in order.
+    pub steps: Vec<KeyStep>,
+    /// What trails that get this key should have said of it.
+    pub warnings: Vec<Warning>,
+    /// What to do if CloudTrail refuses the key.
+    pub if_refused: String,
+    /// Whether parts of AWS may not know the key, or its policy, yet.
+    pub fresh: bool,
+}
+
+impl KeyPlan {
+    /// The policy of the key that a step creates.
+    pub fn new_policy(&self) -> Option<&KeyPolicy> {
+        self.steps.iter().find_map(|step| match step {
+            KeyStep::Create(new) => Some(&new.policy),
+            KeyStep::EnableRotation | KeyStep::CreateAlias(_) => None,
+        })
+    }
+}
+
+/// One step on a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyStep {
+    /// Create a key in that Region.
+    Create(NewKey),
+    /// Switch yearly rotation on.
+    EnableRotation,
+    /// Make the key findable, and the only one.
+    CreateAlias(KeyAlias),
+}
+
+/// A key to be created: symmetric, `ENCRYPT_DECRYPT`, single-Region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey {
+    /// Its policy.
+    pub policy: KeyPolicy,
+    /// What it is for.
+    pub description: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl KeyStep {
+    /// How reports name the step.
+    pub fn name(&self) -> StepName {
+        match self {
+            Self::Create(_) => StepName::CreateKey,
+            Self::EnableRotation => StepName::EnableRotation,
+            Self::CreateAlias(_) => StepName::CreateAlias,
+        }
+    }
+
+    /// The step in words, before it is taken.
+    pub fn detail(&self, region: &Region) -> String {
+        match self {
+            Self::Create(_) => format!("a symmetric key in `{region}`, $1 a month"),
+            Self::EnableRotation => "yearly rotation of the new key".into(),
+            Self::CreateAlias(alias) => format!("`{alias}` in `{region}` for the new key"),
+        }
+    }
+}
+
+/// What one trail needs, or why it needs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrailPlan {
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What somebody should know.
+    pub warnings: Vec<Warning>,
+    /// The key that the trail names now.
+    pub current_key: Option<String>,
+    /// What is to become of it.
+    pub fate: Fate,
+    /// The steps, in order; also beside a failure (logging starts again where sealing is impossible).
+    pub steps: Vec<TrailStep>,
+}
+
+/// What is to become of a trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is well.
+    Compliant,
+    /// It is reported.
+    Noted,
+    /// Its steps are taken.
+    Mended,
+    /// It is left alone; the tag's value.
+    Exempt(String),
+    /// It is left alone; why.
+    OutOfScope(String),
+    /// It was deleted meanwhile.
+    Gone,
+    /// It cannot be mended, or not even looked at.
+    Failed(Failure),
+}
+
+/// One step on a trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrailStep {
+    /// Give it the sealing key of that Region.
+    Update {
+        /// The bucket's Region.
+        bucket_region: Region,
+        /// The trail as it was read; its answer must not differ in anything but the key.
+        observed: TrailSettings,
+    },
+    /// Start logging again.
+    StartLogging {
+        /// The trail's home Region.
+        home_region: Region,
+    },
+}
+
+impl TrailStep {
+    /// How reports name the step.
+    pub fn name(&self) -> StepName {
+        match self {
+            Self::Update { .. } => StepName::UpdateTrail,
+            Self::StartLogging { .. } => StepName::StartLogging,
+        }
+    }
+
+    /// The Region whose sealing key the step gives, if it gives one.
+    pub fn bucket_region(&self) -> Option<&Region> {
+        match self {
+            Self::Update { bucket_region, .. } => Some(bucket_region),
+            Self::StartLogging { .. } => None,
+        }
+    }
+}
+
+/// The plan for every trail of this invocation together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Plan {
+    /// What each sealing key needs.
+    pub keys: BTreeMap<Region, KeyPlan>,
+    /// What each trail needs.
+    pub trails: BTreeMap<TrailArn, TrailPlan>,
+}
+
+/// One trail as planning sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    /// There is no such trail.
+    Gone,
+    /// It could not be looked at.
+    Unseen(Failure),
+    /// It was looked at and judged.
+    Seen {
+        /// Its settings.
+        settings: TrailSettings,
+        /// What is wrong with it.
+        assessment: Assessment,
+        /// What mending it hangs on; read unless there is nothing to mend or note.
+        mending: Option<MendingFacts>,
+    },
+}
+
+/// Plans for all the trails together.
+pub fn plan(trails: BTreeMap<TrailArn, Judged>, sealing: &SealingFacts, config: &Config, home: &FunctionArn) -> Plan {
+    let planner = Planner { sealing, config, home, policy: KeyPolicy::of(config, home) };
+    let mut keys = BTreeMap::new();
+    let trails = trails.into_iter().map(|(arn, judged)| (arn, planner.trail(judged, &mut keys))).collect();
+    Plan { keys, trails }
+}
+
+/// The Regions whose sealing keys planning will ask for.
+pub fn regions_to_seal<'a>(trails: impl IntoIterator<Item = &'a Judged>) -> BTreeSet<Region> {
+    let bucket_region = |judged: &Judged| match judged {
+        Judged::Seen {
+            assessment: Assessment { verdict: Verdict::Mend { seal: true, .. }, .. },
+            mending: Some(MendingFacts { bucket_region: Ok(region), exempt: Ok(None) }),
+            ..
+        } => Some(region.clone()),
+        _ => None,
+    };
+    trails.into_iter().filter_map(bucket_region).collect()
+}
+
+struct Planner<'a> {
+    sealing: &'a SealingFacts,
+    config: &'a Config,
+    home: &'a FunctionArn,
+    policy: KeyPolicy,
+}
+
+impl Planner<'_> {
+    fn trail(&self, judged: Judged, keys: &mut BTreeMap<Region, KeyPlan>) -> TrailPlan {
+        let without_steps =
+            |fate| TrailPlan { findings: vec![], warnings: vec![], current_key: None, fate, steps: vec![] };
+        let (settings, assessment, mending) = match judged {
+            Judged::Gone => return without_steps(Fate::Gone),
+            Judged::Unseen(failure) => return without_steps(Fate::Failed(failure)),
+            Judged::Seen { settings, assessment, mending } => (settings, assessment, mending),
+        };
+        let Assessment { findings, mut warnings, verdict } = assessment;
+        let mut steps = Vec::new();
+        let current_key = settings.kms_key_id.clone();
+        let fate = match (verdict, mending) {
+            (Verdict::Compliant, _) => Fate::Compliant,
+            (Verdict::OutOfScope(reason), _) => Fate::OutOfScope(reason),
+            (_, Some(MendingFacts { exempt: Ok(Some(value)), .. })) => Fate::Exempt(value),
+            (_, Some(MendingFacts { exempt: Err(failure), .. })) => Fate::Failed(failure),
+            (_, None) => Fate::Failed(Failure::transient("the trail's tags and bucket were not read")),
+            (Verdict::Note, _) => Fate::Noted,
+            (Verdict::Mend { seal, restart }, Some(mending)) => {
+                let sealed = if seal { self.seal(&settings, mending, &mut warnings, keys).map(Some) } else { Ok(None) };
+                let (update, fate) = match sealed {
+                    Ok(update) => (update, Fate::Mended),
+                    Err(failure) => (None, Fate::Failed(failure)),
+                };
+                steps.extend(update);
+                steps.extend(restart.then(|| TrailStep::StartLogging { home_region: settings.home_region.clone() }));
+                fate
+            }
+        };
+        TrailPlan { findings, warnings, current_key, fate, steps }
+    }
+
+    fn seal(
+        &self,
+        settings: &TrailSettings,
+        mending: MendingFacts,
+        warnings: &mut Vec<Warning>,
+        keys: &mut BTreeMap<Region, KeyPlan>,
+    ) -> Result<TrailStep, Failure> {
+        let bucket_region = mending.bucket_region?;
+        if self.config.readers_locked_out == ReadersLockedOut::Hold {
+            return Err(Failure::terminal(
+                format!(
+                    "who reads bucket `{}` was not judged, and `TRAILSEAL_READERS_LOCKED_OUT` is `hold`",
+                    settings.kept.bucket
+                ),
+                "make sure that everybody who reads these logs may decrypt with the sealing key, then set `TRAILSEAL_READERS_LOCKED_OUT` to `proceed`",
+            ));
+        }
+        let key = match keys.get(&bucket_region) {
+            Some(known) => known.clone(),
+            None => self.sealing_key(&bucket_region)?,
+        };
+        warnings.extend(key.warnings.iter().cloned());
+        keys.insert(bucket_region.clone(), key);
+        Ok(TrailStep::Update { bucket_region, observed: settings.clone() })
+    }
+
+    /// The supplied key of that Region; else the key behind the alias; else a new one.
+    fn sealing_key(&self, region: &Region) -> Result<KeyPlan, Failure> {
+        let alias = &self.config.key_alias;
+        let reading = match self.sealing.get(region) {
+            Some(reading) => reading.as_ref().map_err(Clone::clone)?,
+            None => return Err(Failure::transient(format!("the sealing key of `{region}` was not looked for"))),
+        };
+        match (self.config.supplied_keys.get(region), reading) {
+            (Some(supplied), Reading::Absent) => Err(Failure::terminal(
+                format!("key `{supplied}`, supplied for `{region}`, does not exist"),
+                "put an existing key into `TRAILSEAL_KEY_ARNS`",
+            )),
+            // CloudTrail's refusal leaves the trail as it was, so it may be tried.
+            (Some(supplied), Reading::Denied(failure)) => Ok(self.existing(
+                supplied.clone(),
+                false,
+                Some(Warning {
+                    id: WarningId::KeyUnreadable,
+                    detail: format!(
+                        "the supplied key `{supplied}` may not be read, so it was not judged: {}",
+                        failure.message
+                    ),
+                }),
+            )),
+            (None, Reading::Denied(failure)) => Err(failure.clone()),
+            (_, Reading::Known(key)) => {
+                let named = if self.config.supplied_keys.contains_key(region) {
+                    "`TRAILSEAL_KEY_ARNS`".into()
+                } else {
+                    format!("`{alias}`")
+                };
+                usable(key, region, &named)?;
+                Ok(self.existing(
+                    key.metadata.arn.clone(),
+                    key.metadata.fresh,
+                    policy_warning(key, self.config, self.home),
+                ))
+            }
+            (None, Reading::Absent) => Ok(self.new_key()),
+        }
+    }
+
+    fn existing(&self, key: KeyArn, fresh: bool, warning: Option<Warning>) -> KeyPlan {
+        let if_refused = if warning.is_none() {
+            format!(
+                "the policy of key `{key}` lets CloudTrail in, so look at the bucket's policy: it must let CloudTrail write with this key"
+            )
+        } else {
+            format!(
+                "add these statements to the policy of key `{key}`, then make sure that the bucket's policy lets CloudTrail write with it: {}",
+                self.policy.statements_for_cloudtrail()
+            )
+        };
+        KeyPlan { key: Some(key), steps: vec![], warnings: warning.into_iter().collect(), if_refused, fresh }
+    }
+
+    fn new_key(&self) -> KeyPlan {
+        let mut tags = self.config.key_tags.clone();
+        tags.insert(OWNER_TAG.0.into(), OWNER_TAG.1.into());
+        let new = NewKey {
+            policy: self.policy.clone(),
+            description: "Encrypts the CloudTrail logs of this account; kept by trailseal. Deleting it makes them unreadable for good.".into(),
+            tags,
+        };
+        KeyPlan {
+            key: None,
+            steps: vec![KeyStep::Create(new), KeyStep::EnableRotation, KeyStep::CreateAlias(self.config.key_alias.clone())],
+            warnings: vec![],
+            if_refused: "the new key's policy lets CloudTrail in, so look at the bucket's policy: it must let CloudTrail write with this key".into(),
+            fresh: true,
+        }
+    }
+}
+
+/// A key that is supplied or found behind the alias is used as it is or not at all.
+fn usable(key: &KeyFacts, region: &Region, named: &str) -> Result<(), Failure> {
+    let arn = &key.metadata.arn;
+    let problems = unusable(&key.metadata);
+    let Some(first) = problems.first() else { return Ok(()) };
+    let details: Vec<&str> = problems.iter().map(|problem| problem.detail.as_str()).collect();
+    let remedy = match first.id {
+        FindingId::KeyDisabled => format!("enable it: `aws kms enable-key --region {region} --key-id {arn}`"),
+        FindingId::KeyPendingDeletion => format!(
+            "keep it: `aws kms cancel-key-deletion --region {region} --key-id {arn}`, then `aws kms enable-key --region {region} --key-id {arn}`; without it every log that it encrypted is lost"
+        ),
+        _ => format!("let {named} name a symmetric, customer-managed, enabled key in `{region}`"),
+    };
+    Err(Failure {
+        class: Class::Terminal,
+        ..Failure::terminal(
+            format!("the sealing key of `{region}`, named by {named}, cannot be used: {}", details.join("; ")),
+            remedy,
+        )
+    })
+}

@@ -1,0 +1,270 @@
+//! What became of a plan, kept across passes: a pass that was surprised ends, and the next one finds
+//! out how what was left open turned out.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::assess::Finding;
+use crate::facts::{Failure, Reading, SealingFacts};
+use crate::ids::{KeyArn, Region, TrailArn};
+use crate::plan::{Fate, Judged, KeyStep, Plan, StepName, TrailStep};
+
+/// What became of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum StepStatus {
+    /// It was not taken: dry-run, or something before it failed.
+    Planned,
+    /// It was taken.
+    Done,
+    /// Somebody else took it, or it stands under another trail of this run.
+    NotNeeded,
+    /// It was tried.
+    Failed,
+}
+
+/// One step and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StepReport {
+    /// Which.
+    pub step: StepName,
+    /// What became of it.
+    pub status: StepStatus,
+    /// In words, with the names that matter.
+    pub detail: String,
+}
+
+impl StepReport {
+    /// One step and what became of it.
+    pub fn new(step: StepName, status: StepStatus, detail: impl Into<String>) -> Self {
+        Self { step, status, detail: detail.into() }
+    }
+}
+
+/// A key that was created without getting the alias.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Stray {
+    /// The key.
+    pub key_arn: String,
+    /// The command that removes it.
+    pub command: String,
+}
+
+/// How the sealing key of one Region came along.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyProgress {
+    /// The trail under which reports list the steps.
+    pub reported_under: Option<TrailArn>,
+    /// The steps so far, of every pass.
+    pub steps: Vec<StepReport>,
+    /// The keys that this run created, each with whether the alias is known to be its.
+    pub created: Vec<(KeyArn, Aliased)>,
+    /// Why there is no key to use.
+    pub failure: Option<Failure>,
+}
+
+/// Whether a key that this run created has the alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aliased {
+    /// It has.
+    Yes,
+    /// It has not.
+    No,
+    /// Nobody knows: there was no clear answer, or somebody else's alias was there first.
+    Open,
+}
+
+/// How one trail came along.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrailProgress {
+    /// The findings of the first pass, which is the one that says why anything was done.
+    pub findings: Vec<Finding>,
+    /// The key that the trail named in the first pass.
+    pub previous_key: Option<String>,
+    /// The Region of its sealing key.
+    pub bucket_region: Option<Region>,
+    /// The steps so far, of every pass.
+    pub steps: Vec<StepReport>,
+    /// The key that the trail was given, as CloudTrail confirmed.
+    pub sealed: Option<KeyArn>,
+    /// The key that was sent without a clear answer.
+    pub unanswered: Option<KeyArn>,
+    /// What failed.
+    pub failure: Option<Failure>,
+}
+
+/// What became of every plan of this run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// By bucket Region.
+    pub keys: BTreeMap<Region, KeyProgress>,
+    /// By trail.
+    pub trails: BTreeMap<TrailArn, TrailProgress>,
+}
+
+impl Progress {
+    /// Takes note of a plan before anything of it is applied. What failed in an earlier pass is
+    /// tried anew, so it is forgotten.
+    pub fn begin(&mut self, plan: &Plan) {
+        for key in self.keys.values_mut() {
+            key.failure = None;
+        }
+        for (arn, trail) in &plan.trails {
+            let known = self.trails.entry(arn.clone()).or_insert_with(|| TrailProgress {
+                findings: trail.findings.clone(),
+                previous_key: trail.current_key.clone(),
+                ..TrailProgress::default()
+            });
+            known.failure = match &trail.fate {
+                Fate::Failed(failure) => Some(failure.clone()),
+                _ => None,
+            };
+            for step in &trail.steps {
+                if let TrailStep::Update { bucket_region, .. } = step {
+                    known.bucket_region = Some(bucket_region.clone());
+                    let key = self.keys.entry(bucket_region.clone()).or_default();
+                    key.reported_under.get_or_insert_with(|| arn.clone());
+                }
+            }
+        }
+    }
+
+    /// Lists every step as planned: what a dry-run reports.
+    pub fn plan_only(&mut self, plan: &Plan) {
+        for (region, key) in &plan.keys {
+            self.key(region).leave(&key.steps, region);
+        }
+        for (arn, trail) in &plan.trails {
+            for step in &trail.steps {
+                let key = match step {
+                    TrailStep::Update { bucket_region, .. } => {
+                        plan.keys.get(bucket_region).and_then(|it| it.key.as_ref())
+                    }
+                    TrailStep::StartLogging { .. } => None,
+                };
+                self.trail(arn).leave(step, key);
+            }
+        }
+    }
+
+    /// How the sealing key of that Region came along.
+    pub fn key(&mut self, region: &Region) -> &mut KeyProgress {
+        self.keys.entry(region.clone()).or_default()
+    }
+
+    /// How that trail came along.
+    pub fn trail(&mut self, arn: &TrailArn) -> &mut TrailProgress {
+        self.trails.entry(arn.clone()).or_default()
+    }
+
+    /// The Regions in which it is not known who has the alias.
+    pub fn open_regions(&self) -> impl Iterator<Item = &Region> {
+        self.keys
+            .iter()
+            .filter(|(_, key)| key.created.iter().any(|(_, aliased)| *aliased == Aliased::Open))
+            .map(|(region, _)| region)
+    }
+
+    /// Finds out from fresh facts how what was left open turned out.
+    pub fn settle(&mut self, trails: &BTreeMap<TrailArn, Judged>, sealing: &SealingFacts) {
+        for (arn, trail) in &mut self.trails {
+            let now = match trails.get(arn) {
+                Some(Judged::Seen { settings, .. }) => settings.kms_key_id.as_deref(),
+                _ => continue,
+            };
+            if let Some(sent) = trail.unanswered.take()
+                && now == Some(sent.as_str())
+            {
+                trail.resolve(
+                    StepName::UpdateTrail,
+                    StepStatus::Done,
+                    format!("{} (the answer was lost; read back)", given(&sent)),
+                );
+                trail.sealed = Some(sent);
+            }
+        }
+        for (region, key) in &mut self.keys {
+            let holder = match sealing.get(region) {
+                Some(Ok(Reading::Known(holder))) => Some(&holder.metadata.arn),
+                Some(Ok(Reading::Absent)) => None,
+                _ => continue,
+            };
+            key.settle(holder);
+        }
+    }
+
+    /// The keys that this run created and that are known not to have the alias.
+    pub fn strays(&self) -> Vec<Stray> {
+        let created = self.keys.values().flat_map(|key| &key.created);
+        created.filter(|(_, aliased)| *aliased == Aliased::No).map(|(key, _)| Stray::new(key)).collect()
+    }
+}
+
+impl Stray {
+    fn new(key: &KeyArn) -> Self {
+        let region = key.region();
+        Self {
+            key_arn: key.to_string(),
+            command: format!(
+                "aws kms schedule-key-deletion --region {region} --key-id {key} --pending-window-in-days 7"
+            ),
+        }
+    }
+}
+
+impl KeyProgress {
+    /// Lists steps that were not taken.
+    pub fn leave(&mut self, steps: &[KeyStep], region: &Region) {
+        self.steps
+            .extend(steps.iter().map(|step| StepReport::new(step.name(), StepStatus::Planned, step.detail(region))));
+    }
+
+    fn settle(&mut self, holder: Option<&KeyArn>) {
+        let Some((created, aliased)) = self.created.iter_mut().find(|(_, aliased)| *aliased == Aliased::Open) else {
+            return;
+        };
+        let (now, status, detail) = match holder {
+            Some(holder) if holder == created => {
+                (Aliased::Yes, StepStatus::Done, format!("for `{created}` (the answer was lost; read back)"))
+            }
+            Some(holder) => (
+                Aliased::No,
+                StepStatus::NotNeeded,
+                format!("somebody else's key `{holder}` had it first; `{created}` is a stray"),
+            ),
+            None => (Aliased::No, StepStatus::Failed, format!("no alias was created; `{created}` is a stray")),
+        };
+        *aliased = now;
+        if let Some(step) = self.steps.iter_mut().rev().find(|it| it.step == StepName::CreateAlias) {
+            (step.status, step.detail) = (status, detail);
+        }
+    }
+}
+
+impl TrailProgress {
+    /// Lists a step that was not taken; `key` is the key that it would give, where there is one.
+    pub fn leave(&mut self, step: &TrailStep, key: Option<&KeyArn>) {
+        let detail = match (step, key) {
+            (TrailStep::Update { .. }, Some(key)) => given(key),
+            (TrailStep::Update { bucket_region, .. }, None) => format!("`KmsKeyId` = the new key in `{bucket_region}`"),
+            (TrailStep::StartLogging { .. }, _) => "start logging again".into(),
+        };
+        self.steps.push(StepReport::new(step.name(), StepStatus::Planned, detail));
+    }
+
+    fn resolve(&mut self, name: StepName, status: StepStatus, detail: String) {
+        match self.steps.iter_mut().rev().find(|it| it.step == name) {
+            Some(step) => (step.status, step.detail) = (status, detail),
+            None => self.steps.push(StepReport::new(name, status, detail)),
+        }
+    }
+}
+
+/// What `update-trail` does, in words.
+pub fn given(key: &KeyArn) -> String {
+    format!("`KmsKeyId` = `{key}`")
+}

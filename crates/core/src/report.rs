@@ -1,0 +1,264 @@
+//! The answer: what became of every trail, for people and for machines.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::assess::{Finding, Warning};
+use crate::config::Mode;
+use crate::facts::{Class, Failure};
+use crate::ids::TrailArn;
+use crate::plan::{Fate, KeyPlan, Plan, StepName, TrailPlan, TrailStep};
+use crate::policy::KeyPolicy;
+use crate::progress::{Progress, StepReport, StepStatus, Stray};
+use crate::trigger::Origin;
+
+/// What became of a trail, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Nothing was found.
+    Compliant,
+    /// It was deleted meanwhile.
+    Gone,
+    /// It carries the exempt tag.
+    Exempt,
+    /// Another account's to mend.
+    OutOfScope,
+    /// Encrypted, with a finding that is reported and not mended.
+    Noted,
+    /// It was mended.
+    Remediated,
+    /// It would be mended.
+    Planned,
+    /// It could not be mended.
+    Failed,
+}
+
+impl Outcome {
+    /// As in the answer.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Compliant => "compliant",
+            Self::Gone => "gone",
+            Self::Exempt => "exempt",
+            Self::OutOfScope => "out-of-scope",
+            Self::Noted => "noted",
+            Self::Remediated => "remediated",
+            Self::Planned => "planned",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The function's answer, also its log line and what a destination receives. Every field is always
+/// there, null or empty where it has nothing to say. New fields may be added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Answer {
+    /// The version of this form: 1.
+    pub schema: u32,
+    /// `dry-run` or `enforce`.
+    pub mode: &'static str,
+    /// What started this invocation.
+    pub trigger: TriggerReport,
+    /// Why nothing was looked at, if so.
+    pub ignored: Option<String>,
+    /// Every trail that was looked at, sorted by ARN.
+    pub trails: Vec<TrailReport>,
+    /// How many trails had each outcome.
+    pub summary: BTreeMap<&'static str, u32>,
+    /// Warnings that are about no single trail.
+    pub warnings: Vec<Warning>,
+    /// What became of the alerts.
+    pub alerts: Alerts,
+    /// Keys of trailseal's that nothing uses.
+    pub strays: Vec<Stray>,
+    /// Whether anything was left out to keep the answer small.
+    pub truncated: bool,
+}
+
+/// What started the invocation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TriggerReport {
+    /// The event's name, `sweep` or `request`.
+    pub kind: String,
+    /// CloudTrail's id of the event.
+    pub event_id: Option<String>,
+    /// Who made the call that the event tells of.
+    pub actor: Option<String>,
+    /// The event's Region.
+    pub region: Option<String>,
+}
+
+/// What became of one trail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TrailReport {
+    /// Which.
+    pub trail_arn: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why it was left alone, if it was.
+    pub detail: Option<String>,
+    /// What was wrong with it.
+    pub findings: Vec<Finding>,
+    /// Its key after this run; in a dry-run the key that it would get, null if one would be created.
+    pub key_arn: Option<String>,
+    /// The key that it had before, if that was another.
+    pub previous_key_arn: Option<String>,
+    /// What was done or would be done, in order.
+    pub steps: Vec<StepReport>,
+    /// What somebody should know.
+    pub warnings: Vec<Warning>,
+    /// What failed.
+    pub error: Option<Failure>,
+    /// The policy of the key that would be created, for the trail under which that step is listed.
+    pub new_key_policy: Option<KeyPolicy>,
+}
+
+/// How many alerts were published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Alerts {
+    /// Published.
+    pub sent: u32,
+    /// Lost.
+    pub failed: u32,
+}
+
+/// The answer as one line of the log.
+#[derive(Debug, Serialize)]
+struct LogLine<'a> {
+    level: &'static str,
+    #[serde(flatten)]
+    answer: &'a Answer,
+}
+
+impl Answer {
+    /// The answer to an event that is none of our business.
+    pub fn ignored(mode: Mode, origin: &Origin, reason: String) -> Self {
+        Self { ignored: Some(reason), ..Self::of(mode, origin, Vec::new(), Vec::new()) }
+    }
+
+    /// The answer for every trail of the plan.
+    pub fn compose(mode: Mode, origin: &Origin, plan: &Plan, progress: &Progress) -> Self {
+        let trails = plan.trails.iter().map(|(arn, trail)| trail_report(mode, arn, trail, plan, progress)).collect();
+        Self::of(mode, origin, trails, progress.strays())
+    }
+
+    fn of(mode: Mode, origin: &Origin, trails: Vec<TrailReport>, strays: Vec<Stray>) -> Self {
+        let mut summary = BTreeMap::new();
+        for trail in &trails {
+            let count: &mut u32 = summary.entry(trail.outcome.as_str()).or_default();
+            *count = count.saturating_add(1);
+        }
+        let trigger = TriggerReport {
+            kind: origin.kind.clone(),
+            event_id: origin.event_id.clone(),
+            actor: origin.actor.clone(),
+            region: origin.region.as_ref().map(ToString::to_string),
+        };
+        Self {
+            schema: 1,
+            mode: mode.as_str(),
+            trigger,
+            ignored: None,
+            trails,
+            summary,
+            warnings: Vec::new(),
+            alerts: Alerts::default(),
+            strays,
+            truncated: false,
+        }
+    }
+
+    /// The first failure that trying again can help.
+    pub fn transient_failure(&self) -> Option<(&TrailReport, &Failure)> {
+        let failures = self.trails.iter().filter_map(|trail| Some((trail, trail.error.as_ref()?)));
+        failures.into_iter().find(|(_, failure)| failure.class == Class::Transient)
+    }
+
+    /// The answer as one line of JSON with its level, which Lambda's log filters read.
+    ///
+    /// # Errors
+    ///
+    /// None that can occur: every key is a text.
+    pub fn log_line(&self) -> Result<String, serde_json::Error> {
+        let failed = self.alerts.failed > 0 || self.trails.iter().any(|trail| trail.outcome == Outcome::Failed);
+        serde_json::to_string(&LogLine { level: if failed { "ERROR" } else { "INFO" }, answer: self })
+    }
+}
+
+fn trail_report(mode: Mode, arn: &TrailArn, trail: &TrailPlan, plan: &Plan, progress: &Progress) -> TrailReport {
+    let nothing = Default::default();
+    let done = progress.trails.get(arn).unwrap_or(&nothing);
+    let key = done.bucket_region.as_ref().and_then(|region| progress.keys.get(region));
+    let mut steps = Vec::new();
+    if let Some(key) = key {
+        match &key.reported_under {
+            Some(first) if first != arn => steps.extend(key.steps.iter().map(|step| StepReport {
+                status: StepStatus::NotNeeded,
+                detail: format!("listed under `{first}`"),
+                ..step.clone()
+            })),
+            _ => steps.extend(key.steps.iter().cloned()),
+        }
+    }
+    steps.extend(done.steps.iter().cloned());
+
+    let found = if trail.findings.is_empty() { &done.findings } else { &trail.findings };
+    if let (Fate::Compliant, None, Some(key)) = (&trail.fate, &done.sealed, &trail.current_key)
+        && !done.findings.is_empty()
+    {
+        steps.push(StepReport::new(
+            StepName::UpdateTrail,
+            StepStatus::NotNeeded,
+            format!("somebody else gave it `{key}`"),
+        ));
+    }
+    let error = done.failure.clone();
+    let (mut outcome, mut detail) = match &trail.fate {
+        Fate::Gone => (Outcome::Gone, None),
+        Fate::OutOfScope(reason) => (Outcome::OutOfScope, Some(reason.clone())),
+        Fate::Exempt(value) => (Outcome::Exempt, Some(value.clone())),
+        Fate::Failed(_) => (Outcome::Failed, None),
+        Fate::Noted => (Outcome::Noted, None),
+        Fate::Mended if mode == Mode::DryRun => (Outcome::Planned, None),
+        Fate::Mended => (Outcome::Remediated, None),
+        // A later pass finds well what an earlier one mended.
+        Fate::Compliant if done.sealed.is_some() => (Outcome::Remediated, None),
+        Fate::Compliant => (Outcome::Compliant, None),
+    };
+    if error.is_some() {
+        (outcome, detail) = (Outcome::Failed, None);
+    }
+    let would_get = trail.steps.iter().find_map(TrailStep::bucket_region).and_then(|region| plan.keys.get(region));
+    let created_here = key.is_none_or(|key| key.reported_under.as_ref().is_none_or(|first| first == arn));
+    let new_key_policy = would_get.filter(|_| created_here).and_then(KeyPlan::new_policy).cloned();
+    let updates = steps.iter().any(|step| step.step == StepName::UpdateTrail);
+    let key_arn = match (&done.sealed, mode, would_get) {
+        (Some(sealed), _, _) => Some(sealed.to_string()),
+        (None, Mode::DryRun, Some(key)) => key.key.as_ref().map(ToString::to_string),
+        _ => trail
+            .current_key
+            .clone()
+            .or_else(|| matches!(trail.fate, Fate::Failed(_)).then(|| done.previous_key.clone()).flatten()),
+    };
+    TrailReport {
+        trail_arn: arn.to_string(),
+        outcome,
+        detail,
+        // A later pass that finds the trail well, or not at all, does not say why this was done.
+        findings: if matches!(outcome, Outcome::Remediated | Outcome::Failed) { found } else { &trail.findings }
+            .clone(),
+        previous_key_arn: done.previous_key.clone().filter(|previous| updates && Some(previous) != key_arn.as_ref()),
+        key_arn,
+        steps,
+        warnings: trail.warnings.clone(),
+        error,
+        new_key_policy,
+    }
+}

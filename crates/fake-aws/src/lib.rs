@@ -1,0 +1,44 @@
+//! A small stateful AWS on 127.0.0.1 for tests, benchmarks and fault injection.
+//!
+//! It knows the parts of CloudTrail, KMS, S3, SNS and the Resource Groups Tagging API that matter
+//! to a trail's encryption, with the rules that general emulators lack: `UpdateTrail` validates the
+//! key, its Region, its state and its policy; `PutKeyPolicy` validates principals and lock-out;
+//! trails have home Regions; what was just created may not be visible yet.
+//!
+//! ```
+//! use fake_aws::{FakeAws, Trail, World};
+//!
+//! let world = World::new("123456789012")
+//!     .bucket("logs-bucket", "eu-central-1")
+//!     .trail(Trail::new("audit", "eu-west-1", "logs-bucket"));
+//! let aws = FakeAws::start(world);
+//! // point the SDK to aws.url(), by `AWS_ENDPOINT_URL` or `endpoint_url`
+//! assert!(aws.calls().is_empty());
+//! ```
+//!
+//! It judges on its own: nothing of the code under test is used here.
+
+mod answer;
+mod call;
+mod cloudtrail;
+mod glob;
+mod handle;
+mod kms;
+pub mod lambda;
+mod limits;
+mod names;
+mod policy;
+mod request;
+mod s3;
+mod server;
+mod sns;
+mod tagging;
+mod tls;
+mod world;
+
+pub use call::{Call, Fault, rounds};
+pub use handle::FakeAws;
+pub use policy::{Caller, Question, Verdict};
+pub use world::{
+    AliasEntry, Bucket, Key, KeyManager, KeyState, Published, Settle, Topic, Trail, World,
+};

@@ -1,0 +1,290 @@
+//! The state of the fake AWS. Plain data: look at it, compare it, alter it between calls.
+
+mod bucket;
+mod key;
+mod topic;
+mod trail;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+pub use bucket::Bucket;
+pub use key::{AliasEntry, Key, KeyManager, KeyState};
+pub use topic::{Published, Topic};
+pub use trail::Trail;
+
+use crate::names;
+
+/// Everything there is, as one account sees it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct World {
+    /// The account that calls.
+    pub account: String,
+    /// The partition of all ARNs: `aws`, `aws-cn`, …
+    pub partition: String,
+    /// Seconds since the epoch. Stands still unless a test moves it.
+    pub now: u64,
+    /// Trails by ARN; other accounts' organization trails too.
+    pub trails: BTreeMap<String, Trail>,
+    /// Keys by ARN; other accounts' keys too.
+    pub keys: BTreeMap<String, Key>,
+    /// Aliases by ARN.
+    pub aliases: BTreeMap<String, AliasEntry>,
+    /// Buckets by name.
+    pub buckets: BTreeMap<String, Bucket>,
+    /// Topics by ARN.
+    pub topics: BTreeMap<String, Topic>,
+    /// What was published, in order.
+    pub published: Vec<Published>,
+    /// The ARNs of the roles and users that exist. A key policy may name no others.
+    pub principals: BTreeSet<String>,
+    /// Whose calls these are; KMS's lock-out check asks about it.
+    pub caller_role_arn: String,
+    /// Whether the caller's own IAM policy allows `kms:PutKeyPolicy`, so that a key policy that
+    /// delegates to the account root lets the caller in.
+    pub caller_iam_allows_put_key_policy: bool,
+    /// Whether the account is a delegated administrator, which may change the organization's trails.
+    pub delegated_admin: bool,
+    /// Operations refused with AccessDenied, like `kms:CreateKey`.
+    pub denied: BTreeSet<String>,
+    /// How long new things take to be seen.
+    pub settle: Settle,
+    /// Whether CloudTrail's limits hold: 1 write and 10 reads a second in each Region.
+    pub rate_limits: bool,
+    /// How many entries a page of a list has.
+    pub page_size: usize,
+    /// How many keys were made, which gives the next its id.
+    pub keys_made: u64,
+}
+
+/// Eventual consistency, counted in tries rather than time, so that tests are deterministic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Settle {
+    /// For so many calls about it a new key does not exist yet.
+    pub key_visible_after: usize,
+    /// For so many tries of CloudTrail's a new key policy is not in force yet (`CreateKey`, `PutKeyPolicy`).
+    pub policy_effective_after: usize,
+    /// For so many look-ups a new alias does not exist yet.
+    pub alias_visible_after: usize,
+    /// For so many calls of `GetResources` a new key is not in the tag index yet.
+    pub tag_index_after: usize,
+}
+
+impl World {
+    /// An empty account, whose caller is the role `trailseal`.
+    pub fn new(account: &str) -> World {
+        World::in_partition(account, "aws")
+    }
+
+    /// The same in another partition.
+    pub fn in_partition(account: &str, partition: &str) -> World {
+        let caller_role_arn = format!("arn:{partition}:iam::{account}:role/trailseal");
+        World {
+            account: account.to_owned(),
+            partition: partition.to_owned(),
+            now: 1_790_000_000,
+            trails: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            published: Vec::new(),
+            principals: BTreeSet::from([caller_role_arn.clone()]),
+            caller_role_arn,
+            caller_iam_allows_put_key_policy: false,
+            delegated_admin: false,
+            denied: BTreeSet::new(),
+            settle: Settle::default(),
+            rate_limits: false,
+            page_size: 50,
+            keys_made: 0,
+        }
+    }
+
+    /// With a trail.
+    #[must_use]
+    pub fn trail(mut self, trail: Trail) -> World {
+        self.add_trail(trail);
+        self
+    }
+
+    /// With a bucket of this account's.
+    #[must_use]
+    pub fn bucket(mut self, name: &str, region: &str) -> World {
+        self.add_bucket(Bucket::new(name, region));
+        self
+    }
+
+    /// With a topic of this account's.
+    #[must_use]
+    pub fn topic(mut self, name: &str, region: &str) -> World {
+        let arn = self.arn("sns", region, name);
+        self.topics.insert(arn, Topic::default());
+        self
+    }
+
+    /// Adds a trail, and says its ARN.
+    pub fn add_trail(&mut self, mut trail: Trail) -> String {
+        if trail.owner.is_empty() {
+            trail.owner.clone_from(&self.account);
+        }
+        let arn = format!(
+            "arn:{}:cloudtrail:{}:{}:trail/{}",
+            self.partition, trail.home_region, trail.owner, trail.name
+        );
+        self.trails.insert(arn.clone(), trail);
+        arn
+    }
+
+    /// Adds a bucket.
+    pub fn add_bucket(&mut self, mut bucket: Bucket) {
+        if bucket.owner.is_empty() {
+            bucket.owner.clone_from(&self.account);
+        }
+        self.buckets.insert(bucket.name.clone(), bucket);
+    }
+
+    /// Adds a key, visible at once, and says its ARN.
+    pub fn key(&mut self, mut key: Key) -> String {
+        if key.account.is_empty() {
+            key.account.clone_from(&self.account);
+        }
+        if key.policy.is_empty() {
+            key.policy = self.default_key_policy(&key.account);
+        }
+        if key.created == 0 {
+            key.created = self.now;
+        }
+        if key.id.is_empty() {
+            self.keys_made += 1;
+            let n = self.keys_made;
+            key.id = match key.multi_region {
+                true => format!("mrk-{n:032x}"),
+                false => format!("00000000-0000-4000-8000-{n:012x}"),
+            };
+        }
+        let arn = format!(
+            "arn:{}:kms:{}:{}:key/{}",
+            self.partition, key.region, key.account, key.id
+        );
+        self.keys.insert(arn.clone(), key);
+        arn
+    }
+
+    /// Points an alias of this account's (`alias/…`) to a key.
+    pub fn alias(&mut self, region: &str, name: &str, key_arn: &str) -> &mut World {
+        let entry = AliasEntry {
+            target: key_arn.to_owned(),
+            created: self.now,
+            hidden_calls: 0,
+        };
+        self.aliases.insert(self.arn("kms", region, name), entry);
+        self
+    }
+
+    /// The key behind an alias of this account's.
+    pub fn alias_target(&self, region: &str, name: &str) -> Option<&str> {
+        let entry = self.aliases.get(&self.arn("kms", region, name))?;
+        Some(&entry.target)
+    }
+
+    /// The ARN of a trail of this account's.
+    pub fn trail_arn(&self, region: &str, name: &str) -> String {
+        self.arn("cloudtrail", region, &format!("trail/{name}"))
+    }
+
+    /// This account's keys in a Region, by ARN, AWS's own left out.
+    pub fn customer_keys(&self, region: &str) -> Vec<(&str, &Key)> {
+        let ours = self.keys.iter().filter(|(arn, key)| {
+            names::region_of(arn) == region
+                && key.account == self.account
+                && key.manager == KeyManager::Customer
+        });
+        ours.map(|(arn, key)| (arn.as_str(), key)).collect()
+    }
+
+    /// A role or user comes to exist.
+    pub fn add_principal(&mut self, arn: &str) -> &mut World {
+        self.principals.insert(arn.to_owned());
+        self
+    }
+
+    /// A role or user is deleted: where a key policy names it, a unique id takes its place, as IAM does it.
+    pub fn delete_principal(&mut self, arn: &str) {
+        self.principals.remove(arn);
+        let prefix = if arn.contains(":user/") { "AIDA" } else { "AROA" };
+        let unique_id = format!("{prefix}{:0>17}", arn.len());
+        for key in self.keys.values_mut() {
+            key.policy = key
+                .policy
+                .replace(&format!("\"{arn}\""), &format!("\"{unique_id}\""));
+        }
+    }
+
+    /// The policy that KMS gives a key if none is passed: the account's IAM decides.
+    pub fn default_key_policy(&self, account: &str) -> String {
+        serde_json::json!({
+            "Version": "2012-10-17",
+            "Id": "key-default-1",
+            "Statement": [{
+                "Sid": "Enable IAM User Permissions",
+                "Effect": "Allow",
+                "Principal": {"AWS": format!("arn:{}:iam::{account}:root", self.partition)},
+                "Action": "kms:*",
+                "Resource": "*"
+            }]
+        })
+        .to_string()
+    }
+
+    /// A key policy as AWS documents it for trails: the account's IAM decides, and CloudTrail may
+    /// encrypt for the account's trails, describe, and decrypt for buckets with an S3 Bucket Key.
+    pub fn cloudtrail_key_policy(&self) -> String {
+        let trails = format!("arn:{}:cloudtrail:*:{}:trail/*", self.partition, self.account);
+        let cloudtrail = serde_json::json!({"Service": "cloudtrail.amazonaws.com"});
+        serde_json::json!({
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": "Enable IAM User Permissions",
+                    "Effect": "Allow",
+                    "Principal": {"AWS": format!("arn:{}:iam::{}:root", self.partition, self.account)},
+                    "Action": "kms:*",
+                    "Resource": "*"
+                },
+                {
+                    "Sid": "Allow CloudTrail to encrypt logs",
+                    "Effect": "Allow",
+                    "Principal": cloudtrail,
+                    "Action": "kms:GenerateDataKey*",
+                    "Resource": "*",
+                    "Condition": {
+                        "ArnLike": {"aws:SourceArn": trails},
+                        "StringLike": {"kms:EncryptionContext:aws:cloudtrail:arn": trails}
+                    }
+                },
+                {
+                    "Sid": "Allow CloudTrail to describe key",
+                    "Effect": "Allow",
+                    "Principal": cloudtrail,
+                    "Action": "kms:DescribeKey",
+                    "Resource": "*"
+                },
+                {
+                    "Sid": "Allow CloudTrail to decrypt for bucket keys",
+                    "Effect": "Allow",
+                    "Principal": cloudtrail,
+                    "Action": "kms:Decrypt",
+                    "Resource": "*"
+                }
+            ]
+        })
+        .to_string()
+    }
+
+    /// An ARN in this account.
+    pub(crate) fn arn(&self, service: &str, region: &str, resource: &str) -> String {
+        format!("arn:{}:{service}:{region}:{}:{resource}", self.partition, self.account)
+    }
+}
