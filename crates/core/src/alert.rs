@@ -1,7 +1,5 @@
 //! The alert: a message that a person can act on without opening a console.
 
-use std::fmt::Write;
-
 use serde_json::json;
 
 use crate::assess::FindingId;
@@ -73,8 +71,10 @@ fn headline(trail: &TrailReport, name: &str, mode: Mode) -> String {
 
 fn text(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, headline: &str) -> String {
     let mut text = String::new();
-    // Writing to a String cannot fail.
-    let mut line = |words: String| drop(writeln!(text, "{words}"));
+    let mut line = |words: String| {
+        text.push_str(&words);
+        text.push('\n');
+    };
     line(format!("{}.", capitalised(headline)));
     if config.mode == Mode::DryRun {
         line("This is a dry-run: nothing was changed.".into());

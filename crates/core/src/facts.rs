@@ -25,7 +25,7 @@ pub struct Failure {
     /// Whether trying again can help.
     pub class: Class,
     /// The call that failed, such as `kms:CreateKey`; null where no call did.
-    pub operation: Option<String>,
+    pub operation: Option<&'static str>,
     /// AWS's error code, such as `AccessDeniedException`.
     pub code: Option<String>,
     /// What was tried, on what, and what came of it.

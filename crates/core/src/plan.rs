@@ -131,6 +131,7 @@ pub enum Fate {
 
 /// One step on a trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "an account has a handful of trails")]
 pub enum TrailStep {
     /// Give it the sealing key of that Region.
     Update {
@@ -176,6 +177,7 @@ pub struct Plan {
 
 /// One trail as planning sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "an account has a handful of trails")]
 pub enum Judged {
     /// There is no such trail.
     Gone,

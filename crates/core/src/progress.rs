@@ -197,6 +197,18 @@ impl Progress {
         }
     }
 
+    /// Ends a run that was surprised in its last pass, too.
+    pub fn give_up(&mut self, plan: &Plan, surprise: &str) {
+        for (arn, _) in plan.trails.iter().filter(|(_, trail)| !trail.steps.is_empty()) {
+            let trail = self.trail(arn);
+            if trail.sealed.is_none() {
+                trail.failure.get_or_insert_with(|| {
+                    Failure::transient(format!("what was planned kept being overtaken: {surprise}"))
+                });
+            }
+        }
+    }
+
     /// The keys that this run created and that are known not to have the alias.
     pub fn strays(&self) -> Vec<Stray> {
         let created = self.keys.values().flat_map(|key| &key.created);

@@ -21,11 +21,7 @@ impl Refusal {
     }
 
     pub(crate) fn with_status(status: u16, code: &str, message: impl Into<String>) -> Refusal {
-        Refusal {
-            status,
-            code: code.to_owned(),
-            message: message.into(),
-        }
+        Refusal { status, code: code.to_owned(), message: message.into() }
     }
 }
 
@@ -55,12 +51,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn ok(content_type: &str, body: String) -> Reply {
-        Reply {
-            status: 200,
-            headers: vec![("content-type", content_type.to_owned())],
-            body,
-            error: None,
-        }
+        Reply { status: 200, headers: vec![("content-type", content_type.to_owned())], body, error: None }
     }
 
     pub(crate) fn json(body: &Value) -> Reply {
@@ -71,10 +62,7 @@ impl Reply {
     pub(crate) fn refusal(refusal: &Refusal, protocol: Protocol) -> Reply {
         let Refusal { status, code, message } = refusal;
         let (content_type, body) = match protocol {
-            Protocol::Json => (
-                "application/x-amz-json-1.1",
-                json!({"__type": code, "message": message}).to_string(),
-            ),
+            Protocol::Json => ("application/x-amz-json-1.1", json!({"__type": code, "message": message}).to_string()),
             Protocol::Rest { head: true } => ("application/xml", String::new()),
             Protocol::Rest { head: false } => (
                 "application/xml",

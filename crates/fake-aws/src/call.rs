@@ -71,11 +71,7 @@ pub enum Fault {
 impl Fault {
     /// An error answer.
     pub fn error(status: u16, code: &str, message: &str) -> Fault {
-        Fault::Error {
-            status,
-            code: code.to_owned(),
-            message: message.to_owned(),
-        }
+        Fault::Error { status, code: code.to_owned(), message: message.to_owned() }
     }
 
     /// CloudTrail's and KMS's throttling.
@@ -85,11 +81,7 @@ impl Fault {
 
     /// A refusal by IAM or an SCP.
     pub fn access_denied() -> Fault {
-        Fault::error(
-            400,
-            "AccessDeniedException",
-            "User is not authorized to perform this operation",
-        )
+        Fault::error(400, "AccessDeniedException", "User is not authorized to perform this operation")
     }
 
     /// A failure on AWS's side, which leaves open whether the operation took effect.
@@ -103,8 +95,7 @@ impl Fault {
 /// Greedy, in order of their start: a round is a run of calls each of which started before the
 /// first of them to end had ended; a call that started later opens the next round.
 pub fn rounds(calls: &[Call]) -> usize {
-    let mut spans: Vec<(Instant, Instant)> =
-        calls.iter().map(|call| (call.started, call.ended)).collect();
+    let mut spans: Vec<(Instant, Instant)> = calls.iter().map(|call| (call.started, call.ended)).collect();
     spans.sort();
     let mut rounds = 0;
     let mut first_end: Option<Instant> = None;

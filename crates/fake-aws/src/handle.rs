@@ -70,13 +70,7 @@ impl FakeAws {
         let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&shared);
         let thread = std::thread::spawn(move || server::run(listener, identity, serving, stopped));
-        FakeAws {
-            shared,
-            url: format!("{scheme}://127.0.0.1:{port}"),
-            ca_pem,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        FakeAws { shared, url: format!("{scheme}://127.0.0.1:{port}"), ca_pem, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Where it listens, for `AWS_ENDPOINT_URL`: `http://127.0.0.1:PORT`, or `https://127.0.0.1:PORT`.

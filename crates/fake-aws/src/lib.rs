@@ -27,7 +27,7 @@ mod kms;
 pub mod lambda;
 mod limits;
 mod names;
-mod policy;
+pub mod policy;
 mod request;
 mod s3;
 mod server;
@@ -38,7 +38,4 @@ mod world;
 
 pub use call::{Call, Fault, rounds};
 pub use handle::FakeAws;
-pub use policy::{Caller, Question, Verdict};
-pub use world::{
-    AliasEntry, Bucket, Key, KeyManager, KeyState, Published, Settle, Topic, Trail, World,
-};
+pub use world::{AliasEntry, Bucket, CallerIam, Key, KeyManager, KeyState, Published, Settle, Topic, Trail, World};

@@ -32,11 +32,8 @@ impl<'a> Arn<'a> {
     pub(crate) fn trail(text: &'a str) -> Option<Arn<'a>> {
         let arn = Arn::parse(text)?;
         let name = arn.resource.strip_prefix("trail/")?;
-        (arn.service == "cloudtrail"
-            && !arn.region.is_empty()
-            && is_account_id(arn.account)
-            && is_trail_name(name))
-        .then_some(arn)
+        (arn.service == "cloudtrail" && !arn.region.is_empty() && is_account_id(arn.account) && is_trail_name(name))
+            .then_some(arn)
     }
 
     /// The parts of a key's or alias's ARN.
@@ -84,8 +81,7 @@ pub(crate) fn is_key_id(text: &str) -> bool {
 /// The rule for what follows `alias/`.
 pub(crate) fn is_alias_name(text: &str) -> bool {
     text.strip_prefix("alias/").is_some_and(|name| {
-        (1..=250).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":/_-".contains(&b))
+        (1..=250).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":/_-".contains(&b))
     })
 }
 

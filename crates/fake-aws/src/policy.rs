@@ -34,12 +34,7 @@ pub struct Question {
 impl Question {
     /// A question without context.
     pub fn new(caller: Caller, action: &str, resource: &str) -> Question {
-        Question {
-            caller,
-            action: action.to_owned(),
-            resource: resource.to_owned(),
-            context: BTreeMap::new(),
-        }
+        Question { caller, action: action.to_owned(), resource: resource.to_owned(), context: BTreeMap::new() }
     }
 
     /// With a condition key that the request carries.
@@ -179,9 +174,9 @@ fn conditions_hold(conditions: &Value, question: &Question, if_unknown: bool) ->
     };
     operators.iter().all(|(operator, keys)| match keys.as_object() {
         None => if_unknown,
-        Some(keys) => keys.iter().all(|(key, wanted)| {
-            condition_holds(operator, key, wanted, question).unwrap_or(if_unknown)
-        }),
+        Some(keys) => {
+            keys.iter().all(|(key, wanted)| condition_holds(operator, key, wanted, question).unwrap_or(if_unknown))
+        }
     })
 }
 

@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn region_and_service_come_from_the_credential_scope() {
-        let header = "AWS4-HMAC-SHA256 Credential=AKID/20261120/eu-west-1/kms/aws4_request, SignedHeaders=host, Signature=x";
+        let header =
+            "AWS4-HMAC-SHA256 Credential=AKID/20261120/eu-west-1/kms/aws4_request, SignedHeaders=host, Signature=x";
         assert_eq!(credential_scope(header), Some(("eu-west-1".into(), "kms".into())));
     }
 

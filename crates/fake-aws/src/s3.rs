@@ -6,25 +6,21 @@ use crate::answer::{Protocol, Refusal, Reply, escaped};
 use crate::server::unknown_operation;
 use crate::{Bucket, World};
 
-pub(crate) fn perform(
-    world: &World,
-    region: &str,
-    operation: &str,
-    input: &Value,
-    protocol: Protocol,
-) -> Reply {
+pub(crate) fn perform(world: &World, region: &str, operation: &str, input: &Value, protocol: Protocol) -> Reply {
     let name = input["Bucket"].as_str().unwrap_or_default();
     let Some(bucket) = world.buckets.get(name) else {
         let missing = Refusal::with_status(404, "NoSuchBucket", "The specified bucket does not exist");
         return Reply::refusal(&missing, protocol);
     };
     let mut reply = if bucket.region == region {
-        in_its_region(world, bucket, operation)
-            .unwrap_or_else(|refusal| Reply::refusal(&refusal, protocol))
+        in_its_region(world, bucket, operation).unwrap_or_else(|refusal| Reply::refusal(&refusal, protocol))
     } else {
         elsewhere(bucket, protocol)
     };
-    reply.headers.push(("x-amz-bucket-region", bucket.region.clone()));
+    // A bucket that is not there, or is said not to be, lies nowhere.
+    if !(operation == "HeadBucket" && reply.status == 404) {
+        reply.headers.push(("x-amz-bucket-region", bucket.region.clone()));
+    }
     reply
 }
 
@@ -64,11 +60,7 @@ fn in_its_region(world: &World, bucket: &Bucket, operation: &str) -> Result<Repl
         "GetBucketPolicy" | "GetBucketReplication" | "GetBucketLocation" if foreign => Err(access_denied()),
         "GetBucketPolicy" => match &bucket.policy {
             Some(policy) => Ok(Reply::ok("application/json", policy.clone())),
-            None => Err(Refusal::with_status(
-                404,
-                "NoSuchBucketPolicy",
-                "The bucket policy does not exist",
-            )),
+            None => Err(Refusal::with_status(404, "NoSuchBucketPolicy", "The bucket policy does not exist")),
         },
         "GetBucketReplication" => match &bucket.replication {
             Some(xml) => Ok(Reply::ok("application/xml", xml.clone())),

@@ -26,10 +26,7 @@ pub(crate) fn run(
     shared: Arc<Shared>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime for the server");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime for the server");
     runtime.block_on(async {
         listener.set_nonblocking(true).expect("a listener that does not block");
         let listener = tokio::net::TcpListener::from_std(listener).expect("a bound listener");
@@ -51,13 +48,12 @@ async fn accept(listener: tokio::net::TcpListener, identity: Option<Identity>, s
         let shared = Arc::clone(&shared);
         let acceptor = identity.as_ref().map(|identity| identity.acceptor.clone());
         tokio::spawn(async move {
-            match acceptor {
-                None => converse(stream, connection, shared).await,
-                // A client that gives up on the handshake is no concern of ours.
-                Some(acceptor) => match acceptor.accept(stream).await {
-                    Ok(stream) => converse(stream, connection, shared).await,
-                    Err(_) => (),
-                },
+            let Some(acceptor) = acceptor else {
+                return converse(stream, connection, shared).await;
+            };
+            // A client that gives up on the handshake is no concern of ours.
+            if let Ok(stream) = acceptor.accept(stream).await {
+                converse(stream, connection, shared).await;
             }
         });
         connection += 1;
@@ -73,13 +69,20 @@ where
         async move { answer(request, connection, &shared).await }
     });
     // An error here is a connection that either side broke off, on purpose or not.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// The connection is to be closed without an answer.
-type Hangup = Box<dyn std::error::Error + Send + Sync>;
+/// The connection is to be closed without an answer, or is broken already.
+#[derive(Debug)]
+struct Hangup;
+
+impl std::fmt::Display for Hangup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the connection ends here")
+    }
+}
+
+impl std::error::Error for Hangup {}
 
 async fn answer(
     request: hyper::Request<Incoming>,
@@ -87,7 +90,7 @@ async fn answer(
     shared: &Shared,
 ) -> Result<hyper::Response<Full<Bytes>>, Hangup> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await?.to_bytes();
+    let body = body.collect().await.map_err(|_| Hangup)?.to_bytes();
     let request = Request::read(&parts, &body);
     let era = shared.era.load(Ordering::SeqCst);
     let call = arrive(shared, &request, connection, body.len());
@@ -105,7 +108,7 @@ async fn answer(
         }
     };
     depart(shared, &call, era, reply.as_ref());
-    let reply = reply.ok_or("told to hang up")?;
+    let reply = reply.ok_or(Hangup)?;
     Ok(response(reply, call.number))
 }
 
@@ -131,11 +134,7 @@ fn decide(shared: &Shared, request: &Request, call: &Call) -> Decision {
     }
 }
 
-fn first_fault(
-    hooks: &std::sync::Mutex<Vec<crate::handle::Hook>>,
-    call: &Call,
-    world: &mut World,
-) -> Option<Fault> {
+fn first_fault(hooks: &std::sync::Mutex<Vec<crate::handle::Hook>>, call: &Call, world: &mut World) -> Option<Fault> {
     // Every hook sees every call, whatever the ones before it returned.
     let faults: Vec<Fault> = lock(hooks).iter_mut().filter_map(|hook| hook(call, world)).collect();
     faults.into_iter().next()
@@ -147,12 +146,7 @@ fn faulty(fault: Fault, protocol: Protocol, genuine: Option<Reply>) -> Decision 
             let refusal = Refusal::with_status(status, &code, message);
             Decision::Answer(Reply::refusal(&refusal, protocol))
         }
-        Fault::Raw { status, body } => Decision::Answer(Reply {
-            status,
-            headers: Vec::new(),
-            body,
-            error: None,
-        }),
+        Fault::Raw { status, body } => Decision::Answer(Reply { status, headers: Vec::new(), body, error: None }),
         Fault::Drop => Decision::Late(std::time::Duration::ZERO, None),
         Fault::Hang(wait) => Decision::Late(wait, genuine),
     }
@@ -166,10 +160,7 @@ fn operate(shared: &Shared, request: &Request, world: &mut World) -> Reply {
     if world.denied.contains(&name) {
         return refuse(denied(*protocol, &world.caller_role_arn, &name));
     }
-    if service == "cloudtrail"
-        && world.rate_limits
-        && !lock(&shared.limits).admit(region, operation, Instant::now())
-    {
+    if service == "cloudtrail" && world.rate_limits && !lock(&shared.limits).admit(region, operation, Instant::now()) {
         return refuse(Refusal::new("ThrottlingException", "Rate exceeded"));
     }
     let outcome = match service.as_str() {
@@ -188,10 +179,7 @@ fn operate(shared: &Shared, request: &Request, world: &mut World) -> Reply {
 
 /// What AWS says to an operation that it does not know.
 pub(crate) fn unknown_operation(operation: &str) -> Refusal {
-    Refusal::new(
-        "UnknownOperationException",
-        format!("the fake does not know `{operation}`"),
-    )
+    Refusal::new("UnknownOperationException", format!("the fake does not know `{operation}`"))
 }
 
 /// A refusal by IAM, as each protocol names it.
@@ -252,7 +240,5 @@ fn response(reply: Reply, number: usize) -> hyper::Response<Full<Bytes>> {
     for (name, value) in reply.headers {
         builder = builder.header(name, value);
     }
-    builder
-        .body(Full::new(Bytes::from(reply.body)))
-        .expect("an answer made of valid parts")
+    builder.body(Full::new(Bytes::from(reply.body))).expect("an answer made of valid parts")
 }

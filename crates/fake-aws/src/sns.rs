@@ -31,16 +31,15 @@ pub(crate) fn perform(world: &mut World, region: &str, operation: &str, input: &
 fn publish(world: &mut World, region: &str, input: &Value) -> Result<String, Refusal> {
     let invalid = |what: &str| Refusal::new("InvalidParameter", format!("Invalid parameter: {what}"));
     let text = |name: &str| input[name].as_str();
-    let topic_arn = text("TopicArn").ok_or_else(|| invalid("TopicArn or TargetArn Reason: no value for required parameter"))?;
+    let topic_arn =
+        text("TopicArn").ok_or_else(|| invalid("TopicArn or TargetArn Reason: no value for required parameter"))?;
     let arn = Arn::parse(topic_arn).filter(|arn| arn.service == "sns");
     // A topic is reached in its own Region only.
     if arn.is_none_or(|arn| arn.region != region) {
         return Err(invalid("TopicArn"));
     }
-    let topic = world
-        .topics
-        .get(topic_arn)
-        .ok_or_else(|| Refusal::with_status(404, "NotFound", "Topic does not exist"))?;
+    let topic =
+        world.topics.get(topic_arn).ok_or_else(|| Refusal::with_status(404, "NotFound", "Topic does not exist"))?;
     if topic.denies_publish {
         return Err(denied(Protocol::Query, &world.caller_role_arn, "SNS:Publish"));
     }

@@ -34,8 +34,7 @@ fn get_resources(world: &mut World, region: &str, input: &Value) -> Outcome {
         });
         // Untagged resources are never in the index.
         if matches && !key.tags.is_empty() {
-            let tags: Vec<Value> =
-                key.tags.iter().map(|(name, value)| json!({"Key": name, "Value": value})).collect();
+            let tags: Vec<Value> = key.tags.iter().map(|(name, value)| json!({"Key": name, "Value": value})).collect();
             found.push(json!({"ResourceARN": arn, "Tags": tags}));
         }
     }

@@ -21,8 +21,7 @@ impl Identity {
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let authority_key = KeyPair::generate().expect("a key pair for the authority");
-        let authority = CertifiedIssuer::self_signed(authority, authority_key)
-            .expect("the authority signs itself");
+        let authority = CertifiedIssuer::self_signed(authority, authority_key).expect("the authority signs itself");
 
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let server_key = KeyPair::generate().expect("a key pair for the server");
@@ -38,9 +37,6 @@ impl Identity {
             .with_single_cert(vec![server.der().clone()], key)
             .expect("the certificate and its key belong together");
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Identity {
-            ca_pem: authority.pem(),
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-        }
+        Identity { ca_pem: authority.pem(), acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 }

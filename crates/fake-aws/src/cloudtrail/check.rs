@@ -23,9 +23,10 @@ const OF_IDENTITIES: [&str; 8] = [
 /// The bucket exists and lets CloudTrail write.
 pub(crate) fn bucket(world: &World, trail: &Trail) -> Result<(), Refusal> {
     let name = &trail.bucket;
-    let bucket = world.buckets.get(name).ok_or_else(|| {
-        Refusal::new("S3BucketDoesNotExistException", format!("S3 bucket {name} does not exist!"))
-    })?;
+    let bucket = world
+        .buckets
+        .get(name)
+        .ok_or_else(|| Refusal::new("S3BucketDoesNotExistException", format!("S3 bucket {name} does not exist!")))?;
     match bucket.denies_cloudtrail {
         true => Err(Refusal::new(
             "InsufficientS3BucketPolicyException",
@@ -85,7 +86,7 @@ pub(crate) fn key(world: &mut World, trail_arn: &str, trail: &Trail) -> Result<(
 }
 
 /// Everything about the key but its policy.
-fn judge_key(key: &Key, key_arn: &str, bucket: &Bucket) -> Result<(), Refusal> {
+pub(crate) fn judge_key(key: &Key, key_arn: &str, bucket: &Bucket) -> Result<(), Refusal> {
     if names::region_of(key_arn) != bucket.region {
         return Err(key_not_found(key_arn));
     }

@@ -1,6 +1,7 @@
 //! CloudTrail: from an operation's name to its rules, and from a name or ARN to the trail.
 
 mod check;
+mod delivery;
 mod reads;
 mod writes;
 

@@ -53,9 +53,8 @@ pub(super) fn describe_trails(asked: &Asked<'_>) -> Outcome {
 pub(super) fn list_trails(asked: &Asked<'_>) -> Outcome {
     let account = &asked.world.account;
     let trails = asked.world.trails.iter().filter(|(_, t)| t.owner == *account || t.organization);
-    let trails: Vec<Value> = trails
-        .map(|(arn, t)| json!({"TrailARN": arn, "Name": t.name, "HomeRegion": t.home_region}))
-        .collect();
+    let trails: Vec<Value> =
+        trails.map(|(arn, t)| json!({"TrailARN": arn, "Name": t.name, "HomeRegion": t.home_region})).collect();
     let (trails, next) = page(trails, asked.text("NextToken"), asked.world.page_size)
         .ok_or_else(|| Refusal::new("InvalidTokenException", "The token is not valid"))?;
     let mut answer = json!({"Trails": trails});
@@ -79,8 +78,7 @@ pub(super) fn list_tags(asked: &Asked<'_>) -> Outcome {
         if trail.home_region != asked.region {
             return Err(not_a_resource(asked.unknown_trail(&arn)));
         }
-        let of_trail: Vec<Value> =
-            trail.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+        let of_trail: Vec<Value> = trail.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
         tags.push(json!({"ResourceId": arn, "TagsList": of_trail}));
     }
     Ok(json!({"ResourceTagList": tags}))

@@ -28,7 +28,8 @@ pub(super) fn create_trail(asked: &mut Asked<'_>) -> Outcome {
         trail.owner == asked.world.account && (trail.multi_region || trail.home_region == asked.region)
     });
     if here.count() >= TRAILS_PER_REGION {
-        let message = format!("User: {} already has {TRAILS_PER_REGION} trails in {}.", asked.world.account, asked.region);
+        let message =
+            format!("User: {} already has {TRAILS_PER_REGION} trails in {}.", asked.world.account, asked.region);
         return Err(Refusal::new("MaximumNumberOfTrailsExceededException", message));
     }
     let mut trail = Trail::new(name, asked.region, bucket).never_started();

@@ -6,7 +6,7 @@ use super::{Asked, not_found, validation};
 use crate::World;
 use crate::answer::{Outcome, Refusal};
 use crate::names::{self, Arn};
-use crate::policy::{self, Caller, Question, Verdict, listed};
+use crate::policy::{self, Verdict, listed};
 
 /// The most bytes that a key policy may have.
 const POLICY_BYTES: usize = 32_768;
@@ -22,7 +22,7 @@ pub(super) fn put_key_policy(asked: &mut Asked<'_>) -> Outcome {
     let arn = asked.own_changeable_key()?;
     default_only(asked)?;
     let bypassed = bypasses_lockout_check(asked.input);
-    check(asked.world, &policy, bypassed)?;
+    check(asked.world, &policy, Some(&arn), bypassed)?;
     let unsettled = asked.world.settle.policy_effective_after;
     let key = asked.key(&arn);
     key.policy = policy;
@@ -43,16 +43,22 @@ pub(super) fn bypasses_lockout_check(input: &Value) -> bool {
     input["BypassPolicyLockoutSafetyCheck"] == true
 }
 
-/// Whether KMS takes this policy from this caller.
-pub(super) fn check(world: &World, policy: &str, bypass_lockout_check: bool) -> Result<(), Refusal> {
+/// Whether KMS takes this policy from this caller, for a key that is there or for a new one.
+pub(super) fn check(
+    world: &World,
+    policy: &str,
+    key_arn: Option<&str>,
+    bypass_lockout_check: bool,
+) -> Result<(), Refusal> {
     if policy.len() > POLICY_BYTES {
         return Err(Refusal::new("LimitExceededException", "The policy is too long"));
     }
     if policy.is_empty() || !policy.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{ff}')) {
-        return Err(validation("Value at 'policy' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\u0009\\u000A\\u000D\\u0020-\\u00FF]+"));
+        return Err(validation(
+            "Value at 'policy' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\u0009\\u000A\\u000D\\u0020-\\u00FF]+",
+        ));
     }
-    let document: Value =
-        serde_json::from_str(policy).map_err(|_| malformed("Policy contains invalid JSON"))?;
+    let document: Value = serde_json::from_str(policy).map_err(|_| malformed("Policy contains invalid JSON"))?;
     let statements = listed(&document["Statement"]);
     if statements.is_empty() {
         return Err(malformed("Policy has no statements"));
@@ -60,11 +66,9 @@ pub(super) fn check(world: &World, policy: &str, bypass_lockout_check: bool) -> 
     for statement in &statements {
         check_statement(world, statement)?;
     }
-    match bypass_lockout_check || lets_caller_write(world, policy) {
+    match bypass_lockout_check || lets_caller_write(world, policy, key_arn) {
         true => Ok(()),
-        false => Err(malformed(
-            "The new key policy will not allow you to update the key policy in the future.",
-        )),
+        false => Err(malformed("The new key policy will not allow you to update the key policy in the future.")),
     }
 }
 
@@ -116,31 +120,27 @@ fn principal_exists(world: &World, name: &str) -> bool {
     match (arn.service, arn.resource) {
         ("iam", "root") => true,
         ("iam", _) => world.principals.contains(name),
-        ("sts", session) => session.strip_prefix("assumed-role/").and_then(|rest| rest.split('/').next()).is_some_and(|role| {
-            let ending = format!("/{role}");
-            let account = format!(":iam::{}:role/", arn.account);
-            world.principals.iter().any(|known| known.contains(&account) && known.ends_with(&ending))
-        }),
+        ("sts", session) => {
+            session.strip_prefix("assumed-role/").and_then(|rest| rest.split('/').next()).is_some_and(|role| {
+                let ending = format!("/{role}");
+                let account = format!(":iam::{}:role/", arn.account);
+                world.principals.iter().any(|known| known.contains(&account) && known.ends_with(&ending))
+            })
+        }
         _ => false,
     }
 }
 
 /// The lock-out check: may the caller write the next policy under this one? By a statement that names
 /// it, or by delegation to the account, if the caller's own IAM policy allows it too.
-fn lets_caller_write(world: &World, policy: &str) -> bool {
-    let caller = Caller::Principal(world.caller_role_arn.clone());
-    // The key's ARN: any, since key policies name it `*`.
-    let question = Question::new(caller, "kms:PutKeyPolicy", "*")
-        .with("aws:PrincipalArn", &world.caller_role_arn)
-        .with("aws:PrincipalAccount", &world.account)
-        .with("kms:CallerAccount", &world.account)
-        .with("kms:BypassPolicyLockoutSafetyCheck", "false")
-        .with("aws:SecureTransport", "true")
-        .with("aws:PrincipalIsAWSService", "false")
-        .without(&["kms:ViaService", "aws:SourceArn", "aws:SourceAccount"]);
+fn lets_caller_write(world: &World, policy: &str, key_arn: Option<&str>) -> bool {
+    let action = "kms:PutKeyPolicy";
+    let question = world.callers_question(action, key_arn.unwrap_or("*"));
     match policy::ask(policy, &question) {
         Verdict::Allowed => true,
-        Verdict::Delegated => world.caller_iam_allows_put_key_policy,
+        Verdict::Delegated => {
+            world.caller_iam_allows_put_key_policy || key_arn.is_some_and(|arn| world.iam_allows(action, arn))
+        }
         Verdict::Silent | Verdict::Denied(_) => false,
     }
 }

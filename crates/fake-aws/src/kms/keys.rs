@@ -20,8 +20,7 @@ const SPECS: [&str; 9] = [
 ];
 
 /// AWS managed keys that come to exist when somebody first describes their alias.
-const AWS_ALIASES: [&str; 5] =
-    ["alias/aws/s3", "alias/aws/sns", "alias/aws/sqs", "alias/aws/lambda", "alias/aws/ebs"];
+const AWS_ALIASES: [&str; 5] = ["alias/aws/s3", "alias/aws/sns", "alias/aws/sqs", "alias/aws/lambda", "alias/aws/ebs"];
 
 pub(super) fn create_key(asked: &mut Asked<'_>) -> Outcome {
     let mut key = Key::new(asked.region);
@@ -34,7 +33,9 @@ pub(super) fn create_key(asked: &mut Asked<'_>) -> Outcome {
     match asked.text("KeyUsage") {
         Some(usage) => usage.clone_into(&mut key.usage),
         None if !key.is_symmetric() => {
-            return Err(validation("You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."));
+            return Err(validation(
+                "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.",
+            ));
         }
         None => {}
     }
@@ -49,7 +50,7 @@ pub(super) fn create_key(asked: &mut Asked<'_>) -> Outcome {
     key.tags = tags::read(&asked.input["Tags"], "TagKey", "TagValue")?;
     if let Some(policy) = asked.text("Policy") {
         key.lockout_check_bypassed = key_policy::bypasses_lockout_check(asked.input);
-        key_policy::check(asked.world, policy, key.lockout_check_bypassed)?;
+        key_policy::check(asked.world, policy, None, key.lockout_check_bypassed)?;
         policy.clone_into(&mut key.policy);
     }
     key.hidden_calls = asked.world.settle.key_visible_after;
@@ -98,12 +99,9 @@ fn behind_alias(asked: &mut Asked<'_>, alias_arn: &str) -> Result<String, Refusa
 
 pub(super) fn list_keys(asked: &Asked<'_>) -> Outcome {
     let visible = asked.world.keys.iter().filter(|(arn, key)| {
-        names::region_of(arn) == asked.region
-            && key.account == asked.world.account
-            && key.hidden_calls == 0
+        names::region_of(arn) == asked.region && key.account == asked.world.account && key.hidden_calls == 0
     });
-    let keys: Vec<Value> =
-        visible.map(|(arn, key)| json!({"KeyArn": arn, "KeyId": key.id})).collect();
+    let keys: Vec<Value> = visible.map(|(arn, key)| json!({"KeyArn": arn, "KeyId": key.id})).collect();
     listing("Keys", keys, asked)
 }
 

@@ -1,6 +1,7 @@
 //! The state of the fake AWS. Plain data: look at it, compare it, alter it between calls.
 
 mod bucket;
+mod iam;
 mod key;
 mod topic;
 mod trail;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use bucket::Bucket;
+pub use iam::CallerIam;
 pub use key::{AliasEntry, Key, KeyManager, KeyState};
 pub use topic::{Published, Topic};
 pub use trail::Trail;
@@ -44,6 +46,8 @@ pub struct World {
     /// Whether the caller's own IAM policy allows `kms:PutKeyPolicy`, so that a key policy that
     /// delegates to the account root lets the caller in.
     pub caller_iam_allows_put_key_policy: bool,
+    /// What the caller's IAM policy allows on keys. `None`: authority over keys is not asked about.
+    pub caller_iam: Option<CallerIam>,
     /// Whether the account is a delegated administrator, which may change the organization's trails.
     pub delegated_admin: bool,
     /// Operations refused with AccessDenied, like `kms:CreateKey`.
@@ -93,6 +97,7 @@ impl World {
             principals: BTreeSet::from([caller_role_arn.clone()]),
             caller_role_arn,
             caller_iam_allows_put_key_policy: false,
+            caller_iam: None,
             delegated_admin: false,
             denied: BTreeSet::new(),
             settle: Settle::default(),
@@ -129,10 +134,8 @@ impl World {
         if trail.owner.is_empty() {
             trail.owner.clone_from(&self.account);
         }
-        let arn = format!(
-            "arn:{}:cloudtrail:{}:{}:trail/{}",
-            self.partition, trail.home_region, trail.owner, trail.name
-        );
+        let arn =
+            format!("arn:{}:cloudtrail:{}:{}:trail/{}", self.partition, trail.home_region, trail.owner, trail.name);
         self.trails.insert(arn.clone(), trail);
         arn
     }
@@ -164,21 +167,14 @@ impl World {
                 false => format!("00000000-0000-4000-8000-{n:012x}"),
             };
         }
-        let arn = format!(
-            "arn:{}:kms:{}:{}:key/{}",
-            self.partition, key.region, key.account, key.id
-        );
+        let arn = format!("arn:{}:kms:{}:{}:key/{}", self.partition, key.region, key.account, key.id);
         self.keys.insert(arn.clone(), key);
         arn
     }
 
     /// Points an alias of this account's (`alias/…`) to a key.
     pub fn alias(&mut self, region: &str, name: &str, key_arn: &str) -> &mut World {
-        let entry = AliasEntry {
-            target: key_arn.to_owned(),
-            created: self.now,
-            hidden_calls: 0,
-        };
+        let entry = AliasEntry { target: key_arn.to_owned(), created: self.now, hidden_calls: 0 };
         self.aliases.insert(self.arn("kms", region, name), entry);
         self
     }
@@ -197,9 +193,7 @@ impl World {
     /// This account's keys in a Region, by ARN, AWS's own left out.
     pub fn customer_keys(&self, region: &str) -> Vec<(&str, &Key)> {
         let ours = self.keys.iter().filter(|(arn, key)| {
-            names::region_of(arn) == region
-                && key.account == self.account
-                && key.manager == KeyManager::Customer
+            names::region_of(arn) == region && key.account == self.account && key.manager == KeyManager::Customer
         });
         ours.map(|(arn, key)| (arn.as_str(), key)).collect()
     }
@@ -216,9 +210,7 @@ impl World {
         let prefix = if arn.contains(":user/") { "AIDA" } else { "AROA" };
         let unique_id = format!("{prefix}{:0>17}", arn.len());
         for key in self.keys.values_mut() {
-            key.policy = key
-                .policy
-                .replace(&format!("\"{arn}\""), &format!("\"{unique_id}\""));
+            key.policy = key.policy.replace(&format!("\"{arn}\""), &format!("\"{unique_id}\""));
         }
     }
 

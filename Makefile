@@ -1,0 +1,83 @@
+# `make` lists the targets. Everything that they install goes into .tools; nothing is installed elsewhere.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+ARCH ?= x86_64
+PYTHON ?= python3
+export PYTHON
+
+ifeq ($(filter $(ARCH),x86_64 arm64),)
+$(error ARCH is `$(ARCH)`, but must be x86_64 or arm64)
+endif
+
+TOOLS := $(CURDIR)/.tools
+installed = $(TOOLS)/$(1)/.installed
+
+# sam finds cargo-lambda and its zig on the path; their caches stay in .tools too.
+SAM := PATH="$(TOOLS)/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR="$(TOOLS)/sam-home" \
+	ZIG_GLOBAL_CACHE_DIR="$(TOOLS)/cache/zig" CARGO_ZIGBUILD_CACHE_DIR="$(TOOLS)/cache/zigbuild" sam
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
+		printf '  %-16s %s\n' "$$target" "$$text"; done
+	@echo 'ARCH=arm64 builds and deploys for arm64 (default: x86_64); PYTHON names a Python of 3.10 or later.'
+
+.PHONY: demo
+demo: cargo $(call installed,sam) $(call installed,ministack) ## Deploy to an AWS emulator on this machine, and watch it work
+	@$(TOOLS)/ministack/bin/python demo/demo.py
+
+.PHONY: build
+build: cargo $(call installed,sam) ## Build the function for Lambda, into .aws-sam/build
+	$(SAM) build --parameter-overrides Architecture=$(ARCH)
+
+.PHONY: deploy
+deploy: build ## Deploy to your AWS account; PARAMETERS="Mode=enforce AlertEmail=..." sets parameters
+	$(SAM) deploy --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+
+.PHONY: test
+test: lint lint-template release check-deps $(call installed,moto) ## Everything that must pass: lints, tests, template, linked libraries
+	TRAILSEAL_BINARY="$(abspath target/release/trailseal)" MOTO_SERVER="$(TOOLS)/moto/bin/moto_server" \
+		cargo test --workspace --locked
+
+.PHONY: lint
+lint: cargo ## Formatting, clippy and rustdoc, none of which may warn
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# The Region is only there because sam wants one; nothing is asked over the network.
+.PHONY: lint-template
+lint-template: $(call installed,sam) ## Validate template.yaml
+	$(SAM) validate --lint --region eu-west-1
+
+.PHONY: release
+release: cargo ## Build the release binary for this machine
+	cargo build --release --locked --package trailseal
+
+.PHONY: check-deps
+check-deps: release ## Check that one TLS stack is linked, without jitter entropy
+	$(PYTHON) scripts/check-deps
+
+.PHONY: bench
+bench: cargo ## Measure the budgets
+	cargo run --release --locked --package trailseal-bench
+
+.PHONY: lock-tools
+lock-tools: ## Pin the tools in requirements/*.txt anew
+	scripts/lock-tools
+
+.PHONY: clean-tools
+clean-tools: ## Remove what was installed into .tools
+	rm -rf "$(TOOLS)"
+
+# A changed list, or a changed way to install it, makes the environment anew.
+$(TOOLS)/%/.installed: requirements/%.txt requirements/pip.txt scripts/tool-env
+	@scripts/tool-env $*
+
+.PHONY: cargo
+cargo:
+	@command -v cargo >/dev/null || { echo "error: cargo was not found: install Rust 1.94.1 or later" >&2; exit 1; }

@@ -1,0 +1,177 @@
+//! What CloudTrail asks of a key before a trail may use it.
+
+use fake_aws::{Bucket, FakeAws, Key, KeyState, Settle, Trail, World};
+
+use crate::{FRANKFURT, IRELAND, OTHER_ACCOUNT, cloudtrail, code, world};
+
+/// A trail in Ireland whose bucket lies in Frankfurt.
+fn plain() -> World {
+    world().bucket("logs", FRANKFURT).trail(Trail::new("audit", IRELAND, "logs"))
+}
+
+/// The same with a key that CloudTrail can use, and its ARN.
+fn with_key(key: Key) -> (World, String) {
+    let mut world = plain();
+    let policy = world.cloudtrail_key_policy();
+    let arn = world.key(key.policy(&policy));
+    (world, arn)
+}
+
+/// What comes of encrypting with this key.
+async fn refusal(world: World, key: &str) -> String {
+    let aws = FakeAws::start(world);
+    let before = aws.snapshot();
+    let client = cloudtrail(&aws, IRELAND).await;
+    let code = code(client.update_trail().name("audit").kms_key_id(key).send().await);
+    assert_eq!(aws.snapshot(), before);
+    code
+}
+
+#[tokio::test]
+async fn a_usable_key_is_taken_by_whatever_name_and_answered_by_its_arn() {
+    let (mut world, key) = with_key(Key::new(FRANKFURT));
+    world.alias(FRANKFURT, "alias/trailseal", &key);
+    let aws = FakeAws::start(world);
+    let client = cloudtrail(&aws, IRELAND).await;
+    let id = key.rsplit('/').next().unwrap().to_owned();
+    let alias_arn = "arn:aws:kms:eu-central-1:123456789012:alias/trailseal".to_owned();
+    for name in [key.clone(), id, "alias/trailseal".to_owned(), alias_arn] {
+        let answer = client.update_trail().name("audit").kms_key_id(name).send().await.unwrap();
+        assert_eq!(answer.kms_key_id(), Some(key.as_str()));
+    }
+    let arn = aws.world().trail_arn(IRELAND, "audit");
+    assert_eq!(aws.world().delivers(&arn), Ok(()));
+    let answer = client.update_trail().name("audit").kms_key_id("").send().await.unwrap();
+    assert_eq!(answer.kms_key_id(), None);
+    assert_eq!(aws.world().trails[&arn].kms_key_id, None);
+}
+
+#[tokio::test]
+async fn a_key_must_lie_in_the_buckets_region() {
+    let (world, key) = with_key(Key::new(IRELAND));
+    assert_eq!(refusal(world, &key).await, "KmsKeyNotFoundException");
+}
+
+#[tokio::test]
+async fn a_key_must_exist() {
+    let id = "00000000-0000-4000-8000-00000000ffff";
+    assert_eq!(refusal(plain(), id).await, "KmsKeyNotFoundException");
+    assert_eq!(refusal(plain(), "alias/none").await, "KmsKeyNotFoundException");
+    assert_eq!(refusal(plain(), "no key").await, "InvalidKmsKeyIdException");
+    assert_eq!(refusal(plain(), "arn:aws:kms:x").await, "InvalidKmsKeyIdException");
+}
+
+#[tokio::test]
+async fn a_key_must_be_enabled() {
+    for state in [KeyState::Disabled, KeyState::PendingDeletion, KeyState::PendingImport] {
+        let (world, key) = with_key(Key::new(FRANKFURT).state(state));
+        assert_eq!(refusal(world, &key).await, "KmsException");
+    }
+}
+
+#[tokio::test]
+async fn a_key_must_be_symmetric_and_the_customers() {
+    let (world, key) = with_key(Key::new(FRANKFURT).spec("RSA_2048", "ENCRYPT_DECRYPT"));
+    assert_eq!(refusal(world, &key).await, "InvalidKmsKeyIdException");
+    let (world, key) = with_key(Key::new(FRANKFURT).spec("HMAC_256", "GENERATE_VERIFY_MAC"));
+    assert_eq!(refusal(world, &key).await, "InvalidKmsKeyIdException");
+    let (world, key) = with_key(Key::new(FRANKFURT).managed_by_aws());
+    assert_eq!(refusal(world, &key).await, "InsufficientEncryptionPolicyException");
+}
+
+#[tokio::test]
+async fn another_accounts_key_is_taken_if_it_lets_cloudtrail_in() {
+    let (world, key) = with_key(Key::new(FRANKFURT).of_account(OTHER_ACCOUNT));
+    let aws = FakeAws::start(world);
+    let client = cloudtrail(&aws, IRELAND).await;
+    client.update_trail().name("audit").kms_key_id(&key).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_policy_must_let_cloudtrail_in() {
+    let mut world = plain();
+    let key = world.key(Key::new(FRANKFURT));
+    assert_eq!(refusal(world.clone(), &key).await, "InsufficientEncryptionPolicyException");
+
+    // Each thing that may be wrong with a policy that is right.
+    let right = world.cloudtrail_key_policy();
+    let wrong = [
+        ("kms:GenerateDataKey*", "kms:Encrypt"),
+        ("kms:DescribeKey", "kms:Encrypt"),
+        ("cloudtrail.amazonaws.com", "config.amazonaws.com"),
+        ("cloudtrail:*:123456789012", "cloudtrail:*:210987654321"),
+        ("cloudtrail:*:", "cloudtrail:eu-west-2:"),
+        ("aws:SourceArn", "aws:SourceOrgPaths"),
+        ("ArnLike", "NumericEquals"),
+        ("aws:cloudtrail:arn", "aws:s3:arn"),
+    ];
+    for (from, to) in wrong {
+        assert!(right.contains(from));
+        world.keys.get_mut(&key).unwrap().policy = right.replace(from, to);
+        assert_eq!(refusal(world.clone(), &key).await, "InsufficientEncryptionPolicyException", "{to}");
+    }
+}
+
+#[tokio::test]
+async fn a_deny_keeps_cloudtrail_out() {
+    let (mut world, key) = with_key(Key::new(FRANKFURT));
+    let deny = r#""Statement":[{"Effect":"Deny","Principal":"*","Action":"kms:generatedatakey*","Resource":"*"},"#;
+    let policy = &mut world.keys.get_mut(&key).unwrap().policy;
+    *policy = policy.replace(r#""Statement":["#, deny);
+    assert_eq!(refusal(world, &key).await, "InsufficientEncryptionPolicyException");
+}
+
+#[tokio::test]
+async fn decrypt_is_needed_only_with_a_bucket_key() {
+    let (mut world, key) = with_key(Key::new(FRANKFURT));
+    let policy = &mut world.keys.get_mut(&key).unwrap().policy;
+    *policy = policy.replace("kms:Decrypt", "kms:Encrypt");
+    let mut with_bucket_key = world.clone();
+    with_bucket_key.add_bucket(Bucket::new("logs", FRANKFURT).with_bucket_key());
+    assert_eq!(refusal(with_bucket_key, &key).await, "InsufficientEncryptionPolicyException");
+    let aws = FakeAws::start(world);
+    let client = cloudtrail(&aws, IRELAND).await;
+    client.update_trail().name("audit").kms_key_id(&key).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_bucket_is_checked_too() {
+    let (mut world, key) = with_key(Key::new(FRANKFURT));
+    world.buckets.get_mut("logs").unwrap().denies_cloudtrail = true;
+    assert_eq!(refusal(world.clone(), &key).await, "InsufficientS3BucketPolicyException");
+    world.buckets.clear();
+    assert_eq!(refusal(world, &key).await, "S3BucketDoesNotExistException");
+}
+
+#[tokio::test]
+async fn what_has_not_settled_is_refused_for_so_many_tries() {
+    let (mut world, key) = with_key(Key::new(FRANKFURT));
+    let entry = world.keys.get_mut(&key).unwrap();
+    entry.hidden_calls = 1;
+    entry.unsettled_tries = 2;
+    let aws = FakeAws::start(world);
+    let client = cloudtrail(&aws, IRELAND).await;
+    let mut codes = Vec::new();
+    for _ in 0..3 {
+        codes.push(code(client.update_trail().name("audit").kms_key_id(&key).send().await));
+    }
+    let insufficient = "InsufficientEncryptionPolicyException";
+    assert_eq!(codes, ["KmsKeyNotFoundException", insufficient, insufficient]);
+    client.update_trail().name("audit").kms_key_id(&key).send().await.unwrap();
+    assert_eq!(aws.world().settle, Settle::default());
+}
+
+#[tokio::test]
+async fn delivery_needs_a_key_that_works_and_a_bucket_that_does_not_refuse_it() {
+    let (mut world, key) = with_key(Key::new(FRANKFURT));
+    let arn = world.trail_arn(IRELAND, "audit");
+    world.trails.get_mut(&arn).unwrap().kms_key_id = Some(key.clone());
+    assert_eq!(world.delivers(&arn), Ok(()));
+    let pinned = r#"{"Statement":{"Sid":"OnlyOneKey","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::logs/*",
+        "Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"arn:aws:kms:eu-central-1:123456789012:key/other"}}}}"#;
+    world.add_bucket(Bucket::new("logs", FRANKFURT).policy(pinned));
+    assert!(world.delivers(&arn).unwrap_err().contains("OnlyOneKey"));
+    world.add_bucket(Bucket::new("logs", FRANKFURT));
+    world.keys.get_mut(&key).unwrap().state = KeyState::Disabled;
+    assert!(world.delivers(&arn).unwrap_err().contains("Disabled"));
+}

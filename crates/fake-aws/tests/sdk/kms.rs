@@ -1,0 +1,194 @@
+use aws_sdk_kms::types::{KeyManagerType, KeyState as SdkState, Tag};
+use fake_aws::{FakeAws, Fault, Key, KeyState, Settle};
+
+use crate::{FRANKFURT, IRELAND, OTHER_ACCOUNT, code, kms, world};
+
+/// A world with one key, and its ARN.
+fn one_key(key: Key) -> (FakeAws, String) {
+    let mut world = world();
+    let arn = world.key(key);
+    world.alias(IRELAND, "alias/trailseal", &arn);
+    (FakeAws::start(world), arn)
+}
+
+#[tokio::test]
+async fn a_key_is_created_with_policy_and_tags_in_one_call() {
+    let aws = FakeAws::start(world());
+    aws.world().caller_iam_allows_put_key_policy = true;
+    let policy = aws.world().cloudtrail_key_policy();
+    let client = kms(&aws, IRELAND).await;
+    let tag = Tag::builder().tag_key("managed-by").tag_value("trailseal").build().unwrap();
+    let created = client.create_key().policy(&policy).tags(tag).description("seals").send().await.unwrap();
+    let metadata = created.key_metadata.unwrap();
+    assert_eq!(metadata.key_id(), "00000000-0000-4000-8000-000000000001");
+    assert_eq!(metadata.key_manager(), Some(&KeyManagerType::Customer));
+    assert_eq!(metadata.key_state(), Some(&SdkState::Enabled));
+    assert_eq!(metadata.creation_date().unwrap().secs(), 1_790_000_000);
+    let arn = metadata.arn().unwrap();
+    let tags = client.list_resource_tags().key_id(arn).send().await.unwrap();
+    assert_eq!(tags.tags()[0].tag_value(), "trailseal");
+    let read = client.get_key_policy().key_id(arn).send().await.unwrap();
+    assert_eq!(read.policy(), Some(policy.as_str()));
+    // No token makes CreateKey idempotent: once more is one more.
+    client.create_key().send().await.unwrap();
+    assert_eq!(aws.world().customer_keys(IRELAND).len(), 2);
+}
+
+#[tokio::test]
+async fn a_key_is_described_by_any_of_its_names() {
+    let (aws, arn) = one_key(Key::new(IRELAND).tag("a", "b"));
+    let client = kms(&aws, IRELAND).await;
+    let id = arn.rsplit('/').next().unwrap();
+    for name in [&arn, id, "alias/trailseal", "arn:aws:kms:eu-west-1:123456789012:alias/trailseal"] {
+        let described = client.describe_key().key_id(name).send().await.unwrap();
+        assert_eq!(described.key_metadata.unwrap().arn(), Some(arn.as_str()));
+    }
+    for name in ["alias/none", "00000000-0000-4000-8000-00000000ffff", "nonsense"] {
+        assert_eq!(code(client.describe_key().key_id(name).send().await), "NotFoundException");
+    }
+    let elsewhere = kms(&aws, FRANKFURT).await;
+    assert_eq!(code(elsewhere.describe_key().key_id(&arn).send().await), "NotFoundException");
+}
+
+#[tokio::test]
+async fn describing_an_unused_aws_alias_creates_its_key() {
+    let aws = FakeAws::start(world());
+    let client = kms(&aws, IRELAND).await;
+    let described = client.describe_key().key_id("alias/aws/s3").send().await.unwrap();
+    assert_eq!(described.key_metadata.unwrap().key_manager(), Some(&KeyManagerType::Aws));
+    assert_eq!(aws.world().keys.len(), 1);
+    assert!(aws.world().customer_keys(IRELAND).is_empty());
+}
+
+#[tokio::test]
+async fn another_accounts_key_is_described_by_its_arn_if_it_lets_us_and_its_policy_never_read() {
+    let (aws, arn) = one_key(Key::new(IRELAND).of_account(OTHER_ACCOUNT));
+    let client = kms(&aws, IRELAND).await;
+    assert_eq!(code(client.describe_key().key_id(&arn).send().await), "AccessDeniedException");
+    aws.world().keys.get_mut(&arn).unwrap().describable_from_outside = true;
+    client.describe_key().key_id(&arn).send().await.unwrap();
+    assert_eq!(code(client.get_key_policy().key_id(&arn).send().await), "AccessDeniedException");
+}
+
+#[tokio::test]
+async fn policies_are_read_by_id_or_arn_but_not_by_alias() {
+    let (aws, arn) = one_key(Key::new(IRELAND));
+    let client = kms(&aws, IRELAND).await;
+    client.get_key_policy().key_id(&arn).send().await.unwrap();
+    assert_eq!(code(client.get_key_policy().key_id("alias/trailseal").send().await), "NotFoundException");
+}
+
+#[tokio::test]
+async fn an_alias_is_a_lock() {
+    let (aws, arn) = one_key(Key::new(IRELAND));
+    let client = kms(&aws, IRELAND).await;
+    let create = |name: &str| client.create_alias().alias_name(name).target_key_id(&arn).send();
+    let error = create("alias/trailseal").await.unwrap_err().into_service_error();
+    assert!(error.is_already_exists_exception());
+    create("alias/second").await.unwrap();
+    assert_eq!(code(create("alias/aws/mine").await), "NotAuthorizedException");
+    assert_eq!(code(create("nothing").await), "InvalidAliasNameException");
+    let aliases = client.list_aliases().send().await.unwrap();
+    assert_eq!(aliases.aliases().len(), 2);
+    let of_key = client.list_aliases().key_id(&arn).send().await.unwrap();
+    assert_eq!(of_key.aliases()[0].alias_name(), Some("alias/second"));
+    client.delete_alias().alias_name("alias/second").send().await.unwrap();
+    assert_eq!(aws.world().alias_target(IRELAND, "alias/second"), None);
+}
+
+#[tokio::test]
+async fn an_alias_goes_to_a_disabled_key_but_not_to_one_pending_deletion() {
+    let mut world = world();
+    let disabled = world.key(Key::new(IRELAND).state(KeyState::Disabled));
+    let dying = world.key(Key::new(IRELAND).state(KeyState::PendingDeletion));
+    let signing = world.key(Key::new(IRELAND).spec("RSA_2048", "SIGN_VERIFY"));
+    let aws = FakeAws::start(world);
+    let client = kms(&aws, IRELAND).await;
+    client.create_alias().alias_name("alias/a").target_key_id(&disabled).send().await.unwrap();
+    let refused = client.create_alias().alias_name("alias/b").target_key_id(&dying).send().await;
+    assert_eq!(code(refused), "KMSInvalidStateException");
+    let refused = client.update_alias().alias_name("alias/a").target_key_id(&signing).send().await;
+    assert_eq!(code(refused), "KMSInvalidStateException");
+}
+
+#[tokio::test]
+async fn a_key_goes_through_its_states_as_kms_has_them() {
+    let (aws, arn) = one_key(Key::new(IRELAND));
+    let client = kms(&aws, IRELAND).await;
+    client.disable_key().key_id(&arn).send().await.unwrap();
+    assert_eq!(code(client.enable_key_rotation().key_id(&arn).send().await), "DisabledException");
+    client.enable_key().key_id(&arn).send().await.unwrap();
+    client.enable_key_rotation().key_id(&arn).send().await.unwrap();
+    let rotation = client.get_key_rotation_status().key_id(&arn).send().await.unwrap();
+    assert!(rotation.key_rotation_enabled());
+    assert_eq!(rotation.rotation_period_in_days(), Some(365));
+    assert_eq!(code(client.cancel_key_deletion().key_id(&arn).send().await), "KMSInvalidStateException");
+    let scheduled = client.schedule_key_deletion().key_id(&arn).pending_window_in_days(7).send().await.unwrap();
+    assert_eq!(scheduled.key_state(), Some(&SdkState::PendingDeletion));
+    assert_eq!(code(client.enable_key().key_id(&arn).send().await), "KMSInvalidStateException");
+    client.cancel_key_deletion().key_id(&arn).send().await.unwrap();
+    let described = client.describe_key().key_id(&arn).send().await.unwrap().key_metadata.unwrap();
+    assert_eq!(described.key_state(), Some(&SdkState::Disabled));
+    assert!(described.deletion_date().is_none());
+}
+
+#[tokio::test]
+async fn only_symmetric_keys_rotate_and_aws_keys_cannot_be_changed() {
+    let mut world = world();
+    let signing = world.key(Key::new(IRELAND).spec("RSA_2048", "SIGN_VERIFY"));
+    let awss = world.key(Key::new(IRELAND).managed_by_aws());
+    let aws = FakeAws::start(world);
+    let client = kms(&aws, IRELAND).await;
+    assert_eq!(code(client.enable_key_rotation().key_id(&signing).send().await), "UnsupportedOperationException");
+    assert_eq!(code(client.disable_key().key_id(&awss).send().await), "AccessDeniedException");
+}
+
+#[tokio::test]
+async fn a_new_key_is_not_seen_for_so_many_calls() {
+    let mut world = world();
+    world.settle = Settle { key_visible_after: 2, alias_visible_after: 1, ..Settle::default() };
+    let aws = FakeAws::start(world);
+    let client = kms(&aws, IRELAND).await;
+    let arn = client.create_key().send().await.unwrap().key_metadata.unwrap().arn.unwrap();
+    assert_eq!(code(client.describe_key().key_id(&arn).send().await), "NotFoundException");
+    assert!(client.list_keys().send().await.unwrap().keys().is_empty());
+    assert_eq!(code(client.enable_key_rotation().key_id(&arn).send().await), "NotFoundException");
+    client.create_alias().alias_name("alias/new").target_key_id(&arn).send().await.unwrap();
+    assert_eq!(code(client.describe_key().key_id("alias/new").send().await), "NotFoundException");
+    client.describe_key().key_id("alias/new").send().await.unwrap();
+    assert_eq!(client.list_keys().send().await.unwrap().keys().len(), 1);
+}
+
+#[tokio::test]
+async fn single_keys_and_single_operations_can_be_refused() {
+    let (aws, arn) = one_key(Key::new(IRELAND));
+    let client = kms(&aws, IRELAND).await;
+    aws.world().keys.get_mut(&arn).unwrap().denied.insert("kms:GetKeyPolicy".into());
+    assert_eq!(code(client.get_key_policy().key_id(&arn).send().await), "AccessDeniedException");
+    client.describe_key().key_id(&arn).send().await.unwrap();
+    aws.world().denied.insert("kms:DescribeKey".into());
+    assert_eq!(code(client.describe_key().key_id(&arn).send().await), "AccessDeniedException");
+}
+
+#[tokio::test]
+async fn internal_errors_are_read_as_kms_names_them() {
+    let (aws, arn) = one_key(Key::new(IRELAND));
+    aws.before(|_, _| Some(Fault::error(500, "KMSInternalException", "try again")));
+    let client = kms(&aws, IRELAND).await;
+    let error = client.describe_key().key_id(&arn).send().await.unwrap_err().into_service_error();
+    assert!(error.is_kms_internal_exception());
+}
+
+#[tokio::test]
+async fn tags_are_added_and_removed() {
+    let (aws, arn) = one_key(Key::new(IRELAND).tag("a", "1"));
+    let client = kms(&aws, IRELAND).await;
+    let tag = |key: &str| Tag::builder().tag_key(key).tag_value("2").build().unwrap();
+    client.tag_resource().key_id(&arn).tags(tag("b")).send().await.unwrap();
+    client.untag_resource().key_id(&arn).tag_keys("a").send().await.unwrap();
+    let twice = client.tag_resource().key_id(&arn).tags(tag("c")).tags(tag("c")).send().await;
+    assert_eq!(code(twice), "TagException");
+    let tags = client.list_resource_tags().key_id(&arn).send().await.unwrap();
+    assert_eq!(tags.tags().len(), 1);
+    assert_eq!(tags.tags()[0].tag_key(), "b");
+}

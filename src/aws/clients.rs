@@ -1,0 +1,134 @@
+//! The SDK's clients: one for each service and Region, made when first needed, all on one connector.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::{Connector, tls};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_types::timeout::TimeoutConfig;
+use tokio::time::Instant;
+use trailseal_core::ids::Region;
+
+use super::publish::Publisher;
+use super::read::Reader;
+use super::retry;
+use super::write::Writer;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// AWS, with credentials, trust roots and connections that outlive an invocation.
+#[derive(Debug)]
+pub struct Aws {
+    sdk: SdkConfig,
+    cloudtrail: PerRegion<aws_sdk_cloudtrail::Client>,
+    kms: PerRegion<aws_sdk_kms::Client>,
+    s3: PerRegion<aws_sdk_s3::Client>,
+    sns: PerRegion<aws_sdk_sns::Client>,
+}
+
+#[derive(Debug)]
+struct PerRegion<C>(Mutex<BTreeMap<Region, C>>);
+
+impl<C: Clone> PerRegion<C> {
+    fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    fn get(&self, region: &Region, make: impl FnOnce(aws_config::Region) -> C) -> C {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(region.clone()).or_insert_with(|| make(aws_config::Region::new(region.to_string()))).clone()
+    }
+}
+
+/// Makes a client of one service from the shared configuration.
+macro_rules! client {
+    ($sdk:ident, $shared:expr, $region:expr) => {
+        $sdk::config::Builder::from($shared).region($region).retry_partition(retry::partition())
+    };
+}
+
+impl Aws {
+    /// Reads the SDK's own variables and makes the clients of the Region where this runs, so that the
+    /// first invocation finds trust roots and clients ready.
+    pub async fn load() -> Self {
+        let sdk = aws_config::from_env()
+            .http_client(http_client())
+            .retry_config(retry::config())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .build(),
+            )
+            .load()
+            .await;
+        let aws = Self {
+            sdk,
+            cloudtrail: PerRegion::new(),
+            kms: PerRegion::new(),
+            s3: PerRegion::new(),
+            sns: PerRegion::new(),
+        };
+        if let Some(Ok(region)) = aws.sdk.region().map(|region| region.as_ref().parse()) {
+            drop((aws.cloudtrail(&region), aws.kms(&region), aws.s3(&region), aws.sns(&region)));
+        }
+        aws
+    }
+
+    /// The port to read, until `deadline`.
+    pub fn reader(&self, deadline: Instant) -> Reader<'_> {
+        Reader { aws: self, deadline }
+    }
+
+    /// The port to write, until `deadline`.
+    pub fn writer(&self, deadline: Instant) -> Writer<'_> {
+        Writer { aws: self, deadline }
+    }
+
+    /// The port to alert, until `deadline`.
+    pub fn publisher(&self, deadline: Instant) -> Publisher<'_> {
+        Publisher { aws: self, deadline }
+    }
+
+    pub(super) fn cloudtrail(&self, region: &Region) -> aws_sdk_cloudtrail::Client {
+        self.cloudtrail.get(region, |region| {
+            aws_sdk_cloudtrail::Client::from_conf(client!(aws_sdk_cloudtrail, &self.sdk, region).build())
+        })
+    }
+
+    pub(super) fn kms(&self, region: &Region) -> aws_sdk_kms::Client {
+        self.kms.get(region, |region| aws_sdk_kms::Client::from_conf(client!(aws_sdk_kms, &self.sdk, region).build()))
+    }
+
+    /// Path-style, so that a bucket's name never becomes part of a host name: one host for all buckets
+    /// of a Region, dots in names are fine, and an emulator needs no names of its own.
+    pub(super) fn s3(&self, region: &Region) -> aws_sdk_s3::Client {
+        self.s3.get(region, |region| {
+            aws_sdk_s3::Client::from_conf(client!(aws_sdk_s3, &self.sdk, region).force_path_style(true).build())
+        })
+    }
+
+    pub(super) fn sns(&self, region: &Region) -> aws_sdk_sns::Client {
+        self.sns.get(region, |region| aws_sdk_sns::Client::from_conf(client!(aws_sdk_sns, &self.sdk, region).build()))
+    }
+}
+
+/// One connector for every client: trust roots are parsed once (the SDK would do it for each client),
+/// and connections are shared.
+fn http_client() -> SharedHttpClient {
+    let settings =
+        HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(ATTEMPT_TIMEOUT).build();
+    let connector = Connector::builder()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+        .proxy_config(ProxyConfig::from_env())
+        .connector_settings(settings)
+        .build();
+    let connector = SharedHttpConnector::new(connector);
+    http_client_fn(move |_, _| connector.clone())
+}

@@ -1,0 +1,72 @@
+//! AWS as the flow sees it: one port to read, one to write. Only this folder names the SDK.
+
+mod clients;
+mod error;
+mod publish;
+mod read;
+mod retry;
+mod write;
+
+use std::future::Future;
+
+use trailseal_core::facts::{Failure, KeyMetadata, Reading, TrailSettings, TrailStatus, UpdatedTrail};
+use trailseal_core::ids::{KeyAlias, KeyArn, Region, TrailArn};
+use trailseal_core::plan::NewKey;
+use trailseal_core::trigger::TrailRef;
+
+pub use clients::Aws;
+
+/// Everything that is read. Observing and planning hold nothing else.
+pub trait Read: Sync {
+    /// `GetTrail`; `None`: there is no such trail.
+    fn trail(&self, trail: &TrailRef) -> impl Future<Output = Result<Option<TrailSettings>, Failure>> + Send;
+    /// `GetTrailStatus`; `None`: there is no such trail.
+    fn trail_status(&self, trail: &TrailRef) -> impl Future<Output = Result<Option<TrailStatus>, Failure>> + Send;
+    /// The value of one of a trail's tags, by `ListTags`.
+    fn trail_tag(
+        &self,
+        trail: &TrailArn,
+        home: &Region,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+    /// The Region of a bucket, asked in the trail's home Region.
+    fn bucket_region(&self, bucket: &str, home: &Region) -> impl Future<Output = Result<Region, Failure>> + Send;
+    /// `DescribeKey`, of a key's ARN, id or alias in that Region.
+    fn key(&self, key: &str, region: &Region) -> impl Future<Output = Result<Reading<KeyMetadata>, Failure>> + Send;
+    /// `GetKeyPolicy`.
+    fn key_policy(&self, key: &KeyArn) -> impl Future<Output = Result<Reading<String>, Failure>> + Send;
+}
+
+/// Everything that is written, apart from alerts. Only [`crate::apply`] holds it.
+pub trait Write: Sync {
+    /// `CreateKey`, sent once.
+    fn create_key(&self, region: &Region, key: &NewKey) -> impl Future<Output = Result<KeyArn, Failure>> + Send;
+    /// `EnableKeyRotation` of a key that was just created.
+    fn enable_rotation(&self, key: &KeyArn) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// `CreateAlias` for a key that was just created.
+    fn create_alias(
+        &self,
+        alias: &KeyAlias,
+        key: &KeyArn,
+    ) -> impl Future<Output = Result<AliasCreation, Failure>> + Send;
+    /// `UpdateTrail` with the ARN and `KmsKeyId`, nothing else. With `settling`, refusals that a young
+    /// key explains are waited out.
+    fn update_trail(
+        &self,
+        trail: &TrailArn,
+        home: &Region,
+        key: &KeyArn,
+        settling: bool,
+    ) -> impl Future<Output = Result<UpdatedTrail, Failure>> + Send;
+    /// `StartLogging`.
+    fn start_logging(&self, trail: &TrailArn, home: &Region) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// What came of creating the alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AliasCreation {
+    /// It is ours.
+    Created,
+    /// It was there already, perhaps by an earlier attempt of our own.
+    AlreadyExists,
+}

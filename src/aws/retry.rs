@@ -1,0 +1,107 @@
+//! The one retry layer: the SDK's, with rules of ours about what is tried again.
+
+use std::error::Error;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use aws_sdk_kms::error::ProvideErrorMetadata;
+use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use aws_smithy_types::retry::RetryConfig;
+
+/// Twelve attempts take about half a minute; the invocation's deadline ends them earlier.
+pub(super) fn config() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(12)
+        .with_initial_backoff(Duration::from_millis(500))
+        .with_max_backoff(Duration::from_secs(8))
+}
+
+/// Attempts and deadline bound the retries. The SDK's own quota, which outlives an invocation in a
+/// warm function, would refuse them to the next trail.
+pub(super) fn partition() -> RetryPartition {
+    RetryPartition::custom("trailseal").token_bucket(TokenBucket::unlimited()).build()
+}
+
+/// What is tried again beyond, or less than, what the SDK does by itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Again {
+    /// The SDK's rules, and conflicts.
+    Usual,
+    /// These codes, too, since what they refuse was made or changed a moment ago.
+    WhileSettling(&'static [&'static str]),
+    /// Only what was certainly not done: for a call without an idempotency token.
+    Never,
+}
+
+/// The SDK asks a classifier by the type of the operation's error.
+#[derive(Debug)]
+pub(super) struct Rules<E> {
+    again: Again,
+    error: PhantomData<E>,
+}
+
+impl<E> Rules<E> {
+    pub(super) fn new(again: Again) -> Self {
+        Self { again, error: PhantomData }
+    }
+}
+
+impl<E> ClassifyRetry for Rules<E>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    fn classify_retry(&self, ctx: &InterceptorContext) -> RetryAction {
+        let Some(Err(error)) = ctx.output_or_error() else { return RetryAction::NoActionIndicated };
+        let code =
+            error.as_operation_error().and_then(|error| error.downcast_ref::<E>()).and_then(ProvideErrorMetadata::code);
+        action(self.again, code)
+    }
+
+    fn name(&self) -> &'static str {
+        "trailseal"
+    }
+}
+
+/// `throttling_error` only chooses the longer of the SDK's two back-offs.
+fn action(again: Again, code: Option<&str>) -> RetryAction {
+    match (again, code) {
+        // The SDK takes it for throttling; KMS says so of a quota or a policy that is too long.
+        (_, Some("LimitExceededException")) => RetryAction::RetryForbidden,
+        (Again::Never, Some("ThrottlingException" | "Throttling" | "TooManyRequestsException")) => {
+            RetryAction::throttling_error()
+        }
+        (Again::Never, _) => RetryAction::RetryForbidden,
+        (_, Some("ConflictException")) => RetryAction::throttling_error(),
+        (Again::WhileSettling(codes), Some(code)) if codes.contains(&code) => RetryAction::throttling_error(),
+        _ => RetryAction::NoActionIndicated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_without_a_token_is_repeated_only_when_throttled() {
+        assert!(action(Again::Never, Some("ThrottlingException")).should_retry());
+        for code in [None, Some("KMSInternalException"), Some("DependencyTimeoutException"), Some("ConflictException")]
+        {
+            assert_eq!(action(Again::Never, code), RetryAction::RetryForbidden, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_quota_is_no_throttling() {
+        assert_eq!(action(Again::Usual, Some("LimitExceededException")), RetryAction::RetryForbidden);
+    }
+
+    #[test]
+    fn a_refusal_is_waited_out_only_while_the_key_settles() {
+        let settling = Again::WhileSettling(&["KmsKeyNotFoundException"]);
+        assert!(action(settling, Some("KmsKeyNotFoundException")).should_retry());
+        assert!(!action(Again::Usual, Some("KmsKeyNotFoundException")).should_retry());
+        assert!(action(settling, Some("ConflictException")).should_retry());
+    }
+}

@@ -1,0 +1,108 @@
+//! The port to write.
+
+use aws_sdk_kms::types::{KeySpec, KeyUsageType, Tag};
+use tokio::time::Instant;
+use trailseal_core::facts::{Class, Failure, KeptSettings, UpdatedTrail};
+use trailseal_core::ids::{KeyAlias, KeyArn, Region, TrailArn};
+use trailseal_core::plan::NewKey;
+
+use super::clients::Aws;
+use super::error::Attempt;
+use super::read::{answer, send, set};
+use super::retry::{Again, Rules};
+use super::{AliasCreation, Write};
+
+/// Writes to AWS until the deadline.
+#[derive(Debug, Clone, Copy)]
+pub struct Writer<'a> {
+    pub(super) aws: &'a Aws,
+    pub(super) deadline: Instant,
+}
+
+/// What KMS may say of a key that it created a moment ago.
+const NEW_TO_KMS: Again = Again::WhileSettling(&["NotFoundException"]);
+/// What CloudTrail may say of a key, or of a policy, that it does not see yet.
+const NEW_TO_CLOUDTRAIL: &[&str] =
+    &["KmsKeyNotFoundException", "InsufficientEncryptionPolicyException", "KmsException", "KmsKeyDisabledException"];
+
+impl Write for Writer<'_> {
+    async fn create_key(&self, region: &Region, key: &NewKey) -> Result<KeyArn, Failure> {
+        let attempt = Attempt::new("kms:CreateKey", format!("create a key in `{region}`"));
+        let tags = key.tags.iter().map(|(name, value)| Tag::builder().tag_key(name).tag_value(value).build());
+        let tags = tags.collect::<Result<Vec<_>, _>>().map_err(|odd| attempt.unusable_answer(&odd.to_string()))?;
+        let call = self
+            .aws
+            .kms(region)
+            .create_key()
+            .key_spec(KeySpec::SymmetricDefault)
+            .key_usage(KeyUsageType::EncryptDecrypt)
+            .multi_region(false)
+            .description(&key.description)
+            .policy(key.policy.text())
+            .set_tags(Some(tags));
+        let output = answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::Never)).await?;
+        let arn = output.key_metadata.and_then(|metadata| metadata.arn).unwrap_or_default();
+        arn.parse()
+            .map_err(|malformed| attempt.unusable_answer(&format!("KMS created one whose ARN is odd: {malformed}")))
+    }
+
+    async fn enable_rotation(&self, key: &KeyArn) -> Result<(), Failure> {
+        let attempt = Attempt::new("kms:EnableKeyRotation", format!("switch on rotation of key `{key}`"));
+        let call = self.aws.kms(key.region()).enable_key_rotation().key_id(key.as_str());
+        answer(self.deadline, &attempt, send!(call, aws_sdk_kms, NEW_TO_KMS)).await.map(drop)
+    }
+
+    async fn create_alias(&self, alias: &KeyAlias, key: &KeyArn) -> Result<AliasCreation, Failure> {
+        let attempt = Attempt::new("kms:CreateAlias", format!("create `{alias}` for key `{key}`"));
+        let call = self.aws.kms(key.region()).create_alias().alias_name(alias.as_str()).target_key_id(key.as_str());
+        match answer(self.deadline, &attempt, send!(call, aws_sdk_kms, NEW_TO_KMS)).await {
+            Ok(_) => Ok(AliasCreation::Created),
+            Err(failure) if failure.code.as_deref() == Some("AlreadyExistsException") => {
+                Ok(AliasCreation::AlreadyExists)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn update_trail(
+        &self,
+        trail: &TrailArn,
+        home: &Region,
+        key: &KeyArn,
+        settling: bool,
+    ) -> Result<UpdatedTrail, Failure> {
+        let attempt = Attempt::new("cloudtrail:UpdateTrail", format!("give trail `{trail}` the key `{key}`"));
+        let again = if settling { Again::WhileSettling(NEW_TO_CLOUDTRAIL) } else { Again::Usual };
+        let call = self.aws.cloudtrail(home).update_trail().name(trail.as_str()).kms_key_id(key.as_str());
+        match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, again)).await {
+            Ok(updated) => Ok(UpdatedTrail {
+                kms_key_id: set(updated.kms_key_id),
+                kept: KeptSettings {
+                    bucket: updated.s3_bucket_name.unwrap_or_default(),
+                    key_prefix: set(updated.s3_key_prefix),
+                    sns_topic: set(updated.sns_topic_arn),
+                    log_group: set(updated.cloud_watch_logs_log_group_arn),
+                    log_role: set(updated.cloud_watch_logs_role_arn),
+                    global_service_events: updated.include_global_service_events,
+                    multi_region: updated.is_multi_region_trail,
+                    log_file_validation: updated.log_file_validation_enabled,
+                    organization_trail: updated.is_organization_trail,
+                },
+            }),
+            Err(mut failure) => {
+                // Waited out in vain so far; a later try still may succeed while the key is young.
+                let code = failure.code.as_deref().unwrap_or_default();
+                if settling && NEW_TO_CLOUDTRAIL.contains(&code) {
+                    failure.class = Class::Transient;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn start_logging(&self, trail: &TrailArn, home: &Region) -> Result<(), Failure> {
+        let attempt = Attempt::new("cloudtrail:StartLogging", format!("start logging of trail `{trail}`"));
+        let call = self.aws.cloudtrail(home).start_logging().name(trail.as_str());
+        answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual)).await.map(drop)
+    }
+}

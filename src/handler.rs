@@ -1,0 +1,98 @@
+//! From the Lambda's input to its answer.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use trailseal_core::config::Config;
+use trailseal_core::ids::FunctionArn;
+use trailseal_core::report::Answer;
+use trailseal_core::trigger::{InvalidInput, Target, Trigger};
+
+use crate::aws::Aws;
+use crate::run::{Deadlines, reconcile};
+
+/// The input as it came. Deserializing it never fails, so that nonsense is answered in our words.
+#[derive(Debug)]
+pub struct Input(Result<Box<RawValue>, String>);
+
+impl<'de> Deserialize<'de> for Input {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Box::<RawValue>::deserialize(deserializer).map_err(|error| error.to_string())))
+    }
+}
+
+/// Why an invocation failed, as Lambda is told.
+#[derive(Debug)]
+pub enum Failed {
+    /// The input is neither an event nor a request; trying again cannot help.
+    InvalidInput(String),
+    /// Trying again can help.
+    Transient(String),
+}
+
+impl From<Failed> for Diagnostic {
+    fn from(failed: Failed) -> Self {
+        let (error_type, error_message) = match failed {
+            Failed::InvalidInput(message) => ("InvalidInput", message),
+            Failed::Transient(message) => ("Transient", message),
+        };
+        Self { error_type: error_type.into(), error_message }
+    }
+}
+
+/// Handles one invocation.
+///
+/// # Errors
+///
+/// [`Failed`], so that Lambda tries again or parks the event; what was done until then is logged.
+pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Result<Answer, Failed> {
+    let invalid = |message: String| Failed::InvalidInput(message);
+    let home: FunctionArn = event
+        .context
+        .invoked_function_arn
+        .parse()
+        .map_err(|malformed| invalid(format!("cannot tell whose account this is: {malformed}")))?;
+    let trigger = event
+        .payload
+        .0
+        .and_then(|raw| serde_json::from_str::<Value>(raw.get()).map_err(|error| error.to_string()))
+        .map_err(|cause| InvalidInput::not_json(&cause))
+        .and_then(|input| Trigger::parse(&input, &home))
+        .map_err(|error| invalid(error.to_string()))?;
+    let answer = match trigger.target {
+        Target::Ignored(reason) => Answer::ignored(config.mode, &trigger.origin, reason),
+        Target::Trail(trail) => {
+            reconcile(aws, config, &home, &[trail], &trigger.origin, deadlines(&event.context)).await
+        }
+    };
+    log(&answer);
+    match answer.transient_failure() {
+        Some((trail, failure)) => Err(Failed::Transient(format!(
+            "trail `{}` is not done yet: {}; it is tried again",
+            trail.trail_arn, failure.message
+        ))),
+        None => Ok(answer),
+    }
+}
+
+/// Leaves time to tell about it: a tenth of what there is, between half a second and five.
+fn deadlines(context: &Context) -> Deadlines {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let left = Duration::from_millis(context.deadline).saturating_sub(now);
+    let to_tell = left.mul_f64(0.1).clamp(Duration::from_millis(500), Duration::from_secs(5));
+    let until = |left: Duration| Instant::now().checked_add(left).unwrap_or_else(Instant::now);
+    Deadlines { work: until(left.saturating_sub(to_tell)), report: until(left.saturating_sub(to_tell.mul_f64(0.2))) }
+}
+
+/// The answer's line in the log. Standard output is where Lambda reads it; that it could not be
+/// written is nothing that could be told anywhere else.
+fn log(answer: &Answer) {
+    if let Ok(line) = answer.log_line() {
+        drop(writeln!(std::io::stdout().lock(), "{line}"));
+    }
+}
