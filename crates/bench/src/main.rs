@@ -25,7 +25,7 @@ use std::{
 
 use figure::{Figure, Verdict};
 use machine::Machine;
-use measure::{Measured, Subjects, package, remediation, startup, sweep, wire};
+use measure::{Measure, Subjects, package, remediation, startup, sweep, wire};
 
 const USAGE: &str = "usage: trailseal-bench [--strict] [--runs N] [--markdown FILE]";
 
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         }
     };
     let subjects = subjects(arguments.runs);
-    let measures: [(&str, fn(&Subjects) -> Measured); 5] = [
+    let measures: [(&str, Measure); 5] = [
         ("Startup", startup::measure),
         ("Remediation", remediation::measure),
         ("Calls", wire::measure),

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde_json::Value;
 
 /// One request as it arrived and how it was answered.
@@ -44,7 +43,7 @@ impl Call {
 }
 
 /// What happens instead of the genuine answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// An error in the service's own protocol.
     Error {

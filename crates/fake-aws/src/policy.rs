@@ -214,3 +214,95 @@ fn condition_holds(operator: &str, key: &str, wanted: &Value, question: &Questio
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const TRAIL: &str = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit";
+    const ROLE: &str = "arn:aws:iam::123456789012:role/trailseal";
+
+    /// What one statement says to CloudTrail, which asks for `kms:Decrypt` on behalf of a trail.
+    fn to_cloudtrail(effect: &str, principal: Value, condition: Value) -> Verdict {
+        let question = Question::new(Caller::Service("cloudtrail.amazonaws.com".into()), "kms:Decrypt", "*")
+            .with("aws:SourceArn", TRAIL)
+            .without(&["aws:PrincipalArn"]);
+        let mut statement =
+            json!({"Sid": "S", "Effect": effect, "Principal": principal, "Action": "kms:*", "Resource": "*"});
+        if !condition.is_null() {
+            statement["Condition"] = condition;
+        }
+        ask(&json!({"Statement": statement}).to_string(), &question)
+    }
+
+    #[test]
+    fn everybody_includes_services_in_both_spellings() {
+        for principal in [json!("*"), json!({"AWS": "*"}), json!({"Service": "cloudtrail.amazonaws.com"})] {
+            assert_eq!(to_cloudtrail("Allow", principal, Value::Null), Verdict::Allowed);
+        }
+        let root = json!({"AWS": "arn:aws:iam::123456789012:root"});
+        assert_eq!(to_cloudtrail("Allow", root, Value::Null), Verdict::Silent);
+    }
+
+    #[test]
+    fn an_unknown_condition_counts_against_the_caller() {
+        for condition in [
+            json!({"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}),
+            json!({"NumericLessThan": {"aws:SourceArn": "1"}}),
+            json!({"ForAnyValue:StringEquals": {"aws:SourceArn": TRAIL}}),
+        ] {
+            assert_eq!(to_cloudtrail("Allow", json!("*"), condition.clone()), Verdict::Silent);
+            assert_eq!(to_cloudtrail("Deny", json!("*"), condition), Verdict::Denied("S".into()));
+        }
+    }
+
+    #[test]
+    fn a_key_known_to_be_absent_is_judged_as_iam_does() {
+        let judged = |operator: &str| {
+            let condition = json!({operator: {"aws:PrincipalArn": "x"}});
+            to_cloudtrail("Allow", json!("*"), condition)
+        };
+        assert_eq!(judged("StringEquals"), Verdict::Silent);
+        assert_eq!(judged("StringEqualsIfExists"), Verdict::Allowed);
+        assert_eq!(judged("StringNotEquals"), Verdict::Allowed);
+        let absent = json!({"Null": {"aws:PrincipalArn": "true"}});
+        assert_eq!(to_cloudtrail("Allow", json!("*"), absent), Verdict::Allowed);
+    }
+
+    #[test]
+    fn values_are_alternatives_and_keys_are_not() {
+        let either = json!({"StringEquals": {"AWS:sourcearn": ["other", TRAIL]}});
+        assert_eq!(to_cloudtrail("Allow", json!("*"), either), Verdict::Allowed);
+        let both = json!({"StringEquals": {"aws:SourceArn": TRAIL, "aws:PrincipalArn": "x"}});
+        assert_eq!(to_cloudtrail("Allow", json!("*"), both), Verdict::Silent);
+    }
+
+    #[test]
+    fn an_account_delegates_and_a_name_allows() {
+        let question = Question::new(Caller::Principal(ROLE.into()), "kms:PutKeyPolicy", "*");
+        let verdict = |principal: &str| {
+            let statement =
+                json!({"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "kms:Put*", "Resource": "*"});
+            ask(&json!({"Statement": [statement]}).to_string(), &question)
+        };
+        assert_eq!(verdict(ROLE), Verdict::Allowed);
+        assert_eq!(verdict("123456789012"), Verdict::Delegated);
+        assert_eq!(verdict("arn:aws:iam::123456789012:root"), Verdict::Delegated);
+        assert_eq!(verdict("arn:aws:iam::210987654321:root"), Verdict::Silent);
+    }
+
+    #[test]
+    fn the_negative_elements_turn_a_statement_around() {
+        let question = Question::new(Caller::Service("cloudtrail.amazonaws.com".into()), "kms:Decrypt", "*");
+        let deny = json!({"Statement": [
+            {"Effect": "Allow", "Principal": "*", "NotAction": "kms:Encrypt", "Resource": "*"},
+            {"Effect": "Deny", "NotPrincipal": {"AWS": ROLE}, "Action": "*", "Resource": "*"},
+        ]});
+        assert_eq!(ask(&deny.to_string(), &question), Verdict::Denied("statement 1".into()));
+        let spared =
+            deny.to_string().replace(&format!("\"AWS\":\"{ROLE}\""), "\"Service\":\"cloudtrail.amazonaws.com\"");
+        assert_eq!(ask(&spared, &question), Verdict::Allowed);
+    }
+}

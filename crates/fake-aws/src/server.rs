@@ -92,8 +92,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Hangup)?.to_bytes();
     let request = Request::read(&parts, &body);
-    let era = shared.era.load(Ordering::SeqCst);
-    let call = arrive(shared, &request, connection, body.len());
+    let (call, era) = arrive(shared, &request, connection, body.len());
 
     let latency = *lock(&shared.latency);
     if !latency.is_zero() {
@@ -192,8 +191,8 @@ pub(crate) fn denied(protocol: Protocol, caller: &str, name: &str) -> Refusal {
     }
 }
 
-/// Records the arrival.
-fn arrive(shared: &Shared, request: &Request, connection: u64, bytes_in: usize) -> Call {
+/// Records the arrival, and says in which list.
+fn arrive(shared: &Shared, request: &Request, connection: u64, bytes_in: usize) -> (Call, u64) {
     let now = Instant::now();
     let mut calls = lock(&shared.calls);
     let call = Call {
@@ -212,7 +211,7 @@ fn arrive(shared: &Shared, request: &Request, connection: u64, bytes_in: usize) 
         bytes_out: 0,
     };
     calls.push(call.clone());
-    call
+    (call, shared.era.load(Ordering::SeqCst))
 }
 
 /// Completes the record.

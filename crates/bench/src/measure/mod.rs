@@ -13,6 +13,9 @@ use crate::figure::Figure;
 /// The lines of the report, or why there are none.
 pub type Measured = Result<Vec<Figure>, String>;
 
+/// Measures one thing.
+pub type Measure = fn(&Subjects) -> Measured;
+
 /// What runs, and how often.
 #[derive(Clone, Debug)]
 pub struct Subjects {

@@ -27,10 +27,10 @@ pub fn measure(subjects: &Subjects) -> Measured {
     let mut stock = Cost::default();
     let none = Duration::ZERO;
     for _ in 0..subjects.runs {
-        by_function(&subjects.function, State::KeyExists, none, &mut existing)?;
         by_bare(&subjects.bare, State::KeyExists, none, &mut bare)?;
-        by_function(&subjects.function, State::NoKey, none, &mut new)?;
+        by_function(&subjects.function, State::KeyExists, none, &mut existing)?;
         by_bare(&subjects.bare, State::NoKey, none, &mut bare_new)?;
+        by_function(&subjects.function, State::NoKey, none, &mut new)?;
         if let Some(binary) = &subjects.stock {
             by_bare(binary, State::KeyExists, none, &mut stock)?;
         }

@@ -47,7 +47,11 @@ pub(super) fn create_key(asked: &mut Asked<'_>) -> Outcome {
     }
     asked.text("Description").unwrap_or_default().clone_into(&mut key.description);
     key.multi_region = asked.input["MultiRegion"] == true;
-    key.tags = tags::read(&asked.input["Tags"], "TagKey", "TagValue")?;
+    key.tags = tags::read(&asked.input["Tags"])?;
+    // Tags at creation need the permission to tag.
+    if !key.tags.is_empty() && asked.world.denied.contains("kms:TagResource") {
+        return Err(asked.denied());
+    }
     if let Some(policy) = asked.text("Policy") {
         key.lockout_check_bypassed = key_policy::bypasses_lockout_check(asked.input);
         key_policy::check(asked.world, policy, None, key.lockout_check_bypassed)?;

@@ -10,12 +10,12 @@ use crate::answer::{Outcome, Refusal};
 use crate::policy::listed;
 
 /// Tags as given, checked.
-pub(super) fn read(tags: &Value, key: &str, value: &str) -> Result<BTreeMap<String, String>, Refusal> {
+pub(super) fn read(tags: &Value) -> Result<BTreeMap<String, String>, Refusal> {
     let refuse = |why: String| Refusal::new("TagException", why);
     let mut read = BTreeMap::new();
     for tag in listed(tags) {
-        let name = tag[key].as_str().unwrap_or_default();
-        let text = tag[value].as_str().unwrap_or_default();
+        let name = tag["TagKey"].as_str().unwrap_or_default();
+        let text = tag["TagValue"].as_str().unwrap_or_default();
         if name.is_empty() || name.len() > 128 || text.len() > 256 || name.starts_with("aws:") {
             return Err(refuse(format!("Invalid tag key or value: '{name}'")));
         }
@@ -31,7 +31,7 @@ pub(super) fn read(tags: &Value, key: &str, value: &str) -> Result<BTreeMap<Stri
 
 pub(super) fn tag_resource(asked: &mut Asked<'_>) -> Outcome {
     let arn = asked.own_changeable_key()?;
-    let tags = read(&asked.input["Tags"], "TagKey", "TagValue")?;
+    let tags = read(&asked.input["Tags"])?;
     let key = asked.key(&arn);
     if key.state == KeyState::PendingDeletion {
         return Err(invalid_state(&arn, "pending deletion"));

@@ -208,7 +208,8 @@ impl World {
     pub fn delete_principal(&mut self, arn: &str) {
         self.principals.remove(arn);
         let prefix = if arn.contains(":user/") { "AIDA" } else { "AROA" };
-        let unique_id = format!("{prefix}{:0>17}", arn.len());
+        let digest = arn.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let unique_id = format!("{prefix}{digest:017X}");
         for key in self.keys.values_mut() {
             key.policy = key.policy.replace(&format!("\"{arn}\""), &format!("\"{unique_id}\""));
         }

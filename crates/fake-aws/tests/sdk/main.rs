@@ -4,6 +4,7 @@ mod cloudtrail;
 mod cloudtrail_key_check;
 mod kms;
 mod kms_policy;
+mod raw;
 mod s3;
 mod server;
 mod sns;
@@ -43,6 +44,6 @@ async fn kms(aws: &FakeAws, region: &str) -> aws_sdk_kms::Client {
 
 /// The code of the error that this must be.
 fn code<T: std::fmt::Debug, E: ProvideErrorMetadata>(result: Result<T, E>) -> String {
-    let error = result.err().expect("an error");
+    let error = result.expect_err("an error");
     error.code().expect("an error with a code").to_owned()
 }

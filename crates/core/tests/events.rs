@@ -1,0 +1,177 @@
+//! What each file in `events/` leads to. A file without an expectation here fails.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use trailseal_core::ids::FunctionArn;
+use trailseal_core::trigger::{Target, Trigger};
+
+enum Expected {
+    /// The trail's ARN, the kind, the actor.
+    Trail(&'static str, &'static str, Option<&'static str>),
+    /// A part of the reason.
+    Ignored(&'static str),
+    /// A part of the message.
+    Invalid(&'static str),
+}
+use Expected::{Ignored, Invalid, Trail};
+
+const AUDIT: &str = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit";
+const ANN: Option<&str> = Some("arn:aws:iam::123456789012:user/ops/ann");
+const DEPLOYER: Option<&str> = Some("arn:aws:sts::123456789012:assumed-role/deployer/deploy");
+
+const EXPECTATIONS: &[(&str, Expected)] = &[
+    ("create-trail-terraform", Trail(AUDIT, "CreateTrail", ANN)),
+    (
+        "create-trail-console-empty-key",
+        Trail(AUDIT, "CreateTrail", Some("arn:aws:sts::123456789012:assumed-role/admin/ann")),
+    ),
+    ("create-trail-with-key", Trail(AUDIT, "CreateTrail", DEPLOYER)),
+    ("update-trail-console-by-arn", Trail(AUDIT, "UpdateTrail", Some("arn:aws:iam::123456789012:root"))),
+    ("update-trail-by-name", Trail(AUDIT, "UpdateTrail", DEPLOYER)),
+    ("update-trail-parameters-left-out", Trail(AUDIT, "UpdateTrail", DEPLOYER)),
+    ("update-trail-parameters-null", Trail(AUDIT, "UpdateTrail", DEPLOYER)),
+    ("update-trail-nothing-named", Ignored("names no trail")),
+    (
+        "update-trail-organization",
+        Trail(
+            "arn:aws:cloudtrail:us-east-1:999999999999:trail/organization",
+            "UpdateTrail",
+            Some("cloudtrail.amazonaws.com"),
+        ),
+    ),
+    ("stop-logging-by-name", Trail(AUDIT, "StopLogging", Some("94482488-3041-7045-1234-example00001"))),
+    ("stop-logging-by-arn", Trail(AUDIT, "StopLogging", ANN)),
+    ("start-logging-by-service", Trail(AUDIT, "StartLogging", Some("cloudtrail.amazonaws.com"))),
+    ("stop-logging-failed", Ignored("`TrailNotFoundException`")),
+    ("update-trail-denied", Ignored("`AccessDenied`")),
+    ("update-trail-vpc-endpoint", Ignored("eventType is `AwsVpceEvent`")),
+    ("update-trail-other-account", Ignored("account `210987654321`")),
+    ("delete-trail", Ignored("`DeleteTrail`")),
+    ("put-event-selectors", Ignored("`PutEventSelectors`")),
+    ("get-trail", Ignored("`GetTrail`")),
+    ("run-instances", Ignored("`RunInstances`")),
+    ("disable-key", Ignored("key events")),
+    ("schedule-key-deletion", Ignored("key events")),
+    ("put-key-policy", Ignored("key events")),
+    ("update-trail-malformed-name", Invalid("`../../etc/passwd` is not a trail's name")),
+    ("update-trail-malformed-arn", Invalid("is not a trail's ARN")),
+    ("update-trail-malformed-region", Invalid("`atlantis` is not an AWS Region")),
+    ("scheduled-event", Ignored("sweeps")),
+    ("console-sign-in", Invalid("`AWS Console Sign In via CloudTrail`")),
+    ("sweep", Ignored("sweeps")),
+    ("request-by-name", Trail(AUDIT, "request", None)),
+    ("request-by-arn", Trail(AUDIT, "request", None)),
+];
+
+fn home() -> FunctionArn {
+    "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap()
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../events")
+}
+
+fn event(name: &str) -> Value {
+    let text = std::fs::read_to_string(folder().join(format!("{name}.json"))).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn every_event_file_leads_where_it_should() {
+    for (name, expected) in EXPECTATIONS {
+        let parsed = Trigger::parse(&event(name), &home());
+        match (expected, parsed) {
+            (Trail(arn, kind, actor), Ok(Trigger { origin, target: Target::Trail(trail) })) => {
+                assert_eq!(trail.arn(&home()).as_str(), *arn, "{name}");
+                assert_eq!(origin.kind, *kind, "{name}");
+                assert_eq!(origin.actor.as_deref(), *actor, "{name}");
+            }
+            (Ignored(part), Ok(Trigger { target: Target::Ignored(reason), .. })) => {
+                assert!(reason.contains(part), "{name}: {reason}");
+            }
+            (Invalid(part), Err(error)) => assert!(error.to_string().contains(part), "{name}: {error}"),
+            (_, other) => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_event_file_has_an_expectation() {
+    let files: BTreeSet<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    let expected: BTreeSet<String> = EXPECTATIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(files, expected);
+}
+
+#[test]
+fn the_event_says_which_trail_and_nothing_else_of_it_counts() {
+    let mut event = event("update-trail-by-name");
+    let before = Trigger::parse(&event, &home()).unwrap();
+    event["detail"]["responseElements"]["kmsKeyId"] = json!("arn:aws:kms:eu-west-1:123456789012:key/1");
+    event["detail"]["requestParameters"]["kmsKeyId"] = json!("alias/any");
+    assert_eq!(Trigger::parse(&event, &home()).unwrap(), before);
+}
+
+#[test]
+fn what_is_no_event_and_no_request_is_refused_in_words() {
+    for (input, part) in [
+        (json!(null), "got null"),
+        (json!(true), "got a boolean"),
+        (json!(42), "got a number"),
+        (json!("audit"), "got a text"),
+        (json!([{ "sweep": {} }]), "got an array"),
+        (json!({}), "got an empty object"),
+        (json!({ "key1": "value1" }), "got an object with `key1`"),
+        (json!({ "sweep": {}, "trail": "audit" }), "got an object with `sweep`, `trail`"),
+        (json!({ "sweep": true }), "got an object with `sweep`"),
+        (json!({ "trail": "audit" }), "needs its home Region"),
+        (json!({ "trail": "audit", "region": 7 }), "`region` must be a text; got a number"),
+        (json!({ "trail": ["audit"], "region": "eu-west-1" }), "`trail` must be a text; got an array"),
+        (json!({ "trail": "audit", "region": "Ireland" }), "`Ireland` is not an AWS Region"),
+        (json!({ "trail": AUDIT, "region": "us-east-1" }), "`region` is `us-east-1`, but `trail` is in `eu-west-1`"),
+        (json!({ "trail": "arn:aws-cn:cloudtrail:cn-north-1:123456789012:trail/audit" }), "partition `aws-cn`"),
+    ] {
+        let error = Trigger::parse(&input, &home()).unwrap_err().to_string();
+        assert!(error.contains(part), "{input}: {error}");
+        assert!(error.starts_with("cannot tell what to look at"), "{error}");
+    }
+}
+
+#[test]
+fn fields_of_an_odd_type_are_as_good_as_absent_where_they_do_not_matter() {
+    let mut event = event("update-trail-by-name");
+    event["time"] = json!("not a time");
+    event["resources"] = json!({});
+    event["detail"]["userIdentity"] = json!(null);
+    event["detail"]["userAgent"] = json!(7);
+    event["detail"]["errorCode"] = json!(null);
+    event["detail"]["eventID"] = json!([]);
+    let Trigger { origin, target } = Trigger::parse(&event, &home()).unwrap();
+    assert!(matches!(target, Target::Trail(_)));
+    assert_eq!((origin.actor, origin.user_agent), (None, None));
+    assert_eq!(origin.event_id.as_deref(), event["id"].as_str());
+}
+
+#[test]
+fn an_event_of_256_kilobytes_is_read_and_its_texts_are_shortened_for_the_report() {
+    let mut event = event("update-trail-by-name");
+    event["detail"]["userAgent"] = json!("x".repeat(256 * 1024));
+    event["detail"]["userIdentity"]["arn"] = json!("y".repeat(10_000));
+    let origin = Trigger::parse(&event, &home()).unwrap().origin;
+    assert!(origin.user_agent.unwrap().len() < 300 && origin.actor.unwrap().len() < 400);
+}
+
+#[test]
+fn a_missing_name_of_an_odd_type_is_an_error_and_not_a_guess() {
+    let mut event = event("update-trail-by-name");
+    event["detail"]["requestParameters"]["name"] = json!(7);
+    let error = Trigger::parse(&event, &home()).unwrap_err().to_string();
+    assert!(error.contains("`requestParameters.name` must be a text; got a number"), "{error}");
+}

@@ -1,0 +1,260 @@
+//! Trouble: what passes is waited out or handed back to Lambda, what does not is told once.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use fake_aws::{Fault, Key, World};
+use serde_json::json;
+
+use crate::support::{Scene, account, logged, sealing_policy, step, steps, with_sealing_key, writes};
+
+/// Refuses the first `times` calls of an operation.
+fn refuse(scene: &Scene, operation: &'static str, mut times: usize, fault: Fault) {
+    scene.aws.before(move |call, _| {
+        if call.operation != operation || times == 0 {
+            return None;
+        }
+        times -= 1;
+        Some(fault.clone())
+    });
+}
+
+fn count(scene: &Scene, operation: &str) -> usize {
+    scene.aws.calls().iter().filter(|call| call.operation == operation).count()
+}
+
+#[test]
+fn throttling_conflicts_and_server_errors_are_retried_inside() {
+    for (operation, fault) in [
+        ("GetTrail", Fault::throttled()),
+        ("HeadBucket", Fault::internal()),
+        ("UpdateTrail", Fault::error(400, "ConflictException", "being modified")),
+        ("UpdateTrail", Fault::throttled()),
+        ("CreateKey", Fault::throttled()),
+        ("CreateAlias", Fault::internal()),
+        ("DescribeKey", Fault::Drop),
+    ] {
+        let mut scene = Scene::enforcing(account());
+        refuse(&scene, operation, 2, fault.clone());
+        let answer = scene.event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{operation} {fault:?}: {answer:#}");
+        assert_eq!(scene.aws.world().keys.len(), 1, "{operation} {fault:?}");
+        scene.aws.forget_hooks();
+        scene.again_nothing_happens("update-trail-by-name");
+    }
+}
+
+#[test]
+fn what_does_not_pass_in_time_fails_the_invocation_for_lambda_to_retry_without_an_alert() {
+    let mut world = account();
+    with_sealing_key(&mut world, "eu-central-1");
+    let mut scene = Scene::enforcing(world);
+    refuse(&scene, "UpdateTrail", usize::MAX, Fault::error(400, "ConflictException", "being modified"));
+    let started = Instant::now();
+    let (error, invocation) = scene.failure_within("update-trail-by-name", Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(5), "it kept within its deadline");
+    assert_eq!(error.error_type, "Transient");
+    assert!(error.error_message.contains("trail/audit"), "{error}");
+    assert_eq!(scene.aws.world().published.len(), 0);
+    let answer = &logged(&invocation)[0];
+    assert_eq!((&answer["level"], &answer["summary"]), (&json!("ERROR"), &json!({ "failed": 1 })));
+    assert_eq!(answer["trails"][0]["error"]["class"], "transient");
+
+    scene.aws.forget_hooks();
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "Lambda's retry finishes it");
+}
+
+#[test]
+fn a_denied_call_is_told_once_by_name_and_the_invocation_succeeds() {
+    for (operation, write) in [
+        ("cloudtrail:GetTrail", false),
+        ("cloudtrail:GetTrailStatus", false),
+        ("kms:DescribeKey", false),
+        ("kms:CreateKey", true),
+        ("kms:CreateAlias", true),
+        ("cloudtrail:UpdateTrail", true),
+    ] {
+        let mut world = account();
+        world.denied.insert(operation.into());
+        let mut scene = Scene::enforcing(world);
+        let answer = scene.event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "failed": 1 }), "{operation}");
+        let error = &answer["trails"][0]["error"];
+        assert_eq!((&error["class"], &error["operation"]), (&json!("terminal"), &json!(operation)), "{error:#}");
+        assert!(error["remedy"].as_str().unwrap().contains(operation), "{error:#}");
+        assert!(error["request_id"].is_string(), "{error:#}");
+        assert_eq!(answer["alerts"], json!({ "sent": 1, "failed": 0 }));
+        assert_eq!(scene.audit().kms_key_id, None);
+        if !write {
+            assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"], "{operation}");
+        }
+    }
+}
+
+#[test]
+fn denied_rotation_does_not_keep_a_trail_unsealed_but_is_told() {
+    let mut world = account();
+    world.denied.insert("kms:EnableKeyRotation".into());
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(steps(&answer), ["create-key done", "enable-rotation failed", "create-alias done", "update-trail done"]);
+    assert_eq!(answer["summary"], json!({ "failed": 1 }));
+    assert_eq!(answer["trails"][0]["error"]["operation"], "kms:EnableKeyRotation");
+    assert!(scene.audit().kms_key_id.is_some());
+}
+
+#[test]
+fn a_key_without_its_alias_is_a_stray_with_the_command_that_removes_it() {
+    let mut world = account();
+    world.denied.insert("kms:CreateAlias".into());
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    let key = scene.aws.world().keys.keys().next().unwrap().clone();
+    assert_eq!(answer["strays"][0]["key_arn"], json!(key));
+    let command = answer["strays"][0]["command"].as_str().unwrap().to_owned();
+    assert!(command.starts_with("aws kms schedule-key-deletion --region eu-central-1 --key-id "), "{command}");
+    assert!(scene.only_alert().message.contains(&command));
+}
+
+#[test]
+fn a_bucket_that_is_gone_is_told_and_nothing_is_written() {
+    let mut world = account();
+    world.buckets.clear();
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    let error = &answer["trails"][0]["error"];
+    assert_eq!((&error["class"], &error["code"]), (&json!("terminal"), &json!("NoSuchBucket")), "{answer:#}");
+    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
+}
+
+#[test]
+fn cloudtrails_refusal_of_a_key_that_was_not_judged_names_the_statements_to_add() {
+    let mut world = account();
+    let key = world.key(Key::new("eu-central-1"));
+    world.alias("eu-central-1", "alias/trailseal", &key);
+    let before = world.keys[&key].policy.clone();
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    let error = &answer["trails"][0]["error"];
+    assert_eq!(error["code"], "InsufficientEncryptionPolicyException");
+    for part in ["CloudTrailEncrypts", "CloudTrailDescribes", "CloudTrailDecryptsForBucketKeys", &key] {
+        assert!(error["remedy"].as_str().unwrap().contains(part), "{part}: {error:#}");
+    }
+    assert_eq!(steps(&answer), ["update-trail failed"]);
+    assert_eq!(scene.aws.world().keys[&key].policy, before);
+    assert_eq!(count(&scene, "UpdateTrail"), 1, "an old key's refusal is no matter of waiting");
+}
+
+#[test]
+fn what_kms_and_cloudtrail_do_not_see_yet_is_waited_out() {
+    let mut world = account();
+    world.settle.key_visible_after = 2;
+    world.settle.policy_effective_after = 2;
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert_eq!(count(&scene, "CreateKey"), 1);
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn a_key_that_another_run_created_a_moment_ago_is_waited_for_too() {
+    let mut world = account();
+    world.now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let key = with_sealing_key(&mut world, "eu-central-1");
+    world.keys.get_mut(&key).unwrap().unsettled_tries = 2;
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert_eq!(count(&scene, "UpdateTrail"), 3);
+}
+
+#[test]
+fn create_key_is_never_sent_twice_without_looking_in_between() {
+    for lost in [Fault::internal(), Fault::Drop] {
+        let mut scene = Scene::enforcing(account());
+        let mut times = 1;
+        let fault = lost.clone();
+        scene.aws.after(move |call, _| {
+            if call.operation != "CreateKey" || times == 0 {
+                return None;
+            }
+            times -= 1;
+            Some(fault.clone())
+        });
+        let answer = scene.event("update-trail-by-name");
+        let names = scene.aws.names();
+        let sent: Vec<usize> = (0..names.len()).filter(|&at| names[at] == "kms:CreateKey").collect();
+        assert_eq!(sent.len(), 2, "{names:#?}");
+        assert!(names[sent[0]..sent[1]].contains(&"kms:DescribeKey".to_owned()), "the alias is looked up in between");
+        assert_eq!(
+            steps(&answer),
+            ["create-key failed", "create-key done", "enable-rotation done", "create-alias done", "update-trail done"]
+        );
+        assert!(answer["trails"][0]["steps"][0]["detail"].as_str().unwrap().contains("managed-by"), "{answer:#}");
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }));
+        scene.aws.forget_hooks();
+        scene.again_nothing_happens("update-trail-by-name");
+    }
+}
+
+#[test]
+fn a_policy_that_is_too_long_is_not_mistaken_for_throttling() {
+    let mut scene = Scene::enforcing(account());
+    refuse(&scene, "CreateKey", usize::MAX, Fault::error(400, "LimitExceededException", "too long"));
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(count(&scene, "CreateKey"), 1);
+    assert_eq!(answer["trails"][0]["error"]["class"], "terminal");
+}
+
+#[test]
+fn an_update_whose_answer_is_lost_is_read_back() {
+    let mut world = account();
+    with_sealing_key(&mut world, "eu-central-1");
+    let mut scene = Scene::enforcing(world);
+    scene.aws.after(|call, _| (call.operation == "UpdateTrail").then(|| Fault::Hang(Duration::from_secs(30))));
+    let invocation = scene.function.invoke_within(crate::support::event("update-trail-by-name").to_string().as_bytes(), Duration::from_secs(30));
+    // The SDK repeats UpdateTrail, which is idempotent; with no answer at all the run ends in time.
+    assert_eq!(invocation.outcome.unwrap_err().error_type, "Transient");
+    scene.aws.forget_hooks();
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "compliant": 1 }), "the lost answer was a yes");
+}
+
+#[test]
+fn settings_that_changed_at_the_same_time_are_told() {
+    let mut world: World = account();
+    with_sealing_key(&mut world, "eu-central-1");
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, world| {
+        if call.operation == "UpdateTrail" {
+            world.trails.values_mut().for_each(|trail| trail.multi_region = false);
+        }
+        None
+    });
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "failed": 1 }));
+    let error = answer["trails"][0]["error"]["message"].as_str().unwrap();
+    assert!(error.contains("IsMultiRegionTrail: true → false"), "{error}");
+    assert_eq!(step(&answer, "update-trail")["status"], "done");
+    assert_eq!(answer["trails"][0]["key_arn"], json!(scene.audit().kms_key_id));
+}
+
+#[test]
+fn an_unreachable_aws_fails_the_invocation_within_its_deadline() {
+    let mut scene = Scene::enforcing(account());
+    scene.aws.before(|_, _| Some(Fault::Hang(Duration::from_secs(60))));
+    let (error, invocation) = scene.failure_within("update-trail-by-name", Duration::from_secs(3));
+    assert_eq!(error.error_type, "Transient");
+    assert!(invocation.wall < Duration::from_secs(3), "{:?}", invocation.wall);
+    assert!(error.error_message.contains("cannot read trail `audit`"), "{error}");
+}
+
+#[test]
+fn the_sealing_policy_of_the_tests_is_the_one_that_is_written() {
+    let mut scene = Scene::enforcing(account());
+    scene.event("update-trail-by-name");
+    let world = scene.aws.snapshot();
+    let as_json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(as_json(&world.keys.values().next().unwrap().policy), as_json(&sealing_policy()));
+}

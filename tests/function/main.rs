@@ -1,0 +1,12 @@
+//! The real function's process, under a Runtime API, against a stateful AWS: exact calls, final
+//! states, answers, alerts.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may")]
+
+mod alerts;
+mod configuration;
+mod failing;
+mod keeping_away;
+mod races;
+mod sealing;
+mod support;
+mod triggers;

@@ -1,0 +1,110 @@
+//! Somebody else, or another run of our own, is quicker.
+
+use fake_aws::{Fault, Key};
+use serde_json::json;
+
+use crate::support::{ALIAS, AUDIT, Scene, account, sealing_policy, step, steps};
+
+/// Does something once, just before an operation.
+fn once_before(scene: &Scene, operation: &'static str, mut act: impl FnMut(&mut fake_aws::World) + Send + 'static) {
+    let mut done = false;
+    scene.aws.before(move |call, world| {
+        if call.operation == operation && !done {
+            done = true;
+            act(world);
+        }
+        None
+    });
+}
+
+#[test]
+fn who_loses_the_race_for_the_alias_uses_the_winners_key_and_reports_its_own_as_a_stray() {
+    let mut scene = Scene::enforcing(account());
+    once_before(&scene, "CreateAlias", |world| {
+        let winner = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "trailseal"));
+        world.alias("eu-central-1", ALIAS, &winner);
+    });
+    let answer = scene.event("update-trail-by-name");
+    let world = scene.aws.snapshot();
+    let winner = world.alias_target("eu-central-1", ALIAS).unwrap().to_owned();
+    assert_eq!(world.keys.len(), 2);
+    assert_eq!(scene.audit().kms_key_id, Some(winner.clone()));
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }));
+    assert_eq!(steps(&answer), ["create-key done", "enable-rotation done", "create-alias not-needed", "update-trail done"]);
+    let ours = world.keys.keys().find(|key| **key != winner).unwrap();
+    assert_eq!(answer["strays"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["strays"][0]["key_arn"], json!(ours));
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn an_alias_whose_answer_was_lost_is_found_to_be_ours() {
+    let mut scene = Scene::enforcing(account());
+    let mut times = 1;
+    scene.aws.after(move |call, _| {
+        if call.operation != "CreateAlias" || times == 0 {
+            return None;
+        }
+        times -= 1;
+        Some(Fault::internal())
+    });
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(scene.aws.world().keys.len(), 1);
+    assert_eq!(answer["strays"], json!([]));
+    assert_eq!(steps(&answer), ["create-key done", "enable-rotation done", "create-alias done", "update-trail done"]);
+    assert!(step(&answer, "create-alias")["detail"].as_str().unwrap().contains("read back"));
+    scene.aws.forget_hooks();
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn a_trail_that_somebody_sealed_meanwhile_is_left_as_it_is() {
+    let mut scene = Scene::enforcing(account());
+    once_before(&scene, "CreateAlias", |world| {
+        let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
+        world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(theirs);
+    });
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
+    assert_eq!(steps(&answer), ["create-key done", "enable-rotation done", "create-alias done", "update-trail not-needed"]);
+    assert!(!scene.aws.names().contains(&"cloudtrail:UpdateTrail".to_owned()));
+}
+
+#[test]
+fn a_trail_whose_bucket_moved_meanwhile_gets_the_key_of_the_new_buckets_region() {
+    let mut scene = Scene::enforcing(account().bucket("moved-logs", "us-east-1"));
+    once_before(&scene, "CreateAlias", |world| {
+        "moved-logs".clone_into(&mut world.trails.get_mut(AUDIT).unwrap().bucket);
+    });
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert!(scene.audit().kms_key_id.unwrap().contains(":us-east-1:"));
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn a_trail_that_is_deleted_meanwhile_is_gone() {
+    let mut scene = Scene::enforcing(account());
+    once_before(&scene, "CreateAlias", |world| drop(world.trails.remove(AUDIT)));
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "gone": 1 }), "{answer:#}");
+    assert_eq!(steps(&answer), ["create-key done", "enable-rotation done", "create-alias done"]);
+}
+
+#[test]
+fn somebody_who_changes_the_trail_again_and_again_ends_in_a_retry_by_lambda() {
+    let mut scene = Scene::enforcing(account());
+    scene.aws.before(|call, world| {
+        if call.operation == "GetTrail" {
+            let trail = world.trails.get_mut(AUDIT).unwrap();
+            trail.prefix = Some(format!("{}x", trail.prefix.clone().unwrap_or_default()));
+        }
+        None
+    });
+    let (error, _) = scene.failure("update-trail-by-name");
+    assert_eq!(error.error_type, "Transient");
+    assert!(error.error_message.contains("changed meanwhile"), "{error}");
+    assert_eq!(scene.aws.world().keys.len(), 1, "three passes, one key");
+    scene.aws.forget_hooks();
+    assert_eq!(scene.event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));
+}
