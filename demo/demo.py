@@ -16,6 +16,8 @@ from show import Show
 
 STACK = "trailseal"
 ALIAS = "alias/trailseal"
+# The statements of a new key's policy, where no reader is configured.
+POLICY = ["AccountAdministersThroughIam", "TrailsealFinishesCreation", "CloudTrailEncrypts", "CloudTrailDescribes", "CloudTrailDecryptsForBucketKeys"]
 BUILD = ".tools/demo/build"
 
 
@@ -114,6 +116,8 @@ def enforce(show: Show, account: Account, trails: dict[str, str], stack: dict[st
         key = ours[key_of["orders"]]
         show.say(f"{key['arn']}: {key['description']}")
         show.quote(json.dumps(key["policy"], indent=2))
+        show.claim("it lets in the account's administrators, CloudTrail, and trailseal to finish it; nobody else",
+                   [statement.get("Sid") for statement in key["policy"]["Statement"]] == POLICY)
 
     alerts = account.alerts(mailbox)
     show.scene("The alert about orders, as it would come by e-mail")

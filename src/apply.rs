@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use trailseal_core::config::OWNER_TAG;
 use trailseal_core::facts::{Failure, TrailSettings, UpdatedTrail};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
-use trailseal_core::plan::{KeyPlan, KeyStep, Plan, TrailPlan, TrailStep};
+use trailseal_core::plan::{KeyPlan, KeyStep, Plan, StepName, TrailPlan, TrailStep};
 use trailseal_core::progress::{Aliased, KeyProgress, Progress, StepReport, StepStatus, TrailProgress, given};
 use trailseal_core::trigger::TrailRef;
 
@@ -81,7 +82,14 @@ async fn seal_region(
                 return Err(Surprise(why));
             }
             Err(failure) => {
-                progress.steps.push(StepReport::new(step.name(), StepStatus::Failed, failure.message.clone()));
+                let mut detail = failure.message.clone();
+                if failure.left_open && matches!(step, KeyStep::Create(_)) {
+                    let (name, value) = OWNER_TAG;
+                    detail = format!(
+                        "{detail}; it is not known whether a key was created: look in `{region}` for one with the tag `{name}={value}` and without an alias"
+                    );
+                }
+                progress.steps.push(StepReport::new(step.name(), StepStatus::Failed, detail));
                 if failure.left_open && !matches!(step, KeyStep::EnableRotation) {
                     return Err(Surprise(failure.message));
                 }
@@ -144,8 +152,7 @@ impl<R: Read, W: Write> Applier<'_, R, W> {
         plan: &KeyPlan,
         done: &mut TrailProgress,
     ) -> Result<(), Surprise> {
-        let report =
-            |status, detail: String| StepReport::new(trailseal_core::plan::StepName::UpdateTrail, status, detail);
+        let report = |status, detail: String| StepReport::new(StepName::UpdateTrail, status, detail);
         if self.stale {
             match self.reader.trail(&TrailRef::Arn(observed.arn.clone())).await {
                 Ok(Some(now)) if now == *observed => {}

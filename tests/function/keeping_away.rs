@@ -8,7 +8,9 @@ use crate::support::{AUDIT, Scene, Setting, account, findings, steps, with_seali
 #[test]
 fn a_trail_with_the_exempt_tag_is_left_alone_and_its_reason_told() {
     let mut world = account();
-    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").tag("trailseal:exempt", "SEC-42: read by the old SIEM"));
+    world.add_trail(
+        Trail::new("audit", "eu-west-1", "audit-logs").tag("trailseal:exempt", "SEC-42: read by the old SIEM"),
+    );
     let mut scene = Scene::enforcing(world);
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "exempt": 1 }));

@@ -30,7 +30,10 @@ fn who_loses_the_race_for_the_alias_uses_the_winners_key_and_reports_its_own_as_
     assert_eq!(world.keys.len(), 2);
     assert_eq!(scene.audit().kms_key_id, Some(winner.clone()));
     assert_eq!(answer["summary"], json!({ "remediated": 1 }));
-    assert_eq!(steps(&answer), ["create-key done", "enable-rotation done", "create-alias not-needed", "update-trail done"]);
+    assert_eq!(
+        steps(&answer),
+        ["create-key done", "enable-rotation done", "create-alias not-needed", "update-trail done"]
+    );
     let ours = world.keys.keys().find(|key| **key != winner).unwrap();
     assert_eq!(answer["strays"].as_array().unwrap().len(), 1);
     assert_eq!(answer["strays"][0]["key_arn"], json!(ours));
@@ -66,7 +69,10 @@ fn a_trail_that_somebody_sealed_meanwhile_is_left_as_it_is() {
     });
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
-    assert_eq!(steps(&answer), ["create-key done", "enable-rotation done", "create-alias done", "update-trail not-needed"]);
+    assert_eq!(
+        steps(&answer),
+        ["create-key done", "enable-rotation done", "create-alias done", "update-trail not-needed"]
+    );
     assert!(!scene.aws.names().contains(&"cloudtrail:UpdateTrail".to_owned()));
 }
 

@@ -59,7 +59,12 @@ fn nonsense_is_an_error_in_our_words_without_a_call_and_the_next_event_is_served
         assert!(error.error_message.len() < 600, "{shown}: {error}");
         assert!(!error.error_message.contains("::"), "a Rust type in {error}");
     }
-    for name in ["update-trail-malformed-name", "update-trail-malformed-arn", "update-trail-malformed-region", "console-sign-in"] {
+    for name in [
+        "update-trail-malformed-name",
+        "update-trail-malformed-arn",
+        "update-trail-malformed-region",
+        "console-sign-in",
+    ] {
         assert_eq!(scene.failure(name).0.error_type, "InvalidInput", "{name}");
     }
     assert_eq!(scene.calls(), [""; 0]);
