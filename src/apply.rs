@@ -90,12 +90,13 @@ async fn seal_region(
                     );
                 }
                 progress.steps.push(StepReport::new(step.name(), StepStatus::Failed, detail));
-                if failure.left_open && !matches!(step, KeyStep::EnableRotation) {
-                    return Err(Surprise(failure.message));
-                }
+                let (left_open, why) = (failure.left_open, failure.message.clone());
                 progress.failure.get_or_insert(failure);
                 // A key without rotation still seals, and the alias still is what makes it the only one.
                 if !matches!(step, KeyStep::EnableRotation) {
+                    if left_open {
+                        return Err(Surprise(why));
+                    }
                     progress.leave(plan.steps.get(index.saturating_add(1)..).unwrap_or_default(), region);
                     return Ok(None);
                 }
@@ -123,9 +124,7 @@ impl<R: Read, W: Write> Applier<'_, R, W> {
         for step in &trail.steps {
             match step {
                 TrailStep::Update { bucket_region, observed } => {
-                    let failure = progress.key(bucket_region).failure.clone();
                     let done = progress.trail(arn);
-                    done.failure = done.failure.take().or(failure);
                     match (self.keys.get(bucket_region), self.plan.keys.get(bucket_region)) {
                         (Some(key), Some(plan)) => self.update(observed, key, plan, done).await?,
                         _ => done.leave(step, None),
@@ -176,7 +175,9 @@ impl<R: Read, W: Write> Applier<'_, R, W> {
             Err(failure) if failure.left_open => {
                 done.steps.push(report(StepStatus::Failed, failure.message.clone()));
                 done.unanswered = Some(key.clone());
-                Err(Surprise(failure.message))
+                let why = failure.message.clone();
+                done.failure = Some(failure);
+                Err(Surprise(why))
             }
             Err(mut failure) => {
                 if failure.code.as_deref() == Some("InsufficientEncryptionPolicyException") {

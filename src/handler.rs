@@ -1,5 +1,6 @@
 //! From the Lambda's input to its answer.
 
+use std::fmt;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,7 +28,6 @@ impl<'de> Deserialize<'de> for Input {
 }
 
 /// Why an invocation failed, as Lambda is told.
-#[derive(Debug)]
 pub enum Failed {
     /// The input is neither an event nor a request; trying again cannot help.
     InvalidInput(String),
@@ -35,13 +35,27 @@ pub enum Failed {
     Transient(String),
 }
 
+impl Failed {
+    fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::InvalidInput(message) => ("InvalidInput", message),
+            Self::Transient(message) => ("Transient", message),
+        }
+    }
+}
+
+/// The runtime writes this into the log, for people.
+impl fmt::Debug for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, message) = self.parts();
+        write!(f, "{kind}: {message}")
+    }
+}
+
 impl From<Failed> for Diagnostic {
     fn from(failed: Failed) -> Self {
-        let (error_type, error_message) = match failed {
-            Failed::InvalidInput(message) => ("InvalidInput", message),
-            Failed::Transient(message) => ("Transient", message),
-        };
-        Self { error_type: error_type.into(), error_message }
+        let (error_type, error_message) = failed.parts();
+        Self { error_type: error_type.into(), error_message: error_message.into() }
     }
 }
 

@@ -51,7 +51,7 @@ pub async fn reconcile(
         let writer = aws.writer(deadlines.work);
         match apply(&reader, &writer, &plan, waited || pass > 1, &mut progress).await {
             Ok(()) => break plan,
-            Err(surprise) if pass == PASSES => {
+            Err(surprise) if pass == PASSES || Instant::now() >= deadlines.work => {
                 progress.give_up(&plan, &surprise.0);
                 break plan;
             }

@@ -7,6 +7,8 @@ use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use trailseal_core::facts::{Class, Failure};
 
+use super::retry::{LastRefusal, Refusal};
+
 /// A call that is about to be made, as messages name it.
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
@@ -14,6 +16,8 @@ pub(super) struct Attempt {
     operation: &'static str,
     /// Such as "create a key in `eu-west-1`".
     what: String,
+    /// What the retries were about.
+    pub(super) last: LastRefusal,
 }
 
 /// What codes mean: whether trying again can help, and what to do about it.
@@ -155,7 +159,7 @@ pub(super) fn is_denied(failure: &Failure) -> bool {
 
 impl Attempt {
     pub(super) fn new(operation: &'static str, what: impl Into<String>) -> Self {
-        Self { operation, what: what.into() }
+        Self { operation, what: what.into(), last: LastRefusal::default() }
     }
 
     /// The failure of this attempt, as AWS or the way there reported it.
@@ -197,9 +201,17 @@ impl Attempt {
         failure
     }
 
-    /// The failure of an attempt for which the invocation's time ran out.
+    /// The failure of an attempt for which the invocation's time ran out. Whatever was being tried
+    /// again until then is its cause, and passes.
     pub(super) fn out_of_time(&self) -> Failure {
-        self.report(Class::Transient, None, "the invocation's time ran out", None, true)
+        const OVER: &str = "the invocation's time ran out";
+        match self.last.get() {
+            None => self.report(Class::Transient, None, OVER, None, true),
+            Some(Refusal { code, message, request_id }) => {
+                let cause = format!("{message} (tried again until {OVER})");
+                self.report(Class::Transient, Some(code), &cause, request_id, true)
+            }
+        }
     }
 
     /// The failure of an attempt whose answer cannot be worked with.

@@ -37,6 +37,6 @@ impl Publisher<'_> {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
             call = call.message_attributes(*name, value.map_err(|odd| attempt.unusable_answer(&odd.to_string()))?);
         }
-        answer(self.deadline, &attempt, send!(call, aws_sdk_sns, Again::Usual)).await.map(drop)
+        answer(self.deadline, &attempt, send!(call, aws_sdk_sns, Again::Usual, attempt)).await.map(drop)
     }
 }

@@ -49,12 +49,16 @@ where
 
 /// Sends one SDK operation with our retry rules for its error type.
 macro_rules! send {
-    ($operation:expr, $sdk:ident, $again:expr) => {{
-        fn rules<T, E, B>(_: &$sdk::client::customize::CustomizableOperation<T, E, B>, again: Again) -> Rules<E> {
-            Rules::new(again)
+    ($operation:expr, $sdk:ident, $again:expr, $attempt:expr) => {{
+        fn rules<T, E, B>(
+            _: &$sdk::client::customize::CustomizableOperation<T, E, B>,
+            again: Again,
+            attempt: &Attempt,
+        ) -> Rules<E> {
+            Rules::new(again, attempt.last.clone())
         }
         let operation = $operation.customize();
-        let rules = rules(&operation, $again);
+        let rules = rules(&operation, $again, &$attempt);
         operation.config_override($sdk::config::Builder::new().retry_classifier(rules)).send()
     }};
 }
@@ -81,7 +85,7 @@ impl Read for Reader<'_> {
         let (name, region) = name(trail);
         let attempt = Attempt::new("cloudtrail:GetTrail", format!("read trail `{name}` in `{region}`"));
         let call = self.aws.cloudtrail(region).get_trail().name(name);
-        match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual)).await {
+        match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await {
             Ok(output) => output.trail.map(|trail| settings(trail, &attempt)).transpose(),
             Err(failure) if is(&failure, "TrailNotFoundException") => Ok(None),
             Err(failure) => Err(failure),
@@ -93,7 +97,7 @@ impl Read for Reader<'_> {
         let attempt =
             Attempt::new("cloudtrail:GetTrailStatus", format!("read the status of trail `{name}` in `{region}`"));
         let call = self.aws.cloudtrail(region).get_trail_status().name(name);
-        match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual)).await {
+        match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await {
             Ok(status) => Ok(Some(TrailStatus {
                 logging: status.is_logging.unwrap_or(false),
                 ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
@@ -108,7 +112,8 @@ impl Read for Reader<'_> {
         let mut page = None;
         loop {
             let call = self.aws.cloudtrail(home).list_tags().resource_id_list(trail.as_str()).set_next_token(page);
-            let output = answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual)).await?;
+            let output =
+                answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await?;
             let resources = output.resource_tag_list.unwrap_or_default();
             let mut tags = resources.into_iter().flat_map(|resource| resource.tags_list.unwrap_or_default());
             if let Some(tag) = tags.find(|tag| tag.key == key) {
@@ -126,7 +131,7 @@ impl Read for Reader<'_> {
     async fn bucket_region(&self, bucket: &str, home: &Region) -> Result<Region, Failure> {
         let attempt = Attempt::new("s3:ListBucket", format!("find the Region of bucket `{bucket}`"));
         let call = self.aws.s3(home).head_bucket().bucket(bucket);
-        let sent = timeout_at(self.deadline, send!(call, aws_sdk_s3, Again::Usual)).await;
+        let sent = timeout_at(self.deadline, send!(call, aws_sdk_s3, Again::Usual, attempt)).await;
         let told = match sent.map_err(|_| attempt.out_of_time())? {
             Ok(output) => output.bucket_region,
             Err(error) => {
@@ -145,7 +150,7 @@ impl Read for Reader<'_> {
     async fn key(&self, key: &str, region: &Region) -> Result<Reading<KeyMetadata>, Failure> {
         let attempt = Attempt::new("kms:DescribeKey", format!("read key `{key}` in `{region}`"));
         let call = self.aws.kms(region).describe_key().key_id(key);
-        match answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::Usual)).await {
+        match answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::Usual, attempt)).await {
             Ok(output) => match output.key_metadata {
                 Some(metadata) => key_metadata(metadata, &attempt).map(Reading::Known),
                 None => Err(attempt.unusable_answer("KMS answered without saying anything of the key")),
@@ -159,7 +164,7 @@ impl Read for Reader<'_> {
     async fn key_policy(&self, key: &KeyArn) -> Result<Reading<String>, Failure> {
         let attempt = Attempt::new("kms:GetKeyPolicy", format!("read the policy of key `{key}`"));
         let call = self.aws.kms(key.region()).get_key_policy().key_id(key.as_str()).policy_name("default");
-        match answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::Usual)).await {
+        match answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::Usual, attempt)).await {
             Ok(output) => Ok(output.policy.map_or(Reading::Absent, Reading::Known)),
             Err(failure) if is(&failure, "NotFoundException") => Ok(Reading::Absent),
             Err(failure) if is_denied(&failure) => Ok(Reading::Denied(failure)),

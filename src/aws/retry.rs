@@ -2,9 +2,11 @@
 
 use std::error::Error;
 use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_kms::error::ProvideErrorMetadata;
+use aws_sdk_kms::operation::RequestId;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
@@ -35,16 +37,39 @@ pub(super) enum Again {
     Never,
 }
 
+/// The last refusal that was tried again, for when time runs out before there is another answer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LastRefusal(Arc<Mutex<Option<Refusal>>>);
+
+/// What AWS said.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) code: String,
+    pub(super) message: String,
+    pub(super) request_id: Option<String>,
+}
+
+impl LastRefusal {
+    pub(super) fn get(&self) -> Option<Refusal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, refusal: Refusal) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+    }
+}
+
 /// The SDK asks a classifier by the type of the operation's error.
 #[derive(Debug)]
 pub(super) struct Rules<E> {
     again: Again,
+    last: LastRefusal,
     error: PhantomData<E>,
 }
 
 impl<E> Rules<E> {
-    pub(super) fn new(again: Again) -> Self {
-        Self { again, error: PhantomData }
+    pub(super) fn new(again: Again, last: LastRefusal) -> Self {
+        Self { again, last, error: PhantomData }
     }
 }
 
@@ -54,8 +79,13 @@ where
 {
     fn classify_retry(&self, ctx: &InterceptorContext) -> RetryAction {
         let Some(Err(error)) = ctx.output_or_error() else { return RetryAction::NoActionIndicated };
-        let code =
-            error.as_operation_error().and_then(|error| error.downcast_ref::<E>()).and_then(ProvideErrorMetadata::code);
+        let refusal = error.as_operation_error().and_then(|error| error.downcast_ref::<E>()).map(E::meta);
+        let code = refusal.and_then(ProvideErrorMetadata::code);
+        if let (Some(refusal), Some(code)) = (refusal, code) {
+            let message = refusal.message().unwrap_or_default().to_owned();
+            let request_id = refusal.request_id().map(str::to_owned);
+            self.last.set(Refusal { code: code.to_owned(), message, request_id });
+        }
         action(self.again, code)
     }
 

@@ -40,7 +40,7 @@ impl Write for Writer<'_> {
             .description(&key.description)
             .policy(key.policy.text())
             .set_tags(Some(tags));
-        let output = answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::Never)).await?;
+        let output = answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::Never, attempt)).await?;
         let arn = output.key_metadata.and_then(|metadata| metadata.arn).unwrap_or_default();
         arn.parse()
             .map_err(|malformed| attempt.unusable_answer(&format!("KMS created one whose ARN is odd: {malformed}")))
@@ -49,13 +49,13 @@ impl Write for Writer<'_> {
     async fn enable_rotation(&self, key: &KeyArn) -> Result<(), Failure> {
         let attempt = Attempt::new("kms:EnableKeyRotation", format!("switch on rotation of key `{key}`"));
         let call = self.aws.kms(key.region()).enable_key_rotation().key_id(key.as_str());
-        answer(self.deadline, &attempt, send!(call, aws_sdk_kms, NEW_TO_KMS)).await.map(drop)
+        answer(self.deadline, &attempt, send!(call, aws_sdk_kms, NEW_TO_KMS, attempt)).await.map(drop)
     }
 
     async fn create_alias(&self, alias: &KeyAlias, key: &KeyArn) -> Result<AliasCreation, Failure> {
         let attempt = Attempt::new("kms:CreateAlias", format!("create `{alias}` for key `{key}`"));
         let call = self.aws.kms(key.region()).create_alias().alias_name(alias.as_str()).target_key_id(key.as_str());
-        match answer(self.deadline, &attempt, send!(call, aws_sdk_kms, NEW_TO_KMS)).await {
+        match answer(self.deadline, &attempt, send!(call, aws_sdk_kms, NEW_TO_KMS, attempt)).await {
             Ok(_) => Ok(AliasCreation::Created),
             Err(failure) if failure.code.as_deref() == Some("AlreadyExistsException") => {
                 Ok(AliasCreation::AlreadyExists)
@@ -74,7 +74,7 @@ impl Write for Writer<'_> {
         let attempt = Attempt::new("cloudtrail:UpdateTrail", format!("give trail `{trail}` the key `{key}`"));
         let again = if settling { Again::WhileSettling(NEW_TO_CLOUDTRAIL) } else { Again::Usual };
         let call = self.aws.cloudtrail(home).update_trail().name(trail.as_str()).kms_key_id(key.as_str());
-        match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, again)).await {
+        match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, again, attempt)).await {
             Ok(updated) => Ok(UpdatedTrail {
                 kms_key_id: set(updated.kms_key_id),
                 kept: KeptSettings {
@@ -103,6 +103,6 @@ impl Write for Writer<'_> {
     async fn start_logging(&self, trail: &TrailArn, home: &Region) -> Result<(), Failure> {
         let attempt = Attempt::new("cloudtrail:StartLogging", format!("start logging of trail `{trail}`"));
         let call = self.aws.cloudtrail(home).start_logging().name(trail.as_str());
-        answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual)).await.map(drop)
+        answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await.map(drop)
     }
 }

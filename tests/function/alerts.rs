@@ -11,7 +11,7 @@ fn the_alert_says_what_was_wrong_who_caused_it_what_was_done_and_what_it_costs()
     let answer = scene.event("create-trail-terraform");
     assert_eq!(answer["alerts"], json!({ "sent": 1, "failed": 0 }));
     let alert = scene.only_alert();
-    assert_eq!(alert.subject.as_deref(), Some("trailseal: trail audit is now encrypted with your own key"));
+    assert_eq!(alert.subject.as_deref(), Some("trailseal: trail audit is now encrypted with a customer-managed key"));
     let key = scene.audit().kms_key_id.unwrap();
     for part in [
         AUDIT,

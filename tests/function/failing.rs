@@ -57,7 +57,9 @@ fn what_does_not_pass_in_time_fails_the_invocation_for_lambda_to_retry_without_a
     assert_eq!(scene.aws.world().published.len(), 0);
     let answer = &logged(&invocation)[0];
     assert_eq!((&answer["level"], &answer["summary"]), (&json!("ERROR"), &json!({ "failed": 1 })));
-    assert_eq!(answer["trails"][0]["error"]["class"], "transient");
+    let error = &answer["trails"][0]["error"];
+    assert_eq!((&error["class"], &error["code"]), (&json!("transient"), &json!("ConflictException")), "{error:#}");
+    assert!(error["request_id"].is_string());
 
     scene.aws.forget_hooks();
     let answer = scene.event("update-trail-by-name");

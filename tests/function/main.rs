@@ -1,6 +1,13 @@
 //! The real function's process, under a Runtime API, against a stateful AWS: exact calls, final
 //! states, answers, alerts.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may")]
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests may"
+)]
 
 mod alerts;
 mod configuration;

@@ -49,7 +49,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Bytes as megabytes of a million bytes each.
+/// Bytes as megabytes of a million bytes each, to the kilobyte.
 pub fn megabytes(bytes: u64) -> String {
-    format!("{:.2} MB", bytes as f64 / 1e6)
+    format!("{:.3} MB", bytes as f64 / 1e6)
 }

@@ -58,9 +58,9 @@ fn alert(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config)
 fn headline(trail: &TrailReport, name: &str, mode: Mode) -> String {
     let sealed = trail.steps.iter().any(|step| step.step == StepName::UpdateTrail);
     match trail.outcome {
-        Outcome::Planned if sealed => format!("trail {name} would be encrypted with your own key (dry-run)"),
+        Outcome::Planned if sealed => format!("trail {name} would be encrypted with a customer-managed key (dry-run)"),
         Outcome::Planned => format!("trail {name} would be mended (dry-run)"),
-        Outcome::Remediated if sealed => format!("trail {name} is now encrypted with your own key"),
+        Outcome::Remediated if sealed => format!("trail {name} is now encrypted with a customer-managed key"),
         Outcome::Remediated => format!("trail {name} was mended"),
         Outcome::Failed if mode == Mode::DryRun => format!("trail {name} could not be mended (dry-run)"),
         Outcome::Failed => format!("trail {name} could not be mended"),
@@ -92,13 +92,17 @@ fn text(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, 
     }
     if let Some(error) = &trail.error {
         line(format!("Failed: {}", error.message));
-        line(error.code.as_ref().map_or(String::new(), |code| {
-            format!("AWS said: {code}, request {}", error.request_id.as_deref().unwrap_or("unknown"))
-        }));
+        if let Some(request) = &error.request_id {
+            line(format!("AWS's request id: {request}"));
+        }
     }
     if !trail.steps.is_empty() {
         line(String::new());
-        line(if config.mode == Mode::DryRun { "What would be done:".into() } else { "What was done:".into() });
+        line(match trail.outcome {
+            _ if config.mode == Mode::DryRun => "What would be done:".into(),
+            Outcome::Failed => "What was done, and what was not:".into(),
+            _ => "What was done:".into(),
+        });
     }
     for step in &trail.steps {
         let (status, name) = (id(&step.status), id(&step.step));
@@ -141,7 +145,11 @@ fn caused_by(origin: &Origin) -> Vec<String> {
 /// What it costs, and who may lose access to the logs.
 fn consequences(trail: &TrailReport, config: &Config) -> Vec<String> {
     let taken = |name| {
-        trail.steps.iter().any(|it| it.step == name && matches!(it.status, StepStatus::Planned | StepStatus::Done))
+        trail.steps.iter().filter(|it| it.step == name).any(|it| match it.status {
+            StepStatus::Done => true,
+            StepStatus::Planned => trail.outcome == Outcome::Planned,
+            StepStatus::NotNeeded | StepStatus::Failed => false,
+        })
     };
     let mut words = Vec::new();
     if taken(StepName::CreateKey) {

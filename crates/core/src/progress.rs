@@ -197,11 +197,13 @@ impl Progress {
         }
     }
 
-    /// Ends a run that was surprised in its last pass, too.
+    /// Ends a run that was surprised in its last pass, too. A failure that is known already says more.
     pub fn give_up(&mut self, plan: &Plan, surprise: &str) {
         for (arn, _) in plan.trails.iter().filter(|(_, trail)| !trail.steps.is_empty()) {
+            let region = self.trail(arn).bucket_region.clone();
+            let known = region.and_then(|region| self.keys.get(&region)).is_some_and(|key| key.failure.is_some());
             let trail = self.trail(arn);
-            if trail.sealed.is_none() {
+            if trail.sealed.is_none() && !known {
                 trail.failure.get_or_insert_with(|| {
                     Failure::transient(format!("what was planned kept being overtaken: {surprise}"))
                 });

@@ -219,7 +219,7 @@ fn trail_report(mode: Mode, arn: &TrailArn, trail: &TrailPlan, plan: &Plan, prog
             format!("somebody else gave it `{key}`"),
         ));
     }
-    let error = done.failure.clone();
+    let error = done.failure.as_ref().or(key.and_then(|key| key.failure.as_ref())).cloned();
     let (mut outcome, mut detail) = match &trail.fate {
         Fate::Gone => (Outcome::Gone, None),
         Fate::OutOfScope(reason) => (Outcome::OutOfScope, Some(reason.clone())),

@@ -28,19 +28,19 @@ pub fn measure(subjects: &Subjects) -> Measured {
             format!("{} in {all}", compliant.len()),
             compliant.len() <= 4 && all <= 2,
         ),
-        Figure::information("…", in_rounds(&compliant)),
+        Figure::information("Its rounds", in_rounds(&compliant)),
         Figure::judged(
             "Calls with the alert, rounds until protected: unencrypted trail, key exists",
             "≤ 10, ≤ 5",
             format!("{}, {protected}", sealing.len()),
             sealing.len() <= 10 && protected <= 5,
         ),
-        Figure::information("…", in_rounds(&sealing)),
+        Figure::information("Its rounds", in_rounds(&sealing)),
         Figure::information(
             "Calls, rounds until protected: key to be created",
             format!("{}, {created}", creating.len()),
         ),
-        Figure::information("…", in_rounds(&creating)),
+        Figure::information("Its rounds", in_rounds(&creating)),
     ])
 }
 
@@ -64,15 +64,14 @@ fn rounds_to_protection(calls: &[Call]) -> Result<usize, String> {
 
 /// The calls' names, those of a round together: `GetTrail + GetTrailStatus → DescribeKey`.
 fn in_rounds(calls: &[Call]) -> String {
-    let mut text = String::new();
+    let mut names: Vec<Vec<&str>> = Vec::new();
     for (index, call) in calls.iter().enumerate() {
-        let joint = match rounds(&calls[..index]) {
-            0 => "",
-            before if before == rounds(&calls[..=index]) => " + ",
-            _ => " → ",
-        };
-        text += joint;
-        text += &call.operation;
+        // Calls come in the order of their start, in which `rounds` goes through them too.
+        names.resize(rounds(&calls[..=index]), Vec::new());
+        names.last_mut().expect("a call is in a round").push(&call.operation);
     }
-    text
+    for round in &mut names {
+        round.sort_unstable();
+    }
+    names.iter().map(|round| round.join(" + ")).collect::<Vec<_>>().join(" → ")
 }
