@@ -28,7 +28,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: cargo $(call installed,sam) $(call installed,ministack) ## Deploy to an AWS emulator on this machine, and watch it work
-	@$(TOOLS)/ministack/bin/python demo/demo.py
+	@$(TOOLS)/ministack/bin/python -B demo/demo.py
 
 .PHONY: build
 build: cargo $(call installed,sam) ## Build the function for Lambda, into .aws-sam/build

@@ -25,7 +25,9 @@ class Account:
             aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
             # The function answers within its own time-out of three minutes; a repeated Invoke would be a second event.
-            config=Config(read_timeout=200, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, proxies={}),
+            config=Config(
+                read_timeout=200, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, proxies={}
+            ),
         )
 
     # What is set up
@@ -34,43 +36,53 @@ class Account:
         s3 = self.client("s3", region)
         s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
         cloudtrail = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}}
-        s3.put_bucket_policy(Bucket=name, Policy=json.dumps({
-            "Version": "2012-10-17",
-            "Statement": [
-                cloudtrail | {"Sid": "AclCheck", "Action": "s3:GetBucketAcl", "Resource": f"arn:aws:s3:::{name}"},
-                cloudtrail | {
-                    "Sid": "Write",
-                    "Action": "s3:PutObject",
-                    "Resource": f"arn:aws:s3:::{name}/AWSLogs/{ACCOUNT}/*",
-                    "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
-                },
-            ],
-        }))
+        s3.put_bucket_policy(
+            Bucket=name,
+            Policy=json.dumps({
+                "Version": "2012-10-17",
+                "Statement": [
+                    cloudtrail | {"Sid": "AclCheck", "Action": "s3:GetBucketAcl", "Resource": f"arn:aws:s3:::{name}"},
+                    cloudtrail
+                    | {
+                        "Sid": "Write",
+                        "Action": "s3:PutObject",
+                        "Resource": f"arn:aws:s3:::{name}/AWSLogs/{ACCOUNT}/*",
+                        "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
+                    },
+                ],
+            }),
+        )
 
     def make_owners_key(self) -> str:
         """A customer-managed key as CloudTrail's console makes it."""
         kms = self.client("kms")
         cloudtrail = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}, "Resource": "*"}
-        key = kms.create_key(Description="made by the account's owner", Policy=json.dumps({
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Sid": "Enable IAM User Permissions",
-                    "Effect": "Allow",
-                    "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
-                    "Action": "kms:*",
-                    "Resource": "*",
-                },
-                cloudtrail | {
-                    "Sid": "Allow CloudTrail to encrypt logs",
-                    "Action": "kms:GenerateDataKey*",
-                    "Condition": {
-                        "StringLike": {"kms:EncryptionContext:aws:cloudtrail:arn": f"arn:aws:cloudtrail:*:{ACCOUNT}:trail/*"}
+        key = kms.create_key(
+            Description="made by the account's owner",
+            Policy=json.dumps({
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Sid": "Enable IAM User Permissions",
+                        "Effect": "Allow",
+                        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+                        "Action": "kms:*",
+                        "Resource": "*",
                     },
-                },
-                cloudtrail | {"Sid": "Allow CloudTrail to describe key", "Action": "kms:DescribeKey"},
-            ],
-        }))["KeyMetadata"]["Arn"]
+                    cloudtrail
+                    | {
+                        "Sid": "Allow CloudTrail to encrypt logs",
+                        "Action": "kms:GenerateDataKey*",
+                        "Condition": {
+                            "StringLike": {
+                                "kms:EncryptionContext:aws:cloudtrail:arn": f"arn:aws:cloudtrail:*:{ACCOUNT}:trail/*"
+                            }
+                        },
+                    },
+                    cloudtrail | {"Sid": "Allow CloudTrail to describe key", "Action": "kms:DescribeKey"},
+                ],
+            }),
+        )["KeyMetadata"]["Arn"]
         kms.create_alias(AliasName=OWNERS_KEY_ALIAS, TargetKeyId=key)
         return key
 
@@ -126,7 +138,8 @@ class Account:
                 "managementEvent": True,
                 "recipientAccountId": ACCOUNT,
                 "eventCategory": "Management",
-            } | detail,
+            }
+            | detail,
         }
 
     def matches(self, rule: str, event: dict) -> bool:
@@ -177,14 +190,18 @@ class Account:
 
     def may(self, role: str, actions: list[str]) -> dict[str, str]:
         """What IAM would decide if the deployed role tried."""
-        answer = self.client("iam").simulate_principal_policy(PolicySourceArn=role, ActionNames=actions, ResourceArns=["*"])
+        answer = self.client("iam").simulate_principal_policy(
+            PolicySourceArn=role, ActionNames=actions, ResourceArns=["*"]
+        )
         return {result["EvalActionName"]: result["EvalDecision"] for result in answer["EvaluationResults"]}
 
     def alerts(self, queue: str) -> list[dict]:
         """The alerts since the last time."""
         sqs = self.client("sqs")
         found = []
-        while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages"):
+        while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1).get(
+            "Messages"
+        ):
             for message in messages:
                 sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
                 found.append(json.loads(message["Body"]))

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 
 from account import ELSEWHERE, HOME, Account
 from local import LOGS, PROJECT, Trouble, architecture, emulator, environment, port, sam
@@ -17,15 +18,33 @@ from show import Show
 STACK = "trailseal"
 ALIAS = "alias/trailseal"
 # The statements of a new key's policy, where no reader is configured.
-POLICY = ["AccountAdministersThroughIam", "TrailsealFinishesCreation", "CloudTrailEncrypts", "CloudTrailDescribes", "CloudTrailDecryptsForBucketKeys"]
+POLICY = [
+    "AccountAdministersThroughIam",
+    "TrailsealFinishesCreation",
+    "CloudTrailEncrypts",
+    "CloudTrailDescribes",
+    "CloudTrailDecryptsForBucketKeys",
+]
 BUILD = ".tools/demo/build"
 
 
 def deploy(mode: str, env: dict[str, str]) -> float:
     return sam(
-        f"deploy-{mode}", "deploy", "--template-file", f"{BUILD}/template.yaml", "--stack-name", STACK,
-        "--parameter-overrides", f"Mode={mode}", f"Architecture={architecture()}", "--resolve-s3",
-        "--capabilities", "CAPABILITY_NAMED_IAM", "--no-confirm-changeset", "--no-fail-on-empty-changeset", env=env,
+        f"deploy-{mode}",
+        "deploy",
+        "--template-file",
+        f"{BUILD}/template.yaml",
+        "--stack-name",
+        STACK,
+        "--parameter-overrides",
+        f"Mode={mode}",
+        f"Architecture={architecture()}",
+        "--resolve-s3",
+        "--capabilities",
+        "CAPABILITY_NAMED_IAM",
+        "--no-confirm-changeset",
+        "--no-fail-on-empty-changeset",
+        env=env,
     )
 
 
@@ -60,21 +79,34 @@ def dry_run(show: Show, account: Account, trails: dict[str, str], stack: dict[st
         answers[name] = account.invoke(stack["FunctionName"], event)
         show.answer(answers[name])
         expected = ["compliant"] if name == "audit" else ["planned"]
-        show.claim(f"the function says of {name}: {expected[0]}", outcomes(answers[name]) == expected, json.dumps(answers[name], indent=1))
+        show.claim(
+            f"the function says of {name}: {expected[0]}",
+            outcomes(answers[name]) == expected,
+            json.dumps(answers[name], indent=1),
+        )
 
     failed = account.trail_event(trails["orders"], errorCode="AccessDenied")
     show.claim("the rule passes over a call that failed", not account.matches(stack["TrailRuleName"], failed))
 
     after = account.state(list(trails.values()))
     show.claim("no trail and no key has changed", before == after, changes(before, after))
-    writes = ["cloudtrail:UpdateTrail", "cloudtrail:StartLogging", "kms:CreateKey", "kms:PutKeyPolicy", "kms:CreateAlias"]
+    writes = [
+        "cloudtrail:UpdateTrail",
+        "cloudtrail:StartLogging",
+        "kms:CreateKey",
+        "kms:PutKeyPolicy",
+        "kms:CreateAlias",
+    ]
     verdicts = account.may(stack["RoleArn"], writes)
     show.claim(
         "IAM denies the role every write, explicitly",
-        len(verdicts) == len(writes) and set(verdicts.values()) == {"explicitDeny"}, verdicts,
+        len(verdicts) == len(writes) and set(verdicts.values()) == {"explicitDeny"},
+        verdicts,
     )
     alerts = account.alerts(mailbox)
-    show.claim("there is one alert for each trail that something would be done to", len(alerts) == len(trails) - 1, alerts)
+    show.claim(
+        "there is one alert for each trail that something would be done to", len(alerts) == len(trails) - 1, alerts
+    )
 
 
 def enforce(show: Show, account: Account, trails: dict[str, str], stack: dict[str, str], mailbox: str) -> None:
@@ -84,7 +116,9 @@ def enforce(show: Show, account: Account, trails: dict[str, str], stack: dict[st
         answer = account.invoke(stack["FunctionName"], account.trail_event(arn))
         show.answer(answer)
         expected = ["compliant"] if name == "audit" else ["remediated"]
-        show.claim(f"the function says of {name}: {expected[0]}", outcomes(answer) == expected, json.dumps(answer, indent=1))
+        show.claim(
+            f"the function says of {name}: {expected[0]}", outcomes(answer) == expected, json.dumps(answer, indent=1)
+        )
 
     show.scene("Before and after, as the emulator holds it")
     after = account.state(list(trails.values()))
@@ -98,32 +132,53 @@ def enforce(show: Show, account: Account, trails: dict[str, str], stack: dict[st
     key_of = {name: after["trails"][arn].get("KmsKeyId") for name, arn in trails.items()}
     ours = {key["arn"]: key for key in after["keys"] if key["tags"].get("managed-by") == "trailseal"}
     show.claim("every trail is encrypted", all(key_of.values()), key_of)
-    show.claim("orders and billing share one key, in their buckets' Region", key_of["orders"] == key_of["billing"] and HOME in str(key_of["orders"]), key_of)
+    show.claim(
+        "orders and billing share one key, in their buckets' Region",
+        key_of["orders"] == key_of["billing"] and HOME in str(key_of["orders"]),
+        key_of,
+    )
     show.claim(f"far-away has one in {ELSEWHERE}, where its bucket is", ELSEWHERE in str(key_of["far-away"]), key_of)
-    show.claim("trailseal made these two keys and no more", set(ours) == {key_of["orders"], key_of["far-away"]} and len(after["keys"]) == len(before["keys"]) + 2, list(ours))
-    show.claim("audit keeps the key of its owner, who finds it as it was",
-               before["trails"][trails["audit"]] == after["trails"][trails["audit"]] and all(key in after["keys"] for key in before["keys"]),
-               changes(before, after))
-    show.claim("no other setting of any trail has changed",
-               all(without_key(before["trails"][arn]) == without_key(after["trails"][arn]) for arn in trails.values()),
-               changes(before["trails"], after["trails"]))
+    show.claim(
+        "trailseal made these two keys and no more",
+        set(ours) == {key_of["orders"], key_of["far-away"]} and len(after["keys"]) == len(before["keys"]) + 2,
+        list(ours),
+    )
+    show.claim(
+        "audit keeps the key of its owner, who finds it as it was",
+        before["trails"][trails["audit"]] == after["trails"][trails["audit"]]
+        and all(key in after["keys"] for key in before["keys"]),
+        changes(before, after),
+    )
+    show.claim(
+        "no other setting of any trail has changed",
+        all(without_key(before["trails"][arn]) == without_key(after["trails"][arn]) for arn in trails.values()),
+        changes(before["trails"], after["trails"]),
+    )
     for key in ours.values():
-        show.claim(f"the key in {key['region']} is enabled, rotates and is found as {ALIAS}",
-                   key["state"] == "Enabled" and key["rotates"] and key["aliases"] == [ALIAS], key)
+        show.claim(
+            f"the key in {key['region']} is enabled, rotates and is found as {ALIAS}",
+            key["state"] == "Enabled" and key["rotates"] and key["aliases"] == [ALIAS],
+            key,
+        )
 
     if key_of["orders"] in ours:
         show.scene("The key that orders got, and its policy")
         key = ours[key_of["orders"]]
         show.say(f"{key['arn']}: {key['description']}")
         show.quote(json.dumps(key["policy"], indent=2))
-        show.claim("it lets in the account's administrators, CloudTrail, and trailseal to finish it; nobody else",
-                   [statement.get("Sid") for statement in key["policy"]["Statement"]] == POLICY)
+        show.claim(
+            "it lets in the account's administrators, CloudTrail, and trailseal to finish it; nobody else",
+            [statement.get("Sid") for statement in key["policy"]["Statement"]] == POLICY,
+        )
 
     alerts = account.alerts(mailbox)
     show.scene("The alert about orders, as it would come by e-mail")
     about = [alert for alert in alerts if trails["orders"] in alert["Message"]]
-    show.claim("there is one alert for each trail that was sealed, one of them about orders",
-               len(alerts) == len(trails) - 1 and len(about) == 1, [alert.get("Subject") for alert in alerts])
+    show.claim(
+        "there is one alert for each trail that was sealed, one of them about orders",
+        len(alerts) == len(trails) - 1 and len(about) == 1,
+        [alert.get("Subject") for alert in alerts],
+    )
     for alert in about[:1]:
         show.quote(f"Subject: {alert.get('Subject')}\n\n{alert['Message']}")
 
@@ -134,7 +189,9 @@ def repeat(show: Show, account: Account, trails: dict[str, str], stack: dict[str
     answer = account.invoke(stack["FunctionName"], account.trail_event(trails["orders"]))
     show.answer(answer)
     after = account.state(list(trails.values()))
-    show.claim("the function says of orders: compliant", outcomes(answer) == ["compliant"], json.dumps(answer, indent=1))
+    show.claim(
+        "the function says of orders: compliant", outcomes(answer) == ["compliant"], json.dumps(answer, indent=1)
+    )
     show.claim("nothing has changed, and there is no new key", before == after, changes(before, after))
     show.claim("and nobody is bothered with an alert", account.alerts(mailbox) == [])
 
@@ -145,7 +202,9 @@ def play(show: Show) -> None:
     account = Account(env)
 
     show.scene("Building the function as it would be deployed (the first time takes some minutes)")
-    seconds = sam("build", "build", "--build-dir", BUILD, "--parameter-overrides", f"Architecture={architecture()}", env=env)
+    seconds = sam(
+        "build", "build", "--build-dir", BUILD, "--parameter-overrides", f"Architecture={architecture()}", env=env
+    )
     show.say(f"sam build took {seconds:.0f} s.")
 
     with emulator(at, env):
@@ -190,9 +249,14 @@ def main() -> int:
     except Trouble as trouble:
         print(f"error: {trouble}", file=sys.stderr)
         return 1
-    except Exception as error:  # noqa: BLE001 - whatever it is, the logs tell more than a traceback here
-        print(f"error: {type(error).__name__}: {error}; logs: {LOGS.relative_to(PROJECT)}", file=sys.stderr)
-        raise
+    except Exception as error:  # noqa: BLE001 - the last resort; what it was stands in the log
+        log = LOGS / "demo.log"
+        log.write_text(traceback.format_exc())
+        print(
+            f"error: {type(error).__name__}: {error}; see {log.relative_to(PROJECT)} and the logs beside it",
+            file=sys.stderr,
+        )
+        return 1
     finally:
         shutil.rmtree(LOGS / "tmp", ignore_errors=True)
 

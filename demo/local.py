@@ -26,7 +26,9 @@ def architecture() -> str:
     """The emulator runs the function without a container, so it must be built for this machine."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in ("x86_64", "aarch64"):
-        raise Trouble(f"the demo runs the function itself and needs Linux on x86_64 or arm64, not {sys.platform} on {machine}")
+        raise Trouble(
+            f"the demo runs the function itself and needs Linux on x86_64 or arm64, not {sys.platform} on {machine}"
+        )
     return "arm64" if machine == "aarch64" else "x86_64"
 
 
@@ -40,7 +42,9 @@ def port() -> int:
         try:
             probe.bind(("127.0.0.1", int(wanted)))
         except OSError as error:
-            raise Trouble(f"port {wanted} on 127.0.0.1 cannot be used ({error.strerror}): free it, or name another with DEMO_PORT=...") from error
+            raise Trouble(
+                f"port {wanted} on 127.0.0.1 cannot be used ({error.strerror}): free it, or name another with DEMO_PORT=..."
+            ) from error
         return probe.getsockname()[1]
 
 
@@ -77,7 +81,13 @@ def end(process: subprocess.Popen) -> None:
 def start(command: list[str], env: dict[str, str], log: Path) -> subprocess.Popen:
     with log.open("wb") as output:
         return subprocess.Popen(
-            command, env=env, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command,
+            env=env,
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
 
 

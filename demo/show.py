@@ -49,4 +49,8 @@ class Show:
 
     @staticmethod
     def _item(what: str, text: str) -> None:
-        print(textwrap.fill(text, 110, initial_indent=f"    {what:<11} ", subsequent_indent=" " * 16, break_on_hyphens=False))
+        print(
+            textwrap.fill(
+                text, 110, initial_indent=f"    {what:<11} ", subsequent_indent=" " * 16, break_on_hyphens=False
+            )
+        )
