@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use trailseal_core::config::OWNER_TAG;
 use trailseal_core::facts::{Failure, TrailSettings, UpdatedTrail};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::plan::{KeyPlan, KeyStep, Plan, StepName, TrailPlan, TrailStep};
@@ -47,59 +46,27 @@ async fn seal_region(
 ) -> Result<Option<KeyArn>, Surprise> {
     let mut key = plan.key.clone();
     for (index, step) in plan.steps.iter().enumerate() {
-        let taken = match (step, &key) {
-            (KeyStep::Create(new), _) => writer.create_key(region, new).await.map(|created| {
-                progress.created.push((created.clone(), Aliased::No));
-                key = Some(created.clone());
-                Taken::Done(format!("`{created}`"))
-            }),
-            (KeyStep::EnableRotation, Some(key)) => {
-                writer.enable_rotation(key).await.map(|()| Taken::Done("every year".into()))
-            }
-            (KeyStep::CreateAlias(alias), Some(key)) => {
-                let answer = writer.create_alias(alias, key).await;
-                if let Some((_, aliased)) = progress.created.last_mut() {
-                    *aliased = match &answer {
-                        Ok(AliasCreation::Created) => Aliased::Yes,
-                        Ok(AliasCreation::AlreadyExists) => Aliased::Open,
-                        Err(failure) if failure.left_open => Aliased::Open,
-                        Err(_) => Aliased::No,
-                    };
-                }
-                answer.map(|created| match created {
-                    AliasCreation::Created => Taken::Done(format!("`{alias}` for `{key}`")),
-                    AliasCreation::AlreadyExists => {
-                        Taken::Contradicted(format!("`{alias}` exists already in `{region}`"))
-                    }
-                })
-            }
-            (KeyStep::EnableRotation | KeyStep::CreateAlias(_), None) => Ok(Taken::Done(String::new())),
-        };
-        match taken {
-            Ok(Taken::Done(detail)) => progress.steps.push(StepReport::new(step.name(), StepStatus::Done, detail)),
-            Ok(Taken::Contradicted(why)) => {
-                progress.steps.push(StepReport::new(step.name(), StepStatus::NotNeeded, why.clone()));
-                return Err(Surprise(why));
-            }
+        let (status, detail, halt) = match key_step(writer, region, step, &mut key, progress).await {
+            Ok(Taken::Done(detail)) => (StepStatus::Done, detail, None),
+            Ok(Taken::Contradicted(why)) => (StepStatus::NotNeeded, why.clone(), Some(Halt::LookAgain(why))),
             Err(failure) => {
-                let mut detail = failure.message.clone();
-                if failure.left_open && matches!(step, KeyStep::Create(_)) {
-                    let (name, value) = OWNER_TAG;
-                    detail = format!(
-                        "{detail}; it is not known whether a key was created: look in `{region}` for one with the tag `{name}={value}` and without an alias"
-                    );
-                }
-                progress.steps.push(StepReport::new(step.name(), StepStatus::Failed, detail));
-                let (left_open, why) = (failure.left_open, failure.message.clone());
+                let detail = step.failed(&failure, region);
+                let halt = match (step.essential(), failure.left_open) {
+                    (false, _) => None,
+                    (true, true) => Some(Halt::LookAgain(failure.message.clone())),
+                    (true, false) => Some(Halt::NoKey),
+                };
                 progress.failure.get_or_insert(failure);
-                // A key without rotation still seals, and the alias still is what makes it the only one.
-                if !matches!(step, KeyStep::EnableRotation) {
-                    if left_open {
-                        return Err(Surprise(why));
-                    }
-                    progress.leave(plan.steps.get(index.saturating_add(1)..).unwrap_or_default(), region);
-                    return Ok(None);
-                }
+                (StepStatus::Failed, detail, halt)
+            }
+        };
+        progress.steps.push(StepReport::new(step.name(), status, detail));
+        match halt {
+            None => {}
+            Some(Halt::LookAgain(why)) => return Err(Surprise(why)),
+            Some(Halt::NoKey) => {
+                progress.leave(plan.steps.get(index.saturating_add(1)..).unwrap_or_default(), region);
+                return Ok(None);
             }
         }
     }
@@ -109,6 +76,48 @@ async fn seal_region(
 enum Taken {
     Done(String),
     Contradicted(String),
+}
+
+enum Halt {
+    LookAgain(String),
+    NoKey,
+}
+
+/// Takes one step; `key` is the key so far, which a step may create.
+async fn key_step(
+    writer: &impl Write,
+    region: &Region,
+    step: &KeyStep,
+    key: &mut Option<KeyArn>,
+    progress: &mut KeyProgress,
+) -> Result<Taken, Failure> {
+    match (step, key) {
+        (KeyStep::Create(new), key) => {
+            let created = writer.create_key(region, new).await?;
+            progress.created.push((created.clone(), Aliased::No));
+            Ok(Taken::Done(format!("`{}`", key.insert(created))))
+        }
+        (KeyStep::EnableRotation, Some(key)) => {
+            writer.enable_rotation(key).await?;
+            Ok(Taken::Done("every year".into()))
+        }
+        (KeyStep::CreateAlias(alias), Some(key)) => {
+            let answer = writer.create_alias(alias, key).await;
+            progress.aliased(match &answer {
+                Ok(AliasCreation::Created) => Aliased::Yes,
+                Ok(AliasCreation::AlreadyExists) => Aliased::Open,
+                Err(failure) if failure.left_open => Aliased::Open,
+                Err(_) => Aliased::No,
+            });
+            Ok(match answer? {
+                AliasCreation::Created => Taken::Done(format!("`{alias}` for `{key}`")),
+                AliasCreation::AlreadyExists => Taken::Contradicted(format!("`{alias}` exists already in `{region}`")),
+            })
+        }
+        (KeyStep::EnableRotation | KeyStep::CreateAlias(_), None) => {
+            Err(Failure::transient(format!("there is no key yet in `{region}` on which to take a step")))
+        }
+    }
 }
 
 struct Applier<'a, R, W> {
@@ -172,6 +181,7 @@ impl<R: Read, W: Write> Applier<'_, R, W> {
                 done.failure = done.failure.take().or(failure);
                 Ok(())
             }
+            Err(failure) if failure.code.as_deref() == Some("TrailNotFoundException") => Err(Surprise(failure.message)),
             Err(failure) if failure.left_open => {
                 done.steps.push(report(StepStatus::Failed, failure.message.clone()));
                 done.unanswered = Some(key.clone());

@@ -3,7 +3,7 @@
 use fake_aws::{Fault, Key};
 use serde_json::json;
 
-use crate::support::{ALIAS, AUDIT, Scene, account, sealing_policy, step, steps};
+use crate::support::{ALIAS, AUDIT, Scene, account, sealing_policy, step, steps, with_sealing_key};
 
 /// Does something once, just before an operation.
 fn once_before(scene: &Scene, operation: &'static str, mut act: impl FnMut(&mut fake_aws::World) + Send + 'static) {
@@ -95,6 +95,17 @@ fn a_trail_that_is_deleted_meanwhile_is_gone() {
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "gone": 1 }), "{answer:#}");
     assert_eq!(steps(&answer), ["create-key done", "enable-rotation done", "create-alias done"]);
+}
+
+#[test]
+fn a_trail_that_is_deleted_at_the_last_moment_is_gone_and_no_failure() {
+    let mut world = account();
+    with_sealing_key(&mut world, "eu-central-1");
+    let mut scene = Scene::enforcing(world);
+    once_before(&scene, "UpdateTrail", |world| drop(world.trails.remove(AUDIT)));
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "gone": 1 }), "{answer:#}");
+    assert_eq!(answer["alerts"], json!({ "sent": 0, "failed": 0 }));
 }
 
 #[test]

@@ -46,7 +46,8 @@ pub fn markdown(figures: &[Figure], machine: &Machine, runs: usize) -> String {
 const HEAD: &str = "\
 # Performance
 
-This page is written by `make bench`: a figure, the bar that was set for it, and what the release build needs.
+What the release build needs, beside the bar that was set for each figure. `make bench` prints these figures, and
+`cargo run --release -p trailseal-bench -- --markdown docs/performance.md` writes this page.
 
 | figure | bar | measured | |
 |---|---|---|---|";

@@ -26,10 +26,13 @@ impl Malformed {
     }
 }
 
-/// At most `limit` characters of a text that came from outside, for a message.
+/// At most `limit` characters of a text that came from outside, on one line: what somebody chose as
+/// a name or a user agent must not look like a line of a message of ours.
 pub fn shorten(text: &str, limit: usize) -> String {
-    let mut short: String = text.chars().take(limit).collect();
-    if short.len() < text.len() {
+    let mut rest = text.chars();
+    let plain = |c: char| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c };
+    let mut short: String = rest.by_ref().take(limit).map(plain).collect();
+    if rest.next().is_some() {
         short.push('…');
     }
     short
@@ -409,10 +412,12 @@ mod tests {
     fn what_came_from_outside_is_shortened_in_the_message() {
         let message = "x".repeat(5000).parse::<Region>().unwrap_err().to_string();
         assert!(message.len() < 250, "{message}");
-        assert!(
-            message.ends_with("… is not an AWS Region; expected a code like `eu-west-1`")
-                || message.contains("…` is not"),
-            "{message}"
-        );
+        assert!(message.contains("…` is not an AWS Region; expected"), "{message}");
+    }
+
+    #[test]
+    fn a_text_from_outside_cannot_look_like_a_line_of_ours() {
+        assert_eq!(shorten("agent\nWhat to do next: pay", 100), "agent What to do next: pay");
+        assert_eq!(shorten("äöü", 2), "äö…");
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::assess::{Assessment, Finding, FindingId, Verdict, Warning, WarningId, policy_warning, unusable};
 use crate::config::{Config, OWNER_TAG, ReadersLockedOut};
 use crate::facts::{Class, Failure, KeyFacts, MendingFacts, Reading, SealingFacts, TrailSettings};
-use crate::ids::{FunctionArn, KeyAlias, KeyArn, Region, TrailArn};
+use crate::ids::{FunctionArn, KeyAlias, KeyArn, Region, TrailArn, shorten};
 use crate::policy::KeyPolicy;
 
 /// One step, as reports name it.
@@ -82,6 +82,26 @@ impl KeyStep {
             Self::Create(_) => StepName::CreateKey,
             Self::EnableRotation => StepName::EnableRotation,
             Self::CreateAlias(_) => StepName::CreateAlias,
+        }
+    }
+
+    /// Whether what follows hangs on it. A key without rotation still seals, and the alias still is what
+    /// makes it the only one.
+    pub fn essential(&self) -> bool {
+        match self {
+            Self::Create(_) | Self::CreateAlias(_) => true,
+            Self::EnableRotation => false,
+        }
+    }
+
+    /// The step in words, after it failed.
+    pub fn failed(&self, failure: &Failure, region: &Region) -> String {
+        match self {
+            Self::Create(_) if failure.left_open => format!(
+                "{}; it is not known whether a key was created: look in `{region}` for one with the tag `{}={}` and without an alias",
+                failure.message, OWNER_TAG.0, OWNER_TAG.1
+            ),
+            _ => failure.message.clone(),
         }
     }
 
@@ -237,7 +257,7 @@ impl Planner<'_> {
         let fate = match (verdict, mending) {
             (Verdict::Compliant, _) => Fate::Compliant,
             (Verdict::OutOfScope(reason), _) => Fate::OutOfScope(reason),
-            (_, Some(MendingFacts { exempt: Ok(Some(value)), .. })) => Fate::Exempt(value),
+            (_, Some(MendingFacts { exempt: Ok(Some(value)), .. })) => Fate::Exempt(shorten(&value, 256)),
             (_, Some(MendingFacts { exempt: Err(failure), .. })) => Fate::Failed(failure),
             (_, None) => Fate::Failed(Failure::transient("the trail's tags and bucket were not read")),
             (Verdict::Note, _) => Fate::Noted,

@@ -231,6 +231,13 @@ impl Stray {
 }
 
 impl KeyProgress {
+    /// Notes whether the key that was created last has the alias.
+    pub fn aliased(&mut self, now: Aliased) {
+        if let Some((_, aliased)) = self.created.last_mut() {
+            *aliased = now;
+        }
+    }
+
     /// Lists steps that were not taken.
     pub fn leave(&mut self, steps: &[KeyStep], region: &Region) {
         self.steps
