@@ -24,6 +24,9 @@ struct Sweep {
 
 /// Sweeps the default Regions, and all of them.
 pub fn measure(subjects: &Subjects) -> Measured {
+    if !available(&subjects.function)? {
+        return Ok(vec![Figure::information("Sweep", "not available in this version")]);
+    }
     let mut wall = Sample::default();
     let mut calls = 0;
     for _ in 0..subjects.runs.min(5) {
@@ -53,6 +56,13 @@ pub fn measure(subjects: &Subjects) -> Measured {
         ),
         Figure::information("CPU of that sweep", cpu.to_string()),
     ])
+}
+
+/// Whether the function sweeps at all: it says so if it does not.
+fn available(binary: &Path) -> Result<bool, String> {
+    let mut function = Scene::new(estate(1)).start(binary)?;
+    let (_, answer) = answered(&mut function, &json!({ "sweep": {} }))?;
+    Ok(answer["ignored"].is_null())
 }
 
 fn sweep(binary: &Path, regions: usize) -> Result<Sweep, String> {
