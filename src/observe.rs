@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
 use trailseal_core::config::Config;
 use trailseal_core::facts::{Failure, KeyFacts, MendingFacts, Reading, TrailFacts, TrailSettings};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
@@ -14,6 +13,10 @@ use crate::aws::Read;
 /// A key that is missing is looked for again after this time: a wrong reading must not move a trail
 /// off a key that works.
 const SECOND_LOOK: Duration = Duration::from_secs(30);
+
+/// How often, and how long apart, an alias is looked for that exists but is not shown yet.
+const ALIAS_LOOKS: usize = 10;
+const ALIAS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether a trail is well: its settings, its status, its key. `None`: there is no such trail.
 pub(crate) async fn trail(
@@ -30,7 +33,7 @@ pub(crate) async fn trail(
         Some(named) => {
             let mut reading = key(reader, named, &settings.home_region, home).await?;
             if reading == Reading::Absent {
-                sleep(SECOND_LOOK).await;
+                reader.wait(SECOND_LOOK).await?;
                 waited = true;
                 reading = key(reader, named, &settings.home_region, home).await?;
             }
@@ -49,15 +52,25 @@ pub(crate) async fn mending(reader: &impl Read, trail: &TrailSettings, config: &
     MendingFacts { bucket_region, exempt }
 }
 
-/// The candidate for the sealing key of a Region: the supplied key, or what is behind the alias.
+/// The supplied key of a Region, or what is behind the alias. With `settling`, somebody said a moment
+/// ago that the alias exists, so that it is waited for.
 pub(crate) async fn sealing_key(
     reader: &impl Read,
     region: &Region,
     config: &Config,
     home: &FunctionArn,
+    settling: bool,
 ) -> Result<Reading<KeyFacts>, Failure> {
     let named = config.supplied_keys.get(region).map_or(config.key_alias.as_str(), KeyArn::as_str);
-    key(reader, named, region, home).await
+    let mut reading = key(reader, named, region, home).await?;
+    for _ in 0..ALIAS_LOOKS {
+        if !settling || reading != Reading::Absent {
+            break;
+        }
+        reader.wait(ALIAS_PAUSE).await?;
+        reading = key(reader, named, region, home).await?;
+    }
+    Ok(reading)
 }
 
 /// A key and its policy: side by side where its ARN is known, which `GetKeyPolicy` wants.
@@ -97,4 +110,86 @@ async fn policy(reader: &impl Read, key: &KeyArn, home: &FunctionArn) -> Result<
         key.account()
     );
     Ok(Reading::Denied(Failure::terminal(message, "ask that account's owner")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use trailseal_core::facts::{KeptSettings, KeyManager, KeyMetadata, KeyState, TrailStatus};
+    use trailseal_core::ids::TrailArn;
+
+    use super::*;
+
+    const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1";
+
+    /// A trail whose key is read as scripted; remembers how long it was waited.
+    struct Scripted {
+        readings: Mutex<VecDeque<Reading<KeyMetadata>>>,
+        waited: Mutex<Vec<Duration>>,
+    }
+
+    fn there() -> Reading<KeyMetadata> {
+        Reading::Known(KeyMetadata {
+            arn: KEY.parse().unwrap(),
+            manager: KeyManager::Customer,
+            spec: None,
+            usage: None,
+            state: KeyState::Usable,
+            fresh: false,
+        })
+    }
+
+    impl Read for Scripted {
+        async fn trail(&self, trail: &TrailRef) -> Result<Option<TrailSettings>, Failure> {
+            let TrailRef::Arn(arn) = trail else { return Ok(None) };
+            Ok(Some(TrailSettings {
+                arn: arn.clone(),
+                home_region: arn.region().clone(),
+                kms_key_id: Some(KEY.into()),
+                kept: KeptSettings::default(),
+            }))
+        }
+        async fn trail_status(&self, _: &TrailRef) -> Result<Option<TrailStatus>, Failure> {
+            Ok(Some(TrailStatus::default()))
+        }
+        async fn trail_tag(&self, _: &TrailArn, _: &Region, _: &str) -> Result<Option<String>, Failure> {
+            Ok(None)
+        }
+        async fn bucket_region(&self, _: &str, home: &Region) -> Result<Region, Failure> {
+            Ok(home.clone())
+        }
+        async fn key(&self, _: &str, _: &Region) -> Result<Reading<KeyMetadata>, Failure> {
+            Ok(self.readings.lock().unwrap().pop_front().unwrap())
+        }
+        async fn key_policy(&self, _: &KeyArn) -> Result<Reading<String>, Failure> {
+            Ok(Reading::Absent)
+        }
+        async fn wait(&self, time: Duration) -> Result<(), Failure> {
+            self.waited.lock().unwrap().push(time);
+            Ok(())
+        }
+    }
+
+    async fn look(readings: [Reading<KeyMetadata>; 2]) -> (TrailFacts, Vec<Duration>) {
+        let reader = Scripted { readings: Mutex::new(readings.into()), waited: Mutex::default() };
+        let arn = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap();
+        let home = "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap();
+        let facts = trail(&reader, &TrailRef::Arn(arn), &home).await.unwrap().unwrap();
+        (facts, reader.waited.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_missing_is_looked_for_again_half_a_minute_later() {
+        let (facts, waited) = look([Reading::Absent, Reading::Absent]).await;
+        assert_eq!(waited, [Duration::from_secs(30)]);
+        assert_eq!((facts.key, facts.waited), (Some(Reading::Absent), true));
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_only_missing_for_a_moment_is_there() {
+        let (facts, _) = look([Reading::Absent, there()]).await;
+        assert!(matches!(facts.key, Some(Reading::Known(_))));
+    }
 }

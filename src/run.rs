@@ -1,13 +1,13 @@
 //! The flow on one screen: observe → assess → plan → (dry-run stops here) → apply → report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 use trailseal_core::alert::alerts;
 use trailseal_core::assess::{Assessment, Verdict, assess};
 use trailseal_core::config::{Config, Mode};
-use trailseal_core::facts::SealingFacts;
-use trailseal_core::ids::FunctionArn;
+use trailseal_core::facts::{Candidates, SealingFacts};
+use trailseal_core::ids::{FunctionArn, Region};
 use trailseal_core::plan::{Judged, Plan, plan, regions_to_seal};
 use trailseal_core::progress::Progress;
 use trailseal_core::report::Answer;
@@ -90,14 +90,13 @@ async fn look(
         };
         trails.insert(arn, judged);
     }
-    let mut regions = regions_to_seal(trails.values());
-    regions.extend(progress.open_regions().cloned());
+    let open: BTreeSet<Region> = progress.open_regions().cloned().collect();
     let mut sealing = SealingFacts::new();
-    for region in regions {
-        let key = observe::sealing_key(reader, &region, config, home).await;
-        sealing.insert(region, key);
+    for region in regions_to_seal(trails.values()).union(&open) {
+        let named = observe::sealing_key(reader, region, config, home, open.contains(region)).await;
+        sealing.insert(region.clone(), Candidates { named, made: None });
     }
-    progress.settle(&trails, &sealing);
+    progress.settle(&trails, &mut sealing);
     (plan(trails, &sealing, config, home), waited)
 }
 

@@ -8,6 +8,7 @@ mod retry;
 mod write;
 
 use std::future::Future;
+use std::time::Duration;
 
 use trailseal_core::facts::{Failure, KeyMetadata, Reading, TrailSettings, TrailStatus, UpdatedTrail};
 use trailseal_core::ids::{KeyAlias, KeyArn, Region, TrailArn};
@@ -35,9 +36,11 @@ pub trait Read: Sync {
     fn key(&self, key: &str, region: &Region) -> impl Future<Output = Result<Reading<KeyMetadata>, Failure>> + Send;
     /// `GetKeyPolicy`.
     fn key_policy(&self, key: &KeyArn) -> impl Future<Output = Result<Reading<String>, Failure>> + Send;
+    /// Lets time pass before something is read again; fails at once if there is not that much left.
+    fn wait(&self, time: Duration) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// Everything that is written, apart from alerts. Only [`crate::apply`] holds it.
+/// Everything that is written, apart from alerts. Only `apply` holds it.
 pub trait Write: Sync {
     /// `CreateKey`, sent once.
     fn create_key(&self, region: &Region, key: &NewKey) -> impl Future<Output = Result<KeyArn, Failure>> + Send;

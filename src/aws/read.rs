@@ -8,7 +8,7 @@ use aws_sdk_cloudtrail::types::Trail;
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::types::{KeyManagerType, KeyState as SdkKeyState};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use trailseal_core::facts::{
     Failure, KeptSettings, KeyManager, KeyMetadata, KeyState, Reading, TrailSettings, TrailStatus,
 };
@@ -170,6 +170,15 @@ impl Read for Reader<'_> {
             Err(failure) if is_denied(&failure) => Ok(Reading::Denied(failure)),
             Err(failure) => Err(failure),
         }
+    }
+
+    async fn wait(&self, time: Duration) -> Result<(), Failure> {
+        if self.deadline.saturating_duration_since(Instant::now()) <= time {
+            let message = "something has to be read again a little later, and the invocation has no time left for that";
+            return Err(Failure::transient(message));
+        }
+        sleep(time).await;
+        Ok(())
     }
 }
 

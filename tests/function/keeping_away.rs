@@ -1,5 +1,7 @@
 //! Trails that are not ours to mend, or not to be mended.
 
+use std::time::Duration;
+
 use fake_aws::{Key, KeyState, Trail};
 use serde_json::json;
 
@@ -132,6 +134,19 @@ fn a_supplied_key_that_does_not_exist_fails_and_no_other_is_taken() {
     assert_eq!(answer["summary"], json!({ "failed": 1 }));
     assert!(answer["trails"][0]["error"]["remedy"].as_str().unwrap().contains("TRAILSEAL_KEY_ARNS"));
     assert_eq!(scene.audit().kms_key_id, None);
+}
+
+#[test]
+fn a_missing_key_that_there_is_no_time_to_look_for_again_is_left_to_lambdas_retry() {
+    let mut world = account();
+    with_sealing_key(&mut world, "eu-central-1");
+    let missing = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-00000000dead";
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(missing));
+    let mut scene = Scene::enforcing(world);
+    let (error, _) = scene.failure_within("update-trail-by-name", Duration::from_secs(20));
+    assert_eq!(error.error_type, "Transient");
+    assert_eq!(writes(&scene.aws.calls()), [""; 0]);
+    assert_eq!(scene.audit().kms_key_id.as_deref(), Some(missing));
 }
 
 #[test]

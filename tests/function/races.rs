@@ -41,6 +41,59 @@ fn who_loses_the_race_for_the_alias_uses_the_winners_key_and_reports_its_own_as_
 }
 
 #[test]
+fn a_winners_alias_that_kms_does_not_show_yet_is_waited_for_and_no_further_key_is_made() {
+    let mut scene = Scene::enforcing(account());
+    once_before(&scene, "CreateAlias", |world| {
+        let winner = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
+        world.alias("eu-central-1", ALIAS, &winner);
+        world.aliases.values_mut().for_each(|alias| alias.hidden_calls = 2);
+    });
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert_eq!(scene.aws.world().keys.len(), 2, "the winner's and the one that lost");
+    assert_eq!(answer["strays"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_key_made_in_this_run_is_used_in_its_next_pass_although_its_alias_is_not_shown_yet() {
+    let mut world = account();
+    world.settle.alias_visible_after = 1000;
+    let mut scene = Scene::enforcing(world);
+    let mut looks = 0;
+    scene.aws.before(move |call, world| {
+        looks += usize::from(call.operation == "GetTrail");
+        if call.operation == "GetTrail" && looks == 2 {
+            world.trails.get_mut(AUDIT).unwrap().prefix = Some("changed".into());
+        }
+        None
+    });
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert_eq!(scene.aws.world().keys.len(), 1);
+    assert_eq!(answer["strays"], json!([]));
+}
+
+#[test]
+fn an_alias_that_was_refused_without_a_clear_answer_is_tried_again_for_the_same_key() {
+    let mut scene = Scene::enforcing(account());
+    let mut times = 0;
+    scene.aws.before(move |call, _| {
+        // As often as the SDK tries by itself.
+        times += usize::from(call.operation == "CreateAlias");
+        (call.operation == "CreateAlias" && times <= 12).then(Fault::internal)
+    });
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert_eq!(scene.aws.world().keys.len(), 1);
+    assert_eq!(
+        steps(&answer),
+        ["create-key done", "enable-rotation done", "create-alias failed", "create-alias done", "update-trail done"]
+    );
+    scene.aws.forget_hooks();
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
 fn an_alias_whose_answer_was_lost_is_found_to_be_ours() {
     let mut scene = Scene::enforcing(account());
     let mut times = 1;

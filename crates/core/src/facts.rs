@@ -238,5 +238,23 @@ pub struct MendingFacts {
     pub exempt: Result<Option<String>, Failure>,
 }
 
-/// The candidate for the sealing key of one Region: what is behind the alias, or the supplied key.
-pub type SealingFacts = BTreeMap<Region, Result<Reading<KeyFacts>, Failure>>;
+/// The candidates for the sealing key of one Region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidates {
+    /// The supplied key, or the one behind the alias.
+    pub named: Result<Reading<KeyFacts>, Failure>,
+    /// The key that an earlier pass of this very run created.
+    pub made: Option<Made>,
+}
+
+/// A key that this run created. KMS may not show its alias yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The key.
+    pub key: KeyArn,
+    /// Whether it certainly has the alias.
+    pub aliased: bool,
+}
+
+/// The candidates in each Region that was looked at.
+pub type SealingFacts = BTreeMap<Region, Candidates>;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::assess::{Assessment, Finding, FindingId, Verdict, Warning, WarningId, policy_warning, unusable};
 use crate::config::{Config, OWNER_TAG, ReadersLockedOut};
-use crate::facts::{Class, Failure, KeyFacts, MendingFacts, Reading, SealingFacts, TrailSettings};
+use crate::facts::{Candidates, Class, Failure, KeyFacts, Made, MendingFacts, Reading, SealingFacts, TrailSettings};
 use crate::ids::{FunctionArn, KeyAlias, KeyArn, Region, TrailArn, shorten};
 use crate::policy::KeyPolicy;
 
@@ -304,10 +304,10 @@ impl Planner<'_> {
     /// The supplied key of that Region; else the key behind the alias; else a new one.
     fn sealing_key(&self, region: &Region) -> Result<KeyPlan, Failure> {
         let alias = &self.config.key_alias;
-        let reading = match self.sealing.get(region) {
-            Some(reading) => reading.as_ref().map_err(Clone::clone)?,
-            None => return Err(Failure::transient(format!("the sealing key of `{region}` was not looked for"))),
+        let Some(Candidates { named, made }) = self.sealing.get(region) else {
+            return Err(Failure::transient(format!("the sealing key of `{region}` was not looked for")));
         };
+        let reading = named.as_ref().map_err(Clone::clone)?;
         match (self.config.supplied_keys.get(region), reading) {
             (Some(supplied), Reading::Absent) => Err(Failure::terminal(
                 format!("key `{supplied}`, supplied for `{region}`, does not exist"),
@@ -339,7 +339,11 @@ impl Planner<'_> {
                     policy_warning(key, self.config, self.home),
                 ))
             }
-            (None, Reading::Absent) => Ok(self.new_key()),
+            (None, Reading::Absent) => Ok(match made {
+                None => self.new_key(),
+                Some(Made { key, aliased: true }) => self.made(key.clone(), vec![]),
+                Some(Made { key, aliased: false }) => self.made(key.clone(), vec![KeyStep::CreateAlias(alias.clone())]),
+            }),
         }
     }
 
@@ -355,6 +359,11 @@ impl Planner<'_> {
             )
         };
         KeyPlan { key: Some(key), steps: vec![], warnings: warning.into_iter().collect(), if_refused, fresh }
+    }
+
+    /// A key that this run created, with what it still needs.
+    fn made(&self, key: KeyArn, steps: Vec<KeyStep>) -> KeyPlan {
+        KeyPlan { steps, ..self.existing(key, true, None) }
     }
 
     fn new_key(&self) -> KeyPlan {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::assess::Finding;
-use crate::facts::{Failure, Reading, SealingFacts};
+use crate::facts::{Failure, Made, Reading, SealingFacts};
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::plan::{Fate, Judged, KeyStep, Plan, StepName, TrailStep};
 
@@ -169,8 +169,9 @@ impl Progress {
             .map(|(region, _)| region)
     }
 
-    /// Finds out from fresh facts how what was left open turned out.
-    pub fn settle(&mut self, trails: &BTreeMap<TrailArn, Judged>, sealing: &SealingFacts) {
+    /// Finds out from fresh facts how what was left open turned out, and puts the keys that this run
+    /// created beside what was found.
+    pub fn settle(&mut self, trails: &BTreeMap<TrailArn, Judged>, sealing: &mut SealingFacts) {
         for (arn, trail) in &mut self.trails {
             let now = match trails.get(arn) {
                 Some(Judged::Seen { settings, .. }) => settings.kms_key_id.as_deref(),
@@ -187,13 +188,12 @@ impl Progress {
                 trail.sealed = Some(sent);
             }
         }
-        for (region, key) in &mut self.keys {
-            let holder = match sealing.get(region) {
-                Some(Ok(Reading::Known(holder))) => Some(&holder.metadata.arn),
-                Some(Ok(Reading::Absent)) => None,
-                _ => continue,
-            };
-            key.settle(holder);
+        for (region, candidates) in sealing {
+            let Some(key) = self.keys.get_mut(region) else { continue };
+            if let Ok(Reading::Known(holder)) = &candidates.named {
+                key.settle(&holder.metadata.arn);
+            }
+            candidates.made = key.made();
         }
     }
 
@@ -244,20 +244,25 @@ impl KeyProgress {
             .extend(steps.iter().map(|step| StepReport::new(step.name(), StepStatus::Planned, step.detail(region))));
     }
 
-    fn settle(&mut self, holder: Option<&KeyArn>) {
+    /// The key that was created last, unless it certainly did not get the alias.
+    fn made(&self) -> Option<Made> {
+        let (key, aliased) = self.created.last()?;
+        match aliased {
+            Aliased::Yes => Some(Made { key: key.clone(), aliased: true }),
+            Aliased::Open => Some(Made { key: key.clone(), aliased: false }),
+            Aliased::No => None,
+        }
+    }
+
+    fn settle(&mut self, holder: &KeyArn) {
         let Some((created, aliased)) = self.created.iter_mut().find(|(_, aliased)| *aliased == Aliased::Open) else {
             return;
         };
-        let (now, status, detail) = match holder {
-            Some(holder) if holder == created => {
-                (Aliased::Yes, StepStatus::Done, format!("for `{created}` (the answer was lost; read back)"))
-            }
-            Some(holder) => (
-                Aliased::No,
-                StepStatus::NotNeeded,
-                format!("somebody else's key `{holder}` had it first; `{created}` is a stray"),
-            ),
-            None => (Aliased::No, StepStatus::Failed, format!("no alias was created; `{created}` is a stray")),
+        let (now, status, detail) = if holder == created {
+            (Aliased::Yes, StepStatus::Done, format!("for `{created}` (the answer was lost; read back)"))
+        } else {
+            let detail = format!("somebody else's key `{holder}` had it first; `{created}` is a stray");
+            (Aliased::No, StepStatus::NotNeeded, detail)
         };
         *aliased = now;
         if let Some(step) = self.steps.iter_mut().rev().find(|it| it.step == StepName::CreateAlias) {

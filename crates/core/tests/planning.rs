@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use trailseal_core::assess::{Verdict, assess};
 use trailseal_core::config::{Config, Mode};
 use trailseal_core::facts::{
-    Failure, KeptSettings, KeyFacts, KeyManager, KeyMetadata, KeyState, MendingFacts, Reading, SealingFacts,
-    TrailFacts, TrailSettings, TrailStatus,
+    Candidates, Failure, KeptSettings, KeyFacts, KeyManager, KeyMetadata, KeyState, Made, MendingFacts, Reading,
+    SealingFacts, TrailFacts, TrailSettings, TrailStatus,
 };
 use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
 use trailseal_core::plan::{Fate, Judged, KeyStep, Plan, TrailStep, plan, regions_to_seal};
@@ -100,8 +100,12 @@ fn planned(scenes: &[Scene], sealing: &SealingFacts, config: &Config) -> Plan {
     plan(judged, &known.collect(), config, &home())
 }
 
+fn named(reading: Reading<KeyFacts>) -> Candidates {
+    Candidates { named: Ok(reading), made: None }
+}
+
 fn no_keys() -> SealingFacts {
-    REGIONS.map(|code| (region(code), Ok(Reading::Absent))).into()
+    REGIONS.map(|code| (region(code), named(Reading::Absent))).into()
 }
 
 fn answer(plan: &Plan, mode: Mode) -> Answer {
@@ -140,6 +144,22 @@ fn what_a_key_needs_is_listed_under_the_first_trail_that_gets_it() {
     assert_eq!(statuses(1), ["not-needed", "not-needed", "not-needed", "planned"]);
     assert!(answer["trails"][0]["new_key_policy"].is_object());
     assert_eq!(answer["trails"][1]["new_key_policy"], Value::Null);
+}
+
+#[test]
+fn a_key_that_this_run_created_is_used_although_kms_does_not_show_its_alias_yet() {
+    let config = config("enforce");
+    let scenes = [scene("audit", "eu-west-1", "eu-west-1", None)];
+    let made: KeyArn = sealing_arn(&region("eu-west-1")).parse().unwrap();
+    for aliased in [true, false] {
+        let mut sealing = no_keys();
+        sealing.get_mut(&region("eu-west-1")).unwrap().made = Some(Made { key: made.clone(), aliased });
+        let plan = planned(&scenes, &sealing, &config);
+        let key = &plan.keys[&region("eu-west-1")];
+        assert_eq!((key.key.as_ref(), key.fresh), (Some(&made), true));
+        let expected = if aliased { vec![] } else { vec![KeyStep::CreateAlias(config.key_alias.clone())] };
+        assert_eq!(key.steps, expected, "never a second key");
+    }
 }
 
 #[test]
@@ -213,7 +233,7 @@ fn any_sealing() -> impl Strategy<Value = SealingFacts> {
         let reading = |(code, state): (&str, Option<KeyState>)| {
             let region = region(code);
             let key = state.map(|state| key(&sealing_arn(&region), state, KeyManager::Customer, &config("enforce")));
-            (region, Ok(key.map_or(Reading::Absent, Reading::Known)))
+            (region, named(key.map_or(Reading::Absent, Reading::Known)))
         };
         REGIONS.into_iter().zip(states).map(reading).collect()
     })
@@ -226,7 +246,7 @@ fn carry_out(plan: &Plan, scenes: &mut [Scene], sealing: &mut SealingFacts, conf
         let arn = planned.key.clone().unwrap_or_else(|| sealing_arn(region).parse().unwrap());
         if !planned.steps.is_empty() {
             let made = key(arn.as_str(), KeyState::Usable, KeyManager::Customer, config);
-            sealing.insert(region.clone(), Ok(Reading::Known(made)));
+            sealing.insert(region.clone(), named(Reading::Known(made)));
         }
         keys.insert(region.clone(), arn);
     }
@@ -272,7 +292,7 @@ proptest! {
         for (region, key) in &plan.keys {
             if let Some(arn) = &key.key {
                 prop_assert_eq!(arn.region(), region);
-                let Some(Ok(Reading::Known(facts))) = sealing.get(region) else { panic!("a key from nowhere") };
+                let Some(Candidates { named: Ok(Reading::Known(facts)), .. }) = sealing.get(region) else { panic!("a key from nowhere") };
                 prop_assert_eq!(&facts.metadata.state, &KeyState::Usable);
             }
         }
