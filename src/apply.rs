@@ -50,13 +50,17 @@ async fn seal_region(
             Ok(Taken::Done(detail)) => (StepStatus::Done, detail, None),
             Ok(Taken::Contradicted(why)) => (StepStatus::NotNeeded, why.clone(), Some(Halt::LookAgain(why))),
             Err(failure) => {
-                let detail = step.failed(&failure, region);
-                let halt = match (step.essential(), failure.left_open) {
+                let failure = step.failed(failure, region, key.as_ref());
+                let (detail, left_open) = (failure.message.clone(), failure.left_open);
+                let halt = match (step.essential(), left_open) {
                     (false, _) => None,
-                    (true, true) => Some(Halt::LookAgain(failure.message.clone())),
+                    (true, true) => Some(Halt::LookAgain(detail.clone())),
                     (true, false) => Some(Halt::NoKey),
                 };
-                progress.failure.get_or_insert(failure);
+                // What keeps the trail from being sealed says more than what does not.
+                if step.essential() || progress.failure.is_none() {
+                    progress.failure = Some(failure);
+                }
                 (StepStatus::Failed, detail, halt)
             }
         };

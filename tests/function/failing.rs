@@ -94,15 +94,32 @@ fn a_denied_call_is_told_once_by_name_and_the_invocation_succeeds() {
 }
 
 #[test]
-fn denied_rotation_does_not_keep_a_trail_unsealed_but_is_told() {
-    let mut world = account();
-    world.denied.insert("kms:EnableKeyRotation".into());
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
-    assert_eq!(steps(&answer), ["create-key done", "enable-rotation failed", "create-alias done", "update-trail done"]);
-    assert_eq!(answer["summary"], json!({ "failed": 1 }));
-    assert_eq!(answer["trails"][0]["error"]["operation"], "kms:EnableKeyRotation");
-    assert!(scene.audit().kms_key_id.is_some());
+fn failed_rotation_does_not_keep_a_trail_unsealed_but_is_told_with_the_command() {
+    for fault in [Fault::access_denied(), Fault::error(400, "DependencyTimeoutException", "try later")] {
+        let mut scene = Scene::enforcing(account());
+        refuse(&scene, "EnableKeyRotation", usize::MAX, fault);
+        let answer = scene.event("update-trail-by-name");
+        assert_eq!(
+            steps(&answer),
+            ["create-key done", "enable-rotation failed", "create-alias done", "update-trail done"]
+        );
+        assert_eq!(answer["summary"], json!({ "failed": 1 }));
+        let error = &answer["trails"][0]["error"];
+        assert_eq!((&error["class"], &error["operation"]), (&json!("terminal"), &json!("kms:EnableKeyRotation")));
+        let command =
+            format!("aws kms enable-key-rotation --region eu-central-1 --key-id {}", scene.audit().kms_key_id.unwrap());
+        assert!(scene.only_alert().message.contains(&command), "{}", scene.only_alert().message);
+    }
+}
+
+#[test]
+fn time_that_runs_out_while_a_key_is_made_is_left_to_lambdas_retry() {
+    let mut scene = Scene::enforcing(account());
+    scene.aws.before(|call, _| (call.operation == "EnableKeyRotation").then(|| Fault::Hang(Duration::from_secs(60))));
+    let (error, _) = scene.failure_within("update-trail-by-name", Duration::from_secs(4));
+    assert_eq!(error.error_type, "Transient");
+    assert_eq!(scene.aws.world().published.len(), 0);
+    assert_eq!(scene.audit().kms_key_id, None);
 }
 
 #[test]

@@ -94,14 +94,24 @@ impl KeyStep {
         }
     }
 
-    /// The step in words, after it failed.
-    pub fn failed(&self, failure: &Failure, region: &Region) -> String {
-        match self {
-            Self::Create(_) if failure.left_open => format!(
-                "{}; it is not known whether a key was created: look in `{region}` for one with the tag `{}={}` and without an alias",
-                failure.message, OWNER_TAG.0, OWNER_TAG.1
-            ),
-            _ => failure.message.clone(),
+    /// The step's failure, with what only this step can say of it.
+    #[must_use]
+    pub fn failed(&self, failure: Failure, region: &Region, key: Option<&KeyArn>) -> Failure {
+        match (self, key) {
+            (Self::Create(_), _) if failure.left_open => Failure {
+                message: format!(
+                    "{}; it is not known whether a key was created: look in `{region}` for one with the tag `{}={}` and without an alias",
+                    failure.message, OWNER_TAG.0, OWNER_TAG.1
+                ),
+                ..failure
+            },
+            // Once the trail is sealed, no later run looks at its key's rotation.
+            (Self::EnableRotation, Some(key)) => Failure {
+                class: Class::Terminal,
+                remedy: Some(format!("switch it on: `aws kms enable-key-rotation --region {region} --key-id {key}`")),
+                ..failure
+            },
+            _ => failure,
         }
     }
 

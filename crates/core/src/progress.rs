@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::assess::Finding;
-use crate::facts::{Failure, Made, Reading, SealingFacts};
+use crate::facts::{Class, Failure, Made, Reading, SealingFacts};
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::plan::{Fate, Judged, KeyStep, Plan, StepName, TrailStep};
 
@@ -201,7 +201,8 @@ impl Progress {
     pub fn give_up(&mut self, plan: &Plan, surprise: &str) {
         for (arn, _) in plan.trails.iter().filter(|(_, trail)| !trail.steps.is_empty()) {
             let region = self.trail(arn).bucket_region.clone();
-            let known = region.and_then(|region| self.keys.get(&region)).is_some_and(|key| key.failure.is_some());
+            let failure = region.and_then(|region| self.keys.get(&region)).and_then(|key| key.failure.as_ref());
+            let known = failure.is_some_and(|failure| failure.class == Class::Transient);
             let trail = self.trail(arn);
             if trail.sealed.is_none() && !known {
                 trail.failure.get_or_insert_with(|| {
