@@ -2,11 +2,14 @@
 //! the pass, and the flow observes, assesses and plans again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use trailseal_core::facts::{Failure, TrailSettings, UpdatedTrail};
+use trailseal_core::facts::{Class, Failure, TrailSettings, UpdatedTrail};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
-use trailseal_core::plan::{KeyPlan, KeyStep, Plan, StepName, TrailPlan, TrailStep};
-use trailseal_core::progress::{Aliased, KeyProgress, Progress, StepReport, StepStatus, TrailProgress, given};
+use trailseal_core::plan::{KeyPlan, KeyStep, Plan, StepName, TrailStep};
+use trailseal_core::progress::{
+    Aliased, KeyProgress, Progress, StepReport, StepStatus, TrailProgress, Unanswered, given,
+};
 use trailseal_core::trigger::TrailRef;
 
 use crate::aws::{AliasCreation, Read, Write};
@@ -16,23 +19,50 @@ use crate::aws::{AliasCreation, Read, Write};
 #[must_use]
 pub(crate) struct Surprise(pub(crate) String);
 
+/// How long is waited before `UpdateTrail` is sent again. Not left to the SDK, which cannot look in
+/// between whether somebody else gave the trail a key meanwhile.
+const PAUSES: [Duration; 9] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(8),
+    Duration::from_secs(8),
+    Duration::from_secs(8),
+    Duration::from_secs(8),
+];
+
 /// Applies a plan. `stale` says that time passed or something was written since the facts were read.
 pub(crate) async fn apply(
     reader: &impl Read,
     writer: &impl Write,
     plan: &Plan,
-    stale: bool,
+    mut stale: bool,
     progress: &mut Progress,
 ) -> Result<(), Surprise> {
     let mut keys = BTreeMap::new();
     for (region, key) in &plan.keys {
+        stale |= !key.steps.is_empty();
         let arn = seal_region(writer, region, key, progress.key(region)).await?;
         keys.extend(arn.map(|arn| (region, arn)));
     }
-    let stale = stale || plan.keys.values().any(|key| !key.steps.is_empty());
     for (arn, trail) in &plan.trails {
-        let mut applier = Applier { reader, writer, plan, keys: &keys, stale };
-        applier.trail(arn, trail, progress).await?;
+        let done = progress.trail(arn);
+        for step in &trail.steps {
+            match step {
+                TrailStep::StartLogging { home_region } => start_logging(writer, arn, home_region, done).await?,
+                TrailStep::Update { bucket_region, observed } => {
+                    match (keys.get(bucket_region), plan.keys.get(bucket_region)) {
+                        (Some(key), Some(plan)) => {
+                            Update { observed, key, plan }.send(reader, writer, stale, done).await?
+                        }
+                        _ => done.leave(step, None),
+                    }
+                }
+            }
+            stale = true;
+        }
     }
     Ok(())
 }
@@ -54,12 +84,13 @@ async fn seal_region(
                 let (detail, left_open) = (failure.message.clone(), failure.left_open);
                 let halt = match (step.essential(), left_open) {
                     (false, _) => None,
-                    (true, true) => Some(Halt::LookAgain(detail.clone())),
-                    (true, false) => Some(Halt::NoKey),
+                    (true, true) if !progress.failed_before(step.name()) => Some(Halt::LookAgain(detail.clone())),
+                    (true, _) => Some(Halt::NoKey),
                 };
-                // What keeps the trail from being sealed says more than what does not.
-                if step.essential() || progress.failure.is_none() {
+                if step.essential() {
                     progress.failure = Some(failure);
+                } else {
+                    progress.lasting = Some(failure);
                 }
                 (StepStatus::Failed, detail, halt)
             }
@@ -124,103 +155,111 @@ async fn key_step(
     }
 }
 
-struct Applier<'a, R, W> {
-    reader: &'a R,
-    writer: &'a W,
-    plan: &'a Plan,
-    keys: &'a BTreeMap<&'a Region, KeyArn>,
-    stale: bool,
+async fn start_logging(
+    writer: &impl Write,
+    arn: &TrailArn,
+    home_region: &Region,
+    done: &mut TrailProgress,
+) -> Result<(), Surprise> {
+    let (status, detail) = match writer.start_logging(arn, home_region).await {
+        Ok(()) => (StepStatus::Done, "it logs again".into()),
+        Err(failure) if is_gone(&failure) => return Err(Surprise(failure.message)),
+        Err(failure) => {
+            let detail = failure.message.clone();
+            done.failure.get_or_insert(failure);
+            (StepStatus::Failed, detail)
+        }
+    };
+    done.steps.push(StepReport::new(StepName::StartLogging, status, detail));
+    Ok(())
 }
 
-impl<R: Read, W: Write> Applier<'_, R, W> {
-    async fn trail(&mut self, arn: &TrailArn, trail: &TrailPlan, progress: &mut Progress) -> Result<(), Surprise> {
-        for step in &trail.steps {
-            match step {
-                TrailStep::Update { bucket_region, observed } => {
-                    let done = progress.trail(arn);
-                    match (self.keys.get(bucket_region), self.plan.keys.get(bucket_region)) {
-                        (Some(key), Some(plan)) => self.update(observed, key, plan, done).await?,
-                        _ => done.leave(step, None),
-                    }
-                }
-                TrailStep::StartLogging { home_region } => {
-                    let answer = self.writer.start_logging(arn, home_region).await;
-                    let done = progress.trail(arn);
-                    done.steps.push(match &answer {
-                        Ok(()) => StepReport::new(step.name(), StepStatus::Done, "it logs again"),
-                        Err(failure) => StepReport::new(step.name(), StepStatus::Failed, failure.message.clone()),
-                    });
-                    done.failure = done.failure.take().or(answer.err());
+fn is_gone(failure: &Failure) -> bool {
+    failure.code.as_deref() == Some("TrailNotFoundException")
+}
+
+/// One `update-trail`.
+struct Update<'a> {
+    /// The trail as it was read.
+    observed: &'a TrailSettings,
+    /// The key that it gets.
+    key: &'a KeyArn,
+    /// What was planned for that key.
+    plan: &'a KeyPlan,
+}
+
+impl Update<'_> {
+    /// Sends it, again and again while what refuses it passes; never for a trail that is not as it was
+    /// read, which `stale` says is not certain.
+    async fn send(
+        &self,
+        reader: &impl Read,
+        writer: &impl Write,
+        mut stale: bool,
+        done: &mut TrailProgress,
+    ) -> Result<(), Surprise> {
+        let Self { observed, key, plan } = self;
+        let mut pauses = PAUSES.iter();
+        loop {
+            if stale {
+                match reader.trail(&TrailRef::Arn(observed.arn.clone())).await {
+                    Ok(Some(now)) if now == **observed => {}
+                    Ok(_) => return Err(Surprise(format!("trail `{}` was changed meanwhile", observed.arn))),
+                    Err(failure) => return self.not_sent(failure, done),
                 }
             }
+            let failure = match writer.update_trail(&observed.arn, &observed.home_region, key, plan.fresh).await {
+                Ok(updated) => {
+                    self.answered(&updated, done);
+                    return Ok(());
+                }
+                Err(failure) if is_gone(&failure) => return Err(Surprise(failure.message)),
+                Err(failure) => failure,
+            };
+            if failure.left_open {
+                done.unanswered = Some(Unanswered { key: (*key).clone(), observed: (*observed).clone() });
+            }
+            let pause = pauses.next().filter(|_| failure.class == Class::Transient);
+            match pause {
+                Some(pause) if reader.wait(*pause).await.is_ok() => stale = true,
+                _ => return self.refused(failure, done),
+            }
         }
+    }
+
+    fn report(&self, status: StepStatus, detail: String, done: &mut TrailProgress) {
+        done.steps.push(StepReport::new(StepName::UpdateTrail, status, detail));
+    }
+
+    /// Compares the answer with the trail as it was read before.
+    fn answered(&self, updated: &UpdatedTrail, done: &mut TrailProgress) {
+        let Self { observed, key, .. } = self;
+        if updated.kms_key_id.as_deref() == Some(key.as_str()) {
+            self.report(StepStatus::Done, given(key), done);
+            done.was_sealed((*key).clone(), observed, &updated.kept);
+            return;
+        }
+        let named = updated.kms_key_id.as_deref().unwrap_or("no key");
+        let message = format!("CloudTrail accepted key `{key}` for trail `{}` and then named `{named}`", observed.arn);
+        done.other_key.clone_from(&updated.kms_key_id);
+        self.report(StepStatus::Failed, message.clone(), done);
+        done.failure = Some(Failure::terminal(message, "look who else changes this trail"));
+    }
+
+    fn not_sent(&self, failure: Failure, done: &mut TrailProgress) -> Result<(), Surprise> {
+        self.report(StepStatus::Planned, given(self.key), done);
+        done.failure = Some(failure);
         Ok(())
     }
 
-    async fn update(
-        &self,
-        observed: &TrailSettings,
-        key: &KeyArn,
-        plan: &KeyPlan,
-        done: &mut TrailProgress,
-    ) -> Result<(), Surprise> {
-        let report = |status, detail: String| StepReport::new(StepName::UpdateTrail, status, detail);
-        if self.stale {
-            match self.reader.trail(&TrailRef::Arn(observed.arn.clone())).await {
-                Ok(Some(now)) if now == *observed => {}
-                Ok(_) => return Err(Surprise(format!("trail `{}` was changed meanwhile", observed.arn))),
-                Err(failure) => {
-                    done.steps.push(report(StepStatus::Planned, given(key)));
-                    done.failure = Some(failure);
-                    return Ok(());
-                }
-            }
+    fn refused(&self, mut failure: Failure, done: &mut TrailProgress) -> Result<(), Surprise> {
+        if failure.code.as_deref() == Some("InsufficientEncryptionPolicyException") {
+            failure.remedy = Some(self.plan.if_refused.clone());
         }
-        match self.writer.update_trail(&observed.arn, &observed.home_region, key, plan.fresh).await {
-            Ok(updated) => {
-                let (status, failure) = verify(observed, key, &updated);
-                let detail = failure.as_ref().map_or_else(|| given(key), |failure| failure.message.clone());
-                done.steps.push(report(status, detail));
-                done.sealed = (status == StepStatus::Done).then(|| key.clone());
-                done.failure = done.failure.take().or(failure);
-                Ok(())
-            }
-            Err(failure) if failure.code.as_deref() == Some("TrailNotFoundException") => Err(Surprise(failure.message)),
-            Err(failure) if failure.left_open => {
-                done.steps.push(report(StepStatus::Failed, failure.message.clone()));
-                done.unanswered = Some(key.clone());
-                let why = failure.message.clone();
-                done.failure = Some(failure);
-                Err(Surprise(why))
-            }
-            Err(mut failure) => {
-                if failure.code.as_deref() == Some("InsufficientEncryptionPolicyException") {
-                    failure.remedy = Some(plan.if_refused.clone());
-                }
-                done.steps.push(report(StepStatus::Failed, failure.message.clone()));
-                done.failure = Some(failure);
-                Ok(())
-            }
-        }
+        let message = failure.message.clone();
+        let left_open = failure.left_open;
+        self.report(StepStatus::Failed, message.clone(), done);
+        done.failure = Some(failure);
+        if left_open { Err(Surprise(message)) } else { Ok(()) }
     }
-}
-
-/// Compares the answer with the trail as it was read before.
-fn verify(observed: &TrailSettings, key: &KeyArn, updated: &UpdatedTrail) -> (StepStatus, Option<Failure>) {
-    if updated.kms_key_id.as_deref() != Some(key.as_str()) {
-        let now = updated.kms_key_id.as_deref().unwrap_or("no key");
-        let message = format!("CloudTrail accepted key `{key}` for trail `{}` and then named `{now}`", observed.arn);
-        return (StepStatus::Failed, Some(Failure::terminal(message, "look who else changes this trail")));
-    }
-    let changes = observed.kept.changes(&updated.kept);
-    if changes.is_empty() {
-        return (StepStatus::Done, None);
-    }
-    let message = format!(
-        "trail `{}` got its key, but other settings are not as they were read before: {}",
-        observed.arn,
-        changes.join(", ")
-    );
-    let remedy = "look who changed them at the same time; trailseal sends the trail's ARN and its key, nothing else";
-    (StepStatus::Done, Some(Failure::terminal(message, remedy)))
 }

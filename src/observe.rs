@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use trailseal_core::assess::is_ours;
 use trailseal_core::config::Config;
 use trailseal_core::facts::{Failure, KeyFacts, MendingFacts, Reading, TrailFacts, TrailSettings};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
@@ -22,25 +23,44 @@ const ALIAS_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn trail(
     reader: &impl Read,
     trail: &TrailRef,
+    config: &Config,
     home: &FunctionArn,
 ) -> Result<Option<TrailFacts>, Failure> {
     let (settings, status) = tokio::join!(reader.trail(trail), reader.trail_status(trail));
     let Some(settings) = settings? else { return Ok(None) };
     let Some(status) = status? else { return Ok(None) };
-    let mut waited = false;
-    let key = match &settings.kms_key_id {
-        None => None,
-        Some(named) => {
-            let mut reading = key(reader, named, &settings.home_region, home).await?;
-            if reading == Reading::Absent {
-                reader.wait(SECOND_LOOK).await?;
-                waited = true;
-                reading = key(reader, named, &settings.home_region, home).await?;
-            }
-            Some(reading)
+    let (key, waited) = match &settings.kms_key_id {
+        Some(named) if is_ours(&settings.arn, config, home) => {
+            let (reading, waited) = own_key(reader, named, &settings.home_region, home).await?;
+            (Some(reading), waited)
         }
+        _ => (None, false),
     };
     Ok(Some(TrailFacts { settings, status, key, waited }))
+}
+
+/// The key that a trail names, and whether that took a second look. CloudTrail names it by its ARN; what
+/// is named otherwise and not found may be elsewhere, so that it is not certainly missing.
+async fn own_key(
+    reader: &impl Read,
+    named: &str,
+    home_region: &Region,
+    home: &FunctionArn,
+) -> Result<(Reading<KeyFacts>, bool), Failure> {
+    let told =
+        named.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2)).and_then(|region| region.parse().ok());
+    let region = told.as_ref().unwrap_or(home_region);
+    let reading = key(reader, named, region, home).await?;
+    if reading != Reading::Absent {
+        return Ok((reading, false));
+    }
+    if named.parse::<KeyArn>().is_err() {
+        let message =
+            format!("the trail names its key as `{named}`, which is no key's ARN and not to be found in `{region}`");
+        return Ok((Reading::Denied(Failure::terminal(message, "name the trail's key by its ARN")), false));
+    }
+    reader.wait(SECOND_LOOK).await?;
+    Ok((key(reader, named, region, home).await?, true))
 }
 
 /// What mending a trail hangs on.
@@ -176,7 +196,8 @@ mod tests {
         let reader = Scripted { readings: Mutex::new(readings.into()), waited: Mutex::default() };
         let arn = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap();
         let home = "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap();
-        let facts = trail(&reader, &TrailRef::Arn(arn), &home).await.unwrap().unwrap();
+        let config = Config::parse(|_| None).unwrap();
+        let facts = trail(&reader, &TrailRef::Arn(arn), &config, &home).await.unwrap().unwrap();
         (facts, reader.waited.into_inner().unwrap())
     }
 
@@ -185,6 +206,17 @@ mod tests {
         let (facts, waited) = look([Reading::Absent, Reading::Absent]).await;
         assert_eq!(waited, [Duration::from_secs(30)]);
         assert_eq!((facts.key, facts.waited), (Some(Reading::Absent), true));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_arn_and_not_found_is_not_certainly_missing() {
+        for named in ["1234abcd-12ab-34cd-56ef-1234567890ab", "arn:aws:kms:eu-central-1:123456789012:alias/audit"] {
+            let reader = Scripted { readings: Mutex::new([Reading::Absent].into()), waited: Mutex::default() };
+            let region = "eu-west-1".parse().unwrap();
+            let home = "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap();
+            let (reading, waited) = own_key(&reader, named, &region, &home).await.unwrap();
+            assert!(matches!(reading, Reading::Denied(_)) && !waited, "{reading:?}");
+        }
     }
 
     #[tokio::test]

@@ -75,7 +75,7 @@ async fn look(
     let mut waited = false;
     let mut trails = BTreeMap::new();
     for target in targets {
-        let (arn, judged) = match observe::trail(reader, target, home).await {
+        let (arn, judged) = match observe::trail(reader, target, config, home).await {
             Ok(None) => (target.arn(home), Judged::Gone),
             Err(failure) => (target.arn(home), Judged::Unseen(failure)),
             Ok(Some(facts)) => {

@@ -39,7 +39,10 @@ fn the_template_allows_every_call_that_the_code_makes() {
     }
     assert_eq!(calls.len(), 12, "{calls:?}");
     for call in calls {
-        let action = call.trim_matches('"');
+        let action = match call.trim_matches('"') {
+            "s3:HeadBucket" => "s3:ListBucket",
+            action => action,
+        };
         let listed = |line: &str| line.trim().trim_start_matches("- ").trim_start_matches("Action: ") == action;
         assert!(template.lines().any(listed), "template.yaml does not name {action}");
     }

@@ -12,7 +12,7 @@ use super::retry::{LastRefusal, Refusal};
 /// A call that is about to be made, as messages name it.
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
-    /// Such as `kms:CreateKey`: the IAM action.
+    /// Such as `kms:CreateKey`.
     operation: &'static str,
     /// Such as "create a key in `eu-west-1`".
     what: String,
@@ -140,6 +140,7 @@ const MEANINGS: &[Meaning] = &[
     ),
     terminal(&["LimitExceededException"], "ask AWS for a higher quota of KMS keys, or remove keys that nobody uses"),
     terminal(&["TagException"], "look at `TRAILSEAL_KEY_TAGS`"),
+    terminal(&["NoSuchBucket"], "give the trail a bucket that exists; until then it delivers nothing"),
     terminal(&["NotFound"], "look whether it still exists, and whether the configuration names it right"),
 ];
 
@@ -160,6 +161,14 @@ pub(super) fn is_denied(failure: &Failure) -> bool {
 impl Attempt {
     pub(super) fn new(operation: &'static str, what: impl Into<String>) -> Self {
         Self { operation, what: what.into(), last: LastRefusal::default() }
+    }
+
+    /// The IAM action that allows the operation.
+    fn permission(&self) -> &'static str {
+        match self.operation {
+            "s3:HeadBucket" => "s3:ListBucket",
+            operation => operation,
+        }
     }
 
     /// The failure of this attempt, as AWS or the way there reported it.
@@ -192,7 +201,7 @@ impl Attempt {
         failure.remedy = Some(match known {
             _ if is_denied(&failure) => format!(
                 "allow `{}` to the function's role; if its policy does, look for a service control policy, a permissions boundary or a resource policy that denies it",
-                self.operation
+                self.permission()
             ),
             Some(meaning) => meaning.remedy.into(),
             None if class == Class::Transient => ASK_LATER.into(),
@@ -216,7 +225,8 @@ impl Attempt {
 
     /// The failure of an attempt whose answer cannot be worked with.
     pub(super) fn unusable_answer(&self, why: &str) -> Failure {
-        self.report(Class::Terminal, None, why, None, false)
+        let remedy = Some("look whether something stands between the function and AWS; else tell AWS Support".into());
+        Failure { remedy, ..self.report(Class::Terminal, None, why, None, false) }
     }
 
     fn report(

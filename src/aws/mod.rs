@@ -52,8 +52,8 @@ pub trait Write: Sync {
         alias: &KeyAlias,
         key: &KeyArn,
     ) -> impl Future<Output = Result<AliasCreation, Failure>> + Send;
-    /// `UpdateTrail` with the ARN and `KmsKeyId`, nothing else. With `settling`, refusals that a young
-    /// key explains are waited out.
+    /// `UpdateTrail` with the ARN and `KmsKeyId`, nothing else; sent once. With `settling`, a refusal that
+    /// a young key explains is one that passes.
     fn update_trail(
         &self,
         trail: &TrailArn,

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_cloudtrail::types::Trail;
+use aws_sdk_cloudtrail::types::{ResourceTag, Trail};
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::types::{KeyManagerType, KeyState as SdkKeyState};
@@ -86,7 +86,10 @@ impl Read for Reader<'_> {
         let attempt = Attempt::new("cloudtrail:GetTrail", format!("read trail `{name}` in `{region}`"));
         let call = self.aws.cloudtrail(region).get_trail().name(name);
         match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await {
-            Ok(output) => output.trail.map(|trail| settings(trail, &attempt)).transpose(),
+            Ok(output) => match output.trail {
+                Some(trail) => settings(trail, &attempt).map(Some),
+                None => Err(attempt.unusable_answer("CloudTrail answered without saying anything of it")),
+            },
             Err(failure) if is(&failure, "TrailNotFoundException") => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -114,7 +117,11 @@ impl Read for Reader<'_> {
             let call = self.aws.cloudtrail(home).list_tags().resource_id_list(trail.as_str()).set_next_token(page);
             let output =
                 answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await?;
-            let resources = output.resource_tag_list.unwrap_or_default();
+            // A list that is not there, or is about something else, is no list without the tag.
+            let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
+            let Some(resources) = output.resource_tag_list.filter(|resources| resources.iter().all(ours)) else {
+                return Err(attempt.unusable_answer("CloudTrail answered without saying anything of its tags"));
+            };
             let mut tags = resources.into_iter().flat_map(|resource| resource.tags_list.unwrap_or_default());
             if let Some(tag) = tags.find(|tag| tag.key == key) {
                 return Ok(Some(tag.value.unwrap_or_default()));
@@ -129,13 +136,13 @@ impl Read for Reader<'_> {
     /// S3 names the Region in a header of whatever it answers, also where it refuses or redirects:
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html>.
     async fn bucket_region(&self, bucket: &str, home: &Region) -> Result<Region, Failure> {
-        let attempt = Attempt::new("s3:ListBucket", format!("find the Region of bucket `{bucket}`"));
+        let attempt = Attempt::new("s3:HeadBucket", format!("find the Region of bucket `{bucket}`"));
         let call = self.aws.s3(home).head_bucket().bucket(bucket);
         let sent = timeout_at(self.deadline, send!(call, aws_sdk_s3, Again::Usual, attempt)).await;
         let told = match sent.map_err(|_| attempt.out_of_time())? {
             Ok(output) => output.bucket_region,
             Err(error) => {
-                let response = error.raw_response();
+                let response = error.raw_response().filter(|response| response.status().as_u16() != 404);
                 match response.and_then(|response| response.headers().get("x-amz-bucket-region")) {
                     Some(region) => Some(region.to_owned()),
                     None => return Err(bucket_failure(&attempt, &error)),
@@ -187,12 +194,11 @@ fn bucket_failure<E>(attempt: &Attempt, error: &SdkError<E, HttpResponse>) -> Fa
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    if error.raw_response().is_none_or(|response| response.status().as_u16() != 404) {
-        return attempt.failure(error);
+    match error.raw_response().map(|response| response.status().as_u16()) {
+        Some(404) => attempt.answered(404, "NoSuchBucket".into(), "there is no such bucket", None),
+        Some(403) => attempt.answered(403, "AccessDenied".into(), "S3 does not tell us in which Region it is", None),
+        _ => attempt.failure(error),
     }
-    let mut failure = attempt.answered(404, "NoSuchBucket".into(), "there is no such bucket", None);
-    failure.remedy = Some("give the trail a bucket that exists; until then it delivers nothing".into());
-    failure
 }
 
 fn settings(trail: Trail, attempt: &Attempt) -> Result<TrailSettings, Failure> {
@@ -216,6 +222,7 @@ fn settings(trail: Trail, attempt: &Attempt) -> Result<TrailSettings, Failure> {
             multi_region: trail.is_multi_region_trail,
             log_file_validation: trail.log_file_validation_enabled,
             organization_trail: trail.is_organization_trail,
+            recursive_logging: trail.recursive_logging,
         },
     })
 }

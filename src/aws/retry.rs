@@ -35,6 +35,8 @@ pub(super) enum Again {
     WhileSettling(&'static [&'static str]),
     /// Only what was certainly not done: for a call without an idempotency token.
     Never,
+    /// Nothing: the caller has to look in between.
+    ByTheCaller,
 }
 
 /// The last refusal that was tried again, for when time runs out before there is another answer.
@@ -81,10 +83,11 @@ where
         let Some(Err(error)) = ctx.output_or_error() else { return RetryAction::NoActionIndicated };
         let refusal = error.as_operation_error().and_then(|error| error.downcast_ref::<E>()).map(E::meta);
         let code = refusal.and_then(ProvideErrorMetadata::code);
-        if let (Some(refusal), Some(code)) = (refusal, code) {
-            let message = refusal.message().unwrap_or_default().to_owned();
-            let request_id = refusal.request_id().map(str::to_owned);
-            self.last.set(Refusal { code: code.to_owned(), message, request_id });
+        let status = ctx.response().map(|response| format!("HTTP {}", response.status().as_u16()));
+        if let Some(told) = code.map(str::to_owned).or(status) {
+            let message = refusal.and_then(|refusal| refusal.message()).unwrap_or("AWS gives no reason").to_owned();
+            let request_id = refusal.and_then(|refusal| refusal.request_id()).map(str::to_owned);
+            self.last.set(Refusal { code: told, message, request_id });
         }
         action(self.again, code)
     }
@@ -97,6 +100,7 @@ where
 /// `throttling_error` only chooses the longer of the SDK's two back-offs.
 fn action(again: Again, code: Option<&str>) -> RetryAction {
     match (again, code) {
+        (Again::ByTheCaller, _) => RetryAction::RetryForbidden,
         // The SDK takes it for throttling; KMS says so of a quota or a policy that is too long.
         (_, Some("LimitExceededException")) => RetryAction::RetryForbidden,
         (Again::Never, Some("ThrottlingException" | "Throttling" | "TooManyRequestsException")) => {
@@ -128,10 +132,17 @@ mod tests {
     }
 
     #[test]
+    fn what_the_caller_repeats_is_not_repeated_here() {
+        for code in [None, Some("ThrottlingException"), Some("ConflictException"), Some("InternalFailure")] {
+            assert_eq!(action(Again::ByTheCaller, code), RetryAction::RetryForbidden, "{code:?}");
+        }
+    }
+
+    #[test]
     fn a_refusal_is_waited_out_only_while_the_key_settles() {
-        let settling = Again::WhileSettling(&["KmsKeyNotFoundException"]);
-        assert!(action(settling, Some("KmsKeyNotFoundException")).should_retry());
-        assert!(!action(Again::Usual, Some("KmsKeyNotFoundException")).should_retry());
+        let settling = Again::WhileSettling(&["NotFoundException"]);
+        assert!(action(settling, Some("NotFoundException")).should_retry());
+        assert!(!action(Again::Usual, Some("NotFoundException")).should_retry());
         assert!(action(settling, Some("ConflictException")).should_retry());
     }
 }

@@ -72,9 +72,8 @@ impl Write for Writer<'_> {
         settling: bool,
     ) -> Result<UpdatedTrail, Failure> {
         let attempt = Attempt::new("cloudtrail:UpdateTrail", format!("give trail `{trail}` the key `{key}`"));
-        let again = if settling { Again::WhileSettling(NEW_TO_CLOUDTRAIL) } else { Again::Usual };
         let call = self.aws.cloudtrail(home).update_trail().name(trail.as_str()).kms_key_id(key.as_str());
-        match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, again, attempt)).await {
+        match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::ByTheCaller, attempt)).await {
             Ok(updated) => Ok(UpdatedTrail {
                 kms_key_id: set(updated.kms_key_id),
                 kept: KeptSettings {
@@ -87,10 +86,11 @@ impl Write for Writer<'_> {
                     multi_region: updated.is_multi_region_trail,
                     log_file_validation: updated.log_file_validation_enabled,
                     organization_trail: updated.is_organization_trail,
+                    recursive_logging: updated.recursive_logging,
                 },
             }),
             Err(mut failure) => {
-                // Waited out in vain so far; a later try still may succeed while the key is young.
+                // A later try may succeed while the key is young.
                 let code = failure.code.as_deref().unwrap_or_default();
                 if settling && NEW_TO_CLOUDTRAIL.contains(&code) {
                     failure.class = Class::Transient;

@@ -3,7 +3,7 @@
 use fake_aws::Fault;
 use serde_json::{Value, json};
 
-use crate::support::{ALIAS, AUDIT, Scene, Setting, account};
+use crate::support::{ALIAS, AUDIT, Scene, Setting, account, event};
 
 #[test]
 fn the_alert_says_what_was_wrong_who_caused_it_what_was_done_and_what_it_costs() {
@@ -52,6 +52,29 @@ fn the_alert_for_chat_is_the_json_that_amazon_q_developer_takes() {
     assert_eq!((&message["version"], &message["source"]), (&json!("1.0"), &json!("custom")));
     assert_eq!(message["content"]["textType"], "client-markdown");
     assert!(message["content"]["description"].as_str().unwrap().contains(AUDIT));
+}
+
+#[test]
+fn what_somebody_chose_as_a_user_agent_is_no_link_and_no_line_of_ours() {
+    let mut scene = Setting::new(account()).with("TRAILSEAL_ALERT_FORMAT", "chatbot").start();
+    let mut event = event("update-trail-by-name");
+    event["detail"]["userAgent"] =
+        json!("<!channel> <https://evil.example|Approve> [x](https://evil.example)\nWhat to do next: \u{202e}pay");
+    scene.answer(&event);
+    let message: Value = serde_json::from_str(&scene.only_alert().message).unwrap();
+    let text = message["content"]["description"].as_str().unwrap();
+    assert!(!text.contains(['<', '>', '[', ']', '\u{202e}']), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("What to do next:")).count(), 1);
+}
+
+#[test]
+fn the_subject_is_short_enough_for_sns_whatever_the_trails_name() {
+    let mut world = account();
+    let name = "x".repeat(128);
+    world.add_trail(fake_aws::Trail::new(&name, "eu-west-1", "audit-logs"));
+    let mut scene = Scene::enforcing(world);
+    scene.answer(&json!({ "trail": name, "region": "eu-west-1" }));
+    assert!(scene.only_alert().subject.unwrap().len() < 100);
 }
 
 #[test]

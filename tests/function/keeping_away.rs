@@ -46,6 +46,37 @@ fn another_accounts_organization_trail_is_out_of_scope_and_told_where_an_event_n
 }
 
 #[test]
+fn another_accounts_trail_costs_two_reads_whatever_its_key() {
+    let mut world = account();
+    let key = world.key(Key::new("us-east-1").of_account("999999999999"));
+    world.add_trail(
+        Trail::new("organization", "us-east-1", "org-logs").organization("999999999999").encrypted_with(&key),
+    );
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-organization");
+    assert_eq!(answer["summary"], json!({ "out-of-scope": 1 }));
+    assert_eq!((findings(&answer), &answer["alerts"]["sent"]), (vec![], &json!(0)));
+    let mut calls = scene.calls();
+    calls.sort();
+    assert_eq!(calls, ["cloudtrail:GetTrail", "cloudtrail:GetTrailStatus"]);
+}
+
+#[test]
+fn a_trail_that_is_deleted_before_it_is_started_again_is_gone() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, "eu-central-1");
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&key).stopped(1_780_000_500));
+    let mut scene = Setting::new(world).with("TRAILSEAL_RESTART_LOGGING", "true").start();
+    scene.aws.before(|call, world| {
+        if call.operation == "StartLogging" {
+            world.trails.clear();
+        }
+        None
+    });
+    assert_eq!(scene.event("stop-logging-by-name")["summary"], json!({ "gone": 1 }));
+}
+
+#[test]
 fn a_delegated_administrator_seals_the_organizations_trail() {
     let mut world = account();
     world.add_trail(Trail::new("organization", "us-east-1", "audit-logs").organization("999999999999"));

@@ -1,5 +1,7 @@
 //! Somebody else, or another run of our own, is quicker.
 
+use std::time::Duration;
+
 use fake_aws::{Fault, Key};
 use serde_json::json;
 
@@ -38,6 +40,68 @@ fn who_loses_the_race_for_the_alias_uses_the_winners_key_and_reports_its_own_as_
     assert_eq!(answer["strays"].as_array().unwrap().len(), 1);
     assert_eq!(answer["strays"][0]["key_arn"], json!(ours));
     scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn a_stray_is_told_also_where_the_winner_sealed_the_trail() {
+    let mut scene = Scene::enforcing(account());
+    once_before(&scene, "CreateAlias", |world| {
+        let winner = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
+        world.alias("eu-central-1", ALIAS, &winner);
+        world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(winner);
+    });
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
+    assert_eq!(answer["alerts"], json!({ "sent": 1, "failed": 0 }));
+    let command = answer["strays"][0]["command"].as_str().unwrap();
+    assert!(scene.only_alert().message.contains(command));
+}
+
+#[test]
+fn a_stray_is_told_also_where_the_trail_is_left_to_lambdas_retry() {
+    let mut scene = Scene::enforcing(account());
+    once_before(&scene, "CreateAlias", |world| {
+        let winner = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
+        world.alias("eu-central-1", ALIAS, &winner);
+    });
+    scene.aws.before(|call, _| (call.operation == "UpdateTrail").then(Fault::throttled));
+    let (error, _) = scene.failure_within("update-trail-by-name", Duration::from_secs(6));
+    assert_eq!(error.error_type, "Transient");
+    let alert = scene.only_alert();
+    assert_eq!(alert.subject.as_deref(), Some("trailseal: a KMS key was left over"));
+    assert!(alert.message.contains("aws kms schedule-key-deletion"), "{}", alert.message);
+}
+
+#[test]
+fn a_key_of_which_nobody_knows_whether_it_is_in_use_is_only_removed_if_it_is_not() {
+    let mut scene = Scene::enforcing(account());
+    scene.aws.after(|call, _| (call.operation == "CreateAlias").then(|| Fault::Hang(Duration::from_secs(60))));
+    scene.failure_within("update-trail-by-name", Duration::from_secs(4));
+    let alert = scene.only_alert();
+    assert!(alert.message.contains("test -z \"$(aws kms list-aliases --region eu-central-1"), "{}", alert.message);
+}
+
+#[test]
+fn a_key_that_somebody_gave_the_trail_while_cloudtrail_was_busy_is_not_overwritten() {
+    for busy in [Fault::error(400, "ConflictException", "being modified"), Fault::throttled(), Fault::internal()] {
+        let mut world = account();
+        with_sealing_key(&mut world, "eu-central-1");
+        let mut scene = Scene::enforcing(world);
+        let mut done = false;
+        scene.aws.before(move |call, world| {
+            if call.operation != "UpdateTrail" || done {
+                return None;
+            }
+            done = true;
+            let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("owner", "somebody"));
+            world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(theirs);
+            Some(busy.clone())
+        });
+        let answer = scene.event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
+        let key = scene.audit().kms_key_id.unwrap();
+        assert_eq!(scene.aws.world().keys[&key].tags["owner"], "somebody");
+    }
 }
 
 #[test]
@@ -138,6 +202,8 @@ fn a_trail_whose_bucket_moved_meanwhile_gets_the_key_of_the_new_buckets_region()
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     assert!(scene.audit().kms_key_id.unwrap().contains(":us-east-1:"));
+    let made = ["create-key done", "enable-rotation done", "create-alias done"];
+    assert_eq!(steps(&answer), [&made[..], &made[..], &["update-trail done"]].concat(), "both keys are told");
     scene.again_nothing_happens("update-trail-by-name");
 }
 

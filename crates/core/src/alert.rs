@@ -5,9 +5,9 @@ use serde_json::json;
 use crate::assess::FindingId;
 use crate::config::{AlertFormat, Config, Mode};
 use crate::facts::Class;
-use crate::ids::{TrailArn, shorten};
+use crate::ids::shorten;
 use crate::plan::StepName;
-use crate::progress::StepStatus;
+use crate::progress::{StepStatus, Stray};
 use crate::report::{Answer, Outcome, TrailReport};
 use crate::trigger::Origin;
 
@@ -31,20 +31,49 @@ pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
         Outcome::OutOfScope => trail.findings.iter().any(|finding| finding.id == FindingId::NoCmk),
         Outcome::Compliant | Outcome::Gone | Outcome::Exempt => false,
     };
-    answer.trails.iter().filter(worth_it).map(|trail| alert(answer, trail, origin, config)).collect()
+    let mut alerts: Vec<Alert> =
+        answer.trails.iter().filter(worth_it).map(|trail| alert(answer, trail, origin, config)).collect();
+    // Nothing is left over unnoticed, also where there is nothing to say of the trail, or not yet.
+    if alerts.is_empty() {
+        alerts.extend(left_over(answer, config));
+    }
+    alerts
+}
+
+/// The alert about keys that were, or may have been, left over.
+fn left_over(answer: &Answer, config: &Config) -> Option<Alert> {
+    let unanswered = answer
+        .trails
+        .iter()
+        .filter_map(|trail| trail.error.as_ref())
+        .filter(|error| error.left_open && error.operation == Some("kms:CreateKey"));
+    let mut lines: Vec<String> = answer.strays.iter().map(stray).collect();
+    lines.extend(unanswered.map(|error| format!("A key may have been left over: {}.", error.message)));
+    let trail = answer.trails.first().filter(|_| !lines.is_empty())?;
+    let headline = "a KMS key was left over";
+    let text = format!("{}.\n\nTrail: {}\n\n{}\n", capitalised(headline), trail.trail_arn, lines.join("\n\n"));
+    Some(message(answer, trail, config, headline, text))
+}
+
+fn stray(stray: &Stray) -> String {
+    format!("A key that trailseal created is not used: {}. Remove it with: {}", stray.key_arn, stray.command)
 }
 
 fn alert(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config) -> Alert {
-    let arn = trail.trail_arn.parse::<TrailArn>().ok();
-    let name = arn.as_ref().map_or(trail.trail_arn.as_str(), |arn| arn.name().as_str());
-    let region = arn.as_ref().map_or("", |arn| arn.region().as_str());
+    let name = trail.trail_arn.rsplit('/').next().unwrap_or_default();
     let headline = headline(trail, name, config.mode);
     let text = text(answer, trail, origin, config, &headline);
+    message(answer, trail, config, &headline, text)
+}
+
+fn message(answer: &Answer, trail: &TrailReport, config: &Config, headline: &str, text: String) -> Alert {
+    let region = trail.trail_arn.split(':').nth(3).unwrap_or_default();
     Alert {
-        subject: shorten_ascii(&format!("trailseal: {headline}"), 100),
+        // SNS takes less than 100 characters.
+        subject: shorten_ascii(&format!("trailseal: {headline}"), 99),
         message: match config.alert_format {
             AlertFormat::Text => text,
-            AlertFormat::Chatbot => chatbot(&headline, &text),
+            AlertFormat::Chatbot => chatbot(headline, &text),
         },
         attributes: vec![
             ("outcome", trail.outcome.as_str().to_owned()),
@@ -56,13 +85,15 @@ fn alert(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config)
 }
 
 fn headline(trail: &TrailReport, name: &str, mode: Mode) -> String {
-    let sealed = trail.steps.iter().any(|step| step.step == StepName::UpdateTrail);
+    let update = trail.steps.iter().rfind(|step| step.step == StepName::UpdateTrail);
+    let (sealed, done) = (update.is_some(), update.is_some_and(|step| step.status == StepStatus::Done));
     match trail.outcome {
         Outcome::Planned if sealed => format!("trail {name} would be encrypted with a customer-managed key (dry-run)"),
         Outcome::Planned => format!("trail {name} would be mended (dry-run)"),
         Outcome::Remediated if sealed => format!("trail {name} is now encrypted with a customer-managed key"),
         Outcome::Remediated => format!("trail {name} was mended"),
         Outcome::Failed if mode == Mode::DryRun => format!("trail {name} could not be mended (dry-run)"),
+        Outcome::Failed if done => format!("trail {name} is encrypted, but something else needs you"),
         Outcome::Failed => format!("trail {name} could not be mended"),
         Outcome::OutOfScope => format!("trail {name} is not encrypted and not ours to mend"),
         outcome => format!("trail {name} is {}", outcome.as_str()),
@@ -120,9 +151,9 @@ fn text(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, 
         line(String::new());
         line(format!("Note: {}: {}", id(&warning.id), warning.detail));
     }
-    for stray in &answer.strays {
+    for key in &answer.strays {
         line(String::new());
-        line(format!("A key was left over: {}. Remove it with: {}", stray.key_arn, stray.command));
+        line(stray(key));
     }
     line(String::new());
     line(format!("What to do next: {}", next(trail, config)));
@@ -206,9 +237,20 @@ fn next(trail: &TrailReport, config: &Config) -> String {
     next
 }
 
-/// Source: <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>.
+/// Source: <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>. Whoever made the
+/// call chose some of these words, so nothing in them may become a link or a mention.
 fn chatbot(title: &str, text: &str) -> String {
-    let content = json!({ "textType": "client-markdown", "title": capitalised(title), "description": text });
+    let plain: String = text
+        .chars()
+        .map(|c| match c {
+            '<' => '‹',
+            '>' => '›',
+            '[' => '(',
+            ']' => ')',
+            c => c,
+        })
+        .collect();
+    let content = json!({ "textType": "client-markdown", "title": capitalised(title), "description": plain });
     json!({ "version": "1.0", "source": "custom", "content": content }).to_string()
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::facts::{KeyFacts, KeyManager, KeyMetadata, KeyState, Reading, TrailFacts};
-use crate::ids::FunctionArn;
+use crate::ids::{FunctionArn, TrailArn};
 use crate::policy::KeyPolicy;
 
 /// The stable id of something wrong with a trail.
@@ -92,12 +92,30 @@ pub struct Assessment {
     pub verdict: Verdict,
 }
 
+/// Whether the trail is ours to mend. Its ARN names its owner: for an organization trail the
+/// management account, in every account that sees it.
+/// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/creating-trail-organization.html>.
+pub fn is_ours(trail: &TrailArn, config: &Config, home: &FunctionArn) -> bool {
+    trail.account() == home.account() || Some(trail.account()) == config.org_trail_owner.as_ref()
+}
+
 /// Judges one trail.
 pub fn assess(trail: &TrailFacts, config: &Config, home: &FunctionArn) -> Assessment {
+    let no_cmk = || finding(FindingId::NoCmk, "its log files are not encrypted with a KMS key");
+    let arn = &trail.settings.arn;
+    if !is_ours(arn, config, home) {
+        let unencrypted = trail.settings.kms_key_id.is_none();
+        let reason = format!("the trail belongs to account `{}`, which has to mend it", arn.account());
+        return Assessment {
+            findings: unencrypted.then(no_cmk).into_iter().collect(),
+            warnings: Vec::new(),
+            verdict: Verdict::OutOfScope(reason),
+        };
+    }
     let mut findings = Vec::new();
     let mut warnings = Vec::new();
     match &trail.key {
-        None => findings.push(finding(FindingId::NoCmk, "its log files are not encrypted with a KMS key")),
+        None => findings.push(no_cmk()),
         Some(reading) => judge_key(trail, reading, config, home, &mut findings, &mut warnings),
     }
     let seal = !findings.is_empty();
@@ -105,11 +123,7 @@ pub fn assess(trail: &TrailFacts, config: &Config, home: &FunctionArn) -> Assess
     if stopped {
         findings.push(finding(FindingId::LoggingStopped, "it was started once and does not log now"));
     }
-    let owner = trail.settings.arn.account();
-    let verdict = if owner != home.account() && Some(owner) != config.org_trail_owner.as_ref() {
-        findings.retain(|it| it.id == FindingId::NoCmk);
-        Verdict::OutOfScope(format!("the trail belongs to account `{owner}`, which has to mend it"))
-    } else if seal || (stopped && config.restart_logging) {
+    let verdict = if seal || (stopped && config.restart_logging) {
         Verdict::Mend { seal, restart: stopped && config.restart_logging }
     } else if stopped {
         Verdict::Note
@@ -194,7 +208,10 @@ pub fn policy_warning(key: &KeyFacts, config: &Config, home: &FunctionArn) -> Op
                 "the policy of key `{arn}` is not the one that trailseal writes, so it was not judged; CloudTrail itself checks it when a trail is given the key"
             ),
         }),
-        Reading::Absent => None,
+        Reading::Absent => Some(Warning {
+            id: WarningId::KeyPolicyUnclear,
+            detail: format!("KMS told no policy of key `{arn}`, so it was not judged"),
+        }),
         Reading::Denied(failure) => Some(Warning {
             id: WarningId::KeyUnreadable,
             detail: format!("the policy of key `{arn}` may not be read, so it was not judged: {}", failure.message),

@@ -104,6 +104,8 @@ pub struct KeptSettings {
     pub log_file_validation: Option<bool>,
     /// `IsOrganizationTrail`.
     pub organization_trail: Option<bool>,
+    /// `RecursiveLogging`.
+    pub recursive_logging: Option<bool>,
 }
 
 impl KeptSettings {
@@ -121,6 +123,7 @@ impl KeptSettings {
             multi_region,
             log_file_validation,
             organization_trail,
+            recursive_logging,
         } = self;
         let bucket = (Some(bucket.clone()), Some(after.bucket.clone()));
         let texts = [
@@ -135,6 +138,7 @@ impl KeptSettings {
             ("IsMultiRegionTrail", multi_region, after.multi_region),
             ("LogFileValidationEnabled", log_file_validation, after.log_file_validation),
             ("IsOrganizationTrail", organization_trail, after.organization_trail),
+            ("RecursiveLogging", recursive_logging, after.recursive_logging),
         ];
         let said = |text: &Option<String>| text.as_ref().map_or("not set".to_owned(), |text| format!("`{text}`"));
         let texts = texts
@@ -258,3 +262,53 @@ pub struct Made {
 
 /// The candidates in each Region that was looked at.
 pub type SealingFacts = BTreeMap<Region, Candidates>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> KeptSettings {
+        KeptSettings {
+            bucket: "logs".into(),
+            key_prefix: None,
+            sns_topic: None,
+            log_group: None,
+            log_role: None,
+            global_service_events: Some(true),
+            multi_region: Some(true),
+            log_file_validation: Some(true),
+            organization_trail: Some(false),
+            recursive_logging: Some(true),
+        }
+    }
+
+    #[test]
+    fn every_setting_that_changed_is_named() {
+        let before = settings();
+        assert_eq!(before.changes(&before), [""; 0]);
+        let text = |text: &str| Some(text.to_owned());
+        let after = KeptSettings {
+            bucket: "other".into(),
+            key_prefix: text("prefix"),
+            sns_topic: text("topic"),
+            log_group: text("group"),
+            log_role: text("role"),
+            global_service_events: Some(false),
+            multi_region: Some(false),
+            log_file_validation: Some(false),
+            organization_trail: Some(true),
+            recursive_logging: Some(false),
+        };
+        let changes = before.changes(&after);
+        assert_eq!(changes.len(), 10, "{changes:#?}");
+        assert!(changes.contains(&"S3KeyPrefix: not set → `prefix`".to_owned()));
+        assert!(changes.contains(&"RecursiveLogging: true → false".to_owned()));
+    }
+
+    #[test]
+    fn a_flag_that_one_side_does_not_tell_is_no_change() {
+        let silent = KeptSettings { multi_region: None, recursive_logging: None, ..settings() };
+        assert_eq!(settings().changes(&silent), [""; 0]);
+        assert_eq!(silent.changes(&settings()), [""; 0]);
+    }
+}

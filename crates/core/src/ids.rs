@@ -30,7 +30,12 @@ impl Malformed {
 /// a name or a user agent must not look like a line of a message of ours.
 pub fn shorten(text: &str, limit: usize) -> String {
     let mut rest = text.chars();
-    let plain = |c: char| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c };
+    // Control characters, line and paragraph separators, and marks that turn the direction of writing.
+    let plain = |c: char| match c {
+        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
+        c if c.is_control() => ' ',
+        c => c,
+    };
     let mut short: String = rest.by_ref().take(limit).map(plain).collect();
     if rest.next().is_some() {
         short.push('…');

@@ -277,8 +277,9 @@ impl Planner<'_> {
                     Ok(update) => (update, Fate::Mended),
                     Err(failure) => (None, Fate::Failed(failure)),
                 };
-                steps.extend(update);
+                // Logging first: it must not hang on how long sealing takes, nor on whether it is possible.
                 steps.extend(restart.then(|| TrailStep::StartLogging { home_region: settings.home_region.clone() }));
+                steps.extend(update);
                 fate
             }
         };
@@ -407,11 +408,6 @@ fn usable(key: &KeyFacts, region: &Region, named: &str) -> Result<(), Failure> {
         ),
         _ => format!("let {named} name a symmetric, customer-managed, enabled key in `{region}`"),
     };
-    Err(Failure {
-        class: Class::Terminal,
-        ..Failure::terminal(
-            format!("the sealing key of `{region}`, named by {named}, cannot be used: {}", details.join("; ")),
-            remedy,
-        )
-    })
+    let message = format!("the sealing key of `{region}`, named by {named}, cannot be used: {}", details.join("; "));
+    Err(Failure::terminal(message, remedy))
 }

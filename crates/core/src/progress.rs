@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::assess::Finding;
-use crate::facts::{Class, Failure, Made, Reading, SealingFacts};
+use crate::facts::{Failure, KeptSettings, Made, Reading, SealingFacts, TrailSettings};
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::plan::{Fate, Judged, KeyStep, Plan, StepName, TrailStep};
+use crate::policy::KeyPolicy;
 
 /// What became of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -61,10 +62,14 @@ pub struct KeyProgress {
     pub reported_under: Option<TrailArn>,
     /// The steps so far, of every pass.
     pub steps: Vec<StepReport>,
+    /// The policy of the key that was created, or would be.
+    pub new_policy: Option<KeyPolicy>,
     /// The keys that this run created, each with whether the alias is known to be its.
     pub created: Vec<(KeyArn, Aliased)>,
-    /// Why there is no key to use.
+    /// Why this pass has no key to use.
     pub failure: Option<Failure>,
+    /// What failed and no later pass makes good: the key is used all the same.
+    pub lasting: Option<Failure>,
 }
 
 /// Whether a key that this run created has the alias.
@@ -74,7 +79,7 @@ pub enum Aliased {
     Yes,
     /// It has not.
     No,
-    /// Nobody knows: there was no clear answer, or somebody else's alias was there first.
+    /// Nobody knows: there was no clear answer, or the alias was there already.
     Open,
 }
 
@@ -91,10 +96,23 @@ pub struct TrailProgress {
     pub steps: Vec<StepReport>,
     /// The key that the trail was given, as CloudTrail confirmed.
     pub sealed: Option<KeyArn>,
-    /// The key that was sent without a clear answer.
-    pub unanswered: Option<KeyArn>,
-    /// What failed.
+    /// The key that CloudTrail named instead of the one that was sent.
+    pub other_key: Option<String>,
+    /// What was sent without a clear answer.
+    pub unanswered: Option<Unanswered>,
+    /// Why this pass did not mend the trail.
     pub failure: Option<Failure>,
+    /// What went wrong beside the mending, and no later pass makes good.
+    pub lasting: Option<Failure>,
+}
+
+/// An `UpdateTrail` that nobody answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The key that was sent.
+    pub key: KeyArn,
+    /// The trail as it was read before.
+    pub observed: TrailSettings,
 }
 
 /// What became of every plan of this run.
@@ -130,6 +148,10 @@ impl Progress {
                     key.reported_under.get_or_insert_with(|| arn.clone());
                 }
             }
+        }
+        for (region, key) in &plan.keys {
+            let known = self.key(region);
+            known.new_policy = known.new_policy.take().or_else(|| key.new_policy().cloned());
         }
     }
 
@@ -174,18 +196,15 @@ impl Progress {
     pub fn settle(&mut self, trails: &BTreeMap<TrailArn, Judged>, sealing: &mut SealingFacts) {
         for (arn, trail) in &mut self.trails {
             let now = match trails.get(arn) {
-                Some(Judged::Seen { settings, .. }) => settings.kms_key_id.as_deref(),
+                Some(Judged::Seen { settings, .. }) => settings,
                 _ => continue,
             };
-            if let Some(sent) = trail.unanswered.take()
-                && now == Some(sent.as_str())
+            if let Some(Unanswered { key, observed }) = trail.unanswered.take()
+                && now.kms_key_id.as_deref() == Some(key.as_str())
             {
-                trail.resolve(
-                    StepName::UpdateTrail,
-                    StepStatus::Done,
-                    format!("{} (the answer was lost; read back)", given(&sent)),
-                );
-                trail.sealed = Some(sent);
+                let detail = format!("{} (the answer was lost; read back)", given(&key));
+                trail.resolve(StepName::UpdateTrail, StepStatus::Done, detail);
+                trail.was_sealed(key, &observed, &now.kept);
             }
         }
         for (region, candidates) in sealing {
@@ -197,37 +216,48 @@ impl Progress {
         }
     }
 
-    /// Ends a run that was surprised in its last pass, too. A failure that is known already says more.
+    /// Ends a run that was surprised in its last pass, too: lists what was not done, and why. A failure
+    /// that is known already says more.
     pub fn give_up(&mut self, plan: &Plan, surprise: &str) {
-        for (arn, _) in plan.trails.iter().filter(|(_, trail)| !trail.steps.is_empty()) {
-            let region = self.trail(arn).bucket_region.clone();
-            let failure = region.and_then(|region| self.keys.get(&region)).and_then(|key| key.failure.as_ref());
-            let known = failure.is_some_and(|failure| failure.class == Class::Transient);
+        for (arn, planned) in &plan.trails {
+            let bucket_region = planned.steps.iter().find_map(TrailStep::bucket_region);
+            let key = bucket_region.and_then(|region| self.keys.get(region)).and_then(|key| key.failure.clone());
             let trail = self.trail(arn);
-            if trail.sealed.is_none() && !known {
-                trail.failure.get_or_insert_with(|| {
-                    Failure::transient(format!("what was planned kept being overtaken: {surprise}"))
-                });
+            for step in &planned.steps {
+                if trail.steps.iter().all(|it| it.step != step.name()) {
+                    trail.leave(step, None);
+                }
+            }
+            if !planned.steps.is_empty() && trail.sealed.is_none() {
+                let overtaken = || Failure::transient(format!("what was planned kept being overtaken: {surprise}"));
+                trail.failure = trail.failure.take().or(key).or_else(|| Some(overtaken()));
             }
         }
     }
 
-    /// The keys that this run created and that are known not to have the alias.
+    /// The keys that this run created and that do not have the alias, as far as is known.
     pub fn strays(&self) -> Vec<Stray> {
-        let created = self.keys.values().flat_map(|key| &key.created);
-        created.filter(|(_, aliased)| *aliased == Aliased::No).map(|(key, _)| Stray::new(key)).collect()
+        self.keys.values().flat_map(|key| &key.created).filter_map(|(key, aliased)| Stray::of(key, *aliased)).collect()
     }
 }
 
 impl Stray {
-    fn new(key: &KeyArn) -> Self {
+    /// A key of which it is not known whether it is in use is only removed if it turns out not to be.
+    fn of(key: &KeyArn, aliased: Aliased) -> Option<Self> {
         let region = key.region();
-        Self {
-            key_arn: key.to_string(),
-            command: format!(
-                "aws kms schedule-key-deletion --region {region} --key-id {key} --pending-window-in-days 7"
-            ),
-        }
+        let remove =
+            format!("aws kms schedule-key-deletion --region {region} --key-id {key} --pending-window-in-days 7");
+        let command = match aliased {
+            Aliased::Yes => return None,
+            Aliased::No => remove,
+            Aliased::Open => {
+                let aliases = format!(
+                    "aws kms list-aliases --region {region} --key-id {key} --query 'Aliases[].AliasName' --output text"
+                );
+                format!("test -z \"$({aliases})\" && {remove}")
+            }
+        };
+        Some(Self { key_arn: key.to_string(), command })
     }
 }
 
@@ -237,6 +267,11 @@ impl KeyProgress {
         if let Some((_, aliased)) = self.created.last_mut() {
             *aliased = now;
         }
+    }
+
+    /// Whether that step failed before: what two answers left open is not tried a third time.
+    pub fn failed_before(&self, step: StepName) -> bool {
+        self.steps.iter().any(|it| it.step == step && it.status == StepStatus::Failed)
     }
 
     /// Lists steps that were not taken.
@@ -266,6 +301,9 @@ impl KeyProgress {
             (Aliased::No, StepStatus::NotNeeded, detail)
         };
         *aliased = now;
+        if now == Aliased::No {
+            self.lasting = None;
+        }
         if let Some(step) = self.steps.iter_mut().rev().find(|it| it.step == StepName::CreateAlias) {
             (step.status, step.detail) = (status, detail);
         }
@@ -281,6 +319,22 @@ impl TrailProgress {
             (TrailStep::StartLogging { .. }, _) => "start logging again".into(),
         };
         self.steps.push(StepReport::new(step.name(), StepStatus::Planned, detail));
+    }
+
+    /// Notes that the trail has the key, and whether everything else is as it was read before.
+    pub fn was_sealed(&mut self, key: KeyArn, observed: &TrailSettings, now: &KeptSettings) {
+        let changes = observed.kept.changes(now);
+        if !changes.is_empty() {
+            let message = format!(
+                "trail `{}` got its key, but other settings are not as they were read before: {}",
+                observed.arn,
+                changes.join(", ")
+            );
+            let remedy =
+                "look who changed them at the same time; trailseal sends the trail's ARN and its key, nothing else";
+            self.lasting = Some(Failure::terminal(message, remedy));
+        }
+        self.sealed = Some(key);
     }
 
     fn resolve(&mut self, name: StepName, status: StepStatus, detail: String) {

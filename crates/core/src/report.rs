@@ -8,9 +8,9 @@ use crate::assess::{Finding, Warning};
 use crate::config::Mode;
 use crate::facts::{Class, Failure};
 use crate::ids::TrailArn;
-use crate::plan::{Fate, KeyPlan, Plan, StepName, TrailPlan, TrailStep};
+use crate::plan::{Fate, Plan, StepName, TrailPlan, TrailStep};
 use crate::policy::KeyPolicy;
-use crate::progress::{Progress, StepReport, StepStatus, Stray};
+use crate::progress::{KeyProgress, Progress, StepReport, StepStatus, Stray, TrailProgress};
 use crate::trigger::Origin;
 
 /// What became of a trail, the worst last.
@@ -196,69 +196,84 @@ fn trail_report(mode: Mode, arn: &TrailArn, trail: &TrailPlan, plan: &Plan, prog
     let nothing = Default::default();
     let done = progress.trails.get(arn).unwrap_or(&nothing);
     let key = done.bucket_region.as_ref().and_then(|region| progress.keys.get(region));
-    let mut steps = Vec::new();
-    if let Some(key) = key {
-        match &key.reported_under {
-            Some(first) if first != arn => steps.extend(key.steps.iter().map(|step| StepReport {
-                status: StepStatus::NotNeeded,
-                detail: format!("listed under `{first}`"),
-                ..step.clone()
-            })),
-            _ => steps.extend(key.steps.iter().cloned()),
-        }
-    }
-    steps.extend(done.steps.iter().cloned());
-
-    let found = if trail.findings.is_empty() { &done.findings } else { &trail.findings };
-    if let (Fate::Compliant, None, Some(key)) = (&trail.fate, &done.sealed, &trail.current_key)
-        && !done.findings.is_empty()
-    {
-        steps.push(StepReport::new(
-            StepName::UpdateTrail,
-            StepStatus::NotNeeded,
-            format!("somebody else gave it `{key}`"),
-        ));
-    }
-    let error = done.failure.as_ref().or(key.and_then(|key| key.failure.as_ref())).cloned();
-    let (mut outcome, mut detail) = match &trail.fate {
-        Fate::Gone => (Outcome::Gone, None),
-        Fate::OutOfScope(reason) => (Outcome::OutOfScope, Some(reason.clone())),
-        Fate::Exempt(value) => (Outcome::Exempt, Some(value.clone())),
-        Fate::Failed(_) => (Outcome::Failed, None),
-        Fate::Noted => (Outcome::Noted, None),
-        Fate::Mended if mode == Mode::DryRun => (Outcome::Planned, None),
-        Fate::Mended => (Outcome::Remediated, None),
-        // A later pass finds well what an earlier one mended.
-        Fate::Compliant if done.sealed.is_some() => (Outcome::Remediated, None),
-        Fate::Compliant => (Outcome::Compliant, None),
-    };
-    if error.is_some() {
-        (outcome, detail) = (Outcome::Failed, None);
-    }
+    let (outcome, detail, error) = outcome(mode, trail, done, key);
+    let steps = steps(arn, trail, done, progress);
+    // A later pass that finds the trail well, or not at all, does not say why this was done.
+    let why = done.sealed.is_some() || (outcome == Outcome::Failed && trail.findings.is_empty());
     let would_get = trail.steps.iter().find_map(TrailStep::bucket_region).and_then(|region| plan.keys.get(region));
-    let created_here = key.is_none_or(|key| key.reported_under.as_ref().is_none_or(|first| first == arn));
-    let new_key_policy = would_get.filter(|_| created_here).and_then(KeyPlan::new_policy).cloned();
-    let updates = steps.iter().any(|step| step.step == StepName::UpdateTrail);
     let key_arn = match (&done.sealed, mode, would_get) {
         (Some(sealed), _, _) => Some(sealed.to_string()),
         (None, Mode::DryRun, Some(key)) => key.key.as_ref().map(ToString::to_string),
-        _ => trail
-            .current_key
-            .clone()
-            .or_else(|| matches!(trail.fate, Fate::Failed(_)).then(|| done.previous_key.clone()).flatten()),
+        // What was not seen in the last pass was in the first.
+        _ if matches!(trail.fate, Fate::Failed(_)) => trail.current_key.clone().or(done.previous_key.clone()),
+        _ => done.other_key.clone().or(trail.current_key.clone()),
     };
+    let updates = steps.iter().any(|step| step.step == StepName::UpdateTrail);
+    let listed_here = |key: &&KeyProgress| key.reported_under.as_ref() == Some(arn);
     TrailReport {
         trail_arn: arn.to_string(),
         outcome,
         detail,
-        // A later pass that finds the trail well, or not at all, does not say why this was done.
-        findings: if matches!(outcome, Outcome::Remediated | Outcome::Failed) { found } else { &trail.findings }
-            .clone(),
+        findings: if why { &done.findings } else { &trail.findings }.clone(),
         previous_key_arn: done.previous_key.clone().filter(|previous| updates && Some(previous) != key_arn.as_ref()),
         key_arn,
         steps,
         warnings: trail.warnings.clone(),
         error,
-        new_key_policy,
+        new_key_policy: key.filter(listed_here).and_then(|key| key.new_policy.clone()),
     }
+}
+
+/// What became of the trail, why it was left alone if it was, and what failed.
+fn outcome(
+    mode: Mode,
+    trail: &TrailPlan,
+    done: &TrailProgress,
+    key: Option<&KeyProgress>,
+) -> (Outcome, Option<String>, Option<Failure>) {
+    let outcome = match &trail.fate {
+        Fate::Gone => return (Outcome::Gone, None, None),
+        Fate::OutOfScope(reason) => return (Outcome::OutOfScope, Some(reason.clone()), None),
+        Fate::Exempt(value) => return (Outcome::Exempt, Some(value.clone()), None),
+        Fate::Failed(_) => Outcome::Failed,
+        Fate::Mended if mode == Mode::DryRun => Outcome::Planned,
+        Fate::Mended => Outcome::Remediated,
+        // A later pass finds well what an earlier one mended.
+        Fate::Compliant | Fate::Noted if done.sealed.is_some() => Outcome::Remediated,
+        Fate::Noted => Outcome::Noted,
+        Fate::Compliant => Outcome::Compliant,
+    };
+    let failures = [
+        done.failure.as_ref(),
+        key.and_then(|key| key.failure.as_ref()),
+        done.lasting.as_ref(),
+        key.and_then(|key| key.lasting.as_ref()),
+    ];
+    let error = failures.into_iter().flatten().next().cloned();
+    (if error.is_some() { Outcome::Failed } else { outcome }, None, error)
+}
+
+/// The steps of every key that is listed under this trail, then the trail's own.
+fn steps(arn: &TrailArn, trail: &TrailPlan, done: &TrailProgress, progress: &Progress) -> Vec<StepReport> {
+    let mut steps = Vec::new();
+    for (region, key) in &progress.keys {
+        match &key.reported_under {
+            Some(first) if first == arn => steps.extend(key.steps.iter().cloned()),
+            Some(first) if done.bucket_region.as_ref() == Some(region) => {
+                let detail = format!("listed under `{first}`");
+                steps.extend(
+                    key.steps.iter().map(|step| StepReport::new(step.step, StepStatus::NotNeeded, detail.clone())),
+                );
+            }
+            _ => {}
+        }
+    }
+    steps.extend(done.steps.iter().cloned());
+    if let (Fate::Compliant | Fate::Noted, None, Some(_), Some(key)) =
+        (&trail.fate, &done.sealed, &done.bucket_region, &trail.current_key)
+    {
+        let detail = format!("somebody else gave it `{key}`");
+        steps.push(StepReport::new(StepName::UpdateTrail, StepStatus::NotNeeded, detail));
+    }
+    steps
 }

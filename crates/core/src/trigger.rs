@@ -183,10 +183,19 @@ impl<'a> Event<'a> {
             Some(_) => {
                 let field = "requestParameters.name";
                 let name = required_text(self.0, "/detail/requestParameters/name", field)?;
-                trail_ref(name, self.region()?.as_ref(), home, field)?
+                let trail = trail_ref(name, self.region()?.as_ref(), home, field)?;
+                self.answered_arn(&trail).unwrap_or(trail)
             }
         };
         Ok(Trigger { origin: Origin { region: self.region()?, ..self.origin() }, target: Target::Trail(trail) })
+    }
+
+    /// The ARN that CloudTrail answered for a bare name: an organization trail that its delegated
+    /// administrator names belongs to the management account.
+    fn answered_arn(&self, trail: &TrailRef) -> Option<TrailRef> {
+        let TrailRef::Name { name, .. } = trail else { return None };
+        let arn: TrailArn = self.text("/detail/responseElements/trailARN")?.parse().ok()?;
+        (arn.name() == name).then_some(TrailRef::Arn(arn))
     }
 
     /// Why the event is none of our business, if it is not.

@@ -60,7 +60,12 @@ const EXPECTATIONS: &[(&str, Expected)] = &[
     ("update-trail-malformed-arn", Invalid("is not a trail's ARN")),
     ("update-trail-malformed-region", Invalid("`atlantis` is not an AWS Region")),
     ("scheduled-event", Ignored("sweeps")),
-    ("console-sign-in", Invalid("`AWS Console Sign In via CloudTrail`")),
+    ("console-sign-in", Ignored("eventType is `AwsConsoleSignIn`")),
+    ("ec2-state-change", Invalid("`EC2 Instance State-change Notification` from `aws.ec2`")),
+    (
+        "create-trail-by-delegated-administrator",
+        Trail("arn:aws:cloudtrail:eu-west-1:999999999999:trail/organization", "CreateTrail", ANN),
+    ),
     ("sweep", Ignored("sweeps")),
     ("request-by-name", Trail(AUDIT, "request", None)),
     ("request-by-arn", Trail(AUDIT, "request", None)),
