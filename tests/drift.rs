@@ -27,8 +27,8 @@ fn template_readme_and_code_know_the_same_variables() {
 }
 
 #[test]
-fn the_template_allows_every_call_that_the_code_makes() {
-    let template = file("template.yaml");
+fn the_template_or_a_new_keys_policy_allows_every_call_that_the_code_makes() {
+    let (template, key_policy) = (file("template.yaml"), file("crates/core/src/policy.rs"));
     let mut calls = BTreeSet::new();
     for path in ["read", "write", "publish"] {
         let source = file(&format!("src/aws/{path}.rs"));
@@ -44,7 +44,9 @@ fn the_template_allows_every_call_that_the_code_makes() {
             action => action,
         };
         let listed = |line: &str| line.trim().trim_start_matches("- ").trim_start_matches("Action: ") == action;
-        assert!(template.lines().any(listed), "template.yaml does not name {action}");
+        // What finishes a new key is allowed by its own policy.
+        let finishes = key_policy.contains(&format!("\"{action}\""));
+        assert!(template.lines().any(listed) || finishes, "nothing allows {action}");
     }
 }
 
