@@ -9,6 +9,7 @@ pub mod config;
 pub mod facts;
 pub mod ids;
 pub mod plan;
+pub mod planner;
 pub mod policy;
 pub mod progress;
 pub mod report;

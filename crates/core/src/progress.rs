@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::assess::Finding;
 use crate::facts::{Failure, KeptSettings, Made, Reading, SealingFacts, TrailSettings};
 use crate::ids::{KeyArn, Region, TrailArn};
-use crate::plan::{Fate, Judged, KeyStep, Plan, StepName, TrailStep};
+use crate::plan::{Fate, KeyStep, Plan, StepName, TrailStep};
+use crate::planner::Judged;
 use crate::policy::KeyPolicy;
 
 /// What became of a step.

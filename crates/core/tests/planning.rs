@@ -13,7 +13,8 @@ use trailseal_core::facts::{
     SealingFacts, TrailFacts, TrailSettings, TrailStatus,
 };
 use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
-use trailseal_core::plan::{Fate, Judged, KeyStep, Plan, TrailStep, plan, regions_to_seal};
+use trailseal_core::plan::{Fate, KeyStep, Plan, TrailStep};
+use trailseal_core::planner::{Judged, plan, regions_to_seal};
 use trailseal_core::policy::KeyPolicy;
 use trailseal_core::progress::Progress;
 use trailseal_core::report::{Answer, Outcome};
