@@ -98,16 +98,15 @@ fn one_met(name: &str, key: &str, wanted: &Value, context: &Context, variables: 
     let truth = match operator.test {
         Test::Null => lacks(wanted, context.look_up(key)),
         Test::Compare { kind, negated } => {
-            let satisfied = |actual: &String| {
-                let any = Truth::any(wanted.iter().map(|value| compare(kind, value, actual, variables)));
-                if negated { any.negated() } else { any }
-            };
-            match context.look_up(key) {
-                Fact::Values(values) => values_satisfy(operator.set, values, satisfied),
-                Fact::Absent => {
-                    (operator.if_exists || operator.set == Some(Set::All) || (negated && operator.set.is_none())).into()
+            let matches =
+                |actual: &String| Truth::any(wanted.iter().map(|value| compare(kind, value, actual, variables)));
+            match (context.look_up(key), operator.set) {
+                (Fact::Values(values), Some(set)) => set_holds(set, negated, values, matches),
+                (Fact::Values(values), None) => value_holds(negated, values, matches),
+                (Fact::Absent, set) => {
+                    (operator.if_exists || set == Some(Set::All) || (negated && set.is_none())).into()
                 }
-                Fact::Present | Fact::Unknown => unknown(),
+                (Fact::Present | Fact::Unknown, _) => unknown(),
             }
         }
     };
@@ -138,28 +137,30 @@ fn lacks(wanted: &[Value], fact: Fact<'_>) -> Truth {
     }))
 }
 
-fn values_satisfy(set: Option<Set>, values: &[String], satisfied: impl Fn(&String) -> Truth) -> Truth {
-    let each = values.iter().map(satisfied);
-    let all_empty = values.iter().all(String::is_empty);
-    match set {
-        // A set whose values are all empty counts as no set at all, or as what it is.
-        Some(set) if all_empty => {
-            let as_no_set = Truth::from(set == Set::All);
-            let as_it_is = Truth::all(each);
-            if as_it_is == as_no_set { as_it_is } else { Truth::maybe("the request has an empty text there") }
-        }
-        Some(Set::All) => Truth::all(each),
-        Some(Set::Any) => Truth::any(each),
-        None => {
-            let each: Vec<Truth> = each.collect();
-            match (Truth::all(each.clone()), Truth::any(each)) {
-                (all, any) if all == any => all,
-                (Truth::No, Truth::Yes) => {
-                    Truth::maybe("the request has more than one value there and the operator is not for sets")
-                }
-                (doubt @ Truth::Maybe(_), _) | (_, doubt) => doubt,
-            }
-        }
+/// Several values of the request, one by one. A set whose values are all empty counts as no set at
+/// all, or as what it is.
+fn set_holds(set: Set, negated: bool, values: &[String], matches: impl Fn(&String) -> Truth) -> Truth {
+    let each = values.iter().map(|value| if negated { matches(value).negated() } else { matches(value) });
+    let holds = match set {
+        Set::All => Truth::all(each),
+        Set::Any => Truth::any(each),
+    };
+    if values.iter().all(String::is_empty) && holds != Truth::from(set == Set::All) {
+        return Truth::maybe("the request has an empty text there");
+    }
+    holds
+}
+
+/// The request's only value. AWS does not say what an operator that is not for sets does with several;
+/// then there is an answer only if all of them match, or none does.
+fn value_holds(negated: bool, values: &[String], matches: impl Fn(&String) -> Truth) -> Truth {
+    let each: Vec<Truth> = values.iter().map(matches).collect();
+    let (all, any) = (Truth::all(each.clone()), Truth::any(each));
+    match (all, any) {
+        (_, Truth::No) => negated.into(),
+        (Truth::Yes, _) if !negated || values.len() == 1 => (!negated).into(),
+        (doubt @ Truth::Maybe(_), _) | (_, doubt @ Truth::Maybe(_)) => doubt,
+        _ => Truth::maybe("the request has more than one value there and the operator is not for sets"),
     }
 }
 
@@ -239,6 +240,8 @@ mod tests {
         assert_eq!(is(json!({ "StringEquals": { "many": "b" } })), "maybe");
         assert_eq!(is(json!({ "StringEquals": { "many": "c" } })), "no");
         assert_eq!(is(json!({ "StringLike": { "many": "?" } })), "yes");
+        assert_eq!(is(json!({ "StringNotLike": { "many": "?" } })), "maybe");
+        assert_eq!(is(json!({ "StringNotLike": { "many": "c" } })), "yes");
         assert_eq!(is(json!({ "ForAllValues:StringEquals": { "empty": "a" } })), "maybe");
         assert_eq!(is(json!({ "ForAnyValue:StringEquals": { "empty": "a" } })), "no");
     }
