@@ -130,7 +130,10 @@ const CALLERS: [&str; 8] = [
     "arn:aws:iam::123456789012:user/ann",
     "arn:aws:iam::210987654321:role/siem",
 ];
-const ACTIONS: [&str; 11] = [
+const ACTIONS: [&str; 14] = [
+    "*",
+    "kms:*",
+    "kms:GenerateDataKey*",
     "*",
     "kms:*",
     "KMS:generatedatakey*",
@@ -143,7 +146,9 @@ const ACTIONS: [&str; 11] = [
     "s3:PutObject",
     "*:*",
 ];
-const RESOURCES: [&str; 10] = [
+const RESOURCES: [&str; 12] = [
+    "*",
+    "*",
     "*",
     "*",
     KEY,
@@ -201,7 +206,7 @@ fn condition() -> impl Strategy<Value = Option<Value>> {
     let operators = |count| prop::collection::vec(operator(), count);
     prop_oneof![
         2 => Just(None),
-        3 => operators(1..=2).prop_map(|operators| Some(operators.into_iter().collect::<Map<String, Value>>().into())),
+        2 => operators(1..=2).prop_map(|operators| Some(operators.into_iter().collect::<Map<String, Value>>().into())),
     ]
 }
 
