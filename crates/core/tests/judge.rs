@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use trailseal_core::policy::evaluate::{Says, Verdict, ask};
 
 mod asked;
-#[expect(dead_code, reason = "each test uses some of it")]
 mod hostile;
 #[path = "judge/normal.rs"]
 mod normal;
@@ -77,14 +76,16 @@ fn explanation(table: &Value, policy: &Value, question: &Value, verdict: &Verdic
     listed.then(|| id.to_owned())
 }
 
+fn config(cases: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").map_or(cases, |cases| cases.parse().unwrap());
+    ProptestConfig { failure_persistence: None, max_shrink_iters: 10_000, ..ProptestConfig::with_cases(cases) }
+}
+
 #[test]
 fn both_judges_agree_or_the_difference_is_explained() {
     let table = table();
     let tally: RefCell<BTreeMap<String, usize>> = RefCell::default();
     let count = |what: &str| *tally.borrow_mut().entry(what.to_owned()).or_default() += 1;
-    let cases = std::env::var("PROPTEST_CASES").map_or(4000, |cases| cases.parse().unwrap());
-    let config =
-        ProptestConfig { failure_persistence: None, max_shrink_iters: 10_000, ..ProptestConfig::with_cases(cases) };
     let compare = |policy: &Value, question: &Value| {
         let verdict = ask(&policy.to_string(), &asked::question(question));
         let words = normal::for_the_judge(policy, question);
@@ -104,13 +105,14 @@ fn both_judges_agree_or_the_difference_is_explained() {
         }
         Ok(())
     };
-    let outcome = TestRunner::new(config).run(&(hostile::policy(), hostile::question()), |(mut policy, question)| {
-        compare(&policy, &question)?;
-        // Where everything is allowed, every denial shows.
-        let all = json!({ "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*" });
-        policy["Statement"].as_array_mut().unwrap().push(all);
-        compare(&policy, &question)
-    });
+    let outcome =
+        TestRunner::new(config(4000)).run(&(hostile::policy(), hostile::question()), |(mut policy, question)| {
+            compare(&policy, &question)?;
+            // Where everything is allowed, every denial shows.
+            let all = json!({ "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*" });
+            policy["Statement"].as_array_mut().unwrap().push(all);
+            compare(&policy, &question)
+        });
     let tally = tally.into_inner();
     println!("{tally:#?}");
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
@@ -119,6 +121,23 @@ fn both_judges_agree_or_the_difference_is_explained() {
     for decision in ["agreed: Allow", "agreed: Deny", "agreed: NotApplicable"] {
         assert!(of(decision) * 40 > of(""), "{decision} came too rarely");
     }
+}
+
+#[test]
+fn on_a_broken_policy_they_never_give_opposite_answers() {
+    let table = table();
+    TestRunner::new(config(4000))
+        .run(&(hostile::broken_policy(), hostile::question()), |(policy, question)| {
+            let verdict = ask(&policy.to_string(), &asked::question(&question));
+            let words = normal::for_the_judge(&policy, &question);
+            if let (false, Some(decision)) = (verdict.says() == Says::CannotTell, judge(&words, &question)) {
+                let explained =
+                    agree(&verdict, decision) || explanation(&table, &policy, &question, &verdict).is_some();
+                prop_assert!(explained, "{}\nbut iam-rs: {:?}\n{}\n{}", verdict, decision, policy, question);
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Every file in `policies/`: a policy, where it is from, and what it says to some questions.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::path::PathBuf;
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use crate::ids::shorten;
 use crate::policy::pattern::Pattern;
 use crate::policy::truth::Truth;
 
@@ -99,7 +100,10 @@ pub(crate) fn compare(kind: Kind, wanted: &Value, actual: &str, variables: bool)
         Kind::IpAddress => within(&wanted, actual),
     };
     known.map_or_else(
-        || Truth::maybe(format!("it is not known here how `{actual}` compares with `{wanted}`")),
+        || {
+            let (actual, wanted) = (shorten(actual, 80), shorten(&wanted, 80));
+            Truth::maybe(format!("it is not known here how `{actual}` compares with `{wanted}`"))
+        },
         Truth::from,
     )
 }
@@ -233,6 +237,9 @@ mod tests {
     fn dates_are_compared_where_no_calendar_is_needed() {
         assert_eq!(is("DateLessThan", json!("2026-11-20T11:07:53Z"), "2026-11-20T11:07:52Z"), "yes");
         assert_eq!(is("DateGreaterThanEquals", json!("2026-11-20T00:00:00Z"), "2026-11-20T00:00:00Z"), "yes");
+        assert_eq!(is("DateEquals", json!("2026-11-20T00:00:00Z"), "2026-11-20T00:00:00Z"), "yes");
+        assert_eq!(is("DateLessThanEquals", json!("2026-11-20T00:00:00Z"), "2026-11-20T00:00:00Z"), "yes");
+        assert_eq!(is("DateGreaterThan", json!("2026-11-20T00:00:00Z"), "2026-11-20T00:00:00Z"), "no");
         assert_eq!(is("DateNotEquals", json!(1_700_000_000), "1700000000"), "no");
         for odd in ["2026-11-20", "2026-11-20T11:07:53+01:00", "2026-13-20T11:07:53Z", "1700000000"] {
             assert_eq!(is("DateGreaterThan", json!(odd), "2026-11-20T11:07:52Z"), "maybe", "{odd}");

@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
+use crate::ids::shorten;
+
 /// A text that is no policy document.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the policy cannot be read: {reason}")]
@@ -57,14 +59,14 @@ impl Document {
         let mut oddities: Vec<String> = members
             .iter()
             .filter(|(name, _)| !matches!(name.as_str(), "Version" | "Id" | "Statement"))
-            .map(|(name, _)| format!("the policy has an element `{name}`, which is not known here"))
+            .map(|(name, _)| format!("the policy has an element `{}`, which is not known here", shorten(name, 80)))
             .collect();
         let knows_variables = match member("Version").map(RawValue::get) {
             // Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html>.
             None | Some(r#""2008-10-17""#) => false,
             Some(r#""2012-10-17""#) => true,
             Some(other) => {
-                oddities.push(format!("the policy's `Version` is `{other}`, which is not known here"));
+                oddities.push(format!("the policy's `Version` is `{}`, which is not known here", shorten(other, 80)));
                 true
             }
         };
@@ -171,7 +173,7 @@ impl<'de> Deserialize<'de> for Members {
                 let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
                 while let Some((name, raw)) = map.next_entry::<String, Box<RawValue>>()? {
                     if members.iter().any(|(known, _)| *known == name) {
-                        return Err(A::Error::custom(format_args!("it names `{name}` twice")));
+                        return Err(A::Error::custom(format_args!("it names `{}` twice", shorten(&name, 80))));
                     }
                     members.push((name, raw));
                 }
@@ -233,7 +235,7 @@ impl<'de> Deserialize<'de> for Strict {
                 let mut members = Map::new();
                 while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
                     if members.contains_key(&name) {
-                        return Err(A::Error::custom(format_args!("it names `{name}` twice")));
+                        return Err(A::Error::custom(format_args!("it names `{}` twice", shorten(&name, 80))));
                     }
                     members.insert(name, value);
                 }

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::ids::shorten;
 use crate::policy::condition;
 use crate::policy::document::{Document, Statement};
 use crate::policy::pattern::{Pattern, is_action};
@@ -258,7 +259,7 @@ impl Elements {
 }
 
 fn principal(members: &Map<String, Value>, effect: Effect, question: &Question) -> Naming {
-    let just = |itself: Truth| Naming::just(itself);
+    let just = Naming::just;
     match (members.get("Principal"), members.get("NotPrincipal"), effect) {
         (Some(principal), None, _) => named(principal, &question.caller),
         (None, Some(not), Effect::Deny) => just(denied_unless_named(not, &question.caller)),
@@ -296,6 +297,68 @@ fn nothing_odd(members: &Map<String, Value>) -> Truth {
         members
             .keys()
             .filter(|name| !ELEMENTS.contains(&name.as_str()))
-            .map(|name| Truth::maybe(format!("it has an element `{name}`, which is not known here"))),
+            .map(|name| Truth::maybe(format!("it has an element `{}`, which is not known here", shorten(name, 80)))),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::question::{Caller, Context};
+
+    fn verdict(statements: Value) -> Verdict {
+        let question = Question {
+            caller: Caller::service("cloudtrail.amazonaws.com"),
+            action: "kms:Decrypt".to_owned(),
+            resource: "arn:aws:kms:eu-west-1:123456789012:key/1234abcd".to_owned(),
+            context: Context::new().with("known", "x"),
+        };
+        ask(&json!({ "Version": "2012-10-17", "Statement": statements }).to_string(), &question)
+    }
+
+    fn statement(sid: &str, effect: &str, condition: Value) -> Value {
+        json!({ "Sid": sid, "Effect": effect, "Principal": "*", "Action": "*", "Resource": "*", "Condition": condition })
+    }
+
+    #[test]
+    fn the_first_statement_that_decides_is_named_by_its_sid_or_its_place() {
+        let allows = verdict(json!([statement("A", "Allow", json!({})), statement("B", "Allow", json!({}))]));
+        assert_eq!(allows.to_string(), "statement `A` allows it");
+        assert_eq!(allows.says(), Says::Yes);
+        let mut nameless = statement("", "Deny", json!({}));
+        nameless.as_object_mut().unwrap().remove("Sid");
+        let denies = verdict(json!([statement("A", "Allow", json!({})), nameless, statement("C", "Deny", json!({}))]));
+        assert_eq!(denies, Verdict::Denied(StatementId { index: 1, sid: None }));
+        assert_eq!(denies.to_string(), "statement number 2 denies it");
+    }
+
+    #[test]
+    fn what_comes_near_is_told_with_what_is_missing() {
+        let near = statement("Near", "Allow", json!({ "StringEquals": { "known": "y" } }));
+        let far = json!({ "Sid": "Far", "Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": "*" });
+        assert_eq!(
+            verdict(json!([far, near])).to_string(),
+            "no statement allows it: statement `Near`: its condition `StringEquals` on `known` wants `\"y\"` and the request has `x`"
+        );
+    }
+
+    #[test]
+    fn a_statement_that_may_be_anything_is_told_once_and_every_doubt_is() {
+        assert_eq!(
+            verdict(json!([7])).to_string(),
+            "it cannot be told: statement number 1: it cannot be read: it is not an object"
+        );
+        let doubts = json!([
+            statement("A", "Allow", json!({ "Bool": { "u": "true" } })),
+            statement("D", "Deny", json!({ "Bool": { "v": "true" } }))
+        ]);
+        let told = verdict(doubts).to_string();
+        assert!(
+            told.contains("statement `A`: its condition `Bool` on `u`")
+                && told.contains("statement `D`: its condition `Bool` on `v`"),
+            "{told}"
+        );
+    }
 }

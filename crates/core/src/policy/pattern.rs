@@ -1,5 +1,6 @@
 //! Texts with wildcards and policy variables, and ARNs with them.
 
+use crate::ids::shorten;
 use crate::policy::truth::Truth;
 
 /// What a pattern is made of.
@@ -164,7 +165,7 @@ pub(crate) fn is_action(pattern: &str, action: &str) -> Truth {
     match pattern.split_once(':') {
         _ if pattern == "*" => Truth::Yes,
         Some((service, _)) if !service.contains(['*', '?']) || service == "*" => Truth::Yes,
-        _ => Truth::maybe(format!("the action `{pattern}` does not name a service")),
+        _ => Truth::maybe(format!("the action `{}` does not name a service", shorten(pattern, 80))),
     }
 }
 
@@ -256,5 +257,6 @@ mod tests {
         assert!(matches!(is_action("k*", "kms:Decrypt"), Truth::Maybe(_)));
         assert!(matches!(is_action("k?s:Decrypt", "kms:Decrypt"), Truth::Maybe(_)));
         assert_eq!(is_action("s3:*", "kms:Decrypt"), Truth::No);
+        assert_eq!(is_action("kms:${aws:username}", "kms:Decrypt"), Truth::No, "an action has no variables");
     }
 }

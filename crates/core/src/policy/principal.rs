@@ -249,6 +249,9 @@ mod tests {
         assert_eq!(how(json!({ "AWS": "AROADBQP57FF2AEXAMPLE" }), &caller(ROLE)), "no");
         for odd in [
             json!({ "AWS": "arn:aws:iam::123456789012:role/*" }),
+            json!({ "AWS": "AROAdbqp57ff2aexample" }),
+            json!({ "AWS": "1234567890ab" }),
+            json!({ "AWS": "12345678901" }),
             json!({ "AWS": [] }),
             json!({ "AWS": 7 }),
             json!({ "Aws": ROLE }),

@@ -24,7 +24,11 @@ impl Truth {
             (Self::Yes, other) => other,
             (doubt, Self::Yes) => doubt,
             (Self::Maybe(mut reasons), Self::Maybe(more)) => {
-                reasons.extend(more);
+                for reason in more {
+                    if !reasons.contains(&reason) {
+                        reasons.push(reason);
+                    }
+                }
                 Self::Maybe(reasons)
             }
         }
@@ -73,6 +77,7 @@ mod tests {
         assert_eq!(doubt().and(Truth::Yes), doubt());
         assert_eq!(doubt().or(Truth::No), doubt());
         assert_eq!(doubt().negated(), doubt());
+        assert_eq!(doubt().and(doubt()), doubt(), "nobody wants to read a reason twice");
         assert_eq!(Truth::all([]), Truth::Yes);
         assert_eq!(Truth::any([]), Truth::No);
     }

@@ -46,7 +46,7 @@ fn principals_apart(statement: &Value, caller: &str) -> Vec<Value> {
             .find(everybody)
             .or_else(|| kinds.iter().find(|(kind, _)| *kind == callers))
             .or_else(|| kinds.iter().next());
-        return vec![with("NotPrincipal", one_kind(kind.unwrap(), caller))];
+        return vec![kind.map_or_else(|| statement.clone(), |kind| with("NotPrincipal", one_kind(kind, caller)))];
     }
     vec![statement.clone()]
 }
@@ -57,7 +57,7 @@ fn one_kind((kind, value): (&String, &Value), caller: &str) -> Value {
         return json!("*");
     }
     let entry = |entry: &Value| {
-        if kind == "AWS" && covers(entry.as_str().unwrap(), caller) { json!(caller) } else { entry.clone() }
+        if kind == "AWS" && covers(entry.as_str().unwrap_or_default(), caller) { json!(caller) } else { entry.clone() }
     };
     json!({ kind: entries.iter().map(entry).collect::<Vec<Value>>() })
 }
