@@ -202,7 +202,10 @@ mod tests {
         assert_eq!(is("StringEquals", json!("a${*}"), "a*"), "yes");
         assert_eq!(is("StringNotEquals", json!("A"), "a"), "yes");
         assert_eq!(is("StringEqualsIgnoreCase", json!("AbC"), "aBc"), "yes");
+        assert_eq!(is("StringNotEqualsIgnoreCase", json!("AbC"), "aBc"), "no");
+        assert_eq!(is("StringNotEqualsIgnoreCase", json!("AbC"), "aBd"), "yes");
         assert_eq!(is("StringEqualsIgnoreCase", json!("Ä"), "ä"), "maybe");
+        assert_eq!(is("StringEqualsIgnoreCase", json!("Äb"), "ÄB"), "yes");
         assert_eq!(is("StringNotLike", json!("a?"), "ab"), "no");
         assert_eq!(is("StringEquals", json!(123_456_789_012_u64), "123456789012"), "yes");
         assert_eq!(is("StringEquals", json!(true), "true"), "yes");

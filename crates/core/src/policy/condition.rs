@@ -171,7 +171,13 @@ mod tests {
     use super::*;
 
     fn context() -> Context {
-        Context::new().with("one", "a").with("empty", "").with_all("many", ["a", "b"]).with_some("some").without("none")
+        Context::new()
+            .with("one", "a")
+            .with("empty", "")
+            .with_all("many", ["a", "b"])
+            .with_all("partly", ["a", ""])
+            .with_some("some")
+            .without("none")
     }
 
     fn is(condition: Value) -> &'static str {
@@ -224,6 +230,7 @@ mod tests {
         assert_eq!(is(json!({ "Null": { "none": false } })), "no");
         assert_eq!(is(json!({ "Null": { "one": "true" } })), "no");
         assert_eq!(is(json!({ "Null": { "some": ["false"] } })), "yes");
+        assert_eq!(is(json!({ "Null": { "one": ["true", "false"] } })), "yes");
         assert_eq!(is(json!({ "Null": { "one": "no" } })), "maybe");
         assert_eq!(is(json!({ "Null": { "unknown": "true" } })), "maybe");
         assert_eq!(is(json!({ "NullIfExists": { "one": "true" } })), "maybe");
@@ -244,6 +251,8 @@ mod tests {
         assert_eq!(is(json!({ "StringNotLike": { "many": "c" } })), "yes");
         assert_eq!(is(json!({ "ForAllValues:StringEquals": { "empty": "a" } })), "maybe");
         assert_eq!(is(json!({ "ForAnyValue:StringEquals": { "empty": "a" } })), "no");
+        assert_eq!(is(json!({ "ForAllValues:StringEquals": { "partly": "a" } })), "no");
+        assert_eq!(is(json!({ "ForAnyValue:StringEquals": { "partly": "a" } })), "yes");
     }
 
     #[test]
@@ -254,6 +263,7 @@ mod tests {
             json!({ "ForSomeValues:StringEquals": { "one": "a" } }),
             json!({ "StringEquals": { "one": [] } }),
             json!({ "StringEquals": { "one": null } }),
+            json!({ "StringEquals": { "one": ["a", null] } }),
             json!({ "StringEquals": { "one": { "x": "y" } } }),
             json!({ "StringEquals": {} }),
             json!({ "StringEquals": "one" }),

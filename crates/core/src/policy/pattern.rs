@@ -245,6 +245,7 @@ mod tests {
         assert_eq!(resource("arn:aws:s3:::logs", object), Truth::No);
         assert!(matches!(resource("arn:aws:s3*", object), Truth::Maybe(_)));
         assert!(matches!(resource("arn:aws:*:::logs/*", object), Truth::Maybe(_)));
+        assert!(matches!(resource("arn:aws:s?:::logs/*", object), Truth::Maybe(_)));
         assert!(matches!(resource("arn:aws:s3:::logs/${aws:username}*", object), Truth::Maybe(_)));
     }
 

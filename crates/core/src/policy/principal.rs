@@ -250,6 +250,7 @@ mod tests {
         for odd in [
             json!({ "AWS": "arn:aws:iam::123456789012:role/*" }),
             json!({ "AWS": "AROAdbqp57ff2aexample" }),
+            json!({ "AWS": "neither-an-arn-nor-an-id" }),
             json!({ "AWS": "1234567890ab" }),
             json!({ "AWS": "12345678901" }),
             json!({ "AWS": [] }),
@@ -275,6 +276,7 @@ mod tests {
         assert_eq!(denied_unless_named(&named, &caller(ROOT)), Truth::No);
         assert_eq!(denied_unless_named(&json!({ "AWS": ROOT }), &cloudtrail), Truth::Yes);
         assert_eq!(denied_unless_named(&json!("*"), &caller(ROLE)), Truth::No);
+        assert_eq!(denied_unless_named(&json!({ "AWS": [SESSION, "*"], "Service": "x" }), &caller(ROLE)), Truth::No);
         assert!(matches!(denied_unless_named(&json!({ "AWS": ROOT }), &caller(ROLE)), Truth::Maybe(_)));
         assert_eq!(denied_unless_named(&json!({ "AWS": "210987654321" }), &caller(ROLE)), Truth::Yes);
         assert_eq!(allowed_unless_named(&named, &cloudtrail), Truth::No);
