@@ -203,6 +203,7 @@ mod tests {
             "arn:aws:iam::123456789012:role/*",
             "arn:aws:iam::123456789012:root/x",
             "arn:aws:iam::12345678901:root",
+            "arn:aws:iam::12345678901x:root",
             "arn:aws:iam:eu-west-1:123456789012:root",
             "arn:aws:sts::123456789012:assumed-role/siem",
             "arn:aws:s3:::bucket",
