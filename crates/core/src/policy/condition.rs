@@ -125,6 +125,8 @@ fn unknown() -> Truth {
 
 fn lacks(wanted: &[Value], fact: Fact<'_>) -> Truth {
     let lacking = match fact {
+        // A value that is empty may count as none.
+        Fact::Values(values) if values.iter().all(String::is_empty) => return unknown(),
         Fact::Values(_) | Fact::Present => false,
         Fact::Absent => true,
         Fact::Unknown => return unknown(),
@@ -231,6 +233,8 @@ mod tests {
         assert_eq!(is(json!({ "Null": { "one": "true" } })), "no");
         assert_eq!(is(json!({ "Null": { "some": ["false"] } })), "yes");
         assert_eq!(is(json!({ "Null": { "one": ["true", "false"] } })), "yes");
+        assert_eq!(is(json!({ "Null": { "empty": "true" } })), "maybe");
+        assert_eq!(is(json!({ "Null": { "partly": "true" } })), "no");
         assert_eq!(is(json!({ "Null": { "one": "no" } })), "maybe");
         assert_eq!(is(json!({ "Null": { "unknown": "true" } })), "maybe");
         assert_eq!(is(json!({ "NullIfExists": { "one": "true" } })), "maybe");

@@ -271,7 +271,7 @@ fn principal(members: &Map<String, Value>, effect: Effect, question: &Question) 
 
 /// Whether a statement is about something, by an element or by its opposite. A statement of a key
 /// policy that has neither has no effect.
-/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html>.
+/// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html>.
 fn about(members: &Map<String, Value>, element: &str, opposite: &str, is: impl Fn(&str) -> Truth) -> Truth {
     let any = |element: &str, value: &Value| match texts(value) {
         Some(patterns) => Truth::any(patterns.into_iter().map(&is)),

@@ -77,7 +77,7 @@ fn named_by_service(entry: &str, caller: &Caller) -> Naming {
         return Naming::just(Truth::Yes);
     }
     // A service can have several names, such as one per Region:
-    // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalservicenameslist>.
+    // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>.
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let akin = label(entry) == label(name) || entry.contains(['*', '?']);
     Naming::just(if akin { Truth::maybe(format!("it names `{}`", shorten(entry, 80))) } else { Truth::No })
