@@ -145,15 +145,15 @@ impl KeyAlias {
 }
 
 /// The six parts of an ARN, borrowed.
-struct Parts<'a> {
-    partition: Partition,
-    service: &'a str,
-    region: &'a str,
-    account: &'a str,
-    resource: &'a str,
+pub(crate) struct Parts<'a> {
+    pub(crate) partition: Partition,
+    pub(crate) service: &'a str,
+    pub(crate) region: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) resource: &'a str,
 }
 
-fn split_arn(text: &str) -> Option<Parts<'_>> {
+pub(crate) fn split_arn(text: &str) -> Option<Parts<'_>> {
     let mut parts = text.splitn(6, ':');
     if parts.next()? != "arn" || text.len() > 2048 || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return None;

@@ -1,5 +1,17 @@
-//! The key policy that trailseal writes. It names services, account roots and the function's role
-//! and never which trail asked, so one key serves every trail whose bucket is in its Region.
+//! Policies: the key policy that trailseal writes, and what any policy says to a question.
+//!
+//! The key policy names services, account roots and the function's role and never which trail asked,
+//! so one key serves every trail whose bucket is in its Region.
+
+pub mod cloudtrail;
+mod compare;
+mod condition;
+pub mod document;
+pub mod evaluate;
+mod pattern;
+mod principal;
+pub mod question;
+mod truth;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -7,7 +19,8 @@ use serde_json::{Value, json};
 use crate::config::{Config, LogReaders};
 use crate::ids::{AccountId, FunctionArn, Partition, PrincipalArn};
 
-const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";
+/// CloudTrail's service principal, in every partition.
+pub(crate) const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";
 
 /// A key policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
