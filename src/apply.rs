@@ -81,6 +81,9 @@ async fn seal_region(
             Ok(Taken::Contradicted(why)) => (StepStatus::NotNeeded, why.clone(), Some(Halt::LookAgain(why))),
             Err(failure) => {
                 let failure = step.failed(failure, region, key.as_ref());
+                if failure.left_open && step.name() == StepName::CreateKey {
+                    progress.perhaps_created = Some(failure.message.clone());
+                }
                 let (detail, left_open) = (failure.message.clone(), failure.left_open);
                 let halt = match (step.essential(), left_open) {
                     (false, _) => None,
@@ -162,16 +165,26 @@ async fn start_logging(
     done: &mut TrailProgress,
 ) -> Result<(), Surprise> {
     let (status, detail) = match writer.start_logging(arn, home_region).await {
-        Ok(()) => (StepStatus::Done, "it logs again".into()),
-        Err(failure) if is_gone(&failure) => return Err(Surprise(failure.message)),
+        Ok(()) => {
+            done.restarted = true;
+            (StepStatus::Done, "it logs again".into())
+        }
+        Err(failure) if is_gone(&failure) => return Err(gone(failure, done)),
         Err(failure) => {
             let detail = failure.message.clone();
-            done.failure.get_or_insert(failure);
+            done.not_restarted = Some(failure);
             (StepStatus::Failed, detail)
         }
     };
     done.steps.push(StepReport::new(StepName::StartLogging, status, detail));
     Ok(())
+}
+
+/// The next pass does not see the trail any more; if it does, this is the failure.
+fn gone(failure: Failure, done: &mut TrailProgress) -> Surprise {
+    let why = failure.message.clone();
+    done.failure = Some(failure);
+    Surprise(why)
 }
 
 fn is_gone(failure: &Failure) -> bool {
@@ -213,7 +226,7 @@ impl Update<'_> {
                     self.answered(&updated, done);
                     return Ok(());
                 }
-                Err(failure) if is_gone(&failure) => return Err(Surprise(failure.message)),
+                Err(failure) if is_gone(&failure) => return Err(gone(failure, done)),
                 Err(failure) => failure,
             };
             if failure.left_open {
@@ -246,8 +259,14 @@ impl Update<'_> {
         done.failure = Some(Failure::terminal(message, "look who else changes this trail"));
     }
 
+    /// The trail could not be read again, so nothing more is sent.
     fn not_sent(&self, failure: Failure, done: &mut TrailProgress) -> Result<(), Surprise> {
-        self.report(StepStatus::Planned, given(self.key), done);
+        if done.unanswered.is_some() {
+            let detail = format!("it is not known whether the trail has `{}`: {}", self.key, failure.message);
+            self.report(StepStatus::Failed, detail, done);
+        } else {
+            self.report(StepStatus::Planned, given(self.key), done);
+        }
         done.failure = Some(failure);
         Ok(())
     }

@@ -63,10 +63,15 @@ async fn own_key(
     Ok((key(reader, named, region, home).await?, true))
 }
 
-/// What mending a trail hangs on.
-pub(crate) async fn mending(reader: &impl Read, trail: &TrailSettings, config: &Config) -> MendingFacts {
+/// What mending a trail hangs on; with `seal`, what giving it a key hangs on, too.
+pub(crate) async fn mending(reader: &impl Read, trail: &TrailSettings, config: &Config, seal: bool) -> MendingFacts {
     let (bucket_region, exempt) = tokio::join!(
-        reader.bucket_region(&trail.kept.bucket, &trail.home_region),
+        async {
+            match seal {
+                true => Some(reader.bucket_region(&trail.kept.bucket, &trail.home_region).await),
+                false => None,
+            }
+        },
         reader.trail_tag(&trail.arn, &trail.home_region, &config.exempt_tag),
     );
     MendingFacts { bucket_region, exempt }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 use trailseal_core::alert::alerts;
-use trailseal_core::assess::{Assessment, Verdict, assess};
+use trailseal_core::assess::{Verdict, assess};
 use trailseal_core::config::{Config, Mode};
 use trailseal_core::facts::{Candidates, SealingFacts};
 use trailseal_core::ids::{FunctionArn, Region};
@@ -82,9 +82,10 @@ async fn look(
             Ok(Some(facts)) => {
                 waited |= facts.waited;
                 let assessment = assess(&facts, config, home);
-                let mending = match &assessment {
-                    Assessment { verdict: Verdict::Compliant | Verdict::OutOfScope(_), .. } => None,
-                    _ => Some(observe::mending(reader, &facts.settings, config).await),
+                let mending = match assessment.verdict {
+                    Verdict::Compliant | Verdict::OutOfScope(_) => None,
+                    Verdict::Note => Some(observe::mending(reader, &facts.settings, config, false).await),
+                    Verdict::Mend { seal, .. } => Some(observe::mending(reader, &facts.settings, config, seal).await),
                 };
                 (facts.settings.arn.clone(), Judged::Seen { settings: facts.settings, assessment, mending })
             }

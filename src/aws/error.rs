@@ -140,6 +140,7 @@ const MEANINGS: &[Meaning] = &[
     ),
     terminal(&["LimitExceededException"], "ask AWS for a higher quota of KMS keys, or remove keys that nobody uses"),
     terminal(&["TagException"], "look at `TRAILSEAL_KEY_TAGS`"),
+    terminal(&["TrailNotFoundException"], "look whether the trail still exists, and who else changes it"),
     terminal(&["NoSuchBucket"], "give the trail a bucket that exists; until then it delivers nothing"),
     terminal(&["NotFound"], "look whether it still exists, and whether the configuration names it right"),
 ];

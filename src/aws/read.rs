@@ -242,8 +242,11 @@ fn key_metadata(key: aws_sdk_kms::types::KeyMetadata, attempt: &Attempt) -> Resu
             Some(SdkKeyState::Enabled | SdkKeyState::Updating) => KeyState::Usable,
             Some(SdkKeyState::Disabled) => KeyState::Disabled,
             Some(SdkKeyState::PendingDeletion | SdkKeyState::PendingReplicaDeletion) => KeyState::PendingDeletion,
-            Some(other) => KeyState::Other(other.as_str().to_owned()),
-            None => KeyState::Other("not told".into()),
+            Some(state @ (SdkKeyState::Creating | SdkKeyState::PendingImport | SdkKeyState::Unavailable)) => {
+                KeyState::Unavailable(state.as_str().to_owned())
+            }
+            Some(other) => KeyState::Unknown(other.as_str().to_owned()),
+            None => KeyState::Unknown("not told".into()),
         },
         // Created "in the future" by another clock is young, too.
         fresh: age.is_some_and(|age| age.map_or(true, |age| age < SETTLING)),

@@ -139,7 +139,7 @@ fn create_key_is_sent_twice_at_most_however_often_nobody_answers() {
     let (error, _) = scene.failure("update-trail-by-name");
     assert_eq!(error.error_type, "Transient");
     assert_eq!(count(&scene, "CreateKey"), 2);
-    assert!(scene.only_alert().message.contains("A key may have been left over"), "{}", scene.only_alert().message);
+    assert!(scene.only_alert().message.contains("not known whether a key was created"));
 }
 
 #[test]
@@ -170,6 +170,87 @@ fn a_sealed_trail_that_does_not_log_is_remediated_and_not_only_noted() {
     let answer = scene.event("stop-logging-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     assert_eq!(findings(&answer), ["no-cmk", "logging-stopped"]);
+}
+
+#[test]
+fn a_start_that_may_pass_is_left_to_lambdas_retry_although_sealing_never_can() {
+    let mut world = account();
+    with_sealing_key(&mut world, "eu-central-1");
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").stopped(1_780_000_500));
+    world.denied.insert("cloudtrail:UpdateTrail".into());
+    let mut scene = Setting::new(world).with("TRAILSEAL_RESTART_LOGGING", "true").start();
+    refuse(&scene, "StartLogging", usize::MAX, Fault::error(400, "InternalFailure", "later"));
+    let (error, _) = scene.failure("stop-logging-by-name");
+    assert_eq!(error.error_type, "Transient");
+    assert!(error.error_message.contains("start logging"), "{error}");
+}
+
+#[test]
+fn failed_rotation_is_told_also_where_the_trail_is_left_to_lambdas_retry() {
+    let mut scene = Scene::enforcing(account());
+    scene.aws.before(|call, _| match call.operation.as_str() {
+        "EnableKeyRotation" => Some(Fault::access_denied()),
+        "UpdateTrail" => Some(Fault::throttled()),
+        _ => None,
+    });
+    let (error, _) = scene.failure_within("update-trail-by-name", Duration::from_secs(5));
+    assert_eq!(error.error_type, "Transient");
+    assert!(scene.only_alert().message.contains("aws kms enable-key-rotation"), "{}", scene.only_alert().message);
+}
+
+#[test]
+fn an_update_of_which_nobody_knows_what_came_is_not_said_to_be_untried() {
+    let mut world = account();
+    with_sealing_key(&mut world, "eu-central-1");
+    let mut scene = Scene::enforcing(world);
+    let mut updated = false;
+    scene.aws.after(move |call, _| {
+        updated |= call.operation == "UpdateTrail";
+        match call.operation.as_str() {
+            "UpdateTrail" => Some(Fault::internal()),
+            "GetTrail" if updated => Some(Fault::access_denied()),
+            _ => None,
+        }
+    });
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(steps(&answer), ["update-trail failed"]);
+    assert!(step(&answer, "update-trail")["detail"].as_str().unwrap().contains("not known whether"), "{answer:#}");
+}
+
+#[test]
+fn what_was_not_done_when_time_ran_out_is_listed() {
+    let mut scene = Scene::enforcing(account());
+    scene.aws.before(|call, _| (call.operation == "CreateKey").then(|| Fault::Hang(Duration::from_secs(60))));
+    let (_, invocation) = scene.failure_within("update-trail-by-name", Duration::from_secs(3));
+    assert_eq!(
+        steps(&logged(&invocation)[0]),
+        ["create-key failed", "enable-rotation planned", "create-alias planned", "update-trail planned"]
+    );
+}
+
+#[test]
+fn a_key_state_that_nobody_knows_moves_no_trail_and_seals_none() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, "eu-central-1");
+    let unknown = move |call: &fake_aws::Call, _: &mut World| {
+        let metadata = json!({ "KeyMetadata": {
+            "KeyId": key, "Arn": key, "KeyManager": "CUSTOMER", "KeySpec": "SYMMETRIC_DEFAULT",
+            "KeyUsage": "ENCRYPT_DECRYPT", "KeyState": "Rotating" } });
+        (call.operation == "DescribeKey").then(|| Fault::Raw { status: 200, body: metadata.to_string() })
+    };
+    let mut encrypted = world.clone();
+    let own = encrypted.alias_target("eu-central-1", "alias/trailseal").unwrap().to_owned();
+    encrypted.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&own));
+    let mut scene = Scene::enforcing(encrypted);
+    scene.aws.before(unknown.clone());
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "compliant": 1 }));
+    assert_eq!(answer["trails"][0]["warnings"][0]["id"], "key-unreadable");
+
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(unknown);
+    assert_eq!(scene.event("update-trail-by-name")["summary"], json!({ "failed": 1 }));
+    assert_eq!(scene.audit().kms_key_id, None);
 }
 
 #[test]
@@ -216,7 +297,7 @@ fn time_that_runs_out_while_a_key_is_made_is_left_to_lambdas_retry() {
     scene.aws.before(|call, _| (call.operation == "EnableKeyRotation").then(|| Fault::Hang(Duration::from_secs(60))));
     let (error, _) = scene.failure_within("update-trail-by-name", Duration::from_secs(4));
     assert_eq!(error.error_type, "Transient");
-    assert_eq!(scene.only_alert().subject.as_deref(), Some("trailseal: a KMS key was left over"));
+    assert_eq!(scene.only_alert().subject.as_deref(), Some("trailseal: a KMS key needs your attention"));
     assert_eq!(scene.audit().kms_key_id, None);
 }
 
@@ -309,6 +390,8 @@ fn create_key_is_never_sent_twice_without_looking_in_between() {
             ["create-key failed", "create-key done", "enable-rotation done", "create-alias done", "update-trail done"]
         );
         assert!(answer["trails"][0]["steps"][0]["detail"].as_str().unwrap().contains("managed-by"), "{answer:#}");
+        let alert = scene.only_alert().message;
+        assert!(alert.contains("What to do next: see to the key named above"), "{alert}");
         assert_eq!(answer["summary"], json!({ "remediated": 1 }));
         scene.aws.forget_hooks();
         scene.again_nothing_happens("update-trail-by-name");

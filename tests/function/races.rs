@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use fake_aws::{Fault, Key};
+use fake_aws::{Fault, Key, Trail};
 use serde_json::json;
 
-use crate::support::{ALIAS, AUDIT, Scene, account, sealing_policy, step, steps, with_sealing_key};
+use crate::support::{
+    ALIAS, AUDIT, Scene, Setting, account, findings, logged, sealing_policy, step, steps, with_sealing_key,
+};
 
 /// Does something once, just before an operation.
 fn once_before(scene: &Scene, operation: &'static str, mut act: impl FnMut(&mut fake_aws::World) + Send + 'static) {
@@ -72,13 +74,26 @@ fn a_stray_is_told_also_where_the_trail_is_left_to_lambdas_retry() {
     assert!(alert.message.contains("aws kms schedule-key-deletion"), "{}", alert.message);
 }
 
+/// Runs a command of an alert with an `aws` that looks up aliases like that, and says what it did.
+fn carried_out(command: &str, list_aliases: &str) -> String {
+    let script = format!("aws() {{ case \"$2\" in list-aliases) {list_aliases};; *) echo \"$2\";; esac; }}\n{command}");
+    let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 #[test]
 fn a_key_of_which_nobody_knows_whether_it_is_in_use_is_only_removed_if_it_is_not() {
     let mut scene = Scene::enforcing(account());
     scene.aws.after(|call, _| (call.operation == "CreateAlias").then(|| Fault::Hang(Duration::from_secs(60))));
-    scene.failure_within("update-trail-by-name", Duration::from_secs(4));
+    let (_, invocation) = scene.failure_within("update-trail-by-name", Duration::from_secs(4));
+    let answer = &logged(&invocation)[0];
+    let command = answer["strays"][0]["command"].as_str().unwrap();
     let alert = scene.only_alert();
-    assert!(alert.message.contains("test -z \"$(aws kms list-aliases --region eu-central-1"), "{}", alert.message);
+    assert_eq!(alert.subject.as_deref(), Some("trailseal: a KMS key needs your attention"));
+    assert!(alert.message.contains("may not be used") && alert.message.contains(command), "{}", alert.message);
+    assert_eq!(carried_out(command, "echo"), "schedule-key-deletion");
+    assert_eq!(carried_out(command, "echo alias/trailseal"), "");
+    assert_eq!(carried_out(command, "return 254"), "", "a look-up that fails says nothing");
 }
 
 #[test]
@@ -191,6 +206,23 @@ fn a_trail_that_somebody_sealed_meanwhile_is_left_as_it_is() {
         ["create-key done", "enable-rotation done", "create-alias done", "update-trail not-needed"]
     );
     assert!(!scene.aws.names().contains(&"cloudtrail:UpdateTrail".to_owned()));
+}
+
+#[test]
+fn a_restart_is_told_also_where_somebody_else_sealed_the_trail() {
+    let mut world = account();
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").stopped(1_780_000_500));
+    with_sealing_key(&mut world, "eu-central-1");
+    let mut scene = Setting::new(world).with("TRAILSEAL_RESTART_LOGGING", "true").start();
+    once_before(&scene, "StartLogging", |world| {
+        let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
+        world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(theirs);
+    });
+    let answer = scene.event("stop-logging-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert_eq!(findings(&answer), ["no-cmk", "logging-stopped"]);
+    assert_eq!(steps(&answer), ["start-logging done", "update-trail not-needed"]);
+    assert_eq!(answer["alerts"]["sent"], 1);
 }
 
 #[test]

@@ -159,7 +159,7 @@ impl Scene {
         world.published[0].clone()
     }
 
-    /// Every scenario ends with this: the same event again changes nothing and says nothing.
+    /// How a scenario that mends ends: the same event again changes nothing and says nothing.
     pub fn again_nothing_happens(&mut self, name: &str) {
         let before = self.aws.snapshot();
         let answer = self.event(name);

@@ -35,28 +35,28 @@ pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
         answer.trails.iter().filter(worth_it).map(|trail| alert(answer, trail, origin, config)).collect();
     // Nothing is left over unnoticed, also where there is nothing to say of the trail, or not yet.
     if alerts.is_empty() {
-        alerts.extend(left_over(answer, config));
+        alerts.extend(about_keys(answer, config));
     }
     alerts
 }
 
-/// The alert about keys that were, or may have been, left over.
-fn left_over(answer: &Answer, config: &Config) -> Option<Alert> {
-    let unanswered = answer
-        .trails
-        .iter()
-        .filter_map(|trail| trail.error.as_ref())
-        .filter(|error| error.left_open && error.operation == Some("kms:CreateKey"));
-    let mut lines: Vec<String> = answer.strays.iter().map(stray).collect();
-    lines.extend(unanswered.map(|error| format!("A key may have been left over: {}.", error.message)));
-    let trail = answer.trails.first().filter(|_| !lines.is_empty())?;
-    let headline = "a KMS key was left over";
-    let text = format!("{}.\n\nTrail: {}\n\n{}\n", capitalised(headline), trail.trail_arn, lines.join("\n\n"));
+/// The alert about keys alone.
+fn about_keys(answer: &Answer, config: &Config) -> Option<Alert> {
+    let words = beside(answer);
+    let trail = answer.trails.first().filter(|_| !words.is_empty())?;
+    let certain = answer.strays.iter().any(|stray| stray.certain);
+    let headline = if certain { "a KMS key was left over" } else { "a KMS key needs your attention" };
+    let text = format!("{}.\n\nTrail: {}\n\n{}\n", capitalised(headline), trail.trail_arn, words.join("\n\n"));
     Some(message(answer, trail, config, headline, text))
 }
 
-fn stray(stray: &Stray) -> String {
-    format!("A key that trailseal created is not used: {}. Remove it with: {}", stray.key_arn, stray.command)
+/// What there is to say of keys beside what became of the trails.
+fn beside(answer: &Answer) -> Vec<String> {
+    let stray = |stray: &Stray| {
+        let used = if stray.certain { "is not used" } else { "may not be used" };
+        format!("A key that trailseal created {used}: {}. Remove it with: {}", stray.key_arn, stray.command)
+    };
+    answer.strays.iter().map(stray).chain(answer.asides.iter().cloned()).collect()
 }
 
 fn alert(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config) -> Alert {
@@ -151,12 +151,13 @@ fn text(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, 
         line(String::new());
         line(format!("Note: {}: {}", id(&warning.id), warning.detail));
     }
-    for key in &answer.strays {
+    for words in beside(answer) {
         line(String::new());
-        line(stray(key));
+        line(words);
     }
     line(String::new());
-    line(format!("What to do next: {}", next(trail, config)));
+    let also = if beside(answer).is_empty() { "" } else { "see to the key named above; apart from that: " };
+    line(format!("What to do next: {also}{}", next(trail, config)));
     text
 }
 
@@ -228,7 +229,8 @@ fn next(trail: &TrailReport, config: &Config) -> String {
         Outcome::OutOfScope => "tell that account's owner.".into(),
         _ => "decide whether this is meant.".into(),
     };
-    let restarts = trail.steps.iter().any(|step| step.step == StepName::StartLogging);
+    let restarts =
+        trail.steps.iter().any(|step| step.step == StepName::StartLogging && step.status != StepStatus::Failed);
     if stopped && !restarts {
         next = format!(
             "{next} The trail does not log: start it with `{start}`, or let trailseal do it with RestartLogging=true."

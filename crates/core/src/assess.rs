@@ -184,22 +184,26 @@ pub fn unusable(key: &KeyMetadata) -> Vec<Finding> {
         ));
     }
     match state {
-        KeyState::Usable => {}
+        KeyState::Usable | KeyState::Unknown(_) => {}
         KeyState::Disabled => findings.push(finding(FindingId::KeyDisabled, format!("key `{arn}` is disabled"))),
         KeyState::PendingDeletion => {
             findings.push(finding(FindingId::KeyPendingDeletion, format!("key `{arn}` is being deleted")));
         }
-        KeyState::Other(state) => {
+        KeyState::Unavailable(state) => {
             findings.push(finding(FindingId::KeyUnavailable, format!("key `{arn}` is in state `{state}`")));
         }
     }
     findings
 }
 
-/// What there is to say of a usable key's policy. Only the very policy that trailseal writes is known
+/// What there is to say of a key that is not known to be unusable. Only the very policy that trailseal writes is known
 /// to be right; for any other, CloudTrail itself has the last word.
 pub fn policy_warning(key: &KeyFacts, config: &Config, home: &FunctionArn) -> Option<Warning> {
     let arn = &key.metadata.arn;
+    if let KeyState::Unknown(state) = &key.metadata.state {
+        let detail = format!("key `{arn}` is in state `{state}`, which is not known here, so it was not judged");
+        return Some(Warning { id: WarningId::KeyUnreadable, detail });
+    }
     match &key.policy {
         Reading::Known(text) if KeyPolicy::of(config, home).is(text) => None,
         Reading::Known(_) => Some(Warning {

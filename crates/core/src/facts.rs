@@ -190,8 +190,10 @@ pub enum KeyState {
     Disabled,
     /// `PendingDeletion` or `PendingReplicaDeletion`.
     PendingDeletion,
-    /// Any other: `Unavailable`, `PendingImport`, `Creating`, …
-    Other(String),
+    /// `Unavailable`, `PendingImport` or `Creating`, in which a key does not work.
+    Unavailable(String),
+    /// One that is not known here: nobody can say whether the key works.
+    Unknown(String),
 }
 
 /// A key as `DescribeKey` tells it.
@@ -236,8 +238,8 @@ pub struct TrailFacts {
 /// What mending a trail hangs on, read only for a trail that is not well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MendingFacts {
-    /// The Region of its bucket, where its key must be.
-    pub bucket_region: Result<Region, Failure>,
+    /// The Region of its bucket, where its key must be; not read for a trail that needs no key.
+    pub bucket_region: Option<Result<Region, Failure>>,
     /// The value of the exempt tag, if the trail has it.
     pub exempt: Result<Option<String>, Failure>,
 }

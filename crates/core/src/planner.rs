@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assess::{Assessment, FindingId, Verdict, Warning, WarningId, policy_warning, unusable};
 use crate::config::{Config, OWNER_TAG, ReadersLockedOut};
-use crate::facts::{Candidates, Failure, KeyFacts, Made, MendingFacts, Reading, SealingFacts, TrailSettings};
+use crate::facts::{Candidates, Failure, KeyFacts, KeyState, Made, MendingFacts, Reading, SealingFacts, TrailSettings};
 use crate::ids::{FunctionArn, KeyArn, Region, TrailArn, shorten};
 use crate::plan::{Fate, KeyPlan, KeyStep, NewKey, Plan, TrailPlan, TrailStep};
 use crate::policy::KeyPolicy;
@@ -42,7 +42,7 @@ pub fn regions_to_seal<'a>(trails: impl IntoIterator<Item = &'a Judged>) -> BTre
     let bucket_region = |judged: &Judged| match judged {
         Judged::Seen {
             assessment: Assessment { verdict: Verdict::Mend { seal: true, .. }, .. },
-            mending: Some(MendingFacts { bucket_region: Ok(region), exempt: Ok(None) }),
+            mending: Some(MendingFacts { bucket_region: Some(Ok(region)), exempt: Ok(None) }),
             ..
         } => Some(region.clone()),
         _ => None,
@@ -98,7 +98,9 @@ impl Planner<'_> {
         warnings: &mut Vec<Warning>,
         keys: &mut BTreeMap<Region, KeyPlan>,
     ) -> Result<TrailStep, Failure> {
-        let bucket_region = mending.bucket_region?;
+        let unread =
+            || Err(Failure::transient(format!("the Region of bucket `{}` was not read", settings.kept.bucket)));
+        let bucket_region = mending.bucket_region.unwrap_or_else(unread)?;
         if self.config.readers_locked_out == ReadersLockedOut::Hold {
             return Err(Failure::terminal(
                 format!(
@@ -203,6 +205,12 @@ impl Planner<'_> {
 /// A key that is supplied or found behind the alias is used as it is or not at all.
 fn usable(key: &KeyFacts, region: &Region, named: &str) -> Result<(), Failure> {
     let arn = &key.metadata.arn;
+    if let KeyState::Unknown(state) = &key.metadata.state {
+        let message = format!(
+            "the sealing key `{arn}` of `{region}`, named by {named}, is in state `{state}`, which is not known here"
+        );
+        return Err(Failure::terminal(message, "look at the key; a newer version of trailseal may know that state"));
+    }
     let problems = unusable(&key.metadata);
     let Some(first) = problems.first() else { return Ok(()) };
     let details: Vec<&str> = problems.iter().map(|problem| problem.detail.as_str()).collect();

@@ -46,7 +46,7 @@ impl StepReport {
     }
 }
 
-/// A key that was created without getting the alias.
+/// A key that was created without getting the alias, as far as is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Stray {
@@ -54,6 +54,9 @@ pub struct Stray {
     pub key_arn: String,
     /// The command that removes it.
     pub command: String,
+    /// Whether it is known to be one: nobody may have said who has the alias.
+    #[serde(skip)]
+    pub certain: bool,
 }
 
 /// How the sealing key of one Region came along.
@@ -67,6 +70,8 @@ pub struct KeyProgress {
     pub new_policy: Option<KeyPolicy>,
     /// The keys that this run created, each with whether the alias is known to be its.
     pub created: Vec<(KeyArn, Aliased)>,
+    /// Of a `CreateKey` that may have created a key all the same: what came of it.
+    pub perhaps_created: Option<String>,
     /// Why this pass has no key to use.
     pub failure: Option<Failure>,
     /// What failed and no later pass makes good: the key is used all the same.
@@ -97,6 +102,10 @@ pub struct TrailProgress {
     pub steps: Vec<StepReport>,
     /// The key that the trail was given, as CloudTrail confirmed.
     pub sealed: Option<KeyArn>,
+    /// Whether it was started again.
+    pub restarted: bool,
+    /// Why this pass did not start it again.
+    pub not_restarted: Option<Failure>,
     /// The key that CloudTrail named instead of the one that was sent.
     pub other_key: Option<String>,
     /// What was sent without a clear answer.
@@ -138,6 +147,7 @@ impl Progress {
                 previous_key: trail.current_key.clone(),
                 ..TrailProgress::default()
             });
+            known.not_restarted = None;
             known.failure = match &trail.fate {
                 Fate::Failed(failure) => Some(failure.clone()),
                 _ => None,
@@ -220,6 +230,12 @@ impl Progress {
     /// Ends a run that was surprised in its last pass, too: lists what was not done, and why. A failure
     /// that is known already says more.
     pub fn give_up(&mut self, plan: &Plan, surprise: &str) {
+        for (region, planned) in &plan.keys {
+            let key = self.key(region);
+            let left = planned.steps.iter().filter(|step| key.steps.iter().all(|it| it.step != step.name()));
+            let left: Vec<KeyStep> = left.cloned().collect();
+            key.leave(&left, region);
+        }
         for (arn, planned) in &plan.trails {
             let bucket_region = planned.steps.iter().find_map(TrailStep::bucket_region);
             let key = bucket_region.and_then(|region| self.keys.get(region)).and_then(|key| key.failure.clone());
@@ -255,10 +271,11 @@ impl Stray {
                 let aliases = format!(
                     "aws kms list-aliases --region {region} --key-id {key} --query 'Aliases[].AliasName' --output text"
                 );
-                format!("test -z \"$({aliases})\" && {remove}")
+                // Stops where the look-up itself fails.
+                format!("aliases=$({aliases}) && test -z \"$aliases\" && {remove}")
             }
         };
-        Some(Self { key_arn: key.to_string(), command })
+        Some(Self { key_arn: key.to_string(), command, certain: aliased == Aliased::No })
     }
 }
 

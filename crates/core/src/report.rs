@@ -77,6 +77,9 @@ pub struct Answer {
     pub strays: Vec<Stray>,
     /// Whether anything was left out to keep the answer small.
     pub truncated: bool,
+    /// What somebody has to be told whatever becomes of the trails; each stands under its trail, too.
+    #[serde(skip)]
+    pub asides: Vec<String>,
 }
 
 /// What started the invocation.
@@ -146,7 +149,9 @@ impl Answer {
     /// The answer for every trail of the plan.
     pub fn compose(mode: Mode, origin: &Origin, plan: &Plan, progress: &Progress) -> Self {
         let trails = plan.trails.iter().map(|(arn, trail)| trail_report(mode, arn, trail, plan, progress)).collect();
-        Self::of(mode, origin, trails, progress.strays())
+        let mut answer = Self::of(mode, origin, trails, progress.strays());
+        answer.asides = asides(&answer.trails, progress);
+        answer
     }
 
     fn of(mode: Mode, origin: &Origin, trails: Vec<TrailReport>, strays: Vec<Stray>) -> Self {
@@ -172,6 +177,7 @@ impl Answer {
             alerts: Alerts::default(),
             strays,
             truncated: false,
+            asides: Vec::new(),
         }
     }
 
@@ -199,7 +205,7 @@ fn trail_report(mode: Mode, arn: &TrailArn, trail: &TrailPlan, plan: &Plan, prog
     let (outcome, detail, error) = outcome(mode, trail, done, key);
     let steps = steps(arn, trail, done, progress);
     // A later pass that finds the trail well, or not at all, does not say why this was done.
-    let why = done.sealed.is_some() || (outcome == Outcome::Failed && trail.findings.is_empty());
+    let why = acted(done) || (outcome == Outcome::Failed && trail.findings.is_empty());
     let would_get = trail.steps.iter().find_map(TrailStep::bucket_region).and_then(|region| plan.keys.get(region));
     let key_arn = match (&done.sealed, mode, would_get) {
         (Some(sealed), _, _) => Some(sealed.to_string()),
@@ -239,18 +245,36 @@ fn outcome(
         Fate::Mended if mode == Mode::DryRun => Outcome::Planned,
         Fate::Mended => Outcome::Remediated,
         // A later pass finds well what an earlier one mended.
-        Fate::Compliant | Fate::Noted if done.sealed.is_some() => Outcome::Remediated,
+        Fate::Compliant | Fate::Noted if acted(done) => Outcome::Remediated,
         Fate::Noted => Outcome::Noted,
         Fate::Compliant => Outcome::Compliant,
     };
     let failures = [
         done.failure.as_ref(),
         key.and_then(|key| key.failure.as_ref()),
+        done.not_restarted.as_ref(),
         done.lasting.as_ref(),
         key.and_then(|key| key.lasting.as_ref()),
     ];
-    let error = failures.into_iter().flatten().next().cloned();
+    // One that passes comes first: the invocation is tried again, and whatever does not pass comes again.
+    let mut failures: Vec<&Failure> = failures.into_iter().flatten().collect();
+    failures.sort_by_key(|failure| failure.class == Class::Terminal);
+    let error = failures.first().map(|failure| (*failure).clone());
     (if error.is_some() { Outcome::Failed } else { outcome }, None, error)
+}
+
+fn acted(done: &TrailProgress) -> bool {
+    done.sealed.is_some() || done.restarted
+}
+
+/// Keys that may have been left over, and what failed for good beside a trail's own failure.
+fn asides(trails: &[TrailReport], progress: &Progress) -> Vec<String> {
+    let told = |failure: &&Failure| trails.iter().all(|trail| trail.error.as_ref() != Some(*failure));
+    let perhaps = progress.keys.values().filter_map(|key| key.perhaps_created.clone());
+    let lasting = progress.keys.values().filter_map(|key| key.lasting.as_ref());
+    let lasting = lasting.chain(progress.trails.values().filter_map(|trail| trail.lasting.as_ref())).filter(told);
+    let words = |failure: &Failure| format!("{}. {}", failure.message, failure.remedy.as_deref().unwrap_or_default());
+    perhaps.chain(lasting.map(words)).collect()
 }
 
 /// The steps of every key that is listed under this trail, then the trail's own.

@@ -79,7 +79,7 @@ fn scene(name: &str, home_region: &str, bucket_region: &str, named: Option<Readi
             key: named,
             waited: false,
         },
-        mending: MendingFacts { bucket_region: Ok(region(bucket_region)), exempt: Ok(None) },
+        mending: MendingFacts { bucket_region: Some(Ok(region(bucket_region))), exempt: Ok(None) },
     }
 }
 
@@ -167,7 +167,7 @@ fn a_key_that_this_run_created_is_used_although_kms_does_not_show_its_alias_yet(
 fn one_trails_trouble_stops_no_other() {
     let config = config("enforce");
     let mut lost = scene("lost", "eu-west-1", "eu-west-1", None);
-    lost.mending.bucket_region = Err(Failure::terminal("no such bucket", "make one"));
+    lost.mending.bucket_region = Some(Err(Failure::terminal("no such bucket", "make one")));
     let mut tagless = scene("tagless", "eu-west-1", "eu-west-1", None);
     tagless.mending.exempt = Err(Failure::terminal("tags denied", "allow them"));
     let fine = scene("fine", "eu-west-1", "us-east-1", None);
@@ -184,7 +184,7 @@ fn any_scene() -> impl Strategy<Value = Scene> {
         KeyState::Usable,
         KeyState::Disabled,
         KeyState::PendingDeletion,
-        KeyState::Other("Unavailable".into()),
+        KeyState::Unavailable("Unavailable".into()),
     ]);
     let named = prop_oneof![
         Just(None),
@@ -206,7 +206,7 @@ fn any_scene() -> impl Strategy<Value = Scene> {
             let mut scene = scene(&name, home_region, bucket_region, named);
             scene.trail.status = TrailStatus { logging, ever_started };
             if !bucket {
-                scene.mending.bucket_region = Err(Failure::terminal("no such bucket", "make one"));
+                scene.mending.bucket_region = Some(Err(Failure::terminal("no such bucket", "make one")));
             }
             scene.mending.exempt = if tags { Ok(exempt) } else { Err(Failure::terminal("tags denied", "allow them")) };
             scene
@@ -304,7 +304,7 @@ proptest! {
             let trail = &plan.trails[&scene.trail.settings.arn];
             prop_assert!(trail.steps.is_empty() || scene.mending.exempt == Ok(None), "exempt, or perhaps so");
             for region in trail.steps.iter().filter_map(TrailStep::bucket_region) {
-                prop_assert_eq!(scene.mending.bucket_region.as_ref(), Ok(region));
+                prop_assert_eq!(&scene.mending.bucket_region, &Some(Ok(region.clone())));
             }
         }
     }
