@@ -67,7 +67,7 @@ network. Every run is a new process and a new fake, and every run's outcome is c
   7 % of a CPU, so 8 ms of CPU are at least 110 ms on the clock.
 - *Calls and rounds* are counted by the fake. A round is a set of calls that were under way together; the next begins when a
   call starts after one of them was answered.
-- *Sweeps* meet CloudTrail's request rates (10 reads a second in each Region) and fail the measurement if one call is
+- *Sweeps*, where the function makes them, meet CloudTrail's request rates (10 reads a second in each Region) and fail the measurement if one call is
   throttled. All Regions are one host here; on AWS each is a TLS connection of its own.
 - *Deployed zip* is the release binary under the name `bootstrap`, deflated at level 9.
 
