@@ -10,6 +10,7 @@
 )]
 
 mod alerts;
+mod answers;
 mod configuration;
 mod failing;
 mod keeping_away;

@@ -211,3 +211,8 @@ pub fn writes(calls: &[Call]) -> Vec<String> {
     let is_read = |call: &Call| ["Get", "List", "Describe", "Head"].iter().any(|read| call.operation.starts_with(read));
     calls.iter().filter(|call| !is_read(call)).map(Call::name).collect()
 }
+
+/// How often an operation was called.
+pub fn count(scene: &Scene, operation: &str) -> usize {
+    scene.aws.calls().iter().filter(|call| call.operation == operation).count()
+}
