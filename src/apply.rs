@@ -132,7 +132,7 @@ async fn key_step(
     match (step, key) {
         (KeyStep::Create(new), key) => {
             let created = writer.create_key(region, new).await?;
-            progress.created.push((created.clone(), Aliased::No));
+            progress.created.push((created.clone(), Aliased::NotYet));
             Ok(Taken::Done(format!("`{}`", key.insert(created))))
         }
         (KeyStep::EnableRotation, Some(key)) => {
@@ -145,7 +145,7 @@ async fn key_step(
                 Ok(AliasCreation::Created) => Aliased::Yes,
                 Ok(AliasCreation::AlreadyExists) => Aliased::Open,
                 Err(failure) if failure.left_open => Aliased::Open,
-                Err(_) => Aliased::No,
+                Err(_) => Aliased::NotYet,
             });
             Ok(match answer? {
                 AliasCreation::Created => Taken::Done(format!("`{alias}` for `{key}`")),
@@ -247,6 +247,7 @@ impl Update<'_> {
     /// Compares the answer with the trail as it was read before.
     fn answered(&self, updated: &UpdatedTrail, done: &mut TrailProgress) {
         let Self { observed, key, .. } = self;
+        done.unanswered = None;
         if updated.kms_key_id.as_deref() == Some(key.as_str()) {
             self.report(StepStatus::Done, given(key), done);
             done.was_sealed((*key).clone(), observed, &updated.kept);

@@ -83,8 +83,10 @@ pub struct KeyProgress {
 pub enum Aliased {
     /// It has.
     Yes,
-    /// It has not.
-    No,
+    /// It has not: it was not asked for, or refused.
+    NotYet,
+    /// It has not: another key has it.
+    Lost,
     /// Nobody knows: there was no clear answer, or the alias was there already.
     Open,
 }
@@ -266,7 +268,7 @@ impl Stray {
             format!("aws kms schedule-key-deletion --region {region} --key-id {key} --pending-window-in-days 7");
         let command = match aliased {
             Aliased::Yes => return None,
-            Aliased::No => remove,
+            Aliased::NotYet | Aliased::Lost => remove,
             Aliased::Open => {
                 let aliases = format!(
                     "aws kms list-aliases --region {region} --key-id {key} --query 'Aliases[].AliasName' --output text"
@@ -275,7 +277,7 @@ impl Stray {
                 format!("aliases=$({aliases}) && test -z \"$aliases\" && {remove}")
             }
         };
-        Some(Self { key_arn: key.to_string(), command, certain: aliased == Aliased::No })
+        Some(Self { key_arn: key.to_string(), command, certain: aliased != Aliased::Open })
     }
 }
 
@@ -298,13 +300,13 @@ impl KeyProgress {
             .extend(steps.iter().map(|step| StepReport::new(step.name(), StepStatus::Planned, step.detail(region))));
     }
 
-    /// The key that was created last, unless it certainly did not get the alias.
+    /// The key that was created last, unless another has the alias.
     fn made(&self) -> Option<Made> {
         let (key, aliased) = self.created.last()?;
         match aliased {
             Aliased::Yes => Some(Made { key: key.clone(), aliased: true }),
-            Aliased::Open => Some(Made { key: key.clone(), aliased: false }),
-            Aliased::No => None,
+            Aliased::NotYet | Aliased::Open => Some(Made { key: key.clone(), aliased: false }),
+            Aliased::Lost => None,
         }
     }
 
@@ -316,10 +318,10 @@ impl KeyProgress {
             (Aliased::Yes, StepStatus::Done, format!("for `{created}` (the answer was lost; read back)"))
         } else {
             let detail = format!("somebody else's key `{holder}` had it first; `{created}` is a stray");
-            (Aliased::No, StepStatus::NotNeeded, detail)
+            (Aliased::Lost, StepStatus::NotNeeded, detail)
         };
         *aliased = now;
-        if now == Aliased::No {
+        if now == Aliased::Lost {
             self.lasting = None;
         }
         if let Some(step) = self.steps.iter_mut().rev().find(|it| it.step == StepName::CreateAlias) {
