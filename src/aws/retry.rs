@@ -12,10 +12,10 @@ use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use aws_smithy_types::retry::RetryConfig;
 
-/// Twelve attempts take about half a minute; the invocation's deadline ends them earlier.
+/// Eight attempts take about a quarter of a minute; the invocation's deadline may end them earlier.
 pub(super) fn config() -> RetryConfig {
     RetryConfig::standard()
-        .with_max_attempts(12)
+        .with_max_attempts(8)
         .with_initial_backoff(Duration::from_millis(500))
         .with_max_backoff(Duration::from_secs(8))
 }

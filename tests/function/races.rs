@@ -159,7 +159,7 @@ fn an_alias_that_was_refused_without_a_clear_answer_is_tried_again_for_the_same_
     scene.aws.before(move |call, _| {
         // As often as the SDK tries by itself.
         times += usize::from(call.operation == "CreateAlias");
-        (call.operation == "CreateAlias" && times <= 12).then(Fault::internal)
+        (call.operation == "CreateAlias" && times <= 8).then(Fault::internal)
     });
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
