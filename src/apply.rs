@@ -188,7 +188,7 @@ fn gone(failure: Failure, done: &mut TrailProgress) -> Surprise {
 }
 
 fn is_gone(failure: &Failure) -> bool {
-    failure.code.as_deref() == Some("TrailNotFoundException")
+    failure.is("TrailNotFoundException")
 }
 
 /// One `update-trail`.
@@ -273,7 +273,7 @@ impl Update<'_> {
     }
 
     fn refused(&self, mut failure: Failure, done: &mut TrailProgress) -> Result<(), Surprise> {
-        if failure.code.as_deref() == Some("InsufficientEncryptionPolicyException") {
+        if failure.is("InsufficientEncryptionPolicyException") {
             failure.remedy = Some(self.plan.if_refused.clone());
         }
         let message = failure.message.clone();

@@ -77,8 +77,8 @@ pub(crate) async fn mending(reader: &impl Read, trail: &TrailSettings, config: &
     MendingFacts { bucket_region, exempt }
 }
 
-/// The supplied key of a Region, or what is behind the alias. With `settling`, somebody said a moment
-/// ago that the alias exists, so that it is waited for.
+/// The supplied key of a Region, or what is behind the alias. With `settling`, the alias exists
+/// or may have been created a moment ago, so that it is waited for.
 pub(crate) async fn sealing_key(
     reader: &impl Read,
     region: &Region,

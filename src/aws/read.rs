@@ -64,14 +64,29 @@ macro_rules! send {
 }
 pub(super) use send;
 
-fn is(failure: &Failure, code: &str) -> bool {
-    failure.code.as_deref() == Some(code)
-}
-
 /// What the console and some emulators send as an empty text is not set.
 pub(super) fn set(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
+
+/// The settings to be kept, out of either of the SDK's types that hold them.
+macro_rules! kept {
+    ($told:ident) => {
+        KeptSettings {
+            bucket: $told.s3_bucket_name.unwrap_or_default(),
+            key_prefix: set($told.s3_key_prefix),
+            sns_topic: set($told.sns_topic_arn),
+            log_group: set($told.cloud_watch_logs_log_group_arn),
+            log_role: set($told.cloud_watch_logs_role_arn),
+            global_service_events: $told.include_global_service_events,
+            multi_region: $told.is_multi_region_trail,
+            log_file_validation: $told.log_file_validation_enabled,
+            organization_trail: $told.is_organization_trail,
+            recursive_logging: $told.recursive_logging,
+        }
+    };
+}
+pub(super) use kept;
 
 fn name(trail: &TrailRef) -> (&str, &Region) {
     match trail {
@@ -90,7 +105,7 @@ impl Read for Reader<'_> {
                 Some(trail) => settings(trail, &attempt).map(Some),
                 None => Err(attempt.unusable_answer("CloudTrail answered without saying anything of it")),
             },
-            Err(failure) if is(&failure, "TrailNotFoundException") => Ok(None),
+            Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
             Err(failure) => Err(failure),
         }
     }
@@ -105,7 +120,7 @@ impl Read for Reader<'_> {
                 logging: status.is_logging.unwrap_or(false),
                 ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
             })),
-            Err(failure) if is(&failure, "TrailNotFoundException") => Ok(None),
+            Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
             Err(failure) => Err(failure),
         }
     }
@@ -162,7 +177,7 @@ impl Read for Reader<'_> {
                 Some(metadata) => key_metadata(metadata, &attempt).map(Reading::Known),
                 None => Err(attempt.unusable_answer("KMS answered without saying anything of the key")),
             },
-            Err(failure) if is(&failure, "NotFoundException") => Ok(Reading::Absent),
+            Err(failure) if failure.is("NotFoundException") => Ok(Reading::Absent),
             Err(failure) if is_denied(&failure) => Ok(Reading::Denied(failure)),
             Err(failure) => Err(failure),
         }
@@ -173,7 +188,7 @@ impl Read for Reader<'_> {
         let call = self.aws.kms(key.region()).get_key_policy().key_id(key.as_str()).policy_name("default");
         match answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::Usual, attempt)).await {
             Ok(output) => Ok(output.policy.map_or(Reading::Absent, Reading::Known)),
-            Err(failure) if is(&failure, "NotFoundException") => Ok(Reading::Absent),
+            Err(failure) if failure.is("NotFoundException") => Ok(Reading::Absent),
             Err(failure) if is_denied(&failure) => Ok(Reading::Denied(failure)),
             Err(failure) => Err(failure),
         }
@@ -212,18 +227,7 @@ fn settings(trail: Trail, attempt: &Attempt) -> Result<TrailSettings, Failure> {
         home_region: trail.home_region.and_then(|region| region.parse().ok()).unwrap_or_else(|| arn.region().clone()),
         arn,
         kms_key_id: set(trail.kms_key_id),
-        kept: KeptSettings {
-            bucket: trail.s3_bucket_name.unwrap_or_default(),
-            key_prefix: set(trail.s3_key_prefix),
-            sns_topic: set(trail.sns_topic_arn),
-            log_group: set(trail.cloud_watch_logs_log_group_arn),
-            log_role: set(trail.cloud_watch_logs_role_arn),
-            global_service_events: trail.include_global_service_events,
-            multi_region: trail.is_multi_region_trail,
-            log_file_validation: trail.log_file_validation_enabled,
-            organization_trail: trail.is_organization_trail,
-            recursive_logging: trail.recursive_logging,
-        },
+        kept: kept!(trail),
     })
 }
 

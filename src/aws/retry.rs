@@ -1,4 +1,5 @@
-//! The one retry layer: the SDK's, with rules of ours about what is tried again.
+//! The one retry layer: the SDK's, with rules of ours about what is tried again. Only `UpdateTrail` is
+//! repeated elsewhere (`apply`), where the trail is read again in between.
 
 use std::error::Error;
 use std::marker::PhantomData;
@@ -33,8 +34,9 @@ pub(super) enum Again {
     Usual,
     /// These codes, too, since what they refuse was made or changed a moment ago.
     WhileSettling(&'static [&'static str]),
-    /// Only what was certainly not done: for a call without an idempotency token.
-    Never,
+    /// Throttling alone, after which the call was certainly not carried out: for one without an
+    /// idempotency token.
+    IfThrottled,
     /// Nothing: the caller has to look in between.
     ByTheCaller,
 }
@@ -103,10 +105,10 @@ fn action(again: Again, code: Option<&str>) -> RetryAction {
         (Again::ByTheCaller, _) => RetryAction::RetryForbidden,
         // The SDK takes it for throttling; KMS says so of a quota or a policy that is too long.
         (_, Some("LimitExceededException")) => RetryAction::RetryForbidden,
-        (Again::Never, Some("ThrottlingException" | "Throttling" | "TooManyRequestsException")) => {
+        (Again::IfThrottled, Some("ThrottlingException" | "Throttling" | "TooManyRequestsException")) => {
             RetryAction::throttling_error()
         }
-        (Again::Never, _) => RetryAction::RetryForbidden,
+        (Again::IfThrottled, _) => RetryAction::RetryForbidden,
         (_, Some("ConflictException")) => RetryAction::throttling_error(),
         (Again::WhileSettling(codes), Some(code)) if codes.contains(&code) => RetryAction::throttling_error(),
         _ => RetryAction::NoActionIndicated,
@@ -119,10 +121,10 @@ mod tests {
 
     #[test]
     fn a_call_without_a_token_is_repeated_only_when_throttled() {
-        assert!(action(Again::Never, Some("ThrottlingException")).should_retry());
+        assert!(action(Again::IfThrottled, Some("ThrottlingException")).should_retry());
         for code in [None, Some("KMSInternalException"), Some("DependencyTimeoutException"), Some("ConflictException")]
         {
-            assert_eq!(action(Again::Never, code), RetryAction::RetryForbidden, "{code:?}");
+            assert_eq!(action(Again::IfThrottled, code), RetryAction::RetryForbidden, "{code:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use trailseal_core::plan::NewKey;
 
 use super::clients::Aws;
 use super::error::Attempt;
-use super::read::{answer, send, set};
+use super::read::{answer, kept, send, set};
 use super::retry::{Again, Rules};
 use super::{AliasCreation, Write};
 
@@ -40,7 +40,7 @@ impl Write for Writer<'_> {
             .description(&key.description)
             .policy(key.policy.text())
             .set_tags(Some(tags));
-        let output = answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::Never, attempt)).await?;
+        let output = answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::IfThrottled, attempt)).await?;
         let arn = output.key_metadata.and_then(|metadata| metadata.arn).unwrap_or_default();
         arn.parse()
             .map_err(|malformed| attempt.unusable_answer(&format!("KMS created one whose ARN is odd: {malformed}")))
@@ -57,9 +57,7 @@ impl Write for Writer<'_> {
         let call = self.aws.kms(key.region()).create_alias().alias_name(alias.as_str()).target_key_id(key.as_str());
         match answer(self.deadline, &attempt, send!(call, aws_sdk_kms, NEW_TO_KMS, attempt)).await {
             Ok(_) => Ok(AliasCreation::Created),
-            Err(failure) if failure.code.as_deref() == Some("AlreadyExistsException") => {
-                Ok(AliasCreation::AlreadyExists)
-            }
+            Err(failure) if failure.is("AlreadyExistsException") => Ok(AliasCreation::AlreadyExists),
             Err(failure) => Err(failure),
         }
     }
@@ -74,25 +72,10 @@ impl Write for Writer<'_> {
         let attempt = Attempt::new("cloudtrail:UpdateTrail", format!("give trail `{trail}` the key `{key}`"));
         let call = self.aws.cloudtrail(home).update_trail().name(trail.as_str()).kms_key_id(key.as_str());
         match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::ByTheCaller, attempt)).await {
-            Ok(updated) => Ok(UpdatedTrail {
-                kms_key_id: set(updated.kms_key_id),
-                kept: KeptSettings {
-                    bucket: updated.s3_bucket_name.unwrap_or_default(),
-                    key_prefix: set(updated.s3_key_prefix),
-                    sns_topic: set(updated.sns_topic_arn),
-                    log_group: set(updated.cloud_watch_logs_log_group_arn),
-                    log_role: set(updated.cloud_watch_logs_role_arn),
-                    global_service_events: updated.include_global_service_events,
-                    multi_region: updated.is_multi_region_trail,
-                    log_file_validation: updated.log_file_validation_enabled,
-                    organization_trail: updated.is_organization_trail,
-                    recursive_logging: updated.recursive_logging,
-                },
-            }),
+            Ok(updated) => Ok(UpdatedTrail { kms_key_id: set(updated.kms_key_id), kept: kept!(updated) }),
             Err(mut failure) => {
                 // A later try may succeed while the key is young.
-                let code = failure.code.as_deref().unwrap_or_default();
-                if settling && NEW_TO_CLOUDTRAIL.contains(&code) {
+                if settling && NEW_TO_CLOUDTRAIL.iter().any(|code| failure.is(code)) {
                     failure.class = Class::Transient;
                 }
                 Err(failure)

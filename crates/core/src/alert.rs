@@ -14,7 +14,7 @@ use crate::trigger::Origin;
 /// A message for the alert topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// One line of ASCII, 100 characters at most, as SNS wants it.
+    /// One line of ASCII with less than 100 characters, as SNS wants it.
     pub subject: String,
     /// The text, or Amazon Q Developer's JSON around it.
     pub message: String,

@@ -160,7 +160,7 @@ fn judge_key(
         Reading::Known(key) => {
             findings.extend(unusable(&key.metadata));
             if findings.is_empty() {
-                warnings.extend(policy_warning(key, config, home));
+                warnings.extend(doubt(key, config, home));
             }
         }
     }
@@ -196,9 +196,9 @@ pub fn unusable(key: &KeyMetadata) -> Vec<Finding> {
     findings
 }
 
-/// What there is to say of a key that is not known to be unusable. Only the very policy that trailseal writes is known
-/// to be right; for any other, CloudTrail itself has the last word.
-pub fn policy_warning(key: &KeyFacts, config: &Config, home: &FunctionArn) -> Option<Warning> {
+/// What could not be judged of a key that is not known to be unusable. Only the very policy that
+/// trailseal writes is known to be right; for any other, CloudTrail itself has the last word.
+pub fn doubt(key: &KeyFacts, config: &Config, home: &FunctionArn) -> Option<Warning> {
     let arn = &key.metadata.arn;
     if let KeyState::Unknown(state) = &key.metadata.state {
         let detail = format!("key `{arn}` is in state `{state}`, which is not known here, so it was not judged");

@@ -53,6 +53,11 @@ impl Failure {
         }
     }
 
+    /// Whether AWS gave this error code.
+    pub fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
     /// A failure that passes, and that no call reported.
     pub fn transient(message: impl Into<String>) -> Self {
         Self { class: Class::Transient, remedy: None, ..Self::terminal(message, "") }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::assess::{Assessment, FindingId, Verdict, Warning, WarningId, policy_warning, unusable};
+use crate::assess::{Assessment, FindingId, Verdict, Warning, WarningId, doubt, unusable};
 use crate::config::{Config, OWNER_TAG, ReadersLockedOut};
 use crate::facts::{Candidates, Failure, KeyFacts, KeyState, Made, MendingFacts, Reading, SealingFacts, TrailSettings};
 use crate::ids::{FunctionArn, KeyArn, Region, TrailArn, shorten};
@@ -151,11 +151,7 @@ impl Planner<'_> {
                     format!("`{alias}`")
                 };
                 usable(key, region, &named)?;
-                Ok(self.existing(
-                    key.metadata.arn.clone(),
-                    key.metadata.fresh,
-                    policy_warning(key, self.config, self.home),
-                ))
+                Ok(self.existing(key.metadata.arn.clone(), key.metadata.fresh, doubt(key, self.config, self.home)))
             }
             (None, Reading::Absent) => Ok(match made {
                 None => self.new_key(),
