@@ -122,7 +122,7 @@ async fn key(
         Some(policy) => policy?,
         None => policy(reader, &metadata.arn, home).await?,
     };
-    Ok(Reading::Known(KeyFacts { metadata, policy }))
+    Ok(Reading::Known(KeyFacts { metadata, policy, tags: None }))
 }
 
 /// `GetKeyPolicy` does not work across accounts.
@@ -162,6 +162,7 @@ mod tests {
             spec: None,
             usage: None,
             state: KeyState::Usable,
+            created: None,
             fresh: false,
         })
     }

@@ -93,10 +93,10 @@ async fn look(
         trails.insert(arn, judged);
     }
     let open: BTreeSet<Region> = progress.open_regions().cloned().collect();
-    let mut sealing = SealingFacts::new();
+    let mut sealing = SealingFacts::default();
     for region in regions_to_seal(trails.values()).union(&open) {
         let named = observe::sealing_key(reader, region, config, home, open.contains(region)).await;
-        sealing.insert(region.clone(), Candidates { named, made: None });
+        sealing.keys.insert(region.clone(), Candidates { named, tagged: None, made: None });
     }
     progress.settle(&trails, &mut sealing);
     (plan(trails, &sealing, config, home), waited)

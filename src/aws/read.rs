@@ -119,6 +119,8 @@ impl Read for Reader<'_> {
             Ok(status) => Ok(Some(TrailStatus {
                 logging: status.is_logging.unwrap_or(false),
                 ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
+                delivery_error: set(status.latest_delivery_error),
+                digest_error: set(status.latest_digest_delivery_error),
             })),
             Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
             Err(failure) => Err(failure),
@@ -233,6 +235,7 @@ fn settings(trail: Trail, attempt: &Attempt) -> Result<TrailSettings, Failure> {
 
 fn key_metadata(key: aws_sdk_kms::types::KeyMetadata, attempt: &Attempt) -> Result<KeyMetadata, Failure> {
     let arn = key.arn.unwrap_or_default();
+    let created = key.creation_date.map(|created| created.secs());
     let age = key.creation_date.and_then(|created| SystemTime::try_from(created).ok()).map(|created| created.elapsed());
     Ok(KeyMetadata {
         arn: arn.parse().map_err(|malformed| attempt.unusable_answer(&format!("its ARN is odd: {malformed}")))?,
@@ -252,6 +255,7 @@ fn key_metadata(key: aws_sdk_kms::types::KeyMetadata, attempt: &Attempt) -> Resu
             Some(other) => KeyState::Unknown(other.as_str().to_owned()),
             None => KeyState::Unknown("not told".into()),
         },
+        created,
         // Created "in the future" by another clock is young, too.
         fresh: age.is_some_and(|age| age.map_or(true, |age| age < SETTLING)),
     })

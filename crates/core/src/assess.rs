@@ -168,7 +168,7 @@ fn judge_key(
 
 /// Every reason why CloudTrail cannot work with this key, whatever its policy says.
 pub fn unusable(key: &KeyMetadata) -> Vec<Finding> {
-    let KeyMetadata { arn, manager, spec, usage, state, fresh: _ } = key;
+    let KeyMetadata { arn, manager, spec, usage, state, created: _, fresh: _ } = key;
     let mut findings = Vec::new();
     if *manager == KeyManager::Aws {
         findings.push(finding(

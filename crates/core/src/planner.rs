@@ -122,7 +122,7 @@ impl Planner<'_> {
     /// The supplied key of that Region; else the key behind the alias; else a new one.
     fn sealing_key(&self, region: &Region) -> Result<KeyPlan, Failure> {
         let alias = &self.config.key_alias;
-        let Some(Candidates { named, made }) = self.sealing.get(region) else {
+        let Some(Candidates { named, made, tagged: _ }) = self.sealing.keys.get(region) else {
             return Err(Failure::transient(format!("the sealing key of `{region}` was not looked for")));
         };
         let reading = named.as_ref().map_err(Clone::clone)?;

@@ -220,7 +220,7 @@ impl Progress {
                 trail.was_sealed(key, &observed, &now.kept);
             }
         }
-        for (region, candidates) in sealing {
+        for (region, candidates) in &mut sealing.keys {
             let Some(key) = self.keys.get_mut(region) else { continue };
             if let Ok(Reading::Known(holder)) = &candidates.named {
                 key.settle(&holder.metadata.arn);

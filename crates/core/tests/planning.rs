@@ -48,9 +48,11 @@ fn key(arn: &str, state: KeyState, manager: KeyManager, config: &Config) -> KeyF
             spec: Some("SYMMETRIC_DEFAULT".into()),
             usage: Some("ENCRYPT_DECRYPT".into()),
             state,
+            created: None,
             fresh: false,
         },
         policy: Reading::Known(KeyPolicy::of(config, &home()).text()),
+        tags: None,
     }
 }
 
@@ -75,7 +77,7 @@ fn scene(name: &str, home_region: &str, bucket_region: &str, named: Option<Readi
     Scene {
         trail: TrailFacts {
             settings: TrailSettings { arn, home_region: region(home_region), kms_key_id, kept },
-            status: TrailStatus { logging: true, ever_started: true },
+            status: TrailStatus { logging: true, ever_started: true, ..TrailStatus::default() },
             key: named,
             waited: false,
         },
@@ -96,17 +98,18 @@ fn judge(scenes: &[Scene], config: &Config) -> BTreeMap<TrailArn, Judged> {
 fn planned(scenes: &[Scene], sealing: &SealingFacts, config: &Config) -> Plan {
     let judged = judge(scenes, config);
     let asked = regions_to_seal(judged.values());
-    let known =
-        sealing.iter().filter(|(region, _)| asked.contains(*region)).map(|(region, it)| (region.clone(), it.clone()));
-    plan(judged, &known.collect(), config, &home())
+    let mut known = sealing.clone();
+    known.keys.retain(|region, _| asked.contains(region));
+    plan(judged, &known, config, &home())
 }
 
 fn named(reading: Reading<KeyFacts>) -> Candidates {
-    Candidates { named: Ok(reading), made: None }
+    Candidates { named: Ok(reading), tagged: None, made: None }
 }
 
 fn no_keys() -> SealingFacts {
-    REGIONS.map(|code| (region(code), named(Reading::Absent))).into()
+    let keys = REGIONS.map(|code| (region(code), named(Reading::Absent))).into();
+    SealingFacts { keys, ..SealingFacts::default() }
 }
 
 fn answer(plan: &Plan, mode: Mode) -> Answer {
@@ -154,7 +157,7 @@ fn a_key_that_this_run_created_is_used_although_kms_does_not_show_its_alias_yet(
     let made: KeyArn = sealing_arn(&region("eu-west-1")).parse().unwrap();
     for aliased in [true, false] {
         let mut sealing = no_keys();
-        sealing.get_mut(&region("eu-west-1")).unwrap().made = Some(Made { key: made.clone(), aliased });
+        sealing.keys.get_mut(&region("eu-west-1")).unwrap().made = Some(Made { key: made.clone(), aliased });
         let plan = planned(&scenes, &sealing, &config);
         let key = &plan.keys[&region("eu-west-1")];
         assert_eq!((key.key.as_ref(), key.fresh), (Some(&made), true));
@@ -204,7 +207,7 @@ fn any_scene() -> impl Strategy<Value = Scene> {
                 }
             });
             let mut scene = scene(&name, home_region, bucket_region, named);
-            scene.trail.status = TrailStatus { logging, ever_started };
+            scene.trail.status = TrailStatus { logging, ever_started, ..TrailStatus::default() };
             if !bucket {
                 scene.mending.bucket_region = Some(Err(Failure::terminal("no such bucket", "make one")));
             }
@@ -236,7 +239,7 @@ fn any_sealing() -> impl Strategy<Value = SealingFacts> {
             let key = state.map(|state| key(&sealing_arn(&region), state, KeyManager::Customer, &config("enforce")));
             (region, named(key.map_or(Reading::Absent, Reading::Known)))
         };
-        REGIONS.into_iter().zip(states).map(reading).collect()
+        SealingFacts { keys: REGIONS.into_iter().zip(states).map(reading).collect(), ..SealingFacts::default() }
     })
 }
 
@@ -247,7 +250,7 @@ fn carry_out(plan: &Plan, scenes: &mut [Scene], sealing: &mut SealingFacts, conf
         let arn = planned.key.clone().unwrap_or_else(|| sealing_arn(region).parse().unwrap());
         if !planned.steps.is_empty() {
             let made = key(arn.as_str(), KeyState::Usable, KeyManager::Customer, config);
-            sealing.insert(region.clone(), named(Reading::Known(made)));
+            sealing.keys.insert(region.clone(), named(Reading::Known(made)));
         }
         keys.insert(region.clone(), arn);
     }
@@ -293,7 +296,7 @@ proptest! {
         for (region, key) in &plan.keys {
             if let Some(arn) = &key.key {
                 prop_assert_eq!(arn.region(), region);
-                let Some(Candidates { named: Ok(Reading::Known(facts)), .. }) = sealing.get(region) else { panic!("a key from nowhere") };
+                let Some(Candidates { named: Ok(Reading::Known(facts)), .. }) = sealing.keys.get(region) else { panic!("a key from nowhere") };
                 prop_assert_eq!(&facts.metadata.state, &KeyState::Usable);
             }
         }

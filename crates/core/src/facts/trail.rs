@@ -1,79 +1,7 @@
-//! What was read from AWS: frozen values, judged elsewhere. "Not there" and "not allowed to look"
-//! are different facts everywhere.
+//! Trails.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
-
-use crate::ids::{KeyArn, Region, TrailArn};
-
-/// Whether trying again can help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Class {
-    /// It can: throttling, a conflict, a time-out, KMS not consistent yet.
-    Transient,
-    /// It cannot: somebody has to change something.
-    Terminal,
-}
-
-/// What failed, and what to do about it. Every field is always there, null where it has nothing to say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Failure {
-    /// Whether trying again can help.
-    pub class: Class,
-    /// The call that failed, such as `kms:CreateKey`; null where no call did.
-    pub operation: Option<&'static str>,
-    /// AWS's error code, such as `AccessDeniedException`.
-    pub code: Option<String>,
-    /// What was tried, on what, and what came of it.
-    pub message: String,
-    /// AWS's request id, for AWS Support.
-    pub request_id: Option<String>,
-    /// What to do about it.
-    pub remedy: Option<String>,
-    /// Whether the call may have taken effect all the same (no answer, or a 5xx).
-    #[serde(skip)]
-    pub left_open: bool,
-}
-
-impl Failure {
-    /// A failure that no call reported: something that was read cannot be worked with.
-    pub fn terminal(message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            class: Class::Terminal,
-            operation: None,
-            code: None,
-            message: message.into(),
-            request_id: None,
-            remedy: Some(remedy.into()),
-            left_open: false,
-        }
-    }
-
-    /// Whether AWS gave this error code.
-    pub fn is(&self, code: &str) -> bool {
-        self.code.as_deref() == Some(code)
-    }
-
-    /// A failure that passes, and that no call reported.
-    pub fn transient(message: impl Into<String>) -> Self {
-        Self { class: Class::Transient, remedy: None, ..Self::terminal(message, "") }
-    }
-}
-
-/// Something that was looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading<T> {
-    /// It is there.
-    Known(T),
-    /// It is not there.
-    Absent,
-    /// We may not look.
-    Denied(Failure),
-}
+use crate::facts::{Failure, KeyFacts, Reading};
+use crate::ids::{Region, TrailArn};
 
 /// A trail as `GetTrail` tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,57 +102,10 @@ pub struct TrailStatus {
     pub logging: bool,
     /// Whether it ever was started. One that never was is its creator's to start.
     pub ever_started: bool,
-}
-
-/// Who manages a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyManager {
-    /// The customer.
-    Customer,
-    /// AWS: its policy cannot be changed, so CloudTrail cannot use it.
-    Aws,
-}
-
-/// A key's state, as far as it makes a difference.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyState {
-    /// `Enabled`, or `Updating`, in which a key works too.
-    /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html>.
-    Usable,
-    /// `Disabled`.
-    Disabled,
-    /// `PendingDeletion` or `PendingReplicaDeletion`.
-    PendingDeletion,
-    /// `Unavailable`, `PendingImport` or `Creating`, in which a key does not work.
-    Unavailable(String),
-    /// One that is not known here: nobody can say whether the key works.
-    Unknown(String),
-}
-
-/// A key as `DescribeKey` tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyMetadata {
-    /// The key's ARN.
-    pub arn: KeyArn,
-    /// Who manages it.
-    pub manager: KeyManager,
-    /// Its spec; `SYMMETRIC_DEFAULT` is the one that works.
-    pub spec: Option<String>,
-    /// Its usage; `ENCRYPT_DECRYPT` is the one that works.
-    pub usage: Option<String>,
-    /// Its state.
-    pub state: KeyState,
-    /// Whether it is so young that parts of AWS may not know it yet.
-    pub fresh: bool,
-}
-
-/// A key and its policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyFacts {
-    /// The key.
-    pub metadata: KeyMetadata,
-    /// The text of its policy.
-    pub policy: Reading<String>,
+    /// The error of the last attempt to deliver log files, as S3 names it.
+    pub delivery_error: Option<String>,
+    /// The error of the last attempt to deliver digest files, as S3 names it.
+    pub digest_error: Option<String>,
 }
 
 /// One trail, as far as it tells whether the trail is well.
@@ -248,27 +129,6 @@ pub struct MendingFacts {
     /// The value of the exempt tag, if the trail has it.
     pub exempt: Result<Option<String>, Failure>,
 }
-
-/// The candidates for the sealing key of one Region.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidates {
-    /// The supplied key, or the one behind the alias.
-    pub named: Result<Reading<KeyFacts>, Failure>,
-    /// The key that an earlier pass of this very run created.
-    pub made: Option<Made>,
-}
-
-/// A key that this run created. KMS may not show its alias yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
-    /// The key.
-    pub key: KeyArn,
-    /// Whether it certainly has the alias.
-    pub aliased: bool,
-}
-
-/// The candidates in each Region that was looked at.
-pub type SealingFacts = BTreeMap<Region, Candidates>;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,82 @@
+//! What was read from AWS: frozen values, judged elsewhere. "Not there" and "not allowed to look"
+//! are different facts everywhere.
+
+mod bucket;
+mod key;
+mod trail;
+
+use serde::Serialize;
+
+pub use bucket::{BucketFacts, ReplicationRule};
+pub use key::{
+    Candidates, InUse, KeyFacts, KeyManager, KeyMetadata, KeyState, KeyTags, Made, SealingFacts, TaggedKey,
+};
+pub use trail::{KeptSettings, MendingFacts, TrailFacts, TrailSettings, TrailStatus, UpdatedTrail};
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// It can: throttling, a conflict, a time-out, KMS not consistent yet.
+    Transient,
+    /// It cannot: somebody has to change something.
+    Terminal,
+}
+
+/// What failed, and what to do about it. Every field is always there, null where it has nothing to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Failure {
+    /// Whether trying again can help.
+    pub class: Class,
+    /// The call that failed, such as `kms:CreateKey`; null where no call did.
+    pub operation: Option<&'static str>,
+    /// AWS's error code, such as `AccessDeniedException`.
+    pub code: Option<String>,
+    /// What was tried, on what, and what came of it.
+    pub message: String,
+    /// AWS's request id, for AWS Support.
+    pub request_id: Option<String>,
+    /// What to do about it.
+    pub remedy: Option<String>,
+    /// Whether the call may have taken effect all the same (no answer, or a 5xx).
+    #[serde(skip)]
+    pub left_open: bool,
+}
+
+impl Failure {
+    /// A failure that no call reported: something that was read cannot be worked with.
+    pub fn terminal(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            class: Class::Terminal,
+            operation: None,
+            code: None,
+            message: message.into(),
+            request_id: None,
+            remedy: Some(remedy.into()),
+            left_open: false,
+        }
+    }
+
+    /// Whether AWS gave this error code.
+    pub fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
+    /// A failure that passes, and that no call reported.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self { class: Class::Transient, remedy: None, ..Self::terminal(message, "") }
+    }
+}
+
+/// Something that was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading<T> {
+    /// It is there.
+    Known(T),
+    /// It is not there.
+    Absent,
+    /// We may not look.
+    Denied(Failure),
+}
