@@ -96,6 +96,28 @@ impl Document {
         self
     }
 
+    /// The same document with another statement at that place, counted from 0. Nothing else changes,
+    /// and nothing at all where there is no such place.
+    #[must_use]
+    pub fn replacing(mut self, index: usize, statement: &Value) -> Self {
+        // A `Value` always has a text.
+        if let (Some(place), Ok(raw)) = (self.statements.get_mut(index), serde_json::value::to_raw_value(statement)) {
+            *place = Statement::of(raw);
+        }
+        self
+    }
+
+    /// The same document with only those of its statements.
+    pub(crate) fn with_only<'a>(&self, statements: impl IntoIterator<Item = &'a Statement>) -> Self {
+        Self {
+            members: self.members.clone(),
+            statements: statements.into_iter().cloned().collect(),
+            single: false,
+            knows_variables: self.knows_variables,
+            oddities: self.oddities.clone(),
+        }
+    }
+
     /// The document's text: every element and every statement as it was read.
     #[must_use]
     pub fn text(&self) -> String {
@@ -141,6 +163,11 @@ impl Statement {
     /// The statement's id, if it has one.
     pub fn sid(&self) -> Option<&str> {
         self.members.as_ref().ok()?.get("Sid")?.as_str()
+    }
+
+    /// Whether it is an Allow, whatever else it is.
+    pub(crate) fn is_allow(&self) -> bool {
+        self.members.as_ref().is_ok_and(|members| members.get("Effect").is_some_and(|effect| effect == "Allow"))
     }
 
     /// The statement's elements, or why they cannot be read.
@@ -273,6 +300,22 @@ mod tests {
         let alone = Document::parse(r#"{"Statement": {"Sid":"A"}}"#).unwrap();
         assert_eq!(alone.text(), r#"{"Statement":{"Sid":"A"}}"#);
         assert_eq!(alone.with(&more).text(), r#"{"Statement":[{"Sid":"A"},{"Sid":"B"}]}"#);
+    }
+
+    #[test]
+    fn a_statement_is_replaced_at_its_place_and_nothing_else_changes() {
+        let other = serde_json::json!({ "Sid": "B" });
+        let document = Document::parse(ODD).unwrap().replacing(1, &other);
+        assert_eq!(document.statements()[1].sid(), Some("B"));
+        let first = document.statements()[0].raw();
+        assert_eq!(
+            document.text(),
+            format!(r#"{{"Id":"x","Statement":[{first},{{"Sid":"B"}}],"Version":"2012-10-17"}}"#)
+        );
+        assert_eq!(document.clone().replacing(2, &other).text(), document.text());
+
+        let alone = Document::parse(r#"{"Statement": {"Sid":"A"}}"#).unwrap();
+        assert_eq!(alone.replacing(0, &other).text(), r#"{"Statement":{"Sid":"B"}}"#);
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn by_account(account: &str, caller: &Identity) -> Naming {
 
 /// The unique ids of roles and users.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
-fn is_unique_id(text: &str) -> bool {
+pub(crate) fn is_unique_id(text: &str) -> bool {
     (text.starts_with("AROA") || text.starts_with("AIDA"))
         && text.len() >= 16
         && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::{Config, LogReaders};
-use crate::ids::{AccountId, FunctionArn, Partition, PrincipalArn};
+use crate::ids::{AccountId, FunctionArn, Partition};
 use crate::policy::CLOUDTRAIL;
 
 /// A key policy.
@@ -14,26 +14,158 @@ use crate::policy::CLOUDTRAIL;
 #[serde(rename_all = "PascalCase")]
 pub struct KeyPolicy {
     version: &'static str,
-    statement: Vec<Statement>,
+    pub(super) statement: Vec<Statement>,
+    /// Where the key is.
+    #[serde(skip)]
+    pub(super) partition: Partition,
+    /// Whose key it is.
+    #[serde(skip)]
+    pub(super) account: AccountId,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
-struct Statement {
-    sid: &'static str,
+pub(super) struct Statement {
+    pub(super) sid: String,
     effect: &'static str,
-    principal: Value,
+    pub(super) principal: Value,
     action: Value,
     resource: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     condition: Option<Value>,
+    #[serde(skip)]
+    pub(super) template: Template,
+    /// Those whom it lets in, in its template's terms.
+    #[serde(skip)]
+    pub(super) whom: Vec<String>,
 }
 
 impl Statement {
-    fn allow(sid: &'static str, principal: Value, action: Value, condition: Option<Value>) -> Self {
-        // In a key policy, `*` means the key itself.
-        Self { sid, effect: "Allow", principal, action, resource: "*", condition }
+    fn of(template: Template, whom: Vec<String>) -> Self {
+        Self::some_of(template, template.actions(), whom)
+    }
+
+    /// The statement of that template with some of its actions.
+    pub(super) fn some_of(template: Template, actions: &[&str], whom: Vec<String>) -> Self {
+        let those = one_or_many(whom.iter().cloned());
+        Self {
+            sid: template.sid().to_owned(),
+            effect: "Allow",
+            principal: template.principal(&those),
+            action: one_or_many(actions.iter().map(|&action| action.to_owned())),
+            // In a key policy, `*` means the key itself.
+            resource: "*",
+            condition: template.condition(&those),
+            template,
+            whom,
+        }
+    }
+}
+
+/// The statements that trailseal writes, by what they are for. Each has either one action or one whom
+/// it lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Template {
+    /// For the account's root.
+    AccountAdministers,
+    /// For the function's role.
+    FinishesCreation,
+    /// For patterns of trails, as are the next two.
+    CloudTrailEncrypts,
+    CloudTrailDescribes,
+    CloudTrailDecrypts,
+    /// For the ARNs of roles and users.
+    LogReaders,
+    /// For the roots of accounts.
+    ReaderAccounts,
+    /// For the ids of organizations.
+    OrganizationReaders,
+    /// For the account's own id.
+    AccountReaders,
+}
+
+impl Template {
+    pub(super) const ALL: [Self; 9] = [
+        Self::AccountAdministers,
+        Self::FinishesCreation,
+        Self::CloudTrailEncrypts,
+        Self::CloudTrailDescribes,
+        Self::CloudTrailDecrypts,
+        Self::LogReaders,
+        Self::ReaderAccounts,
+        Self::OrganizationReaders,
+        Self::AccountReaders,
+    ];
+
+    pub(super) fn sid(self) -> &'static str {
+        match self {
+            Self::AccountAdministers => "AccountAdministersThroughIam",
+            Self::FinishesCreation => "TrailsealFinishesCreation",
+            Self::CloudTrailEncrypts => "CloudTrailEncrypts",
+            Self::CloudTrailDescribes => "CloudTrailDescribes",
+            Self::CloudTrailDecrypts => "CloudTrailDecryptsForBucketKeys",
+            Self::LogReaders => "LogReadersDecrypt",
+            Self::ReaderAccounts => "ReaderAccountsDecrypt",
+            Self::OrganizationReaders => "OrganizationReadersDecrypt",
+            Self::AccountReaders => "AccountReadersDecrypt",
+        }
+    }
+
+    /// The template whose statement has that `Sid`, or that and a number because it was taken.
+    pub(super) fn of_sid(sid: &str) -> Option<Self> {
+        let number = |rest: &str| {
+            let digits = rest.chars().all(|c| c.is_ascii_digit()) && !rest.starts_with('0');
+            digits && rest.parse::<u32>().is_ok_and(|number| number >= 2)
+        };
+        let is_its = |it: &Self| sid.strip_prefix(it.sid()).is_some_and(|rest| rest.is_empty() || number(rest));
+        Self::ALL.into_iter().find(is_its)
+    }
+
+    pub(super) fn actions(self) -> &'static [&'static str] {
+        match self {
+            Self::AccountAdministers => &["kms:*"],
+            Self::FinishesCreation => &["kms:PutKeyPolicy", "kms:EnableKeyRotation", "kms:CreateAlias"],
+            Self::CloudTrailEncrypts => &["kms:GenerateDataKey*"],
+            Self::CloudTrailDescribes => &["kms:DescribeKey"],
+            Self::CloudTrailDecrypts
+            | Self::LogReaders
+            | Self::ReaderAccounts
+            | Self::OrganizationReaders
+            | Self::AccountReaders => &["kms:Decrypt"],
+        }
+    }
+
+    fn principal(self, whom: &Value) -> Value {
+        match self {
+            Self::AccountAdministers | Self::FinishesCreation | Self::ReaderAccounts => json!({ "AWS": whom }),
+            Self::CloudTrailEncrypts | Self::CloudTrailDescribes | Self::CloudTrailDecrypts => {
+                json!({ "Service": CLOUDTRAIL })
+            }
+            Self::LogReaders | Self::OrganizationReaders | Self::AccountReaders => json!("*"),
+        }
+    }
+
+    /// What CloudTrail's requests carry:
+    /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-kms-key-policy-for-cloudtrail.html>.
+    /// Readers are bound to S3 rather than to an encryption context, which an S3 Bucket Key changes.
+    fn condition(self, whom: &Value) -> Option<Value> {
+        let through_s3 = json!({ "kms:ViaService": "s3.*" });
+        Some(match self {
+            Self::AccountAdministers | Self::FinishesCreation => return None,
+            Self::CloudTrailEncrypts => json!({
+                "ArnLike": { "aws:SourceArn": whom },
+                "StringLike": { "kms:EncryptionContext:aws:cloudtrail:arn": whom },
+            }),
+            // DescribeKey has no encryption context, and with an S3 Bucket Key it is the bucket.
+            Self::CloudTrailDescribes | Self::CloudTrailDecrypts => json!({ "ArnLike": { "aws:SourceArn": whom } }),
+            Self::LogReaders => json!({ "ArnEquals": { "aws:PrincipalArn": whom }, "StringLike": through_s3 }),
+            Self::ReaderAccounts => json!({ "StringLike": through_s3 }),
+            Self::OrganizationReaders => {
+                json!({ "StringEquals": { "aws:PrincipalOrgID": whom }, "StringLike": through_s3 })
+            }
+            Self::AccountReaders => json!({ "StringEquals": { "kms:CallerAccount": whom }, "StringLike": through_s3 }),
+        })
     }
 }
 
@@ -46,32 +178,39 @@ fn one_or_many(texts: impl IntoIterator<Item = String>) -> Value {
     }
 }
 
-fn root_of(partition: &Partition, account: &AccountId) -> String {
-    format!("arn:{partition}:iam::{account}:root")
-}
-
 impl KeyPolicy {
     /// The policy of the sealing key in `home`'s account, for that configuration.
     #[must_use]
     pub fn of(config: &Config, home: &FunctionArn) -> Self {
-        let mut statement = vec![Statement::allow(
-            "AccountAdministersThroughIam",
-            json!({ "AWS": root_of(home.partition(), home.account()) }),
-            json!("kms:*"),
-            None,
-        )];
-        // Without a role (in dry-run it may be unset) nothing can be created, so nothing is missing.
-        statement.extend(config.role_arn.as_ref().map(|role| {
-            Statement::allow(
-                "TrailsealFinishesCreation",
-                json!({ "AWS": role.as_str() }),
-                json!(["kms:PutKeyPolicy", "kms:EnableKeyRotation", "kms:CreateAlias"]),
-                None,
-            )
-        }));
-        statement.extend(for_cloudtrail(config, home));
-        statement.extend(for_readers(&config.log_readers, home));
-        Self { version: "2012-10-17", statement }
+        let (partition, account) = (home.partition(), home.account());
+        let root_of = |account: &AccountId| format!("arn:{partition}:iam::{account}:root");
+        // The owner of an organization trail is the management account, also where a delegated
+        // administrator looks after it.
+        let owners = std::iter::once(account).chain(&config.org_trail_owner);
+        let mut trails: Vec<String> =
+            owners.map(|owner| format!("arn:{partition}:cloudtrail:*:{owner}:trail/*")).collect();
+        trails.dedup();
+        let LogReaders { principals, accounts, organizations, own_account } = &config.log_readers;
+        let whom = |template: Template| -> Vec<String> {
+            match template {
+                Template::AccountAdministers => vec![root_of(account)],
+                // Without a role (in dry-run it may be unset) nothing can be created, so nothing is missing.
+                Template::FinishesCreation => config.role_arn.iter().map(ToString::to_string).collect(),
+                Template::CloudTrailEncrypts | Template::CloudTrailDescribes | Template::CloudTrailDecrypts => {
+                    trails.clone()
+                }
+                Template::LogReaders => principals.iter().map(ToString::to_string).collect(),
+                Template::ReaderAccounts => accounts.iter().map(root_of).collect(),
+                Template::OrganizationReaders => organizations.iter().map(ToString::to_string).collect(),
+                Template::AccountReaders => own_account.then(|| account.to_string()).into_iter().collect(),
+            }
+        };
+        let statement = Template::ALL
+            .into_iter()
+            .map(|template| Statement::of(template, whom(template)))
+            .filter(|statement| !statement.whom.is_empty())
+            .collect();
+        Self { version: "2012-10-17", statement, partition: partition.clone(), account: account.clone() }
     }
 
     /// The policy's text, as `CreateKey` takes it.
@@ -94,59 +233,6 @@ impl KeyPolicy {
         let statements: Vec<&Statement> = self.statement.iter().filter(|it| it.principal == cloudtrail).collect();
         json!(statements).to_string()
     }
-}
-
-/// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-kms-key-policy-for-cloudtrail.html>.
-/// The owner of an organization trail is the management account, also where a delegated
-/// administrator looks after it.
-fn for_cloudtrail(config: &Config, home: &FunctionArn) -> [Statement; 3] {
-    let owners = std::iter::once(home.account()).chain(&config.org_trail_owner);
-    let mut trails: Vec<String> =
-        owners.map(|account| format!("arn:{}:cloudtrail:*:{account}:trail/*", home.partition())).collect();
-    trails.dedup();
-    let trails = one_or_many(trails);
-    let cloudtrail = || json!({ "Service": CLOUDTRAIL });
-    let by_our_trails = json!({ "ArnLike": { "aws:SourceArn": trails } });
-    let of_our_trails = json!({
-        "ArnLike": { "aws:SourceArn": trails },
-        "StringLike": { "kms:EncryptionContext:aws:cloudtrail:arn": trails },
-    });
-    [
-        Statement::allow("CloudTrailEncrypts", cloudtrail(), json!("kms:GenerateDataKey*"), Some(of_our_trails)),
-        // DescribeKey has no encryption context.
-        Statement::allow("CloudTrailDescribes", cloudtrail(), json!("kms:DescribeKey"), Some(by_our_trails.clone())),
-        // With an S3 Bucket Key the encryption context is the bucket.
-        Statement::allow("CloudTrailDecryptsForBucketKeys", cloudtrail(), json!("kms:Decrypt"), Some(by_our_trails)),
-    ]
-}
-
-/// Readers are bound to S3 rather than to an encryption context, which an S3 Bucket Key changes.
-fn for_readers(readers: &LogReaders, home: &FunctionArn) -> Vec<Statement> {
-    let LogReaders { principals, accounts, organizations, own_account } = readers;
-    let decrypt = || json!("kms:Decrypt");
-    let through_s3 = || json!({ "kms:ViaService": "s3.*" });
-    let mut statements = Vec::new();
-    if !principals.is_empty() {
-        let arns = one_or_many(principals.iter().map(PrincipalArn::to_string));
-        let condition = json!({ "ArnEquals": { "aws:PrincipalArn": arns }, "StringLike": through_s3() });
-        statements.push(Statement::allow("LogReadersDecrypt", json!("*"), decrypt(), Some(condition)));
-    }
-    if !accounts.is_empty() {
-        let roots = one_or_many(accounts.iter().map(|account| root_of(home.partition(), account)));
-        let condition = json!({ "StringLike": through_s3() });
-        statements.push(Statement::allow("ReaderAccountsDecrypt", json!({ "AWS": roots }), decrypt(), Some(condition)));
-    }
-    if !organizations.is_empty() {
-        let ids = one_or_many(organizations.iter().map(ToString::to_string));
-        let condition = json!({ "StringEquals": { "aws:PrincipalOrgID": ids }, "StringLike": through_s3() });
-        statements.push(Statement::allow("OrganizationReadersDecrypt", json!("*"), decrypt(), Some(condition)));
-    }
-    if *own_account {
-        let condition =
-            json!({ "StringEquals": { "kms:CallerAccount": home.account().as_str() }, "StringLike": through_s3() });
-        statements.push(Statement::allow("AccountReadersDecrypt", json!("*"), decrypt(), Some(condition)));
-    }
-    statements
 }
 
 #[cfg(test)]
