@@ -49,7 +49,7 @@ pub fn lets_cloudtrail_in(policy: &str, key: &KeyArn, trail: &TrailArn) -> Entry
 
 /// What any request of CloudTrail's carries for a trail. A service belongs to no organization.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>.
-fn on_behalf_of(trail: &TrailArn) -> Context {
+pub(crate) fn on_behalf_of(trail: &TrailArn) -> Context {
     Context::new()
         .with("aws:SourceArn", trail.as_str())
         .with("aws:SourceAccount", trail.account().as_str())

@@ -1,19 +1,26 @@
-//! Policies: the key policy that trailseal writes, and what any policy says to a question.
-//!
-//! Nothing asks the evaluator yet: today a key's policy is recognised if it is the one that trailseal
-//! writes, and every other is left to CloudTrail.
+//! Policies: the key policy that trailseal writes, what another lacks of it, and what any policy says to
+//! a question.
 
+pub mod bucket;
 pub mod cloudtrail;
 mod compare;
 mod condition;
 pub mod document;
 pub mod evaluate;
+mod extend;
+mod grant;
 mod pattern;
 mod principal;
 pub mod question;
+pub mod readers;
+pub mod replication;
+mod review;
 mod sealing;
 mod truth;
+mod who;
 
+pub use extend::{Extension, MAX_BYTES};
+pub use review::NotRevoked;
 pub use sealing::KeyPolicy;
 
 /// CloudTrail's service principal, in every partition.

@@ -1,0 +1,218 @@
+//! What the policy of a trail's bucket says to CloudTrail, and which objects are a trail's log files.
+
+use serde_json::json;
+
+use crate::ids::{AccountId, KeyArn, OrganizationId, Region, TrailArn};
+use crate::policy::CLOUDTRAIL;
+use crate::policy::cloudtrail::on_behalf_of;
+use crate::policy::document::{Document, Statement};
+use crate::policy::evaluate::{StatementId, Verdict, evaluate};
+use crate::policy::principal::texts;
+use crate::policy::question::{Caller, Context, Question};
+
+/// Where a trail's log files go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogFiles<'a> {
+    /// The bucket's name.
+    pub bucket: &'a str,
+    /// What comes before `AWSLogs/` in each file's key, without the slash.
+    pub prefix: Option<&'a str>,
+    /// The trail.
+    pub trail: &'a TrailArn,
+    /// Whether it is an organization trail: then the files of every member account are its own, in a
+    /// folder that is named after the organization.
+    pub organization: bool,
+}
+
+/// Whether a bucket's policy would keep CloudTrail from writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Refusal {
+    /// It would not.
+    No,
+    /// That Deny would.
+    Yes(StatementId),
+    /// Nobody can tell from here, for these reasons.
+    CannotTell(String),
+}
+
+/// Whether a Deny of a bucket's policy would keep CloudTrail from writing these files, encrypted with
+/// that key. Only Denies count: whether it is allowed to write, CloudTrail checks by itself whenever a
+/// trail is changed. For a key that does not exist yet, any ARN that looks like its own will do.
+///
+/// What such a request carries:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>,
+/// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html>.
+pub fn refuses(policy: &str, files: &LogFiles<'_>, key: &KeyArn) -> Refusal {
+    let document = match Document::parse(policy) {
+        Ok(document) => document,
+        Err(unreadable) => return Refusal::CannotTell(unreadable.to_string()),
+    };
+    let resources: Vec<&str> = document.statements().iter().flat_map(resources).collect();
+    let examples = files.examples(&files.organization_among(&resources), &resources);
+    let everything = json!({ "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*" });
+    let document = document.with(&everything);
+    let mut doubt = None;
+    for (place, resource) in examples.into_iter().enumerate() {
+        let context = over_tls(on_behalf_of(files.trail))
+            .with("s3:x-amz-acl", "bucket-owner-full-control")
+            .with("s3:x-amz-server-side-encryption", "aws:kms")
+            .with("s3:x-amz-server-side-encryption-aws-kms-key-id", key.as_str())
+            .without("s3:x-amz-server-side-encryption-customer-algorithm");
+        let caller = Caller::service(CLOUDTRAIL);
+        let verdict = evaluate(&document, &Question { caller, action: "s3:PutObject".to_owned(), resource, context });
+        match verdict {
+            Verdict::Allowed(_) | Verdict::Delegated(_) => {}
+            // A Deny on other accounts or Regions only may or may not be about files of this trail.
+            Verdict::Denied(statement) if place == 0 => return Refusal::Yes(statement),
+            verdict => doubt = doubt.or(Some(verdict.to_string())),
+        }
+    }
+    doubt.map_or(Refusal::No, Refusal::CannotTell)
+}
+
+/// What is known of the transport of any request to S3: AWS takes nothing below TLS 1.2 any more.
+/// Source: <https://aws.amazon.com/blogs/security/tls-1-2-required-for-aws-endpoints/>.
+pub(crate) fn over_tls(context: Context) -> Context {
+    // One of these; what fits neither or both is certain.
+    context.with("aws:SecureTransport", "true").with_all("s3:TlsVersion", ["1.2", "1.3"])
+}
+
+/// What a statement says that it is, or is not, about.
+pub(crate) fn resources(statement: &Statement) -> Vec<&str> {
+    let Ok(members) = statement.members() else { return Vec::new() };
+    let named = |element: &str| members.get(element).and_then(texts).unwrap_or_default();
+    [named("Resource"), named("NotResource")].concat()
+}
+
+const FOLDER: &str = "AWSLogs/";
+
+/// What a `Resource` element says of log files: the parts of their keys that it spells out.
+#[derive(Default)]
+struct Spelt<'a> {
+    organization: Option<&'a str>,
+    account: Option<&'a str>,
+    region: Option<&'a str>,
+}
+
+impl<'a> Spelt<'a> {
+    fn of(resource: &'a str) -> Self {
+        let mut spelt = Self::default();
+        let below = resource.split_once(FOLDER).map_or("", |(_, below)| below);
+        for part in below.split('/') {
+            if part.parse::<OrganizationId>().is_ok() {
+                spelt.organization = Some(part);
+            } else if part.parse::<AccountId>().is_ok() {
+                spelt.account = Some(part);
+            } else if part.parse::<Region>().is_ok() {
+                spelt.region = Some(part);
+            }
+        }
+        spelt
+    }
+}
+
+impl LogFiles<'_> {
+    /// What comes before `AWSLogs/`, with the slash.
+    fn above(&self) -> String {
+        let prefix = self.prefix.filter(|prefix| !prefix.is_empty());
+        prefix.map(|prefix| format!("{prefix}/")).unwrap_or_default()
+    }
+
+    /// What the keys of the log files begin with.
+    pub(crate) fn begin(&self) -> String {
+        let prefix = self.above();
+        if self.organization {
+            // What follows is the organization's id, which a trail does not tell.
+            format!("{prefix}{FOLDER}o-")
+        } else {
+            format!("{prefix}{FOLDER}{}/CloudTrail", self.trail.account())
+        }
+    }
+
+    /// The organization in whose folder the files are, as far as `Resource` elements tell.
+    pub(crate) fn organization_among(&self, resources: &[&str]) -> String {
+        let spelt = resources.iter().find_map(|resource| Spelt::of(resource).organization);
+        spelt.unwrap_or("o-0000000000").to_owned()
+    }
+
+    /// Some of the log files, as ARNs of objects: first one that any such trail has, then those that
+    /// `Resource` elements are about if they are only about some accounts or Regions.
+    ///
+    /// Form: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html>.
+    pub(crate) fn examples(&self, organization: &str, resources: &[&str]) -> Vec<String> {
+        let mut examples = vec![self.example(&Spelt { organization: Some(organization), account: None, region: None })];
+        for resource in resources {
+            let mut spelt = Spelt::of(resource);
+            if !self.organization {
+                spelt.account = None;
+            }
+            spelt.organization = spelt.organization.or(Some(organization));
+            let example = self.example(&spelt);
+            if !examples.contains(&example) {
+                examples.push(example);
+            }
+        }
+        examples
+    }
+
+    fn example(&self, spelt: &Spelt<'_>) -> String {
+        let partition = self.trail.partition();
+        let account = spelt.account.unwrap_or(self.trail.account().as_str());
+        let region = spelt.region.unwrap_or(self.trail.region().as_str());
+        let prefix = self.above();
+        let organization = spelt.organization.filter(|_| self.organization);
+        let organization = organization.map(|id| format!("{id}/")).unwrap_or_default();
+        format!(
+            "arn:{partition}:s3:::{}/{prefix}{FOLDER}{organization}{account}/CloudTrail/{region}/2026/01/31/\
+             {account}_CloudTrail_{region}_20260131T0005Z_0123456789abcdef.json.gz",
+            self.bucket
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trail() -> TrailArn {
+        "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap()
+    }
+
+    fn about(resources: &[&str], organization: bool) -> Vec<String> {
+        let files = LogFiles { bucket: "logs", prefix: Some("audit"), trail: &trail(), organization };
+        let examples = files.examples(&files.organization_among(resources), resources);
+        let folder = |arn: String| arn.split("/2026/").next().unwrap().replace("arn:aws:s3:::logs/audit/AWSLogs/", "");
+        examples.into_iter().map(folder).collect()
+    }
+
+    #[test]
+    fn the_first_log_file_is_one_that_any_such_trail_has() {
+        assert_eq!(about(&[], false), ["123456789012/CloudTrail/eu-west-1"]);
+        assert_eq!(about(&["arn:aws:s3:::logs/*"], true), ["o-0000000000/123456789012/CloudTrail/eu-west-1"]);
+        let file = LogFiles { bucket: "logs", prefix: Some(""), trail: &trail(), organization: false };
+        assert!(file.examples("", &[]).concat().starts_with("arn:aws:s3:::logs/AWSLogs/123456789012/CloudTrail/"));
+    }
+
+    #[test]
+    fn what_a_resource_spells_out_gets_a_log_file_of_its_own() {
+        let resources = [
+            "arn:aws:s3:::logs/audit/AWSLogs/o-abcdefghij/*",
+            "arn:aws:s3:::logs/*/AWSLogs/o-abcdefghij/210987654321/*",
+            "arn:aws:s3:::logs/audit/AWSLogs/*/CloudTrail/us-west-2/*",
+        ];
+        assert_eq!(
+            about(&resources, true),
+            [
+                "o-abcdefghij/123456789012/CloudTrail/eu-west-1",
+                "o-abcdefghij/210987654321/CloudTrail/eu-west-1",
+                "o-abcdefghij/123456789012/CloudTrail/us-west-2",
+            ]
+        );
+        assert_eq!(
+            about(&resources, false),
+            ["123456789012/CloudTrail/eu-west-1", "123456789012/CloudTrail/us-west-2"],
+            "other accounts' files are not this trail's"
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! Which replication of a bucket would stop once a trail's log files are encrypted with a KMS key.
+
+use crate::facts::ReplicationRule;
+use crate::policy::bucket::LogFiles;
+
+/// The rules that replicate these log files today and would not do so any more. S3 leaves out what is
+/// encrypted with a KMS key unless a rule's `SourceSelectionCriteria` has `SseKmsEncryptedObjects`.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>.
+pub fn will_stop<'a>(rules: &'a [ReplicationRule], files: &LogFiles<'_>) -> Vec<&'a ReplicationRule> {
+    let begin = files.begin();
+    let about = |rule: &ReplicationRule| begin.starts_with(&rule.prefix) || rule.prefix.starts_with(&begin);
+    // CloudTrail's objects have no tags.
+    rules.iter().filter(|rule| rule.enabled && !rule.takes_kms && !rule.wants_tags && about(rule)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(prefix: &str) -> ReplicationRule {
+        ReplicationRule {
+            id: None,
+            enabled: true,
+            prefix: prefix.to_owned(),
+            wants_tags: false,
+            destination: "arn:aws:s3:::copy".to_owned(),
+            takes_kms: false,
+        }
+    }
+
+    fn stops(rule: ReplicationRule, prefix: Option<&str>, organization: bool) -> bool {
+        let trail = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap();
+        !will_stop(&[rule], &LogFiles { bucket: "logs", prefix, trail: &trail, organization }).is_empty()
+    }
+
+    #[test]
+    fn a_rule_stops_if_it_is_about_log_files_and_not_about_kms() {
+        assert!(stops(rule(""), None, false));
+        assert!(!stops(ReplicationRule { takes_kms: true, ..rule("") }, None, false));
+        assert!(!stops(ReplicationRule { enabled: false, ..rule("") }, None, false));
+        assert!(!stops(ReplicationRule { wants_tags: true, ..rule("") }, None, false));
+    }
+
+    #[test]
+    fn a_rule_is_about_log_files_if_either_prefix_begins_the_other() {
+        for about in ["AWSLogs", "AWSLogs/123456789012/", "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/"] {
+            assert!(stops(rule(about), None, false), "{about}");
+        }
+        for other in ["audit/", "AWSLogs/210987654321/", "AWSLogs/123456789012/elasticloadbalancing/"] {
+            assert!(!stops(rule(other), None, false), "{other}");
+        }
+        assert!(stops(rule("audit/AWSLogs/"), Some("audit"), false));
+        assert!(stops(rule("aud"), Some("audit"), false));
+        assert!(!stops(rule("AWSLogs/"), Some("audit"), false));
+    }
+
+    #[test]
+    fn an_organization_trails_files_are_below_the_organizations_id() {
+        assert!(stops(rule("AWSLogs/o-abcdefghij/210987654321/"), None, true));
+        assert!(stops(rule("AWSLogs/"), None, true));
+        assert!(!stops(rule("AWSLogs/123456789012/"), None, true));
+    }
+}
