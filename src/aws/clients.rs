@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_config::SdkConfig;
+use aws_config::{ConfigLoader, SdkConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{Connector, tls};
 use aws_smithy_runtime_api::client::http::{
@@ -29,6 +29,7 @@ pub struct Aws {
     cloudtrail: PerRegion<aws_sdk_cloudtrail::Client>,
     kms: PerRegion<aws_sdk_kms::Client>,
     s3: PerRegion<aws_sdk_s3::Client>,
+    tagging: PerRegion<aws_sdk_resourcegroupstagging::Client>,
     sns: PerRegion<aws_sdk_sns::Client>,
 }
 
@@ -57,7 +58,12 @@ impl Aws {
     /// Reads the SDK's own variables and makes the clients of the Region where this runs, so that the
     /// first invocation finds trust roots and clients ready.
     pub async fn load() -> Self {
-        let sdk = aws_config::from_env()
+        Self::configured(aws_config::from_env()).await
+    }
+
+    /// The same with a part of the SDK's configuration given.
+    pub(super) async fn configured(loader: ConfigLoader) -> Self {
+        let sdk = loader
             .http_client(http_client())
             .retry_config(retry::config())
             .timeout_config(
@@ -73,6 +79,7 @@ impl Aws {
             cloudtrail: PerRegion::new(),
             kms: PerRegion::new(),
             s3: PerRegion::new(),
+            tagging: PerRegion::new(),
             sns: PerRegion::new(),
         };
         if let Some(Ok(region)) = aws.sdk.region().map(|region| region.as_ref().parse()) {
@@ -104,6 +111,14 @@ impl Aws {
 
     pub(super) fn kms(&self, region: &Region) -> aws_sdk_kms::Client {
         self.kms.get(region, |region| aws_sdk_kms::Client::from_conf(client!(aws_sdk_kms, &self.sdk, region).build()))
+    }
+
+    /// Not made at start: few invocations ask the tag index.
+    pub(super) fn tagging(&self, region: &Region) -> aws_sdk_resourcegroupstagging::Client {
+        self.tagging.get(region, |region| {
+            let config = client!(aws_sdk_resourcegroupstagging, &self.sdk, region).build();
+            aws_sdk_resourcegroupstagging::Client::from_conf(config)
+        })
     }
 
     /// Path-style, so that a bucket's name never becomes part of a host name: one host for all buckets

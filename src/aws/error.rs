@@ -5,6 +5,7 @@ use std::error::Error;
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
+use aws_smithy_types::error::ErrorMetadata;
 use trailseal_core::facts::{Class, Failure};
 
 use super::retry::{LastRefusal, Refusal};
@@ -39,7 +40,10 @@ const ASK_LATER: &str = "nothing, unless it stays so: it is tried again";
 
 /// Sources: the errors of CloudTrail's UpdateTrail
 /// (<https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_UpdateTrail.html>), of KMS's CreateKey
-/// (<https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html>), of SNS's Publish, and the common ones.
+/// (<https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html>) and PutKeyPolicy
+/// (<https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html>), of the tag index's GetResources
+/// (<https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html>), of S3
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>), of SNS's Publish, and the common ones.
 const MEANINGS: &[Meaning] = &[
     transient(
         &[
@@ -68,6 +72,8 @@ const MEANINGS: &[Meaning] = &[
             "InternalError",
             "InternalServerError",
             "InternalServerException",
+            "InternalServiceException",
+            "PaginationTokenExpiredException",
             "ServiceUnavailable",
             "ServiceUnavailableException",
             "RequestTimeout",
@@ -136,9 +142,23 @@ const MEANINGS: &[Meaning] = &[
     ),
     terminal(
         &["MalformedPolicyDocumentException"],
-        "look whether every role and account that the message names exists, and whether `TRAILSEAL_ROLE_ARN` is the function's own role",
+        "look whether every role and account that the message names exists, and whether `TRAILSEAL_ROLE_ARN` is the function's own role; KMS takes a policy as a whole, so a statement that names a deleted principal (`AROA…`, `AIDA…`), or lacks its action or resource, must be mended first, whoever wrote it",
     ),
-    terminal(&["LimitExceededException"], "ask AWS for a higher quota of KMS keys, or remove keys that nobody uses"),
+    terminal(
+        &["LimitExceededException"],
+        "for a key's policy, shorten it to the 32 KB that KMS takes; else ask AWS for a higher quota of what the message names, or remove keys that nobody uses",
+    ),
+    terminal(
+        &["KMSInvalidStateException"],
+        "look at the key's state, and at who else is changing it: a key that is unavailable, or waits for its material, is its owner's to mend",
+    ),
+    terminal(&["InvalidArnException"], "look at the key's ARN, and whether the key is in this account"),
+    terminal(
+        &["InvalidParameterException"],
+        "look whether the service knows what the message names in this Region and partition",
+    ),
+    // S3 says so to an account that the bucket's policy lets in, but that does not own the bucket.
+    terminal(&["MethodNotAllowed"], "ask the bucket's owner: S3 tells this to the account that owns the bucket only"),
     terminal(&["TagException"], "look at `TRAILSEAL_KEY_TAGS`"),
     terminal(&["TrailNotFoundException"], "look whether the trail still exists, and who else changes it"),
     terminal(&["NoSuchBucket"], "give the trail a bucket that exists; until then it delivers nothing"),
@@ -168,6 +188,7 @@ impl Attempt {
     fn permission(&self) -> &'static str {
         match self.operation {
             "s3:HeadBucket" => "s3:ListBucket",
+            "s3:GetBucketReplication" => "s3:GetReplicationConfiguration",
             operation => operation,
         }
     }
@@ -177,18 +198,18 @@ impl Attempt {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let Some(service) = error.as_service_error() else {
-            return match error {
-                SdkError::ConstructionFailure(_) => self.report(Class::Terminal, None, &causes(error), None, false),
-                SdkError::TimeoutError(_) => self.report(Class::Transient, None, "no answer in time", None, true),
-                _ => self.report(Class::Transient, None, &causes(error), None, true),
-            };
-        };
-        let status = error.raw_response().map_or(0, |response| response.status().as_u16());
-        let code = service.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
-        let message = service.message().unwrap_or("AWS gives no reason");
-        let request_id = service.meta().request_id().map(str::to_owned);
-        self.answered(status, code, message, request_id)
+        match error {
+            SdkError::ServiceError(refusal) => self.refused(refusal.raw().status().as_u16(), refusal.err().meta()),
+            SdkError::ConstructionFailure(_) => self.report(Class::Terminal, None, &causes(error), None, false),
+            SdkError::TimeoutError(_) => self.report(Class::Transient, None, "no answer in time", None, true),
+            _ => self.report(Class::Transient, None, &causes(error), None, true),
+        }
+    }
+
+    fn refused(&self, status: u16, refusal: &ErrorMetadata) -> Failure {
+        let code = refusal.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
+        let message = refusal.message().unwrap_or("AWS gives no reason");
+        self.answered(status, code, message, refusal.request_id().map(str::to_owned))
     }
 
     /// The failure of an attempt that AWS answered.
@@ -282,6 +303,16 @@ mod tests {
     }
 
     #[test]
+    fn a_denied_read_of_a_bucket_names_s3s_own_action() {
+        for (operation, action) in
+            [("s3:HeadBucket", "s3:ListBucket"), ("s3:GetBucketReplication", "s3:GetReplicationConfiguration")]
+        {
+            let failure = Attempt::new(operation, "read").answered(403, "AccessDenied".into(), "because", None);
+            assert!(failure.remedy.as_deref().unwrap().starts_with(&format!("allow `{action}`")), "{operation}");
+        }
+    }
+
+    #[test]
     fn a_failure_says_what_was_tried_on_what_and_what_came_of_it() {
         assert_eq!(answered(400, "TagException").message, "cannot create a key in `eu-west-1`: TagException: because");
     }
@@ -291,6 +322,7 @@ mod tests {
         for (status, code) in [
             (400, "ThrottlingException"),
             (400, "ConflictException"),
+            (400, "PaginationTokenExpiredException"),
             (500, "KMSInternalException"),
             (503, "Unheard"),
             (429, "Unheard"),

@@ -5,12 +5,16 @@ mod error;
 mod publish;
 mod read;
 mod retry;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::future::Future;
 use std::time::Duration;
 
-use trailseal_core::facts::{Failure, KeyMetadata, Reading, TrailSettings, TrailStatus, UpdatedTrail};
+use trailseal_core::facts::{
+    Failure, KeyMetadata, KeyTags, Reading, ReplicationRule, TrailSettings, TrailStatus, UpdatedTrail,
+};
 use trailseal_core::ids::{KeyAlias, KeyArn, Region, TrailArn};
 use trailseal_core::plan::NewKey;
 use trailseal_core::trigger::TrailRef;
@@ -30,12 +34,33 @@ pub trait Read: Sync {
         home: &Region,
         key: &str,
     ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+    /// Every trail that the account sees, by its ARN and its home Region: `ListTrails`, asked in `region`.
+    fn trails(&self, region: &Region) -> impl Future<Output = Result<Vec<(TrailArn, Region)>, Failure>> + Send;
     /// The Region of a bucket, asked in the trail's home Region.
     fn bucket_region(&self, bucket: &str, home: &Region) -> impl Future<Output = Result<Region, Failure>> + Send;
+    /// `GetBucketPolicy`, in the bucket's own Region.
+    fn bucket_policy(
+        &self,
+        bucket: &str,
+        region: &Region,
+    ) -> impl Future<Output = Result<Reading<String>, Failure>> + Send;
+    /// The rules of `GetBucketReplication`, in the bucket's own Region.
+    fn bucket_replication(
+        &self,
+        bucket: &str,
+        region: &Region,
+    ) -> impl Future<Output = Result<Reading<Vec<ReplicationRule>>, Failure>> + Send;
     /// `DescribeKey`, of a key's ARN, id or alias in that Region.
     fn key(&self, key: &str, region: &Region) -> impl Future<Output = Result<Reading<KeyMetadata>, Failure>> + Send;
     /// `GetKeyPolicy`.
     fn key_policy(&self, key: &KeyArn) -> impl Future<Output = Result<Reading<String>, Failure>> + Send;
+    /// What a key's tags say, by `ListResourceTags`.
+    fn key_tags(&self, key: &KeyArn, exempt_tag: &str) -> impl Future<Output = Result<KeyTags, Failure>> + Send;
+    /// The names of a key's aliases (`alias/…`), by `ListAliases`.
+    fn key_aliases(&self, key: &KeyArn) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+    /// The keys of a Region that the tag index says are ours, by `GetResources` of the Resource Groups
+    /// Tagging API. The index runs behind: a new key comes late, and its tags may have changed since.
+    fn tagged_keys(&self, region: &Region) -> impl Future<Output = Result<Vec<KeyArn>, Failure>> + Send;
     /// Lets time pass before something is read again; fails at once if there is not that much left.
     fn wait(&self, time: Duration) -> impl Future<Output = Result<(), Failure>> + Send;
 }
@@ -52,6 +77,12 @@ pub trait Write: Sync {
         alias: &KeyAlias,
         key: &KeyArn,
     ) -> impl Future<Output = Result<AliasCreation, Failure>> + Send;
+    /// `CancelKeyDeletion`, sent once: a second one would be refused. The key is disabled afterwards.
+    fn cancel_key_deletion(&self, key: &KeyArn) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// `EnableKey`.
+    fn enable_key(&self, key: &KeyArn) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// `PutKeyPolicy`, sent once, never with the lock-out check bypassed.
+    fn put_key_policy(&self, key: &KeyArn, policy: &str) -> impl Future<Output = Result<(), Failure>> + Send;
     /// `UpdateTrail` with the ARN and `KmsKeyId`, nothing else; sent once. With `settling`, a refusal that
     /// a young key explains is one that passes.
     fn update_trail(

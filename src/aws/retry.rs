@@ -2,15 +2,15 @@
 //! repeated elsewhere (`apply`), where the trail is read again in between.
 
 use std::error::Error;
-use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_kms::error::ProvideErrorMetadata;
 use aws_sdk_kms::operation::RequestId;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
-use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::interceptors::context::{Error as OperationError, InterceptorContext};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 
 /// Eight attempts take about a quarter of a minute; the invocation's deadline may end them earlier.
@@ -63,31 +63,33 @@ impl LastRefusal {
     }
 }
 
-/// The SDK asks a classifier by the type of the operation's error.
+/// One type for every operation, so that this code is not in the binary once for each: only what
+/// the type of the operation's error is needed for is.
 #[derive(Debug)]
-pub(super) struct Rules<E> {
+pub(super) struct Rules {
     again: Again,
     last: LastRefusal,
-    error: PhantomData<E>,
+    said: fn(&OperationError) -> Option<&ErrorMetadata>,
 }
 
-impl<E> Rules<E> {
-    pub(super) fn new(again: Again, last: LastRefusal) -> Self {
-        Self { again, last, error: PhantomData }
+impl Rules {
+    /// The rules for an operation with errors of type `E`.
+    pub(super) fn of<E>(again: Again, last: LastRefusal) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        Self { again, last, said: |error| error.downcast_ref::<E>().map(E::meta) }
     }
 }
 
-impl<E> ClassifyRetry for Rules<E>
-where
-    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-{
+impl ClassifyRetry for Rules {
     fn classify_retry(&self, ctx: &InterceptorContext) -> RetryAction {
         let Some(Err(error)) = ctx.output_or_error() else { return RetryAction::NoActionIndicated };
-        let refusal = error.as_operation_error().and_then(|error| error.downcast_ref::<E>()).map(E::meta);
-        let code = refusal.and_then(ProvideErrorMetadata::code);
+        let refusal = error.as_operation_error().and_then(self.said);
+        let code = refusal.and_then(ErrorMetadata::code);
         let status = ctx.response().map(|response| format!("HTTP {}", response.status().as_u16()));
         if let Some(told) = code.map(str::to_owned).or(status) {
-            let message = refusal.and_then(|refusal| refusal.message()).unwrap_or("AWS gives no reason").to_owned();
+            let message = refusal.and_then(ErrorMetadata::message).unwrap_or("AWS gives no reason").to_owned();
             let request_id = refusal.and_then(|refusal| refusal.request_id()).map(str::to_owned);
             self.last.set(Refusal { code: told, message, request_id });
         }

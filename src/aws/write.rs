@@ -21,6 +21,8 @@ pub struct Writer<'a> {
 
 /// What KMS may say of a key that it created a moment ago.
 const NEW_TO_KMS: Again = Again::WhileSettling(&["NotFoundException"]);
+/// What KMS may say of a key whose deletion was cancelled a moment ago: that it is still pending.
+const JUST_RESCUED: Again = Again::WhileSettling(&["KMSInvalidStateException"]);
 /// What CloudTrail may say of a key, or of a policy, that it does not see yet.
 const NEW_TO_CLOUDTRAIL: &[&str] =
     &["KmsKeyNotFoundException", "InsufficientEncryptionPolicyException", "KmsException", "KmsKeyDisabledException"];
@@ -60,6 +62,25 @@ impl Write for Writer<'_> {
             Err(failure) if failure.is("AlreadyExistsException") => Ok(AliasCreation::AlreadyExists),
             Err(failure) => Err(failure),
         }
+    }
+
+    async fn cancel_key_deletion(&self, key: &KeyArn) -> Result<(), Failure> {
+        let attempt = Attempt::new("kms:CancelKeyDeletion", format!("cancel the deletion of key `{key}`"));
+        let call = self.aws.kms(key.region()).cancel_key_deletion().key_id(key.as_str());
+        answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::IfThrottled, attempt)).await.map(drop)
+    }
+
+    async fn enable_key(&self, key: &KeyArn) -> Result<(), Failure> {
+        let attempt = Attempt::new("kms:EnableKey", format!("enable key `{key}`"));
+        let call = self.aws.kms(key.region()).enable_key().key_id(key.as_str());
+        answer(self.deadline, &attempt, send!(call, aws_sdk_kms, JUST_RESCUED, attempt)).await.map(drop)
+    }
+
+    async fn put_key_policy(&self, key: &KeyArn, policy: &str) -> Result<(), Failure> {
+        let attempt = Attempt::new("kms:PutKeyPolicy", format!("extend the policy of key `{key}`"));
+        let call = self.aws.kms(key.region()).put_key_policy().key_id(key.as_str());
+        let call = call.policy_name("default").policy(policy);
+        answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::IfThrottled, attempt)).await.map(drop)
     }
 
     async fn update_trail(

@@ -52,11 +52,9 @@ fn in_its_region(world: &World, bucket: &Bucket, operation: &str) -> Result<Repl
             Some(403) => Err(access_denied()),
             Some(status) => Err(Refusal::with_status(status, "HeadBucketOverridden", "")),
         },
-        "GetBucketPolicy" if foreign && bucket.method_not_allowed => Err(Refusal::with_status(
-            405,
-            "MethodNotAllowed",
-            "The specified method is not allowed against this resource.",
-        )),
+        "GetBucketPolicy" | "GetBucketReplication" if foreign && bucket.method_not_allowed => Err(
+            Refusal::with_status(405, "MethodNotAllowed", "The specified method is not allowed against this resource."),
+        ),
         "GetBucketPolicy" | "GetBucketReplication" | "GetBucketLocation" if foreign => Err(access_denied()),
         "GetBucketPolicy" => match &bucket.policy {
             Some(policy) => Ok(Reply::ok("application/json", policy.clone())),

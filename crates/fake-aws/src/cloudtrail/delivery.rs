@@ -5,6 +5,23 @@ use crate::World;
 use crate::policy::{self, Verdict};
 
 impl World {
+    /// CloudTrail delivers to this trail once more: if that works, it stops telling of the last error.
+    /// (AWS does so minutes later, with its next delivery; here the change that mends it does it.)
+    pub(crate) fn deliver(&mut self, trail_arn: &str) {
+        let (now, works) = (self.now, self.delivers(trail_arn).is_ok());
+        let Some(trail) = self.trails.get_mut(trail_arn).filter(|trail| works && trail.fails()) else { return };
+        trail.latest_delivery_error = None;
+        trail.latest_digest_delivery_error = None;
+        trail.latest_delivery_at = Some(now);
+    }
+
+    /// The same for every trail that uses a key.
+    pub(crate) fn deliver_with(&mut self, key_arn: &str) {
+        let users = self.trails.iter().filter(|(_, trail)| trail.kms_key_id.as_deref() == Some(key_arn));
+        let users: Vec<String> = users.map(|(arn, _)| arn.clone()).collect();
+        users.iter().for_each(|arn| self.deliver(arn));
+    }
+
     /// Whether CloudTrail could write this trail's logs now, or why not: the bucket exists and does not
     /// refuse the write (with the key's headers, if there is a key), the key exists in the bucket's
     /// Region, can be used, and lets CloudTrail in. Whether logging is on is another question, and

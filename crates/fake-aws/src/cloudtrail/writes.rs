@@ -47,7 +47,8 @@ pub(super) fn update_trail(asked: &mut Asked<'_>) -> Outcome {
     let mut trail = asked.world.trails[&arn].clone();
     apply(asked, &arn, &mut trail)?;
     let answer = reads::settings(&arn, &trail);
-    asked.world.trails.insert(arn, trail);
+    asked.world.trails.insert(arn.clone(), trail);
+    asked.world.deliver(&arn);
     Ok(answer)
 }
 

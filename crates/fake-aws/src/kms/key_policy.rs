@@ -28,6 +28,7 @@ pub(super) fn put_key_policy(asked: &mut Asked<'_>) -> Outcome {
     key.policy = policy;
     key.lockout_check_bypassed |= bypassed;
     key.unsettled_tries = unsettled;
+    asked.world.deliver_with(&arn);
     Ok(json!({}))
 }
 

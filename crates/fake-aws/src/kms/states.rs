@@ -14,6 +14,7 @@ pub(super) fn enable_key(asked: &mut Asked<'_>) -> Outcome {
     match key.state {
         KeyState::Enabled | KeyState::Disabled => {
             key.state = KeyState::Enabled;
+            asked.world.deliver_with(&arn);
             Ok(json!({}))
         }
         _ => Err(wrong_state(&arn, key.state)),

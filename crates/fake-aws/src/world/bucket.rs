@@ -25,7 +25,8 @@ pub struct Bucket {
     pub bucket_key: bool,
     /// Whether its policy, whatever it says, does not let CloudTrail write.
     pub denies_cloudtrail: bool,
-    /// For another account's bucket: answer 405 to `GetBucketPolicy` (its policy lets us, S3 does not) instead of 403.
+    /// For another account's bucket: answer 405 to `GetBucketPolicy` and `GetBucketReplication` (its policy
+    /// lets us, S3 does not) instead of 403.
     pub method_not_allowed: bool,
     /// Operations refused for this bucket, like `s3:GetBucketPolicy`.
     pub denied: BTreeSet<String>,

@@ -39,7 +39,9 @@ pub struct Trail {
     pub started_at: Option<u64>,
     /// When logging was last stopped. A trail that was never started has neither.
     pub stopped_at: Option<u64>,
-    /// What S3 answered to the latest delivery, if it was an error.
+    /// What S3 answered to the latest delivery, if it was an error, like `AccessDenied` or
+    /// `KMS.DisabledException`. It goes once the trail is updated, or its key is enabled or gets another
+    /// policy, and [`World::delivers`](crate::World::delivers) has nothing to object to then.
     pub latest_delivery_error: Option<String>,
     /// The same for digests.
     pub latest_digest_delivery_error: Option<String>,
@@ -122,6 +124,11 @@ impl Trail {
     pub fn tag(mut self, key: &str, value: &str) -> Trail {
         self.tags.insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    /// Whether the latest delivery, of logs or of digests, was an error.
+    pub(crate) fn fails(&self) -> bool {
+        self.latest_delivery_error.is_some() || self.latest_digest_delivery_error.is_some()
     }
 
     /// Whose deliveries fail.

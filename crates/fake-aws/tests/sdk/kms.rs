@@ -171,6 +171,43 @@ async fn single_keys_and_single_operations_can_be_refused() {
 }
 
 #[tokio::test]
+async fn mending_a_key_can_be_refused_call_by_call() {
+    let (aws, arn) = one_key(Key::new(IRELAND).state(KeyState::PendingDeletion));
+    let policy = aws.world().default_key_policy("123456789012");
+    let mending =
+        ["kms:CancelKeyDeletion", "kms:EnableKey", "kms:PutKeyPolicy", "kms:ListResourceTags", "kms:ListAliases"];
+    aws.world().keys.get_mut(&arn).unwrap().denied.extend(mending.map(str::to_owned));
+    let client = kms(&aws, IRELAND).await;
+    let refusals = [
+        code(client.cancel_key_deletion().key_id(&arn).send().await),
+        code(client.enable_key().key_id(&arn).send().await),
+        code(client.put_key_policy().key_id(&arn).policy(policy).send().await),
+        code(client.list_resource_tags().key_id(&arn).send().await),
+        code(client.list_aliases().key_id(&arn).send().await),
+    ];
+    assert_eq!(refusals, ["AccessDeniedException"; 5]);
+    assert_eq!(aws.world().keys[&arn].state, KeyState::PendingDeletion);
+}
+
+#[tokio::test]
+async fn tags_and_aliases_of_a_key_are_listed_page_by_page() {
+    let (aws, arn) = one_key(Key::new(IRELAND).tag("a", "1").tag("b", "2").tag("c", "3"));
+    aws.world().page_size = 1;
+    aws.world().alias(IRELAND, "alias/second", &arn);
+    let other = aws.world().key(Key::new(IRELAND));
+    aws.world().alias(IRELAND, "alias/other", &other);
+    let client = kms(&aws, IRELAND).await;
+    let tags = client.list_resource_tags().key_id(&arn).into_paginator().items().send();
+    let tags: Vec<_> = tags.collect::<Result<_, _>>().await.unwrap();
+    assert_eq!(tags.iter().map(Tag::tag_key).collect::<Vec<_>>(), ["a", "b", "c"]);
+    let aliases = client.list_aliases().key_id(&arn).into_paginator().items().send();
+    let aliases: Vec<_> = aliases.collect::<Result<_, _>>().await.unwrap();
+    let names: Vec<_> = aliases.iter().filter_map(|alias| alias.alias_name()).collect();
+    assert_eq!(names, ["alias/second", "alias/trailseal"]);
+    assert_eq!(aws.calls().len(), 5);
+}
+
+#[tokio::test]
 async fn internal_errors_are_read_as_kms_names_them() {
     let (aws, arn) = one_key(Key::new(IRELAND));
     aws.before(|_, _| Some(Fault::error(500, "KMSInternalException", "try again")));

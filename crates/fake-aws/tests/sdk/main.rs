@@ -2,12 +2,14 @@
 
 mod cloudtrail;
 mod cloudtrail_key_check;
+mod delivery;
 mod kms;
 mod kms_policy;
 mod raw;
 mod s3;
 mod server;
 mod sns;
+mod tagging;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_kms::config::Credentials;

@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use fake_aws::{FakeAws, Key, Settle, Trail};
+use fake_aws::{FakeAws, Key, Trail};
 use serde_json::{Value, json};
 
-use crate::{FRANKFURT, IRELAND, world};
+use crate::{IRELAND, world};
 
 /// Status and body of a call in the JSON protocol.
 fn post(aws: &FakeAws, service: &str, target: &str, input: &Value) -> (u16, Value) {
@@ -26,28 +26,6 @@ fn post(aws: &FakeAws, service: &str, target: &str, input: &Value) -> (u16, Valu
     assert!(head.contains("x-amzn-requestid: "));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, serde_json::from_str(body).unwrap())
-}
-
-#[test]
-fn keys_are_found_by_their_tags_once_the_index_has_them() {
-    let mut world = world();
-    world.settle = Settle { tag_index_after: 1, ..Settle::default() };
-    let ours = world.key(Key::new(IRELAND).tag("managed-by", "trailseal"));
-    world.key(Key::new(IRELAND).tag("managed-by", "somebody"));
-    world.key(Key::new(FRANKFURT).tag("managed-by", "trailseal"));
-    world.key(Key::new(IRELAND));
-    world.keys.get_mut(&ours).unwrap().unindexed_calls = 1;
-    let aws = FakeAws::start(world);
-    let ask = || {
-        let target = "ResourceGroupsTaggingAPI_20170126.GetResources";
-        let filter = json!({"Key": "managed-by", "Values": ["trailseal"]});
-        post(&aws, "tagging", target, &json!({"TagFilters": [filter], "ResourceTypeFilters": ["kms:key"]}))
-    };
-    assert_eq!(ask(), (200, json!({"ResourceTagMappingList": [], "PaginationToken": ""})));
-    let (_, found) = ask();
-    assert_eq!(found["ResourceTagMappingList"].as_array().unwrap().len(), 1);
-    assert_eq!(found["ResourceTagMappingList"][0]["ResourceARN"], ours);
-    assert_eq!(aws.names(), ["tagging:GetResources", "tagging:GetResources"]);
 }
 
 #[test]

@@ -54,7 +54,7 @@ async fn a_bucket_policy_is_read_if_there_is_one() {
 }
 
 #[tokio::test]
-async fn another_accounts_bucket_policy_is_denied_or_not_allowed() {
+async fn another_accounts_policy_and_replication_are_denied_or_not_allowed() {
     let mut world = world();
     world.add_bucket(Bucket::new("logs", IRELAND).of_account(OTHER_ACCOUNT));
     let aws = FakeAws::start(world);
@@ -65,6 +65,7 @@ async fn another_accounts_bucket_policy_is_denied_or_not_allowed() {
     let error = client.get_bucket_policy().bucket("logs").send().await.unwrap_err();
     assert_eq!(error.raw_response().unwrap().status().as_u16(), 405);
     assert_eq!(code::<(), _>(Err(error)), "MethodNotAllowed");
+    assert_eq!(code(client.get_bucket_replication().bucket("logs").send().await), "MethodNotAllowed");
 }
 
 #[tokio::test]
@@ -82,4 +83,6 @@ async fn a_replication_configuration_is_read_if_there_is_one() {
     assert!(criteria.sse_kms_encrypted_objects().is_some());
     let none = client.get_bucket_replication().bucket("plain").send().await;
     assert_eq!(code(none), "ReplicationConfigurationNotFoundError");
+    aws.world().buckets.get_mut("logs").unwrap().denied.insert("s3:GetBucketReplication".into());
+    assert_eq!(code(client.get_bucket_replication().bucket("logs").send().await), "AccessDenied");
 }

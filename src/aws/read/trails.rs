@@ -1,0 +1,121 @@
+//! Trails, read from CloudTrail.
+
+use aws_sdk_cloudtrail::types::{ResourceTag, Trail, TrailInfo};
+use trailseal_core::facts::{Failure, KeptSettings, TrailSettings, TrailStatus};
+use trailseal_core::ids::{Region, TrailArn};
+use trailseal_core::trigger::TrailRef;
+
+use super::{Reader, answer, kept, send, set};
+use crate::aws::error::Attempt;
+use crate::aws::retry::{Again, Rules};
+
+fn name(trail: &TrailRef) -> (&str, &Region) {
+    match trail {
+        TrailRef::Arn(arn) => (arn.as_str(), arn.region()),
+        TrailRef::Name { name, region } => (name.as_str(), region),
+    }
+}
+
+pub(super) async fn trail(reader: &Reader<'_>, trail: &TrailRef) -> Result<Option<TrailSettings>, Failure> {
+    let (name, region) = name(trail);
+    let attempt = Attempt::new("cloudtrail:GetTrail", format!("read trail `{name}` in `{region}`"));
+    let call = reader.aws.cloudtrail(region).get_trail().name(name);
+    match answer(reader.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await {
+        Ok(output) => match output.trail {
+            Some(trail) => settings(trail, &attempt).map(Some),
+            None => Err(attempt.unusable_answer("CloudTrail answered without saying anything of it")),
+        },
+        Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+pub(super) async fn status(reader: &Reader<'_>, trail: &TrailRef) -> Result<Option<TrailStatus>, Failure> {
+    let (name, region) = name(trail);
+    let attempt = Attempt::new("cloudtrail:GetTrailStatus", format!("read the status of trail `{name}` in `{region}`"));
+    let call = reader.aws.cloudtrail(region).get_trail_status().name(name);
+    match answer(reader.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await {
+        Ok(status) => Ok(Some(TrailStatus {
+            logging: status.is_logging.unwrap_or(false),
+            ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
+            delivery_error: set(status.latest_delivery_error),
+            digest_error: set(status.latest_digest_delivery_error),
+        })),
+        Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+pub(super) async fn tag(
+    reader: &Reader<'_>,
+    trail: &TrailArn,
+    home: &Region,
+    key: &str,
+) -> Result<Option<String>, Failure> {
+    let attempt = Attempt::new("cloudtrail:ListTags", format!("read the tags of trail `{trail}`"));
+    let mut page = None;
+    loop {
+        let call = reader.aws.cloudtrail(home).list_tags().resource_id_list(trail.as_str()).set_next_token(page);
+        let output = answer(reader.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await?;
+        // A list that is not there, or is about something else, is no list without the tag.
+        let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
+        let Some(resources) = output.resource_tag_list.filter(|resources| resources.iter().all(ours)) else {
+            return Err(attempt.unusable_answer("CloudTrail answered without saying anything of its tags"));
+        };
+        let mut tags = resources.into_iter().flat_map(|resource| resource.tags_list.unwrap_or_default());
+        if let Some(tag) = tags.find(|tag| tag.key == key) {
+            return Ok(Some(tag.value.unwrap_or_default()));
+        }
+        page = set(output.next_token);
+        if page.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+pub(super) async fn all(reader: &Reader<'_>, region: &Region) -> Result<Vec<(TrailArn, Region)>, Failure> {
+    let attempt = Attempt::new("cloudtrail:ListTrails", format!("list the account's trails in `{region}`"));
+    let mut trails = Vec::new();
+    let mut page = None;
+    loop {
+        let call = reader.aws.cloudtrail(region).list_trails().set_next_token(page);
+        let output = answer(reader.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await?;
+        let Some(listed) = output.trails else {
+            return Err(attempt.unusable_answer("CloudTrail answered without a list"));
+        };
+        for trail in listed {
+            trails.push(listed_trail(trail, &attempt)?);
+        }
+        page = set(output.next_token);
+        if page.is_none() {
+            return Ok(trails);
+        }
+    }
+}
+
+/// A trail that nobody can look at must not be passed over in silence.
+fn listed_trail(trail: TrailInfo, attempt: &Attempt) -> Result<(TrailArn, Region), Failure> {
+    let arn = arn(trail.trail_arn, attempt)?;
+    let home = home(trail.home_region, &arn);
+    Ok((arn, home))
+}
+
+fn settings(trail: Trail, attempt: &Attempt) -> Result<TrailSettings, Failure> {
+    let arn = arn(trail.trail_arn, attempt)?;
+    Ok(TrailSettings {
+        home_region: home(trail.home_region, &arn),
+        arn,
+        kms_key_id: set(trail.kms_key_id),
+        kept: kept!(trail),
+    })
+}
+
+fn arn(told: Option<String>, attempt: &Attempt) -> Result<TrailArn, Failure> {
+    let parsed = told.unwrap_or_default().parse();
+    parsed.map_err(|malformed| attempt.unusable_answer(&format!("a trail's ARN is odd: {malformed}")))
+}
+
+/// An ARN's Region is the trail's home; some emulators do not tell it apart.
+fn home(told: Option<String>, arn: &TrailArn) -> Region {
+    told.and_then(|region| region.parse().ok()).unwrap_or_else(|| arn.region().clone())
+}
