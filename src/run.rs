@@ -1,15 +1,14 @@
 //! The flow on one screen: observe → assess → plan → (dry-run stops here) → apply → report.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 use trailseal_core::alert::alerts;
-use trailseal_core::assess::{Verdict, assess};
+use trailseal_core::assess::{KeyNeed, Verdict, assess};
 use trailseal_core::config::{Config, Mode};
-use trailseal_core::facts::{Candidates, SealingFacts};
-use trailseal_core::ids::{FunctionArn, Region};
+use trailseal_core::ids::FunctionArn;
 use trailseal_core::plan::Plan;
-use trailseal_core::planner::{Judged, plan, regions_to_seal};
+use trailseal_core::planner::{Judged, plan, wanted};
 use trailseal_core::progress::Progress;
 use trailseal_core::report::Answer;
 use trailseal_core::trigger::{Origin, TrailRef};
@@ -85,19 +84,19 @@ async fn look(
                 let mending = match assessment.verdict {
                     Verdict::Compliant | Verdict::OutOfScope(_) => None,
                     Verdict::Note => Some(observe::mending(reader, &facts.settings, config, false).await),
-                    Verdict::Mend { seal, .. } => Some(observe::mending(reader, &facts.settings, config, seal).await),
+                    Verdict::Mend { ref key, .. } => {
+                        let seal = *key == Some(KeyNeed::Sealing);
+                        Some(observe::mending(reader, &facts.settings, config, seal).await)
+                    }
                 };
                 (facts.settings.arn.clone(), Judged::Seen { settings: facts.settings, assessment, mending })
             }
         };
         trails.insert(arn, judged);
     }
-    let open: BTreeSet<Region> = progress.open_regions().cloned().collect();
-    let mut sealing = SealingFacts::default();
-    for region in regions_to_seal(trails.values()).union(&open) {
-        let named = observe::sealing_key(reader, region, config, home, open.contains(region)).await;
-        sealing.keys.insert(region.clone(), Candidates { named, tagged: None, made: None });
-    }
+    let mut wanted = wanted(trails.values());
+    wanted.regions.extend(progress.open_regions().cloned());
+    let mut sealing = observe::sealing(reader, &wanted, progress, config, home).await;
     progress.settle(&trails, &mut sealing);
     (plan(trails, &sealing, config, home), waited)
 }

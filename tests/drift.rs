@@ -31,39 +31,77 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
     text.split_once(from).unwrap().1.split_once(to).unwrap().0
 }
 
+/// Every operation that a file under `src/aws` names, like `kms:CreateKey`. (`kms:key` is none.)
+fn operations(path: &str) -> BTreeSet<String> {
+    let source = file(&format!("src/aws/{path}.rs"));
+    let named = ["cloudtrail", "kms", "s3", "sns", "tag"]
+        .map(|service| words(&source, &format!("\"{service}:"), |c| c.is_ascii_alphanumeric() || c == ':' || c == '"'));
+    let named = named.iter().flatten().map(|quoted| quoted.trim_matches('"'));
+    let is_operation = |name: &&str| name.split_once(':').is_some_and(|(_, name)| name.starts_with(char::is_uppercase));
+    named.filter(is_operation).map(str::to_owned).collect()
+}
+
+/// The IAM action that allows an operation.
+fn action(operation: &str) -> &str {
+    match operation {
+        "s3:HeadBucket" => "s3:ListBucket",
+        "s3:GetBucketReplication" => "s3:GetReplicationConfiguration",
+        operation => operation,
+    }
+}
+
+/// Whether a part of the template lists the action.
+fn lists(part: &str, action: &str) -> bool {
+    part.lines().any(|line| line.trim().trim_start_matches("- ").trim_start_matches("Action: ") == action)
+}
+
 #[test]
 fn every_call_that_the_code_makes_is_allowed() {
     let template = file("template.yaml");
-    let policies = [("PolicyName: Read", "PolicyName: Never"), ("PolicyName: Seal", "PolicyName: DryRun")];
-    let allowing: Vec<&str> = policies.map(|(from, to)| between(&template, from, to)).into();
-    let by_iam = |action: &str| {
-        let listed = |line: &str| line.trim().trim_start_matches("- ").trim_start_matches("Action: ") == action;
-        allowing.iter().any(|policy| policy.lines().any(listed))
-    };
-    let sealing = file("crates/core/src/policy/sealing.rs");
-    let finishing = between(&sealing, "\"TrailsealFinishesCreation\"", "None");
+    let reading = between(&template, "PolicyName: Read", "PolicyName: Report");
+    let reporting = between(&template, "PolicyName: Report", "PolicyName: Never");
+    let sealing = between(&template, "PolicyName: Seal", "PolicyName: DryRun");
+    let restoring = between(sealing, "Sid: RestoreAndExtendTheSealingKey", "kms:ResourceAliases: !Ref KeyAlias");
+    let policy = file("crates/core/src/policy/sealing.rs");
+    let finishing = between(&policy, "\"TrailsealFinishesCreation\"", "None");
     let by_new_keys = |action: &str| finishing.contains(&format!("\"{action}\""));
 
-    let mut calls = BTreeSet::new();
-    for path in ["read", "write", "publish"] {
-        let source = file(&format!("src/aws/{path}.rs"));
-        for service in ["cloudtrail:", "kms:", "s3:", "sns:"] {
-            calls
-                .extend(words(&source, &format!("\"{service}"), |c| c.is_ascii_alphanumeric() || c == ':' || c == '"'));
-        }
+    let reads: BTreeSet<String> =
+        ["read/trails", "read/keys", "read/buckets"].iter().flat_map(|path| operations(path)).collect();
+    let writes = operations("write");
+    let reports = operations("publish");
+    assert_eq!((reads.len(), writes.len(), reports.len()), (12, 8, 1), "{reads:?} {writes:?} {reports:?}");
+    assert!(operations("read/mod").is_empty(), "what is sent from there is not looked at here");
+    for read in &reads {
+        assert!(lists(reading, action(read)), "{read}");
     }
-    assert_eq!(calls.len(), 12, "{calls:?}");
-    for call in &calls {
-        match call.trim_matches('"') {
-            "s3:HeadBucket" => assert!(by_iam("s3:ListBucket")),
+    for write in &writes {
+        assert!(!lists(reading, write), "{write}");
+        match write.as_str() {
             // The key's policy names the role itself, which is enough within an account.
-            action @ "kms:EnableKeyRotation" => assert!(by_new_keys(action), "{action}"),
+            "kms:EnableKeyRotation" => assert!(by_new_keys(write), "{write}"),
             // Asked of the alias and of the key.
-            action @ "kms:CreateAlias" => assert!(by_iam(action) && by_new_keys(action), "{action}"),
-            action => assert!(by_iam(action), "{action}"),
+            "kms:CreateAlias" => assert!(lists(sealing, write) && by_new_keys(write), "{write}"),
+            // Of a key that is there, and only if it carries the alias. That a new key's policy allows
+            // it too is for KMS's lock-out check.
+            "kms:PutKeyPolicy" => assert!(lists(restoring, write) && by_new_keys(write), "{write}"),
+            "kms:CancelKeyDeletion" | "kms:EnableKey" => assert!(lists(restoring, write), "{write}"),
+            _ => assert!(lists(sealing, write), "{write}"),
         }
     }
-    assert!(by_iam("kms:TagResource"), "CreateKey with tags asks for it");
+    assert!(reports.iter().all(|report| lists(reporting, report)));
+    assert!(lists(sealing, "kms:TagResource"), "CreateKey with tags asks for it");
+}
+
+#[test]
+fn every_write_is_denied_in_dry_run() {
+    let template = file("template.yaml");
+    let denying = between(&template, "PolicyName: DryRun", "Outputs:");
+    for write in operations("write") {
+        let denied = denying.lines().filter_map(|line| line.trim().strip_prefix("- ")?.strip_suffix('*'));
+        assert!(denied.clone().any(|start| write.starts_with(start)), "{write}");
+        assert!(!denied.clone().any(|start| start.ends_with(':')), "reads are not denied");
+    }
 }
 
 #[test]

@@ -7,24 +7,72 @@ use serde_json::json;
 
 use crate::support::{Scene, account, count, event, findings, step, steps, with_sealing_key};
 
+/// Loses the answers to so many `CreateKey`s. With `unindexed`, the tag index does not know the keys.
+fn lose_create_key(scene: &Scene, mut times: usize, unindexed: bool, fault: Fault) {
+    scene.aws.after(move |call, world| {
+        if call.operation != "CreateKey" || times == 0 {
+            return None;
+        }
+        times -= 1;
+        if unindexed {
+            world.keys.values_mut().for_each(|key| key.unindexed_calls = 1000);
+        }
+        Some(fault.clone())
+    });
+}
+
+#[test]
+fn a_key_whose_creation_nobody_confirmed_is_found_and_finished() {
+    for lost in [Fault::internal(), Fault::Drop] {
+        let mut scene = Scene::enforcing(account());
+        lose_create_key(&scene, 1, false, lost);
+        let answer = scene.event("update-trail-by-name");
+        assert_eq!(count(&scene, "CreateKey"), 1);
+        assert_eq!(
+            steps(&answer),
+            ["create-key failed", "adopt-key done", "enable-rotation done", "create-alias done", "update-trail done"]
+        );
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }));
+        assert_eq!(answer["strays"], json!([]));
+        assert!(
+            step(&answer, "create-key")["detail"].as_str().unwrap().contains(": it was, `arn:aws:kms:"),
+            "{answer:#}"
+        );
+        assert!(!scene.only_alert().message.contains("see to the key named above"));
+        assert_eq!(scene.aws.world().keys.len(), 1);
+        scene.aws.forget_hooks();
+        scene.again_nothing_happens("update-trail-by-name");
+    }
+}
+
+#[test]
+fn a_key_that_the_tag_index_shows_late_is_waited_for() {
+    let mut scene = Scene::enforcing(account());
+    scene.aws.after(|call, world| {
+        let lost = call.operation == "CreateKey";
+        if lost {
+            world.keys.values_mut().for_each(|key| key.unindexed_calls = 2);
+        }
+        lost.then(Fault::internal)
+    });
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }));
+    assert_eq!((count(&scene, "CreateKey"), count(&scene, "GetResources")), (1, 4));
+    assert_eq!(scene.aws.world().keys.len(), 1);
+}
+
 #[test]
 fn create_key_is_never_sent_twice_without_looking_in_between() {
     for lost in [Fault::internal(), Fault::Drop] {
         let mut scene = Scene::enforcing(account());
-        let mut times = 1;
-        let fault = lost.clone();
-        scene.aws.after(move |call, _| {
-            if call.operation != "CreateKey" || times == 0 {
-                return None;
-            }
-            times -= 1;
-            Some(fault.clone())
-        });
+        lose_create_key(&scene, 1, true, lost);
         let answer = scene.event("update-trail-by-name");
         let names = scene.aws.names();
         let sent: Vec<usize> = (0..names.len()).filter(|&at| names[at] == "kms:CreateKey").collect();
         assert_eq!(sent.len(), 2, "{names:#?}");
-        assert!(names[sent[0]..sent[1]].contains(&"kms:DescribeKey".to_owned()), "the alias is looked up in between");
+        for look in ["kms:DescribeKey", "tagging:GetResources"] {
+            assert!(names[sent[0]..sent[1]].contains(&look.to_owned()), "looked up in between: {look}");
+        }
         assert_eq!(
             steps(&answer),
             ["create-key failed", "create-key done", "enable-rotation done", "create-alias done", "update-trail done"]
@@ -41,7 +89,7 @@ fn create_key_is_never_sent_twice_without_looking_in_between() {
 #[test]
 fn create_key_is_sent_twice_at_most_however_often_nobody_answers() {
     let mut scene = Scene::enforcing(account());
-    scene.aws.after(|call, _| (call.operation == "CreateKey").then(Fault::internal));
+    lose_create_key(&scene, 9, true, Fault::internal());
     let (error, _) = scene.failure("update-trail-by-name");
     assert_eq!(error.error_type, "Transient");
     assert_eq!(count(&scene, "CreateKey"), 2);

@@ -218,7 +218,7 @@ fn a_bucket_that_is_gone_is_told_and_nothing_is_written() {
 }
 
 #[test]
-fn cloudtrails_refusal_of_a_key_that_was_not_judged_names_the_statements_to_add() {
+fn a_key_of_somebody_elses_that_does_not_let_cloudtrail_in_is_not_given_and_the_statements_are_named() {
     let mut world = account();
     let key = world.key(Key::new("eu-central-1"));
     world.alias("eu-central-1", "alias/trailseal", &key);
@@ -226,12 +226,29 @@ fn cloudtrails_refusal_of_a_key_that_was_not_judged_names_the_statements_to_add(
     let mut scene = Scene::enforcing(world);
     let answer = scene.event("update-trail-by-name");
     let error = &answer["trails"][0]["error"];
+    assert_eq!((&error["class"], &error["operation"]), (&json!("terminal"), &json!(null)));
+    assert!(error["message"].as_str().unwrap().contains("`kms:GenerateDataKey`"), "{error:#}");
+    for part in ["CloudTrailEncrypts", "CloudTrailDescribes", "CloudTrailDecryptsForBucketKeys", &key] {
+        assert!(error["remedy"].as_str().unwrap().contains(part), "{part}: {error:#}");
+    }
+    assert_eq!(steps(&answer), [""; 0]);
+    assert_eq!(scene.aws.world().keys[&key].policy, before);
+    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
+}
+
+#[test]
+fn cloudtrails_refusal_of_a_key_that_could_not_be_judged_names_the_statements_to_add() {
+    let mut world = account();
+    let key = world.key(Key::new("eu-central-1"));
+    world.keys.get_mut(&key).unwrap().denied.insert("kms:GetKeyPolicy".into());
+    let mut scene = Setting::new(world).with("TRAILSEAL_KEY_ARNS", &key).start();
+    let answer = scene.event("update-trail-by-name");
+    let error = &answer["trails"][0]["error"];
     assert_eq!(error["code"], "InsufficientEncryptionPolicyException");
     for part in ["CloudTrailEncrypts", "CloudTrailDescribes", "CloudTrailDecryptsForBucketKeys", &key] {
         assert!(error["remedy"].as_str().unwrap().contains(part), "{part}: {error:#}");
     }
     assert_eq!(steps(&answer), ["update-trail failed"]);
-    assert_eq!(scene.aws.world().keys[&key].policy, before);
     assert_eq!(count(&scene, "UpdateTrail"), 1, "an old key's refusal is no matter of waiting");
 }
 

@@ -1,11 +1,12 @@
 //! Trails that are not ours to mend, or not to be mended.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fake_aws::{Key, KeyState, Trail};
 use serde_json::json;
 
-use crate::support::{AUDIT, Scene, Setting, account, findings, steps, with_sealing_key, writes};
+use crate::support::{Scene, Setting, account, findings, steps, with_sealing_key, writes};
 
 #[test]
 fn a_trail_with_the_exempt_tag_is_left_alone_and_its_reason_told() {
@@ -121,7 +122,8 @@ fn a_trail_that_was_never_started_is_its_creators_to_start() {
 fn logging_starts_again_also_where_sealing_is_impossible() {
     let mut world = account();
     let key = with_sealing_key(&mut world, "eu-central-1");
-    world.keys.get_mut(&key).unwrap().state = KeyState::Disabled;
+    let key = world.keys.get_mut(&key).unwrap();
+    (key.state, key.tags) = (KeyState::Disabled, BTreeMap::new());
     world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").stopped(1_780_000_500));
     let mut scene = Setting::new(world).with("TRAILSEAL_RESTART_LOGGING", "true").start();
     let answer = scene.event("stop-logging-by-name");
@@ -179,13 +181,4 @@ fn a_missing_key_that_there_is_no_time_to_look_for_again_is_left_to_lambdas_retr
     assert_eq!(error.error_type, "Transient");
     assert_eq!(writes(&scene.aws.calls()), [""; 0]);
     assert_eq!(scene.audit().kms_key_id.as_deref(), Some(missing));
-}
-
-#[test]
-fn readers_who_were_not_judged_hold_the_trail_back_where_that_is_asked_for() {
-    let mut scene = Setting::new(account()).with("TRAILSEAL_READERS_LOCKED_OUT", "hold").start();
-    let answer = scene.event("update-trail-by-name");
-    assert_eq!(answer["summary"], json!({ "failed": 1 }));
-    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
-    assert_eq!(scene.aws.world().trails[AUDIT].kms_key_id, None);
 }

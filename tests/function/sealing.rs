@@ -11,6 +11,7 @@ use crate::support::{
 
 const LOOK: [&str; 2] = ["cloudtrail:GetTrail", "cloudtrail:GetTrailStatus"];
 const LOOK_FURTHER: [&str; 2] = ["s3:HeadBucket", "cloudtrail:ListTags"];
+const LOOK_FOR_A_KEY: [&str; 3] = ["kms:DescribeKey", "s3:GetBucketPolicy", "s3:GetBucketReplication"];
 
 fn sorted_prefix(calls: &[String], rounds: &[&[&str]]) {
     let mut rest = calls;
@@ -40,7 +41,8 @@ fn an_unencrypted_trail_gets_a_new_key_in_its_buckets_region() {
         &[
             &LOOK,
             &LOOK_FURTHER,
-            &["kms:DescribeKey"],
+            &LOOK_FOR_A_KEY,
+            &["tagging:GetResources"],
             &["kms:CreateKey"],
             &["kms:EnableKeyRotation"],
             &["kms:CreateAlias"],
@@ -97,14 +99,7 @@ fn a_second_trail_reuses_the_key_behind_the_alias() {
     assert_eq!(steps(&answer), ["update-trail done"]);
     sorted_prefix(
         &scene.calls(),
-        &[
-            &LOOK,
-            &LOOK_FURTHER,
-            &["kms:DescribeKey"],
-            &["kms:GetKeyPolicy"],
-            &["cloudtrail:UpdateTrail"],
-            &["sns:Publish"],
-        ],
+        &[&LOOK, &LOOK_FURTHER, &LOOK_FOR_A_KEY, &["kms:GetKeyPolicy"], &["cloudtrail:UpdateTrail"], &["sns:Publish"]],
     );
     assert_eq!(scene.aws.world().keys.len(), 1);
     scene.again_nothing_happens("update-trail-by-name");
@@ -128,7 +123,9 @@ fn a_compliant_trail_costs_four_reads_in_two_rounds_and_no_alert() {
 #[test]
 fn a_key_whose_policy_cannot_be_judged_is_left_to_cloudtrail_and_said_so() {
     let mut world = account();
-    let key = world.key(Key::new("eu-central-1"));
+    let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
+    policy["Statement"][3]["Condition"] = json!({ "StringEquals": { "aws:SourceVpc": "vpc-1" } });
+    let key = world.key(Key::new("eu-central-1").policy(&policy.to_string()));
     world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&key));
     let mut scene = Scene::enforcing(world);
     let answer = scene.event("update-trail-by-name");

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::assess::FindingId;
 use crate::config::{AlertFormat, Config, Mode};
 use crate::facts::Class;
+use crate::finding::FindingId;
 use crate::ids::shorten;
 use crate::plan::StepName;
 use crate::progress::{StepStatus, Stray};

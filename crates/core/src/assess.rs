@@ -1,66 +1,12 @@
 //! What is wrong with a trail, from facts alone. There is no parameter through which the trigger
 //! could be seen.
 
-use serde::Serialize;
-
 use crate::config::Config;
-use crate::facts::{KeyFacts, KeyManager, KeyMetadata, KeyState, Reading, TrailFacts};
-use crate::ids::{FunctionArn, TrailArn};
+use crate::facts::{KeyFacts, Reading, TrailFacts};
+use crate::finding::{Finding, FindingId, Warning, WarningId};
+use crate::ids::{FunctionArn, KeyArn, TrailArn};
+use crate::key::{LetsIn, Policy, needs_decrypt, not_revoked, odd_state, unclear, unusable};
 use crate::policy::KeyPolicy;
-
-/// The stable id of something wrong with a trail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum FindingId {
-    /// The trail has no key: its files are encrypted with S3's own.
-    NoCmk,
-    /// AWS manages the key.
-    KeyNotCustomerManaged,
-    /// The key's spec or usage is not that of a symmetric encryption key.
-    KeyNotSymmetric,
-    /// Somebody disabled the key.
-    KeyDisabled,
-    /// The key is being deleted.
-    KeyPendingDeletion,
-    /// The key is in another state in which it does not work.
-    KeyUnavailable,
-    /// There is no such key.
-    KeyMissing,
-    /// The trail was stopped.
-    LoggingStopped,
-}
-
-/// One thing wrong with a trail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Finding {
-    /// What.
-    pub id: FindingId,
-    /// In words, with the names that matter.
-    pub detail: String,
-}
-
-/// The stable id of something that somebody should know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum WarningId {
-    /// The key's policy cannot be judged with certainty.
-    KeyPolicyUnclear,
-    /// The key, or its policy, may not be read.
-    KeyUnreadable,
-}
-
-/// One thing that somebody should know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Warning {
-    /// What.
-    pub id: WarningId,
-    /// In words, with the names that matter.
-    pub detail: String,
-}
 
 /// What the findings call for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,11 +19,20 @@ pub enum Verdict {
     Note,
     /// A change.
     Mend {
-        /// Give the trail the sealing key.
-        seal: bool,
+        /// What is to become of its key.
+        key: Option<KeyNeed>,
         /// Start logging again.
         restart: bool,
     },
+}
+
+/// What a trail needs of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyNeed {
+    /// The sealing key of its bucket's Region, in working order.
+    Sealing,
+    /// Its own key of ours, which works, needs what its policy lacks.
+    Completing(KeyArn),
 }
 
 /// A trail, judged.
@@ -101,7 +56,7 @@ pub fn is_ours(trail: &TrailArn, config: &Config, home: &FunctionArn) -> bool {
 
 /// Judges one trail.
 pub fn assess(trail: &TrailFacts, config: &Config, home: &FunctionArn) -> Assessment {
-    let no_cmk = || finding(FindingId::NoCmk, "its log files are not encrypted with a KMS key");
+    let no_cmk = || Finding::new(FindingId::NoCmk, "its log files are not encrypted with a KMS key");
     let arn = &trail.settings.arn;
     if !is_ours(arn, config, home) {
         let unencrypted = trail.settings.kms_key_id.is_none();
@@ -112,113 +67,144 @@ pub fn assess(trail: &TrailFacts, config: &Config, home: &FunctionArn) -> Assess
             verdict: Verdict::OutOfScope(reason),
         };
     }
-    let mut findings = Vec::new();
-    let mut warnings = Vec::new();
-    match &trail.key {
-        None => findings.push(no_cmk()),
-        Some(reading) => judge_key(trail, reading, config, home, &mut findings, &mut warnings),
-    }
-    let seal = !findings.is_empty();
+    let failing = Failing::of(trail);
+    let mut key = match &trail.key {
+        None => KeyJudgement { findings: vec![no_cmk()], warnings: vec![], need: Some(KeyNeed::Sealing) },
+        Some(reading) => judge_key(trail, reading, &failing, config, home),
+    };
+    key.findings.extend(failing.finding());
     let stopped = !trail.status.logging && trail.status.ever_started;
     if stopped {
-        findings.push(finding(FindingId::LoggingStopped, "it was started once and does not log now"));
+        key.findings.push(Finding::new(FindingId::LoggingStopped, "it was started once and does not log now"));
     }
-    let verdict = if seal || (stopped && config.restart_logging) {
-        Verdict::Mend { seal, restart: stopped && config.restart_logging }
-    } else if stopped {
-        Verdict::Note
-    } else {
-        Verdict::Compliant
+    let KeyJudgement { findings, warnings, need } = key;
+    let restart = stopped && config.restart_logging;
+    let verdict = match need {
+        None if !restart && findings.is_empty() => Verdict::Compliant,
+        None if !restart => Verdict::Note,
+        need => Verdict::Mend { key: need, restart },
     };
     Assessment { findings, warnings, verdict }
 }
 
-fn finding(id: FindingId, detail: impl Into<String>) -> Finding {
-    Finding { id, detail: detail.into() }
+/// Whether, and why, CloudTrail could not write when it last tried. A trail that does not log tells of
+/// long ago.
+struct Failing<'a> {
+    /// What S3 said, of which files.
+    errors: Vec<(&'static str, &'a str)>,
+}
+
+impl<'a> Failing<'a> {
+    fn of(trail: &'a TrailFacts) -> Self {
+        let status = &trail.status;
+        let errors = [("log", &status.delivery_error), ("digest", &status.digest_error)];
+        let told = errors.into_iter().filter_map(|(files, error)| Some((files, error.as_deref()?)));
+        Self { errors: told.filter(|_| status.logging).collect() }
+    }
+
+    /// Whether a key can be the cause: S3 names KMS in its own codes for that, or speaks of a denial.
+    /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
+    fn key_may_be_why(&self) -> bool {
+        let words = |error: &str| error.to_ascii_lowercase();
+        self.errors.iter().any(|(_, error)| words(error).contains("kms") || words(error).contains("accessdenied"))
+    }
+
+    fn finding(&self) -> Option<Finding> {
+        let told: Vec<String> =
+            self.errors.iter().map(|(files, error)| format!("`{error}` for {files} files")).collect();
+        let cause = if self.key_may_be_why() { "its key may be the cause" } else { "its key is not the cause" };
+        let words = format!(
+            "S3 answered {} when CloudTrail last delivered; {cause}. CloudTrail tries again for 30 days, and tells so until it succeeds, usually within 5 minutes",
+            told.join(", ")
+        );
+        (!told.is_empty()).then(|| Finding::new(FindingId::DeliveryFailing, words))
+    }
+}
+
+/// A trail's own key, judged.
+struct KeyJudgement {
+    findings: Vec<Finding>,
+    warnings: Vec<Warning>,
+    need: Option<KeyNeed>,
 }
 
 fn judge_key(
     trail: &TrailFacts,
     reading: &Reading<KeyFacts>,
+    failing: &Failing<'_>,
     config: &Config,
     home: &FunctionArn,
-    findings: &mut Vec<Finding>,
-    warnings: &mut Vec<Warning>,
-) {
+) -> KeyJudgement {
     let named = trail.settings.kms_key_id.as_deref().unwrap_or_default();
     match reading {
         Reading::Absent => {
-            findings.push(finding(
-                FindingId::KeyMissing,
-                format!("its key `{named}` does not exist, also not when read a second time"),
-            ));
+            let detail = format!("its key `{named}` does not exist, also not when read a second time");
+            let findings = vec![Finding::new(FindingId::KeyMissing, detail)];
+            KeyJudgement { findings, warnings: vec![], need: Some(KeyNeed::Sealing) }
         }
-        Reading::Denied(failure) => warnings.push(Warning {
-            id: WarningId::KeyUnreadable,
-            detail: format!("its key `{named}` may not be read, so it was not judged: {}", failure.message),
-        }),
-        Reading::Known(key) => {
-            findings.extend(unusable(&key.metadata));
-            if findings.is_empty() {
-                warnings.extend(doubt(key, config, home));
+        Reading::Denied(failure) => {
+            let detail = format!("its key `{named}` may not be read, so it was not judged: {}", failure.message);
+            let warnings = vec![Warning::new(WarningId::KeyUnreadable, detail)];
+            KeyJudgement { findings: vec![], warnings, need: None }
+        }
+        Reading::Known(key) => judge_known(trail, key, failing, config, home),
+    }
+}
+
+fn judge_known(
+    trail: &TrailFacts,
+    key: &KeyFacts,
+    failing: &Failing<'_>,
+    config: &Config,
+    home: &FunctionArn,
+) -> KeyJudgement {
+    let arn = &key.metadata.arn;
+    let mut findings = unusable(&key.metadata);
+    let broken = !findings.is_empty();
+    let mut need = broken.then_some(KeyNeed::Sealing);
+    let mut warnings: Vec<Warning> = odd_state(&key.metadata).into_iter().collect();
+    if !warnings.is_empty() {
+        return KeyJudgement { findings, warnings, need };
+    }
+    let (text, document) = match Policy::of(key) {
+        Policy::Known(text, document) => (text, document),
+        Policy::Unknown(why) => {
+            warnings.extend(Some(why).filter(|_| !broken));
+            return KeyJudgement { findings, warnings, need };
+        }
+    };
+    let policy = KeyPolicy::of(config, home);
+    // An exempt key of ours is left alone, like another's.
+    let kept = key.ours().is_some_and(|tags| tags.exempt.is_none());
+    let lacks = if kept { policy.extend(&document) } else { None };
+    let gap = |detail: String| Finding::new(FindingId::KeyPolicyGap, detail);
+    match (LetsIn::of(&text, arn, &trail.settings.arn), lacks) {
+        // What keeps CloudTrail out of a broken key of another's makes no difference.
+        (LetsIn::No { .. }, _) if broken && key.ours().is_none() => {}
+        (LetsIn::No { why, denied }, _) => {
+            let remedy = if denied || key.ours().is_some() {
+                String::new()
+            } else {
+                format!("; it needs these statements: {}", policy.statements_for_cloudtrail())
+            };
+            findings
+                .push(gap(format!("the policy of its key `{arn}` does not let CloudTrail encrypt ({why}){remedy}")));
+            // A reading of another's policy alone must not move a trail off a key that works.
+            if key.ours().is_some() || failing.key_may_be_why() {
+                need = Some(KeyNeed::Sealing);
             }
         }
-    }
-}
-
-/// Every reason why CloudTrail cannot work with this key, whatever its policy says.
-pub fn unusable(key: &KeyMetadata) -> Vec<Finding> {
-    let KeyMetadata { arn, manager, spec, usage, state, created: _, fresh: _ } = key;
-    let mut findings = Vec::new();
-    if *manager == KeyManager::Aws {
-        findings.push(finding(
-            FindingId::KeyNotCustomerManaged,
-            format!("key `{arn}` is managed by AWS; its policy cannot let CloudTrail in"),
-        ));
-    }
-    let wrong = |text: &Option<String>, right: &str| text.as_deref().filter(|text| *text != right).map(str::to_owned);
-    if let Some(found) = wrong(spec, "SYMMETRIC_DEFAULT").or(wrong(usage, "ENCRYPT_DECRYPT")) {
-        findings.push(finding(
-            FindingId::KeyNotSymmetric,
-            format!("key `{arn}` is `{found}`; CloudTrail takes symmetric encryption keys only"),
-        ));
-    }
-    match state {
-        KeyState::Usable | KeyState::Unknown(_) => {}
-        KeyState::Disabled => findings.push(finding(FindingId::KeyDisabled, format!("key `{arn}` is disabled"))),
-        KeyState::PendingDeletion => {
-            findings.push(finding(FindingId::KeyPendingDeletion, format!("key `{arn}` is being deleted")));
+        (_, Some(lacks)) => {
+            findings.push(gap(format!("the policy of its key `{arn}` lacks {}", lacks.words())));
+            need = need.or_else(|| Some(KeyNeed::Completing(arn.clone())));
         }
-        KeyState::Unavailable(state) => {
-            findings.push(finding(FindingId::KeyUnavailable, format!("key `{arn}` is in state `{state}`")));
-        }
+        _ if broken => {}
+        (LetsIn::Unclear(why), None) => warnings.push(unclear(arn, &why)),
+        (LetsIn::Yes { no_decrypt: Some(why) }, None) => warnings.push(needs_decrypt(arn, &why)),
+        (LetsIn::Yes { no_decrypt: None }, None) => {}
     }
-    findings
-}
-
-/// What could not be judged of a key that is not known to be unusable. Only the very policy that
-/// trailseal writes is known to be right; for any other, CloudTrail itself has the last word.
-pub fn doubt(key: &KeyFacts, config: &Config, home: &FunctionArn) -> Option<Warning> {
-    let arn = &key.metadata.arn;
-    if let KeyState::Unknown(state) = &key.metadata.state {
-        let detail = format!("key `{arn}` is in state `{state}`, which is not known here, so it was not judged");
-        return Some(Warning { id: WarningId::KeyUnreadable, detail });
+    if !config.supplied_keys.values().any(|supplied| supplied == arn) {
+        warnings.extend(not_revoked(arn, &document, &policy));
     }
-    match &key.policy {
-        Reading::Known(text) if KeyPolicy::of(config, home).is(text) => None,
-        Reading::Known(_) => Some(Warning {
-            id: WarningId::KeyPolicyUnclear,
-            detail: format!(
-                "the policy of key `{arn}` is not the one that trailseal writes, so it was not judged; CloudTrail itself checks it when a trail is given the key"
-            ),
-        }),
-        Reading::Absent => Some(Warning {
-            id: WarningId::KeyPolicyUnclear,
-            detail: format!("KMS told no policy of key `{arn}`, so it was not judged"),
-        }),
-        Reading::Denied(failure) => Some(Warning {
-            id: WarningId::KeyUnreadable,
-            detail: format!("the policy of key `{arn}` may not be read, so it was not judged: {}", failure.message),
-        }),
-    }
+    KeyJudgement { findings, warnings, need }
 }

@@ -268,6 +268,20 @@ regional_arn!(
     }
 );
 
+impl KeyArn {
+    /// The ARN that stands for a key that does not exist yet. Its id is nobody's.
+    pub(crate) fn to_be(partition: &Partition, region: &Region, account: &AccountId) -> Self {
+        let id = "00000000-0000-0000-0000-000000000000";
+        Self {
+            text: format!("arn:{partition}:kms:{region}:{account}:key/{id}").into(),
+            partition: partition.clone(),
+            region: region.clone(),
+            account: account.clone(),
+            id: id.into(),
+        }
+    }
+}
+
 regional_arn!(
     /// An SNS topic's ARN. FIFO topics want a message group that an alert does not have.
     TopicArn, "sns", "the ARN of a standard SNS topic", "`arn:aws:sns:REGION:ACCOUNT:NAME`",

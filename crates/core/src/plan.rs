@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::assess::{Finding, Warning};
 use crate::config::OWNER_TAG;
 use crate::facts::{Class, Failure, TrailSettings};
+use crate::finding::{Finding, Warning};
 use crate::ids::{KeyAlias, KeyArn, Region, TrailArn};
-use crate::policy::KeyPolicy;
+use crate::policy::{Extension, KeyPolicy};
+use crate::progress::Stray;
 
 /// One step, as reports name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -18,6 +19,12 @@ use crate::policy::KeyPolicy;
 pub enum StepName {
     /// `kms:CreateKey`.
     CreateKey,
+    /// Finishing a key that an earlier run left without its alias.
+    AdoptKey,
+    /// `kms:CancelKeyDeletion` and `kms:EnableKey`.
+    RestoreKey,
+    /// `kms:PutKeyPolicy`.
+    ExtendKeyPolicy,
     /// `kms:EnableKeyRotation`.
     EnableRotation,
     /// `kms:CreateAlias`.
@@ -37,10 +44,23 @@ pub struct KeyPlan {
     pub steps: Vec<KeyStep>,
     /// What trails that get this key should have said of it.
     pub warnings: Vec<Warning>,
-    /// What to do if CloudTrail refuses the key.
-    pub if_refused: String,
+    /// The text of the policy that it has after the steps; `None` if it may not be read.
+    pub policy: Option<String>,
+    /// Whose key it is.
+    pub owner: KeyOwner,
     /// Whether parts of AWS may not know the key, or its policy, yet.
     pub fresh: bool,
+}
+
+/// Whose key a sealing key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyOwner {
+    /// trailseal created it.
+    Trailseal,
+    /// trailseal created it, and somebody tagged it to be left alone.
+    Exempt,
+    /// Somebody else, whose it is to edit.
+    Another,
 }
 
 impl KeyPlan {
@@ -48,7 +68,7 @@ impl KeyPlan {
     pub fn new_policy(&self) -> Option<&KeyPolicy> {
         self.steps.iter().find_map(|step| match step {
             KeyStep::Create(new) => Some(&new.policy),
-            KeyStep::EnableRotation | KeyStep::CreateAlias(_) => None,
+            _ => None,
         })
     }
 }
@@ -58,10 +78,39 @@ impl KeyPlan {
 pub enum KeyStep {
     /// Create a key in that Region.
     Create(NewKey),
+    /// Take this key, which has no alias, for the sealing key. No call: the steps after it finish it.
+    Adopt(Adoption),
+    /// Make a key of ours work again.
+    Restore {
+        /// Whether its deletion has to be cancelled first.
+        deleting: bool,
+    },
+    /// Add what the policy of a key of ours lacks.
+    Extend(PolicyChange),
     /// Switch yearly rotation on.
     EnableRotation,
     /// Make the key findable, and the only one.
     CreateAlias(KeyAlias),
+}
+
+/// Why a key without an alias becomes the sealing key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adoption {
+    /// Whether a trail uses it already, so that it is no stray, whoever gets the alias.
+    pub in_use: bool,
+    /// Whether it is so young that this run may have created it.
+    pub fresh: bool,
+}
+
+/// A key policy that gains statements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyChange {
+    /// The policy as it was read.
+    pub before: String,
+    /// What it gains.
+    pub extension: Extension,
+    /// The statements that KMS refuses in any policy that is put, each with the reason.
+    pub unacceptable: Vec<String>,
 }
 
 /// A key to be created: symmetric, `ENCRYPT_DECRYPT`, single-Region.
@@ -80,18 +129,23 @@ impl KeyStep {
     pub fn name(&self) -> StepName {
         match self {
             Self::Create(_) => StepName::CreateKey,
+            Self::Adopt(_) => StepName::AdoptKey,
+            Self::Restore { .. } => StepName::RestoreKey,
+            Self::Extend(_) => StepName::ExtendKeyPolicy,
             Self::EnableRotation => StepName::EnableRotation,
             Self::CreateAlias(_) => StepName::CreateAlias,
         }
     }
 
-    /// Whether what follows hangs on it. A key without rotation still seals, and the alias still is what
-    /// makes it the only one.
+    /// Whether what follows hangs on it. A key without rotation still seals; every other step makes the
+    /// key what the trails were promised.
     pub fn essential(&self) -> bool {
-        match self {
-            Self::Create(_) | Self::CreateAlias(_) => true,
-            Self::EnableRotation => false,
-        }
+        !matches!(self, Self::EnableRotation)
+    }
+
+    /// Whether it mends a key that trails may use already.
+    pub fn mends(&self) -> bool {
+        matches!(self, Self::Restore { .. } | Self::Extend(_))
     }
 
     /// The step's failure, with what only this step can say of it.
@@ -111,17 +165,61 @@ impl KeyStep {
                 remedy: Some(format!("switch it on: `aws kms enable-key-rotation --region {region} --key-id {key}`")),
                 ..failure
             },
+            (Self::Restore { deleting }, Some(key)) if failure.class == Class::Terminal => {
+                failure.or_by_an_administrator(&restore_command(key, *deleting))
+            }
+            (Self::Extend(change), Some(key)) if failure.class == Class::Terminal => {
+                let failure = failure.or_by_an_administrator(&change.command(key));
+                match change.unacceptable.as_slice() {
+                    [] => failure,
+                    odd => failure.with_remedy(|remedy| {
+                        format!("mend first what KMS refuses in this policy: {}; then {remedy}", odd.join("; "))
+                    }),
+                }
+            }
             _ => failure,
         }
     }
 
     /// The step in words, before it is taken.
-    pub fn detail(&self, region: &Region) -> String {
+    pub fn detail(&self, region: &Region, key: Option<&KeyArn>) -> String {
+        let key = key.map_or("the new key".to_owned(), |key| format!("`{key}`"));
         match self {
             Self::Create(_) => format!("a symmetric key in `{region}`, $1 a month"),
-            Self::EnableRotation => "yearly rotation of the new key".into(),
-            Self::CreateAlias(alias) => format!("`{alias}` in `{region}` for the new key"),
+            Self::Adopt(Adoption { in_use: true, .. }) => {
+                format!("{key}, which a trail uses already and which has lost its alias")
+            }
+            Self::Adopt(Adoption { in_use: false, .. }) => {
+                format!("{key}, which an earlier run created and did not finish")
+            }
+            Self::Restore { deleting: true } => format!("{key}: cancel its deletion, and enable it"),
+            Self::Restore { deleting: false } => format!("enable {key}"),
+            Self::Extend(change) => format!("{} to the policy of {key}", change.extension.words_for_adding()),
+            Self::EnableRotation => format!("yearly rotation of {key}"),
+            Self::CreateAlias(alias) => format!("`{alias}` in `{region}` for {key}"),
         }
+    }
+}
+
+/// The command that makes a key work again.
+pub(crate) fn restore_command(key: &KeyArn, deleting: bool) -> String {
+    let region = key.region();
+    let enable = format!("aws kms enable-key --region {region} --key-id {key}");
+    if deleting {
+        format!("`aws kms cancel-key-deletion --region {region} --key-id {key} && {enable}`")
+    } else {
+        format!("`{enable}`")
+    }
+}
+
+impl PolicyChange {
+    /// What an administrator would do instead.
+    fn command(&self, key: &KeyArn) -> String {
+        let region = key.region();
+        let what = self.extension.words_for_adding();
+        format!(
+            "`aws kms get-key-policy --region {region} --key-id {key} --policy-name default --query Policy --output text > policy.json`, {what} there, then `aws kms put-key-policy --region {region} --key-id {key} --policy-name default --policy file://policy.json`"
+        )
     }
 }
 
@@ -136,6 +234,8 @@ pub struct TrailPlan {
     pub current_key: Option<String>,
     /// What is to become of it.
     pub fate: Fate,
+    /// The Region whose sealing key it hangs on, if it does: to be given it, or because it uses it.
+    pub sealing_region: Option<Region>,
     /// The steps, in order; also beside a failure (logging starts again where sealing is impossible).
     pub steps: Vec<TrailStep>,
 }
@@ -169,6 +269,8 @@ pub enum TrailStep {
         bucket_region: Region,
         /// The trail as it was read; its answer must not differ in anything but the key.
         observed: TrailSettings,
+        /// What to do if CloudTrail refuses the key.
+        if_refused: String,
     },
     /// Start logging again.
     StartLogging {
@@ -185,14 +287,6 @@ impl TrailStep {
             Self::StartLogging { .. } => StepName::StartLogging,
         }
     }
-
-    /// The Region whose sealing key the step gives, if it gives one.
-    pub fn bucket_region(&self) -> Option<&Region> {
-        match self {
-            Self::Update { bucket_region, .. } => Some(bucket_region),
-            Self::StartLogging { .. } => None,
-        }
-    }
 }
 
 /// The plan for every trail of this invocation together.
@@ -203,4 +297,6 @@ pub struct Plan {
     pub keys: BTreeMap<Region, KeyPlan>,
     /// What each trail needs.
     pub trails: BTreeMap<TrailArn, TrailPlan>,
+    /// Keys of ours that were found on the way and that nothing uses.
+    pub strays: Vec<Stray>,
 }

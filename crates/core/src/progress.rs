@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::assess::Finding;
 use crate::facts::{Failure, KeptSettings, Made, Reading, SealingFacts, TrailSettings};
+use crate::finding::Finding;
 use crate::ids::{KeyArn, Region, TrailArn};
-use crate::plan::{Fate, KeyStep, Plan, StepName, TrailStep};
+use crate::plan::{Adoption, Fate, KeyPlan, KeyStep, Plan, StepName, TrailStep};
 use crate::planner::Judged;
 use crate::policy::KeyPolicy;
 
@@ -68,8 +68,10 @@ pub struct KeyProgress {
     pub steps: Vec<StepReport>,
     /// The policy of the key that was created, or would be.
     pub new_policy: Option<KeyPolicy>,
-    /// The keys that this run created, each with whether the alias is known to be its.
-    pub created: Vec<(KeyArn, Aliased)>,
+    /// The keys that this run created or adopted.
+    pub made: Vec<MadeKey>,
+    /// Whether a key that trails may use already works again, or has what its policy lacked.
+    pub mended: bool,
     /// Of a `CreateKey` that may have created a key all the same: what came of it.
     pub perhaps_created: Option<String>,
     /// Why this pass has no key to use.
@@ -78,7 +80,18 @@ pub struct KeyProgress {
     pub lasting: Option<Failure>,
 }
 
-/// Whether a key that this run created has the alias.
+/// A key that this run created or adopted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeKey {
+    /// Which.
+    pub key: KeyArn,
+    /// Whether it has the alias.
+    pub aliased: Aliased,
+    /// Whether a trail used it before, so that it is no stray, whoever has the alias.
+    pub in_use: bool,
+}
+
+/// Whether a key that this run created or adopted has the alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aliased {
     /// It has.
@@ -99,7 +112,7 @@ pub struct TrailProgress {
     /// The key that the trail named in the first pass.
     pub previous_key: Option<String>,
     /// The Region of its sealing key.
-    pub bucket_region: Option<Region>,
+    pub sealing_region: Option<Region>,
     /// The steps so far, of every pass.
     pub steps: Vec<StepReport>,
     /// The key that the trail was given, as CloudTrail confirmed.
@@ -154,12 +167,10 @@ impl Progress {
                 Fate::Failed(failure) => Some(failure.clone()),
                 _ => None,
             };
-            for step in &trail.steps {
-                if let TrailStep::Update { bucket_region, .. } = step {
-                    known.bucket_region = Some(bucket_region.clone());
-                    let key = self.keys.entry(bucket_region.clone()).or_default();
-                    key.reported_under.get_or_insert_with(|| arn.clone());
-                }
+            if let Some(region) = &trail.sealing_region {
+                known.sealing_region = Some(region.clone());
+                let key = self.keys.entry(region.clone()).or_default();
+                key.reported_under.get_or_insert_with(|| arn.clone());
             }
         }
         for (region, key) in &plan.keys {
@@ -171,7 +182,7 @@ impl Progress {
     /// Lists every step as planned: what a dry-run reports.
     pub fn plan_only(&mut self, plan: &Plan) {
         for (region, key) in &plan.keys {
-            self.key(region).leave(&key.steps, region);
+            self.key(region).leave(key, 0, region);
         }
         for (arn, trail) in &plan.trails {
             for step in &trail.steps {
@@ -200,7 +211,7 @@ impl Progress {
     pub fn open_regions(&self) -> impl Iterator<Item = &Region> {
         self.keys
             .iter()
-            .filter(|(_, key)| key.created.iter().any(|(_, aliased)| *aliased == Aliased::Open))
+            .filter(|(_, key)| key.made.iter().any(|made| made.aliased == Aliased::Open))
             .map(|(region, _)| region)
     }
 
@@ -225,7 +236,7 @@ impl Progress {
             if let Ok(Reading::Known(holder)) = &candidates.named {
                 key.settle(&holder.metadata.arn);
             }
-            candidates.made = key.made();
+            candidates.made = key.latest();
         }
     }
 
@@ -235,37 +246,57 @@ impl Progress {
         for (region, planned) in &plan.keys {
             let key = self.key(region);
             let left = planned.steps.iter().filter(|step| key.steps.iter().all(|it| it.step != step.name()));
-            let left: Vec<KeyStep> = left.cloned().collect();
-            key.leave(&left, region);
+            let left = left.cloned().collect();
+            key.leave(&KeyPlan { steps: left, ..planned.clone() }, 0, region);
         }
         for (arn, planned) in &plan.trails {
-            let bucket_region = planned.steps.iter().find_map(TrailStep::bucket_region);
-            let key = bucket_region.and_then(|region| self.keys.get(region)).and_then(|key| key.failure.clone());
+            let region = planned.sealing_region.as_ref();
+            let key = region.and_then(|region| self.keys.get(region)).and_then(|key| key.failure.clone());
             let trail = self.trail(arn);
             for step in &planned.steps {
                 if trail.steps.iter().all(|it| it.step != step.name()) {
                     trail.leave(step, None);
                 }
             }
-            if !planned.steps.is_empty() && trail.sealed.is_none() {
+            let expected = !planned.steps.is_empty() || planned.sealing_region.is_some();
+            if expected && trail.sealed.is_none() {
                 let overtaken = || Failure::transient(format!("what was planned kept being overtaken: {surprise}"));
                 trail.failure = trail.failure.take().or(key).or_else(|| Some(overtaken()));
             }
         }
     }
 
+    /// Whether that key is none that this run created or adopted.
+    pub(crate) fn made_no(&self, key: &str) -> bool {
+        self.keys.values().flat_map(|progress| &progress.made).all(|made| made.key.as_str() != key)
+    }
+
+    /// Whether an unanswered `CreateKey` may have left a key in that Region.
+    pub fn perhaps_created(&self, region: &Region) -> bool {
+        self.keys.get(region).is_some_and(|key| key.perhaps_created.is_some())
+    }
+
+    /// Whether this run created, or adopted, a key in that Region.
+    pub fn has_made(&self, region: &Region) -> bool {
+        self.keys.get(region).is_some_and(|key| key.latest().is_some())
+    }
+
     /// The keys that this run created and that do not have the alias, as far as is known.
     pub fn strays(&self) -> Vec<Stray> {
-        self.keys.values().flat_map(|key| &key.created).filter_map(|(key, aliased)| Stray::of(key, *aliased)).collect()
+        let unused = self.keys.values().flat_map(|key| &key.made).filter(|made| !made.in_use);
+        unused.filter_map(|made| Stray::of(&made.key, made.aliased)).collect()
     }
 }
 
 impl Stray {
+    /// A key that nothing uses.
+    pub(crate) fn unused(key: &KeyArn) -> Self {
+        Self { key_arn: key.to_string(), command: removal(key), certain: true }
+    }
+
     /// A key of which it is not known whether it is in use is only removed if it turns out not to be.
     fn of(key: &KeyArn, aliased: Aliased) -> Option<Self> {
-        let region = key.region();
-        let remove =
-            format!("aws kms schedule-key-deletion --region {region} --key-id {key} --pending-window-in-days 7");
+        let (region, remove) = (key.region(), removal(key));
         let command = match aliased {
             Aliased::Yes => return None,
             Aliased::NotYet | Aliased::Lost => remove,
@@ -281,11 +312,26 @@ impl Stray {
     }
 }
 
+fn removal(key: &KeyArn) -> String {
+    format!("aws kms schedule-key-deletion --region {} --key-id {key} --pending-window-in-days 7", key.region())
+}
+
 impl KeyProgress {
-    /// Notes whether the key that was created last has the alias.
-    pub fn aliased(&mut self, now: Aliased) {
-        if let Some((_, aliased)) = self.created.last_mut() {
-            *aliased = now;
+    /// Notes that a key without an alias was taken. A young one is what an unanswered `CreateKey` made.
+    pub fn adopted(&mut self, key: &KeyArn, adoption: &Adoption) {
+        self.made.push(MadeKey { key: key.clone(), aliased: Aliased::NotYet, in_use: adoption.in_use });
+        if adoption.fresh && self.perhaps_created.take().is_some() {
+            let unanswered = self.steps.iter_mut().rev().find(|it| it.step == StepName::CreateKey);
+            if let Some(step) = unanswered {
+                step.detail = format!("{}: it was, `{key}`", step.detail);
+            }
+        }
+    }
+
+    /// Notes whether a key that was created or adopted has the alias.
+    pub fn aliased(&mut self, key: &KeyArn, now: Aliased) {
+        if let Some(made) = self.made.iter_mut().rev().find(|made| made.key == *key) {
+            made.aliased = now;
         }
     }
 
@@ -294,15 +340,16 @@ impl KeyProgress {
         self.steps.iter().any(|it| it.step == step && it.status == StepStatus::Failed)
     }
 
-    /// Lists steps that were not taken.
-    pub fn leave(&mut self, steps: &[KeyStep], region: &Region) {
-        self.steps
-            .extend(steps.iter().map(|step| StepReport::new(step.name(), StepStatus::Planned, step.detail(region))));
+    /// Lists the steps from that one on as not taken.
+    pub fn leave(&mut self, plan: &KeyPlan, from: usize, region: &Region) {
+        let key = plan.key.as_ref();
+        let report = |step: &KeyStep| StepReport::new(step.name(), StepStatus::Planned, step.detail(region, key));
+        self.steps.extend(plan.steps.iter().skip(from).map(report));
     }
 
-    /// The key that was created last, unless another has the alias.
-    fn made(&self) -> Option<Made> {
-        let (key, aliased) = self.created.last()?;
+    /// The key that was created or adopted last, unless another has the alias.
+    fn latest(&self) -> Option<Made> {
+        let MadeKey { key, aliased, .. } = self.made.last()?;
         match aliased {
             Aliased::Yes => Some(Made { key: key.clone(), aliased: true }),
             Aliased::NotYet | Aliased::Open => Some(Made { key: key.clone(), aliased: false }),
@@ -311,13 +358,13 @@ impl KeyProgress {
     }
 
     fn settle(&mut self, holder: &KeyArn) {
-        let Some((created, aliased)) = self.created.iter_mut().find(|(_, aliased)| *aliased == Aliased::Open) else {
-            return;
-        };
+        let Some(made) = self.made.iter_mut().find(|made| made.aliased == Aliased::Open) else { return };
+        let MadeKey { key: created, aliased, in_use } = made;
         let (now, status, detail) = if holder == created {
             (Aliased::Yes, StepStatus::Done, format!("for `{created}` (the answer was lost; read back)"))
         } else {
-            let detail = format!("somebody else's key `{holder}` had it first; `{created}` is a stray");
+            let left_over = if *in_use { "stays in use without it" } else { "is a stray" };
+            let detail = format!("somebody else's key `{holder}` had it first; `{created}` {left_over}");
             (Aliased::Lost, StepStatus::NotNeeded, detail)
         };
         *aliased = now;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::assess::{Finding, Warning};
 use crate::config::Mode;
 use crate::facts::{Class, Failure};
+use crate::finding::{Finding, Warning};
 use crate::ids::TrailArn;
-use crate::plan::{Fate, Plan, StepName, TrailPlan, TrailStep};
+use crate::plan::{Fate, Plan, StepName, TrailPlan};
 use crate::policy::KeyPolicy;
 use crate::progress::{KeyProgress, Progress, StepReport, StepStatus, Stray, TrailProgress};
 use crate::trigger::Origin;
@@ -149,7 +149,9 @@ impl Answer {
     /// The answer for every trail of the plan.
     pub fn compose(mode: Mode, origin: &Origin, plan: &Plan, progress: &Progress) -> Self {
         let trails = plan.trails.iter().map(|(arn, trail)| trail_report(mode, arn, trail, plan, progress)).collect();
-        let mut answer = Self::of(mode, origin, trails, progress.strays());
+        let mut strays = progress.strays();
+        strays.extend(plan.strays.iter().filter(|stray| progress.made_no(&stray.key_arn)).cloned());
+        let mut answer = Self::of(mode, origin, trails, strays);
         answer.asides = asides(&answer.trails, progress);
         answer
     }
@@ -201,12 +203,12 @@ impl Answer {
 fn trail_report(mode: Mode, arn: &TrailArn, trail: &TrailPlan, plan: &Plan, progress: &Progress) -> TrailReport {
     let nothing = Default::default();
     let done = progress.trails.get(arn).unwrap_or(&nothing);
-    let key = done.bucket_region.as_ref().and_then(|region| progress.keys.get(region));
+    let key = done.sealing_region.as_ref().and_then(|region| progress.keys.get(region));
     let (outcome, detail, error) = outcome(mode, trail, done, key);
     let steps = steps(arn, trail, done, progress);
     // A later pass that finds the trail well, or not at all, does not say why this was done.
-    let why = acted(done) || (outcome == Outcome::Failed && trail.findings.is_empty());
-    let would_get = trail.steps.iter().find_map(TrailStep::bucket_region).and_then(|region| plan.keys.get(region));
+    let why = acted(done, key) || (outcome == Outcome::Failed && trail.findings.is_empty());
+    let would_get = trail.sealing_region.as_ref().and_then(|region| plan.keys.get(region));
     let key_arn = match (&done.sealed, mode, would_get) {
         (Some(sealed), _, _) => Some(sealed.to_string()),
         (None, Mode::DryRun, Some(key)) => key.key.as_ref().map(ToString::to_string),
@@ -245,7 +247,7 @@ fn outcome(
         Fate::Mended if mode == Mode::DryRun => Outcome::Planned,
         Fate::Mended => Outcome::Remediated,
         // A later pass finds well what an earlier one mended.
-        Fate::Compliant | Fate::Noted if acted(done) => Outcome::Remediated,
+        Fate::Compliant | Fate::Noted if acted(done, key) => Outcome::Remediated,
         Fate::Noted => Outcome::Noted,
         Fate::Compliant => Outcome::Compliant,
     };
@@ -263,8 +265,9 @@ fn outcome(
     (if error.is_some() { Outcome::Failed } else { outcome }, None, error)
 }
 
-fn acted(done: &TrailProgress) -> bool {
-    done.sealed.is_some() || done.restarted
+/// Whether something was done for the trail.
+fn acted(done: &TrailProgress, key: Option<&KeyProgress>) -> bool {
+    done.sealed.is_some() || done.restarted || key.is_some_and(|key| key.mended)
 }
 
 /// Keys that may have been left over, and what failed for good beside a trail's own failure.
@@ -283,7 +286,7 @@ fn steps(arn: &TrailArn, trail: &TrailPlan, done: &TrailProgress, progress: &Pro
     for (region, key) in &progress.keys {
         match &key.reported_under {
             Some(first) if first == arn => steps.extend(key.steps.iter().cloned()),
-            Some(first) if done.bucket_region.as_ref() == Some(region) => {
+            Some(first) if done.sealing_region.as_ref() == Some(region) => {
                 let detail = format!("listed under `{first}`");
                 steps.extend(
                     key.steps.iter().map(|step| StepReport::new(step.step, StepStatus::NotNeeded, detail.clone())),
@@ -294,7 +297,8 @@ fn steps(arn: &TrailArn, trail: &TrailPlan, done: &TrailProgress, progress: &Pro
     }
     steps.extend(done.steps.iter().cloned());
     if let (Fate::Compliant | Fate::Noted, None, Some(_), Some(key)) =
-        (&trail.fate, &done.sealed, &done.bucket_region, &trail.current_key)
+        (&trail.fate, &done.sealed, &done.sealing_region, &trail.current_key)
+        && done.previous_key.as_ref() != Some(key)
     {
         let detail = format!("somebody else gave it `{key}`");
         steps.push(StepReport::new(StepName::UpdateTrail, StepStatus::NotNeeded, detail));

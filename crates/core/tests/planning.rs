@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 use trailseal_core::assess::{Verdict, assess};
 use trailseal_core::config::{Config, Mode};
 use trailseal_core::facts::{
-    Candidates, Failure, KeptSettings, KeyFacts, KeyManager, KeyMetadata, KeyState, Made, MendingFacts, Reading,
-    SealingFacts, TrailFacts, TrailSettings, TrailStatus,
+    BucketFacts, Candidates, Failure, KeptSettings, KeyFacts, KeyManager, KeyMetadata, KeyState, KeyTags, Made,
+    MendingFacts, Reading, SealingFacts, TrailFacts, TrailSettings, TrailStatus,
 };
 use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
 use trailseal_core::plan::{Fate, KeyStep, Plan, TrailStep};
-use trailseal_core::planner::{Judged, plan, regions_to_seal};
+use trailseal_core::planner::{Judged, plan, wanted};
 use trailseal_core::policy::KeyPolicy;
+use trailseal_core::policy::cloudtrail::lets_cloudtrail_in;
+use trailseal_core::policy::evaluate::Says;
 use trailseal_core::progress::Progress;
 use trailseal_core::report::{Answer, Outcome};
 use trailseal_core::trigger::Origin;
@@ -97,9 +99,11 @@ fn judge(scenes: &[Scene], config: &Config) -> BTreeMap<TrailArn, Judged> {
 
 fn planned(scenes: &[Scene], sealing: &SealingFacts, config: &Config) -> Plan {
     let judged = judge(scenes, config);
-    let asked = regions_to_seal(judged.values());
+    let wanted = wanted(judged.values());
     let mut known = sealing.clone();
-    known.keys.retain(|region, _| asked.contains(region));
+    known.keys.retain(|region, _| wanted.regions.contains(region));
+    let open = BucketFacts { policy: Reading::Absent, replication: Reading::Absent };
+    known.buckets = wanted.buckets.into_keys().map(|name| (name, Ok(open.clone()))).collect();
     plan(judged, &known, config, &home())
 }
 
@@ -226,22 +230,34 @@ fn any_account() -> impl Strategy<Value = Vec<Scene>> {
     })
 }
 
+/// Whose the key behind an alias is, its state, and whether its policy is whole.
 fn any_sealing() -> impl Strategy<Value = SealingFacts> {
-    let one = prop_oneof![
-        Just(None),
-        Just(Some(KeyState::Usable)),
-        Just(Some(KeyState::Disabled)),
-        Just(Some(KeyState::PendingDeletion))
-    ];
-    prop::collection::vec(one, REGIONS.len()).prop_map(|states| {
-        let reading = |(code, state): (&str, Option<KeyState>)| {
+    let state = prop::sample::select(vec![KeyState::Usable, KeyState::Disabled, KeyState::PendingDeletion]);
+    let tags = prop::sample::select(vec![
+        KeyTags { ours: true, exempt: None },
+        KeyTags { ours: true, exempt: Some("because".into()) },
+        KeyTags { ours: false, exempt: None },
+    ]);
+    let one = prop::option::of((state, tags, prop::bool::weighted(0.3)));
+    prop::collection::vec(one, REGIONS.len()).prop_map(|keys| {
+        let reading = |(code, it): (&str, Option<(KeyState, KeyTags, bool)>)| {
             let region = region(code);
-            let key = state.map(|state| key(&sealing_arn(&region), state, KeyManager::Customer, &config("enforce")));
+            let key = it.map(|(state, tags, stripped)| {
+                let mut key = key(&sealing_arn(&region), state, KeyManager::Customer, &config("enforce"));
+                key.tags = Some(Ok(tags));
+                if stripped {
+                    key.policy = Reading::Known(STRIPPED.into());
+                }
+                key
+            });
             (region, named(key.map_or(Reading::Absent, Reading::Known)))
         };
-        SealingFacts { keys: REGIONS.into_iter().zip(states).map(reading).collect(), ..SealingFacts::default() }
+        SealingFacts { keys: REGIONS.into_iter().zip(keys).map(reading).collect(), ..SealingFacts::default() }
     })
 }
+
+/// A policy that lets only the account in.
+const STRIPPED: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"Theirs","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"}]}"#;
 
 /// Carries a plan out on the facts, as AWS would.
 fn carry_out(plan: &Plan, scenes: &mut [Scene], sealing: &mut SealingFacts, config: &Config) {
@@ -249,7 +265,8 @@ fn carry_out(plan: &Plan, scenes: &mut [Scene], sealing: &mut SealingFacts, conf
     for (region, planned) in &plan.keys {
         let arn = planned.key.clone().unwrap_or_else(|| sealing_arn(region).parse().unwrap());
         if !planned.steps.is_empty() {
-            let made = key(arn.as_str(), KeyState::Usable, KeyManager::Customer, config);
+            let mut made = key(arn.as_str(), KeyState::Usable, KeyManager::Customer, config);
+            made.tags = Some(Ok(KeyTags { ours: true, exempt: None }));
             sealing.keys.insert(region.clone(), named(Reading::Known(made)));
         }
         keys.insert(region.clone(), arn);
@@ -297,16 +314,23 @@ proptest! {
             if let Some(arn) = &key.key {
                 prop_assert_eq!(arn.region(), region);
                 let Some(Candidates { named: Ok(Reading::Known(facts)), .. }) = sealing.keys.get(region) else { panic!("a key from nowhere") };
-                prop_assert_eq!(&facts.metadata.state, &KeyState::Usable);
+                let restored = matches!(key.steps.first(), Some(KeyStep::Restore { .. }));
+                prop_assert!(facts.metadata.state == KeyState::Usable || restored);
+                let touched = !key.steps.is_empty();
+                prop_assert!(!touched || facts.ours().is_some_and(|tags| tags.exempt.is_none()), "another's key is never touched");
+                for trail in plan.trails.values().filter(|trail| trail.sealing_region.as_ref() == Some(region)) {
+                    prop_assert_eq!(&trail.fate, &Fate::Mended);
+                }
+                let lets_in = lets_cloudtrail_in(key.policy.as_deref().unwrap(), arn, &"arn:aws:cloudtrail:eu-west-1:123456789012:trail/any".parse().unwrap());
+                prop_assert_eq!(lets_in.generate_data_key.says(), Says::Yes);
             }
         }
-        let asked: BTreeSet<&Region> =
-            plan.trails.values().flat_map(|trail| &trail.steps).filter_map(TrailStep::bucket_region).collect();
+        let asked: BTreeSet<&Region> = plan.trails.values().filter_map(|trail| trail.sealing_region.as_ref()).collect();
         prop_assert_eq!(asked, plan.keys.keys().collect::<BTreeSet<_>>(), "no key for nobody");
         for scene in &scenes {
             let trail = &plan.trails[&scene.trail.settings.arn];
             prop_assert!(trail.steps.is_empty() || scene.mending.exempt == Ok(None), "exempt, or perhaps so");
-            for region in trail.steps.iter().filter_map(TrailStep::bucket_region) {
+            if let Some(region) = &trail.sealing_region {
                 prop_assert_eq!(&scene.mending.bucket_region, &Some(Ok(region.clone())));
             }
         }

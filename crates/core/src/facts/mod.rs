@@ -8,9 +8,7 @@ mod trail;
 use serde::Serialize;
 
 pub use bucket::{BucketFacts, ReplicationRule};
-pub use key::{
-    Candidates, InUse, KeyFacts, KeyManager, KeyMetadata, KeyState, KeyTags, Made, SealingFacts, TaggedKey,
-};
+pub use key::{Candidates, InUse, KeyFacts, KeyManager, KeyMetadata, KeyState, KeyTags, Made, SealingFacts, TaggedKey};
 pub use trail::{KeptSettings, MendingFacts, TrailFacts, TrailSettings, TrailStatus, UpdatedTrail};
 
 /// Whether trying again can help.
@@ -57,6 +55,22 @@ impl Failure {
             remedy: Some(remedy.into()),
             left_open: false,
         }
+    }
+
+    /// The same with another remedy, made of the one that it has.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: impl FnOnce(String) -> String) -> Self {
+        self.remedy = Some(remedy(self.remedy.take().unwrap_or_default()));
+        self
+    }
+
+    /// The same, with what an administrator can do in trailseal's place.
+    #[must_use]
+    pub fn or_by_an_administrator(self, command: &str) -> Self {
+        self.with_remedy(|remedy| match remedy.as_str() {
+            "" => format!("have an administrator do it: {command}"),
+            remedy => format!("{remedy}; or have an administrator do it: {command}"),
+        })
     }
 
     /// Whether AWS gave this error code.

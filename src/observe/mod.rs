@@ -1,23 +1,24 @@
 //! Reads. Facts come in two helpings: those that tell whether a trail is well, and, only for one that
 //! is not, those that mending it hangs on.
 
+mod sealing;
+
 use std::time::Duration;
 
 use trailseal_core::assess::is_ours;
 use trailseal_core::config::Config;
-use trailseal_core::facts::{Failure, KeyFacts, MendingFacts, Reading, TrailFacts, TrailSettings};
+use trailseal_core::facts::{Class, Failure, KeyFacts, KeyTags, MendingFacts, Reading, TrailFacts, TrailSettings};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
+use trailseal_core::key::own_key_hangs_on_tags;
 use trailseal_core::trigger::TrailRef;
+
+pub(crate) use sealing::sealing;
 
 use crate::aws::Read;
 
 /// A key that is missing is looked for again after this time: a wrong reading must not move a trail
 /// off a key that works.
 const SECOND_LOOK: Duration = Duration::from_secs(30);
-
-/// How often, and how long apart, an alias is looked for that exists but is not shown yet.
-const ALIAS_LOOKS: usize = 10;
-const ALIAS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether a trail is well: its settings, its status, its key. `None`: there is no such trail.
 pub(crate) async fn trail(
@@ -31,7 +32,12 @@ pub(crate) async fn trail(
     let Some(status) = status? else { return Ok(None) };
     let (key, waited) = match &settings.kms_key_id {
         Some(named) if is_ours(&settings.arn, config, home) => {
-            let (reading, waited) = own_key(reader, named, &settings.home_region, home).await?;
+            let (mut reading, waited) = own_key(reader, named, &settings.home_region, home).await?;
+            if let Reading::Known(key) = &mut reading
+                && own_key_hangs_on_tags(key, &settings.arn, config, home)
+            {
+                key.tags = Some(tags(reader, &key.metadata.arn, config).await?);
+            }
             (Some(reading), waited)
         }
         _ => (None, false),
@@ -77,27 +83,6 @@ pub(crate) async fn mending(reader: &impl Read, trail: &TrailSettings, config: &
     MendingFacts { bucket_region, exempt }
 }
 
-/// The supplied key of a Region, or what is behind the alias. With `settling`, the alias exists
-/// or may have been created a moment ago, so that it is waited for.
-pub(crate) async fn sealing_key(
-    reader: &impl Read,
-    region: &Region,
-    config: &Config,
-    home: &FunctionArn,
-    settling: bool,
-) -> Result<Reading<KeyFacts>, Failure> {
-    let named = config.supplied_keys.get(region).map_or(config.key_alias.as_str(), KeyArn::as_str);
-    let mut reading = key(reader, named, region, home).await?;
-    for _ in 0..ALIAS_LOOKS {
-        if !settling || reading != Reading::Absent {
-            break;
-        }
-        reader.wait(ALIAS_PAUSE).await?;
-        reading = key(reader, named, region, home).await?;
-    }
-    Ok(reading)
-}
-
 /// A key and its policy: side by side where its ARN is known, which `GetKeyPolicy` wants.
 async fn key(
     reader: &impl Read,
@@ -125,6 +110,14 @@ async fn key(
     Ok(Reading::Known(KeyFacts { metadata, policy, tags: None }))
 }
 
+/// What a key's tags say, or why they may not be read; fails only with what passes.
+async fn tags(reader: &impl Read, key: &KeyArn, config: &Config) -> Result<Result<KeyTags, Failure>, Failure> {
+    match reader.key_tags(key, &config.exempt_tag).await {
+        Err(failure) if failure.class == Class::Transient => Err(failure),
+        told => Ok(told),
+    }
+}
+
 /// `GetKeyPolicy` does not work across accounts.
 async fn policy(reader: &impl Read, key: &KeyArn, home: &FunctionArn) -> Result<Reading<String>, Failure> {
     if key.account() == home.account() {
@@ -142,7 +135,9 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::Mutex;
 
-    use trailseal_core::facts::{KeptSettings, KeyManager, KeyMetadata, KeyState, TrailStatus};
+    use trailseal_core::facts::{
+        KeptSettings, KeyManager, KeyMetadata, KeyState, KeyTags, ReplicationRule, TrailStatus,
+    };
     use trailseal_core::ids::TrailArn;
 
     use super::*;
@@ -191,6 +186,24 @@ mod tests {
         }
         async fn key_policy(&self, _: &KeyArn) -> Result<Reading<String>, Failure> {
             Ok(Reading::Absent)
+        }
+        async fn trails(&self, _: &Region) -> Result<Vec<(TrailArn, Region)>, Failure> {
+            Ok(Vec::new())
+        }
+        async fn bucket_policy(&self, _: &str, _: &Region) -> Result<Reading<String>, Failure> {
+            Ok(Reading::Absent)
+        }
+        async fn bucket_replication(&self, _: &str, _: &Region) -> Result<Reading<Vec<ReplicationRule>>, Failure> {
+            Ok(Reading::Absent)
+        }
+        async fn key_tags(&self, _: &KeyArn, _: &str) -> Result<KeyTags, Failure> {
+            Ok(KeyTags::default())
+        }
+        async fn key_aliases(&self, _: &KeyArn) -> Result<Vec<String>, Failure> {
+            Ok(Vec::new())
+        }
+        async fn tagged_keys(&self, _: &Region) -> Result<Vec<KeyArn>, Failure> {
+            Ok(Vec::new())
         }
         async fn wait(&self, time: Duration) -> Result<(), Failure> {
             self.waited.lock().unwrap().push(time);

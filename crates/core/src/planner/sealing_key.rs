@@ -1,0 +1,261 @@
+//! Which key seals the trails whose bucket is in a Region, and what it needs first.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::Planner;
+use crate::config::OWNER_TAG;
+use crate::facts::{Candidates, Failure, InUse, KeyFacts, KeyMetadata, KeyState, Made, Reading, TaggedKey};
+use crate::finding::{FindingId, Warning, WarningId};
+use crate::ids::{KeyArn, Region};
+use crate::key::{Policy, not_revoked, unusable};
+use crate::plan::{Adoption, KeyOwner, KeyPlan, KeyStep, NewKey, PolicyChange, restore_command};
+use crate::policy::MAX_BYTES;
+use crate::progress::Stray;
+
+impl Planner<'_> {
+    /// The supplied key of that Region; else the key behind the alias; else an unfinished key of ours;
+    /// else a new one.
+    pub(super) fn sealing_key(&self, region: &Region) -> Result<KeyPlan, Failure> {
+        let Some(Candidates { named, tagged, made }) = self.sealing.keys.get(region) else {
+            return Err(Failure::transient(format!("the sealing key of `{region}` was not looked for")));
+        };
+        let reading = named.as_ref().map_err(Clone::clone)?;
+        match (self.config.supplied_keys.get(region), reading) {
+            (Some(supplied), Reading::Absent) => Err(Failure::terminal(
+                format!("key `{supplied}`, supplied for `{region}`, does not exist"),
+                "put an existing key into `TRAILSEAL_KEY_ARNS`",
+            )),
+            // CloudTrail's refusal leaves the trail as it was, so it may be tried.
+            (Some(supplied), Reading::Denied(failure)) => Ok(unreadable(supplied, failure)),
+            (Some(_), Reading::Known(key)) => self.anothers(key, region, "`TRAILSEAL_KEY_ARNS`"),
+            (None, Reading::Denied(failure)) => Err(failure.clone()),
+            (None, Reading::Known(key)) => self.behind_the_alias(key, region),
+            (None, Reading::Absent) => match (made, self.unfinished(tagged.as_ref())?) {
+                (Some(made), _) => Ok(self.made(made)),
+                (None, Some(unfinished)) => self.adopted(unfinished),
+                (None, None) => Ok(self.new_key(region, tagged.as_ref())),
+            },
+        }
+    }
+
+    /// A key that is not ours is used as it is or not at all.
+    fn anothers(&self, key: &KeyFacts, region: &Region, named_by: &str) -> Result<KeyPlan, Failure> {
+        usable(&key.metadata, region, named_by)?;
+        let plan = |policy, warnings| KeyPlan {
+            key: Some(key.metadata.arn.clone()),
+            steps: vec![],
+            warnings,
+            policy,
+            owner: KeyOwner::Another,
+            fresh: key.metadata.fresh,
+        };
+        Ok(match Policy::of(key) {
+            Policy::Known(text, _) => plan(Some(text), vec![]),
+            Policy::Unknown(why) => plan(None, vec![why]),
+        })
+    }
+
+    fn behind_the_alias(&self, key: &KeyFacts, region: &Region) -> Result<KeyPlan, Failure> {
+        let named_by = format!("`{}`", self.config.key_alias);
+        let Some(tags) = key.ours() else { return self.anothers(key, region, &named_by) };
+        if let Some(value) = &tags.exempt {
+            return usable(&key.metadata, region, &named_by)
+                .and_then(|()| self.anothers(key, region, &named_by))
+                .map(|plan| KeyPlan { owner: KeyOwner::Exempt, ..plan })
+                .map_err(|failure| {
+                    let tag = &self.config.exempt_tag;
+                    let message = format!(
+                        "{}; trailseal created it and leaves it alone, since it bears the tag `{tag}` with the value `{}`",
+                        failure.message,
+                        crate::ids::shorten(value, 256)
+                    );
+                    Failure { message, ..failure }
+                        .with_remedy(|remedy| format!("take that tag off, so that trailseal mends it, or {remedy}"))
+                });
+        }
+        self.kept(key, region, &named_by, vec![])
+    }
+
+    /// A key of ours, with the steps that it needs after `first`.
+    fn kept(&self, key: &KeyFacts, region: &Region, named_by: &str, first: Vec<KeyStep>) -> Result<KeyPlan, Failure> {
+        let KeyMetadata { arn, state, fresh, .. } = &key.metadata;
+        let mut steps = Vec::new();
+        let restored = match state {
+            KeyState::Disabled => Some(KeyStep::Restore { deleting: false }),
+            KeyState::PendingDeletion => Some(KeyStep::Restore { deleting: true }),
+            _ => None,
+        };
+        // Whatever else is wrong with it stays so when it is enabled.
+        let state = if restored.is_some() { KeyState::Usable } else { state.clone() };
+        usable(&KeyMetadata { state, ..key.metadata.clone() }, region, named_by)?;
+        steps.extend(restored);
+        steps.extend(first);
+        let mut warnings = Vec::new();
+        let policy = match Policy::of(key) {
+            Policy::Unknown(why) => {
+                warnings.push(why);
+                None
+            }
+            Policy::Known(text, document) => {
+                warnings.extend(not_revoked(arn, &document, &self.policy));
+                match self.policy.extend(&document) {
+                    None => Some(text),
+                    Some(extension) if !extension.fits() => return Err(too_long(arn, &extension.words_for_adding())),
+                    Some(extension) => {
+                        let after = extension.text.clone();
+                        let unacceptable =
+                            self.policy.unacceptable(&document).iter().map(ToString::to_string).collect();
+                        steps.push(KeyStep::Extend(PolicyChange { before: text, extension, unacceptable }));
+                        Some(after)
+                    }
+                }
+            }
+        };
+        let fresh = *fresh || !steps.is_empty();
+        Ok(KeyPlan { key: Some(arn.clone()), steps, warnings, policy, owner: KeyOwner::Trailseal, fresh })
+    }
+
+    /// The unfinished key to adopt: one that a trail uses before the oldest. Only a policy that grants
+    /// nothing beyond what trailseal would grant now is taken over, so that a tag alone confers nothing.
+    fn unfinished<'a>(
+        &self,
+        tagged: Option<&'a Result<Vec<TaggedKey>, Failure>>,
+    ) -> Result<Option<&'a TaggedKey>, Failure> {
+        let Some(Ok(tagged)) = tagged else {
+            return match tagged {
+                Some(Err(failure)) if failure.class == crate::facts::Class::Transient => Err(failure.clone()),
+                _ => Ok(None),
+            };
+        };
+        let adoptable = tagged.iter().filter(|key| {
+            let facts = &key.facts;
+            let ours = facts.ours().is_some_and(|tags| tags.exempt.is_none());
+            let works = facts.metadata.state == KeyState::Usable && unusable(&facts.metadata).is_empty();
+            let only_ours = || match Policy::of(facts) {
+                // Without its statement for the role it could not be finished.
+                Policy::Known(_, document) => self.policy.covers(&document) && self.policy.is_finished_under(&document),
+                Policy::Unknown(_) => false,
+            };
+            ours && key.aliases.is_empty() && works && only_ours()
+        });
+        Ok(adoptable.max_by_key(|key| {
+            let metadata = &key.facts.metadata;
+            (key.in_use == InUse::Yes, Reverse(metadata.created.unwrap_or(i64::MAX)), Reverse(&metadata.arn))
+        }))
+    }
+
+    fn adopted(&self, unfinished: &TaggedKey) -> Result<KeyPlan, Failure> {
+        let KeyMetadata { arn, fresh, .. } = &unfinished.facts.metadata;
+        let adoption = Adoption { in_use: unfinished.in_use == InUse::Yes, fresh: *fresh };
+        let finish = vec![
+            KeyStep::Adopt(adoption),
+            KeyStep::EnableRotation,
+            KeyStep::CreateAlias(self.config.key_alias.clone()),
+        ];
+        self.kept(&unfinished.facts, arn.region(), "its tag", finish)
+    }
+
+    /// A key that this run created, with what it still needs.
+    fn made(&self, made: &Made) -> KeyPlan {
+        let alias = (!made.aliased).then(|| KeyStep::CreateAlias(self.config.key_alias.clone()));
+        KeyPlan {
+            key: Some(made.key.clone()),
+            steps: alias.into_iter().collect(),
+            warnings: vec![],
+            policy: Some(self.policy.text()),
+            owner: KeyOwner::Trailseal,
+            fresh: true,
+        }
+    }
+
+    fn new_key(&self, region: &Region, tagged: Option<&Result<Vec<TaggedKey>, Failure>>) -> KeyPlan {
+        let mut tags = self.config.key_tags.clone();
+        tags.insert(OWNER_TAG.0.into(), OWNER_TAG.1.into());
+        let new = NewKey {
+            policy: self.policy.clone(),
+            description: "Encrypts the CloudTrail logs of this account; kept by trailseal. Deleting it makes them unreadable for good.".into(),
+            tags,
+        };
+        let unseen = match tagged {
+            Some(Err(failure)) => Some(Warning::new(
+                WarningId::KeyUnreadable,
+                format!(
+                    "whether an earlier run left an unfinished key in `{region}` is not known: {}. {}",
+                    failure.message,
+                    failure.remedy.as_deref().unwrap_or_default()
+                ),
+            )),
+            _ => None,
+        };
+        KeyPlan {
+            key: None,
+            steps: vec![
+                KeyStep::Create(new),
+                KeyStep::EnableRotation,
+                KeyStep::CreateAlias(self.config.key_alias.clone()),
+            ],
+            warnings: unseen.into_iter().collect(),
+            policy: Some(self.policy.text()),
+            owner: KeyOwner::Trailseal,
+            fresh: true,
+        }
+    }
+
+    /// Keys of ours that were found while one was looked for, and that nothing uses. A young one may be
+    /// another run's, about to be finished; one with any alias is somebody's.
+    pub(super) fn strays(&self, keys: &BTreeMap<Region, KeyPlan>) -> Vec<Stray> {
+        let tagged = self.sealing.keys.values().filter_map(|it| it.tagged.as_ref()?.as_ref().ok()).flatten();
+        let planned: Vec<&KeyArn> = keys.values().filter_map(|key| key.key.as_ref()).collect();
+        let unused = tagged.filter(|key| {
+            let KeyMetadata { arn, state, fresh, .. } = &key.facts.metadata;
+            let ours = key.facts.ours().is_some_and(|tags| tags.exempt.is_none());
+            let going = *state == KeyState::PendingDeletion;
+            ours && !going && !fresh && key.aliases.is_empty() && key.in_use == InUse::No && !planned.contains(&arn)
+        });
+        unused.map(|key| Stray::unused(&key.facts.metadata.arn)).collect()
+    }
+}
+
+/// A supplied key that may not be read.
+fn unreadable(key: &KeyArn, failure: &Failure) -> KeyPlan {
+    let detail = format!("the supplied key `{key}` may not be read, so it was not judged: {}", failure.message);
+    KeyPlan {
+        key: Some(key.clone()),
+        steps: vec![],
+        warnings: vec![Warning::new(WarningId::KeyUnreadable, detail)],
+        policy: None,
+        owner: KeyOwner::Another,
+        fresh: false,
+    }
+}
+
+/// Whether CloudTrail can work with a key, whatever its policy says; else what to do about it.
+fn usable(key: &KeyMetadata, region: &Region, named_by: &str) -> Result<(), Failure> {
+    let arn = &key.arn;
+    if let KeyState::Unknown(state) = &key.state {
+        let message = format!(
+            "the sealing key `{arn}` of `{region}`, named by {named_by}, is in state `{state}`, which is not known here"
+        );
+        return Err(Failure::terminal(message, "look at the key; a newer version of trailseal may know that state"));
+    }
+    let problems = unusable(key);
+    let Some(first) = problems.first() else { return Ok(()) };
+    let details: Vec<&str> = problems.iter().map(|problem| problem.detail.as_str()).collect();
+    let remedy = match first.id {
+        FindingId::KeyDisabled => format!("enable it: {}", restore_command(arn, false)),
+        FindingId::KeyPendingDeletion => {
+            format!("keep it: {}; without it every log that it encrypted is lost", restore_command(arn, true))
+        }
+        _ => format!("let {named_by} name a symmetric, customer-managed, enabled key in `{region}`"),
+    };
+    let message = format!("the sealing key of `{region}`, named by {named_by}, cannot be used: {}", details.join("; "));
+    Err(Failure::terminal(message, remedy))
+}
+
+fn too_long(key: &KeyArn, adding: &str) -> Failure {
+    Failure::terminal(
+        format!("the policy of key `{key}` cannot gain what it lacks: it would be longer than KMS's {MAX_BYTES} bytes"),
+        format!("take out of it what nobody needs any more; then {adding}"),
+    )
+}

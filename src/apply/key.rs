@@ -1,0 +1,187 @@
+//! The steps of a sealing key.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use trailseal_core::facts::{Failure, KeyState, Reading};
+use trailseal_core::ids::{KeyArn, Region};
+use trailseal_core::plan::{KeyPlan, KeyStep, PolicyChange, StepName};
+use trailseal_core::progress::{Aliased, KeyProgress, MadeKey, StepReport, StepStatus};
+
+use super::Surprise;
+use crate::aws::{AliasCreation, Read, Write};
+
+/// How often, and how long apart, a key is read until it shows what was written: KMS is eventually
+/// consistent. Source: <https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html>.
+const LOOKS: usize = 10;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes the steps of one sealing key. `None`: there is no key to use, and `progress` says why.
+pub(super) async fn seal_region(
+    reader: &impl Read,
+    writer: &impl Write,
+    region: &Region,
+    plan: &KeyPlan,
+    progress: &mut KeyProgress,
+) -> Result<Option<KeyArn>, Surprise> {
+    let mut key = plan.key.clone();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let (status, detail, halt) = match take(reader, writer, region, step, &mut key, progress).await {
+            Ok(Taken::Done(detail)) => {
+                progress.mended |= step.mends();
+                (StepStatus::Done, detail, None)
+            }
+            Ok(Taken::Contradicted(why)) => (StepStatus::NotNeeded, why.clone(), Some(Halt::LookAgain(why))),
+            Err(failure) => {
+                let failure = step.failed(failure, region, key.as_ref());
+                if failure.left_open && step.name() == StepName::CreateKey {
+                    progress.perhaps_created = Some(failure.message.clone());
+                }
+                let (detail, left_open) = (failure.message.clone(), failure.left_open);
+                let halt = match (step.essential(), left_open) {
+                    (false, _) => None,
+                    (true, true) if !progress.failed_before(step.name()) => Some(Halt::LookAgain(detail.clone())),
+                    (true, _) => Some(Halt::NoKey),
+                };
+                if step.essential() {
+                    progress.failure = Some(failure);
+                } else {
+                    progress.lasting = Some(failure);
+                }
+                (StepStatus::Failed, detail, halt)
+            }
+        };
+        progress.steps.push(StepReport::new(step.name(), status, detail));
+        match halt {
+            None => {}
+            Some(Halt::LookAgain(why)) => return Err(Surprise(why)),
+            Some(Halt::NoKey) => {
+                progress.leave(plan, index.saturating_add(1), region);
+                return Ok(None);
+            }
+        }
+    }
+    Ok(key)
+}
+
+enum Taken {
+    Done(String),
+    Contradicted(String),
+}
+
+enum Halt {
+    LookAgain(String),
+    NoKey,
+}
+
+/// Takes one step; `key` is the key so far, which a step may create.
+async fn take(
+    reader: &impl Read,
+    writer: &impl Write,
+    region: &Region,
+    step: &KeyStep,
+    key: &mut Option<KeyArn>,
+    progress: &mut KeyProgress,
+) -> Result<Taken, Failure> {
+    let key = match (step, key) {
+        (KeyStep::Create(new), key) => {
+            let created = writer.create_key(region, new).await?;
+            progress.made.push(MadeKey { key: created.clone(), aliased: Aliased::NotYet, in_use: false });
+            return Ok(Taken::Done(format!("`{}`", key.insert(created))));
+        }
+        (_, Some(key)) => &*key,
+        (_, None) => {
+            return Err(Failure::transient(format!("there is no key yet in `{region}` on which to take a step")));
+        }
+    };
+    match step {
+        KeyStep::Create(_) => {}
+        KeyStep::Adopt(adoption) => progress.adopted(key, adoption),
+        KeyStep::Restore { deleting } => return restore(reader, writer, key, *deleting).await,
+        KeyStep::Extend(change) => return extend(reader, writer, key, change).await,
+        KeyStep::EnableRotation => {
+            writer.enable_rotation(key).await?;
+            return Ok(Taken::Done("every year".into()));
+        }
+        KeyStep::CreateAlias(alias) => {
+            let answer = writer.create_alias(alias, key).await;
+            let aliased = match &answer {
+                Ok(AliasCreation::Created) => Aliased::Yes,
+                Ok(AliasCreation::AlreadyExists) => Aliased::Open,
+                Err(failure) if failure.left_open => Aliased::Open,
+                Err(_) => Aliased::NotYet,
+            };
+            progress.aliased(key, aliased);
+            return Ok(match answer? {
+                AliasCreation::Created => Taken::Done(format!("`{alias}` for `{key}`")),
+                AliasCreation::AlreadyExists => Taken::Contradicted(format!("`{alias}` exists already in `{region}`")),
+            });
+        }
+    }
+    Ok(Taken::Done(step.detail(region, Some(key))))
+}
+
+/// Makes a key work again, and looks whether it does.
+async fn restore(reader: &impl Read, writer: &impl Write, key: &KeyArn, deleting: bool) -> Result<Taken, Failure> {
+    // The key is in another state than it was read in.
+    let otherwise = |failure: Failure| match failure.is("KMSInvalidStateException") {
+        true => Ok(Taken::Contradicted(failure.message)),
+        false => Err(failure),
+    };
+    if deleting && let Err(failure) = writer.cancel_key_deletion(key).await {
+        return otherwise(failure);
+    }
+    if let Err(failure) = writer.enable_key(key).await {
+        return otherwise(failure);
+    }
+    for _ in 0..LOOKS {
+        if let Reading::Known(now) = reader.key(key.as_str(), key.region()).await?
+            && now.state == KeyState::Usable
+        {
+            let done = if deleting { "its deletion is cancelled, and it is enabled" } else { "it is enabled" };
+            return Ok(Taken::Done(format!("`{key}`: {done}")));
+        }
+        reader.wait(PAUSE).await?;
+    }
+    let message = format!("key `{key}` was enabled and does not show it");
+    Ok(Taken::Contradicted(message))
+}
+
+/// Puts a key's longer policy, which replaces the whole: only onto the policy that it was made from, and
+/// read again afterwards, since KMS knows no condition for that.
+async fn extend(
+    reader: &impl Read,
+    writer: &impl Write,
+    key: &KeyArn,
+    change: &PolicyChange,
+) -> Result<Taken, Failure> {
+    let overtaken = || Ok(Taken::Contradicted(format!("somebody else changed the policy of key `{key}` meanwhile")));
+    let before = reader.key_policy(key).await?;
+    if !matches!(&before, Reading::Known(now) if same(now, &change.before)) {
+        return overtaken();
+    }
+    let sent = writer.put_key_policy(key, &change.extension.text).await;
+    let unanswered = match sent {
+        Ok(()) => None,
+        Err(failure) if failure.left_open => Some(failure),
+        Err(failure) => return Err(failure),
+    };
+    for _ in 0..LOOKS {
+        match reader.key_policy(key).await? {
+            Reading::Known(now) if same(&now, &change.extension.text) => {
+                return Ok(Taken::Done(format!("{} in the policy of `{key}`", change.extension.words())));
+            }
+            // Not shown yet.
+            Reading::Known(now) if same(&now, &change.before) => reader.wait(PAUSE).await?,
+            _ => return overtaken(),
+        }
+    }
+    let message = format!("the policy of key `{key}` was put and does not show what it gained");
+    Err(unanswered.unwrap_or_else(|| Failure::transient(message)))
+}
+
+/// Compared as JSON, since AWS may lay a document out anew.
+fn same(one: &str, other: &str) -> bool {
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    one == other || matches!((read(one), read(other)), (Some(one), Some(other)) if one == other)
+}

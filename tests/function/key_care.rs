@@ -1,0 +1,477 @@
+//! A key of ours that somebody broke, stripped or left without its alias is mended; another's is not.
+
+use fake_aws::{Fault, Key, KeyState, Trail, World};
+use serde_json::{Value, json};
+
+use crate::support::{
+    AUDIT, Scene, Setting, account, count, findings, sealing_policy, step, steps, with_sealing_key, writes,
+};
+
+/// A statement of somebody else's, odd but harmless.
+fn theirs() -> Value {
+    json!({ "Sid": "Their own", "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::123456789012:root" },
+        "Action": ["kms:TagResource"], "Resource": "*" })
+}
+
+/// The account's own administration and a statement of somebody else's: what is left of a policy that
+/// somebody wrote anew.
+fn stripped() -> String {
+    let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
+    let admin = policy["Statement"][0].clone();
+    policy["Statement"] = json!([theirs(), admin]);
+    policy.to_string()
+}
+
+/// The account with the trail sealed by a key of ours.
+fn sealed() -> (World, String) {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, "eu-central-1");
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&key));
+    (world, key)
+}
+
+fn statements(scene: &Scene, key: &str) -> Vec<Value> {
+    let policy: Value = serde_json::from_str(&scene.aws.world().keys[key].policy).unwrap();
+    policy["Statement"].as_array().unwrap().clone()
+}
+
+fn sids(statements: &[Value]) -> Vec<&str> {
+    statements.iter().map(|it| it["Sid"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_key_of_ours_that_was_disabled_and_stripped_works_again_with_the_foreign_statement_still_there() {
+    let (mut world, key) = sealed();
+    let broken = world.keys.get_mut(&key).unwrap();
+    (broken.state, broken.policy) = (KeyState::Disabled, stripped());
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(findings(&answer), ["key-disabled", "key-policy-gap"]);
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }));
+    assert_eq!(steps(&answer), ["restore-key done", "extend-key-policy done"]);
+    assert_eq!(answer["trails"][0]["key_arn"], json!(key));
+    assert_eq!(answer["trails"][0]["previous_key_arn"], json!(null));
+    assert_eq!(writes(&scene.aws.calls()), ["kms:EnableKey", "kms:PutKeyPolicy", "sns:Publish"]);
+    let after = statements(&scene, &key);
+    assert_eq!(after[0], theirs());
+    assert_eq!(
+        sids(&after)[2..],
+        ["TrailsealFinishesCreation", "CloudTrailEncrypts", "CloudTrailDescribes", "CloudTrailDecryptsForBucketKeys"]
+    );
+    let world = scene.aws.snapshot();
+    assert_eq!(world.keys[&key].state, KeyState::Enabled);
+    assert!(!world.keys[&key].lockout_check_bypassed);
+    assert_eq!(world.delivers(AUDIT), Ok(()));
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn the_policy_is_read_just_before_and_just_after_it_is_put() {
+    let (mut world, key) = sealed();
+    world.keys.get_mut(&key).unwrap().policy = stripped();
+    let mut scene = Scene::enforcing(world);
+    scene.event("update-trail-by-name");
+    let calls = scene.calls();
+    let put = calls.iter().position(|call| call == "kms:PutKeyPolicy").unwrap();
+    assert_eq!((calls[put - 1].as_str(), calls[put + 1].as_str()), ("kms:GetKeyPolicy", "kms:GetKeyPolicy"));
+}
+
+#[test]
+fn a_doomed_key_of_ours_is_saved() {
+    let (mut world, key) = sealed();
+    let doomed = world.keys.get_mut(&key).unwrap();
+    (doomed.state, doomed.deletion_date) = (KeyState::PendingDeletion, Some(1_790_000_000));
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(findings(&answer), ["key-pending-deletion"]);
+    assert_eq!(steps(&answer), ["restore-key done"]);
+    assert_eq!(writes(&scene.aws.calls()), ["kms:CancelKeyDeletion", "kms:EnableKey", "sns:Publish"]);
+    assert_eq!(scene.aws.world().keys[&key].state, KeyState::Enabled);
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn an_unencrypted_trail_gets_the_sealing_key_after_it_was_restored_and_extended() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, "eu-central-1");
+    let broken = world.keys.get_mut(&key).unwrap();
+    (broken.state, broken.policy) = (KeyState::PendingDeletion, stripped());
+    world.settle.policy_effective_after = 2;
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(steps(&answer), ["restore-key done", "extend-key-policy done", "update-trail done"]);
+    assert_eq!(scene.audit().kms_key_id, Some(key));
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn in_dry_run_restoring_and_extending_are_planned_with_the_statements_and_nothing_is_written() {
+    let (mut world, key) = sealed();
+    let broken = world.keys.get_mut(&key).unwrap();
+    (broken.state, broken.policy) = (KeyState::Disabled, stripped());
+    let mut scene = Setting::new(world.clone()).dry_run().start();
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "planned": 1 }));
+    assert_eq!(steps(&answer), ["restore-key planned", "extend-key-policy planned"]);
+    let detail = step(&answer, "extend-key-policy")["detail"].as_str().unwrap();
+    assert!(detail.contains(r#""Sid":"CloudTrailEncrypts""#) && detail.contains(&key), "{detail}");
+    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
+    assert_eq!(scene.aws.snapshot().keys, world.keys);
+}
+
+#[test]
+fn a_reader_who_was_added_to_the_configuration_is_added_to_the_key() {
+    let (mut world, key) = sealed();
+    let siem = "arn:aws:iam::210987654321:role/siem";
+    world.principals.insert(siem.into());
+    let mut scene = Setting::new(world).with("TRAILSEAL_LOG_READERS", siem).start();
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(findings(&answer), ["key-policy-gap"]);
+    assert!(answer["trails"][0]["findings"][0]["detail"].as_str().unwrap().contains("LogReadersDecrypt"));
+    assert_eq!(steps(&answer), ["extend-key-policy done"]);
+    let after = statements(&scene, &key);
+    assert_eq!(after.len(), 6);
+    assert_eq!(after[5]["Condition"]["ArnEquals"]["aws:PrincipalArn"], siem);
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn a_reader_who_was_taken_out_of_the_configuration_keeps_its_statement_and_is_named_with_the_command() {
+    let (mut world, key) = sealed();
+    let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
+    policy["Statement"].as_array_mut().unwrap().push(json!({ "Sid": "ReaderAccountsDecrypt", "Effect": "Allow",
+        "Principal": { "AWS": "arn:aws:iam::210987654321:root" }, "Action": "kms:Decrypt", "Resource": "*",
+        "Condition": { "StringLike": { "kms:ViaService": "s3.*" } } }));
+    world.keys.get_mut(&key).unwrap().policy = policy.to_string();
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "compliant": 1 }));
+    let warning = &answer["trails"][0]["warnings"][0];
+    assert_eq!(warning["id"], "reader-not-revoked");
+    let detail = warning["detail"].as_str().unwrap();
+    for part in ["210987654321", "ReaderAccountsDecrypt", "aws kms put-key-policy --region eu-central-1", &key] {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
+    assert_eq!(scene.calls().len(), 4);
+}
+
+#[test]
+fn a_key_of_ours_with_the_exempt_tag_is_not_restored_and_the_reason_is_told() {
+    let (mut world, key) = sealed();
+    let broken = world.keys.get_mut(&key).unwrap();
+    broken.state = KeyState::Disabled;
+    broken.tags.insert("trailseal:exempt".into(), "SEC-7: being replaced".into());
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "failed": 1 }));
+    let error = &answer["trails"][0]["error"];
+    assert!(error["message"].as_str().unwrap().contains("SEC-7: being replaced"), "{error:#}");
+    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
+    assert_eq!(scene.aws.world().keys[&key].state, KeyState::Disabled);
+}
+
+#[test]
+fn a_deny_that_keeps_cloudtrail_out_of_a_key_of_ours_is_named_and_stays() {
+    let (mut world, key) = sealed();
+    let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
+    policy["Statement"].as_array_mut().unwrap().push(json!({ "Sid": "NobodyAtAll", "Effect": "Deny", "Principal": "*",
+        "Action": "kms:GenerateDataKey*", "Resource": "*" }));
+    world.keys.get_mut(&key).unwrap().policy = policy.to_string();
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "failed": 1 }));
+    assert_eq!(findings(&answer), ["key-policy-gap"]);
+    assert!(
+        answer["trails"][0]["error"]["message"].as_str().unwrap().contains("`NobodyAtAll` denies it"),
+        "{answer:#}"
+    );
+    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
+}
+
+#[test]
+fn what_only_an_administrator_may_do_fails_with_the_command_and_the_statements() {
+    for (state, policy, denied, parts) in [
+        (
+            KeyState::Disabled,
+            sealing_policy(),
+            "kms:EnableKey",
+            ["aws kms enable-key --region eu-central-1", "enable-key"],
+        ),
+        (
+            KeyState::PendingDeletion,
+            sealing_policy(),
+            "kms:CancelKeyDeletion",
+            ["aws kms cancel-key-deletion --region eu-central-1", "&& aws kms enable-key"],
+        ),
+        (
+            KeyState::Enabled,
+            stripped(),
+            "kms:PutKeyPolicy",
+            ["aws kms put-key-policy --region eu-central-1", "CloudTrailEncrypts"],
+        ),
+    ] {
+        let (mut world, key) = sealed();
+        let broken = world.keys.get_mut(&key).unwrap();
+        (broken.state, broken.policy) = (state, policy);
+        broken.denied.insert(denied.into());
+        let mut scene = Scene::enforcing(world);
+        let answer = scene.event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "failed": 1 }), "{answer:#}");
+        let error = &answer["trails"][0]["error"];
+        assert_eq!((&error["class"], &error["operation"]), (&json!("terminal"), &json!(denied)));
+        let remedy = error["remedy"].as_str().unwrap();
+        assert!(remedy.contains(denied) && parts.iter().all(|part| remedy.contains(part)), "{remedy}");
+        assert_eq!(scene.aws.world().keys[&key].state, state);
+    }
+}
+
+#[test]
+fn a_statement_that_kms_no_longer_accepts_is_named_where_it_blocks_the_policy() {
+    let (mut world, key) = sealed();
+    let mut policy: Value = serde_json::from_str(&stripped()).unwrap();
+    policy["Statement"].as_array_mut().unwrap().push(json!({ "Sid": "Gone", "Effect": "Allow",
+        "Principal": { "AWS": "AROA1234567890EXAMPLE" }, "Action": "kms:Encrypt", "Resource": "*" }));
+    world.keys.get_mut(&key).unwrap().policy = policy.to_string();
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    let error = &answer["trails"][0]["error"];
+    assert_eq!(error["code"], "MalformedPolicyDocumentException");
+    assert!(error["remedy"].as_str().unwrap().contains("`Gone`"), "{error:#}");
+}
+
+#[test]
+fn the_role_of_a_stack_that_was_deleted_gives_way_to_the_present_one() {
+    let (mut world, key) = sealed();
+    let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
+    policy["Statement"][1]["Principal"] = json!({ "AWS": "AROA1234567890EXAMPLE" });
+    world.keys.get_mut(&key).unwrap().policy = policy.to_string();
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(steps(&answer), ["extend-key-policy done"]);
+    let after: Value = serde_json::from_str(&scene.aws.world().keys[&key].policy).unwrap();
+    assert_eq!(after, serde_json::from_str::<Value>(&sealing_policy()).unwrap());
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn a_policy_that_would_grow_too_long_is_not_put() {
+    let (mut world, key) = sealed();
+    let mut policy: Value = serde_json::from_str(&stripped()).unwrap();
+    policy["Statement"][0]["Sid"] = json!("x".repeat(32_000));
+    world.keys.get_mut(&key).unwrap().policy = policy.to_string();
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert!(answer["trails"][0]["error"]["message"].as_str().unwrap().contains("32768 bytes"), "{answer:#}");
+    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
+}
+
+#[test]
+fn a_policy_that_somebody_changes_at_the_same_time_is_looked_at_again_and_keeps_both_changes() {
+    let (mut world, key) = sealed();
+    world.keys.get_mut(&key).unwrap().policy = stripped();
+    let mut scene = Scene::enforcing(world);
+    let changed = key.clone();
+    let mut reads = 0;
+    scene.aws.before(move |call, world| {
+        reads += usize::from(call.operation == "GetKeyPolicy");
+        // Once after it was planned, once between putting it and looking.
+        if call.operation == "GetKeyPolicy" && (reads == 3 || reads == 5) {
+            let policy = &mut world.keys.get_mut(&changed).unwrap().policy;
+            let mut document: Value = serde_json::from_str(policy).unwrap();
+            let mut more = theirs();
+            more["Sid"] = json!(format!("Meanwhile{reads}"));
+            document["Statement"].as_array_mut().unwrap().push(more);
+            *policy = document.to_string();
+        }
+        None
+    });
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    scene.aws.forget_hooks();
+    let after = statements(&scene, &key);
+    assert!(sids(&after).contains(&"Meanwhile3") && sids(&after).contains(&"CloudTrailEncrypts"), "{:?}", sids(&after));
+    assert_eq!(scene.aws.snapshot().delivers(AUDIT), Ok(()));
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn a_put_policy_whose_answer_is_lost_is_read_back_and_not_sent_again() {
+    let (mut world, key) = sealed();
+    world.keys.get_mut(&key).unwrap().policy = stripped();
+    let mut scene = Scene::enforcing(world);
+    scene.aws.after(|call, _| (call.operation == "PutKeyPolicy").then(Fault::internal));
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert_eq!(count(&scene, "PutKeyPolicy"), 1);
+    assert_eq!(statements(&scene, &key).len(), 6);
+}
+
+#[test]
+fn a_key_in_use_whose_alias_was_deleted_is_found_and_gets_it_back() {
+    let (mut world, key) = sealed();
+    world.aliases.clear();
+    world.add_trail(Trail::new("second", "eu-west-1", "audit-logs"));
+    let older = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "trailseal").created(1));
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.answer(&json!({ "trail": "second", "region": "eu-west-1" }));
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert_eq!(steps(&answer), ["adopt-key done", "enable-rotation done", "create-alias done", "update-trail done"]);
+    assert_eq!(answer["trails"][0]["key_arn"], json!(key), "the one that a trail uses before the oldest");
+    let world = scene.aws.snapshot();
+    assert_eq!(world.aliases.values().next().unwrap().target, key);
+    assert_eq!(answer["strays"][0]["key_arn"], json!(older));
+    assert_eq!(answer["strays"].as_array().unwrap().len(), 1);
+    assert_eq!(world.keys.len(), 2);
+}
+
+#[test]
+fn the_oldest_unfinished_key_is_adopted_and_the_others_are_strays() {
+    let mut world = account();
+    let made =
+        |created| Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "trailseal").created(created);
+    let (young, old) = (world.key(made(1_700_000_500)), world.key(made(1_700_000_100)));
+    let doomed = world.key(made(1_600_000_000).state(KeyState::PendingDeletion));
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["trails"][0]["key_arn"], json!(old));
+    let strays: Vec<&str> =
+        answer["strays"].as_array().unwrap().iter().map(|it| it["key_arn"].as_str().unwrap()).collect();
+    assert_eq!(strays, [&young], "{doomed} is being deleted");
+    assert!(scene.only_alert().message.contains(&young));
+    assert_eq!(scene.aws.world().keys[&old].rotation_days, Some(365));
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
+fn a_key_that_only_bears_our_tag_is_not_adopted() {
+    let mut hostile: Value = serde_json::from_str(&sealing_policy()).unwrap();
+    hostile["Statement"].as_array_mut().unwrap().push(json!({ "Sid": "ReaderAccountsDecrypt", "Effect": "Allow",
+        "Principal": { "AWS": "arn:aws:iam::666666666666:root" }, "Action": "kms:Decrypt", "Resource": "*",
+        "Condition": { "StringLike": { "kms:ViaService": "s3.*" } } }));
+    let ours = |policy: &str| Key::new("eu-central-1").policy(policy).tag("managed-by", "trailseal").created(1);
+    for (what, key) in [
+        ("a statement that trailseal would not write", ours(&hostile.to_string())),
+        ("KMS's default policy", ours("")),
+        ("disabled", ours(&sealing_policy()).state(KeyState::Disabled)),
+        ("another's tag", Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "somebody")),
+        ("asymmetric", ours(&sealing_policy()).spec("RSA_2048", "SIGN_VERIFY")),
+    ] {
+        let mut world = account();
+        let key = world.key(key);
+        let mut scene = Scene::enforcing(world);
+        let answer = scene.event("update-trail-by-name");
+        assert_eq!(steps(&answer)[0], "create-key done", "{what}: {answer:#}");
+        assert_ne!(answer["trails"][0]["key_arn"], json!(key), "{what}");
+    }
+}
+
+#[test]
+fn a_key_with_an_alias_of_any_name_is_neither_adopted_nor_a_stray() {
+    let mut world = account();
+    let key = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "trailseal").created(1));
+    world.alias("eu-central-1", "alias/another-stack", &key);
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(steps(&answer)[0], "create-key done");
+    assert_eq!(answer["strays"], json!([]));
+}
+
+#[test]
+fn a_run_that_ended_between_creating_a_key_and_its_alias_is_finished_by_the_next() {
+    let mut scene = Scene::enforcing(account());
+    scene.aws.before(|call, _| (call.operation == "CreateAlias").then(Fault::access_denied));
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "failed": 1 }));
+    let key = answer["strays"][0]["key_arn"].as_str().unwrap().to_owned();
+    scene.aws.forget_hooks();
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert_eq!(answer["trails"][0]["key_arn"], json!(key));
+    assert_eq!((answer["strays"].clone(), scene.aws.world().keys.len()), (json!([]), 1));
+}
+
+#[test]
+fn without_the_tag_index_a_trail_is_sealed_all_the_same_and_that_is_said() {
+    let mut scene = Scene::enforcing(account());
+    scene.aws.before(|call, _| (call.operation == "GetResources").then(Fault::access_denied));
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    let warning = answer["trails"][0]["warnings"][0]["detail"].as_str().unwrap();
+    assert!(warning.contains("tag:GetResources"), "{warning}");
+}
+
+#[test]
+fn anothers_key_that_lacks_something_is_noted_with_the_statements_until_delivery_fails() {
+    let mut world = account();
+    let theirs = world.key(Key::new("eu-central-1"));
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&theirs));
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "noted": 1 }));
+    assert_eq!(findings(&answer), ["key-policy-gap"]);
+    assert!(answer["trails"][0]["findings"][0]["detail"].as_str().unwrap().contains(r#""Sid":"CloudTrailEncrypts""#));
+    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
+
+    for (error, summary) in
+        [("NoSuchBucket", "noted"), ("KMS.DisabledException", "remediated"), ("AccessDenied", "remediated")]
+    {
+        let mut world = account();
+        let theirs = world.key(Key::new("eu-central-1"));
+        world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&theirs).failing(error));
+        let before = world.keys[&theirs].clone();
+        let mut scene = Scene::enforcing(world);
+        let answer = scene.event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ summary: 1 }), "{error}: {answer:#}");
+        assert_eq!(findings(&answer), ["key-policy-gap", "delivery-failing"]);
+        assert_eq!(scene.aws.world().keys[&theirs], before, "another's key is never edited");
+        if summary == "remediated" {
+            assert_eq!(answer["trails"][0]["previous_key_arn"], json!(theirs));
+            scene.again_nothing_happens("update-trail-by-name");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_may_not_be_read_is_a_warning_unless_delivery_fails() {
+    let mut world = account();
+    let central = world.key(Key::new("eu-central-1").of_account("210987654321"));
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&central));
+    let mut failing = world.clone();
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "compliant": 1 }));
+    assert_eq!(answer["trails"][0]["warnings"][0]["id"], "key-unreadable");
+
+    failing.trails.get_mut(AUDIT).unwrap().latest_delivery_error = Some("AccessDenied".into());
+    let mut scene = Scene::enforcing(failing);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "noted": 1 }));
+    assert_eq!(findings(&answer), ["delivery-failing"]);
+    assert_eq!(scene.audit().kms_key_id, Some(central));
+}
+
+#[test]
+fn a_supplied_key_is_never_edited_whatever_its_tags_say() {
+    let mut world = account();
+    let own = world.key(Key::new("eu-central-1").tag("managed-by", "trailseal").state(KeyState::Disabled));
+    let before = world.keys[&own].clone();
+    let mut scene = Setting::new(world).with("TRAILSEAL_KEY_ARNS", &own).start();
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "failed": 1 }));
+    assert_eq!(scene.aws.world().keys[&own], before);
+    assert_eq!(count(&scene, "ListResourceTags"), 0);
+}
+
+#[test]
+fn another_key_of_ours_that_is_not_the_sealing_key_is_not_kept_up_and_its_trail_not_moved() {
+    let (mut world, key) = sealed();
+    let second = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "trailseal"));
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&second));
+    let mut scene = Setting::new(world).with("TRAILSEAL_LOG_READERS", "210987654321").start();
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "noted": 1 }), "{answer:#}");
+    assert_eq!(findings(&answer), ["key-policy-gap"]);
+    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
+    assert_eq!((scene.audit().kms_key_id, scene.aws.world().aliases.len()), (Some(second), 1));
+    assert!(scene.aws.world().aliases.values().all(|alias| alias.target == key));
+}
