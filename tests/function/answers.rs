@@ -5,7 +5,7 @@ use std::time::Duration;
 use fake_aws::{Fault, Trail, World};
 use serde_json::json;
 
-use crate::support::{Scene, account, count, event, findings, step, steps, with_sealing_key};
+use crate::support::{Scene, account, count, event, findings, now, step, steps, with_sealing_key};
 
 /// Loses the answers to so many `CreateKey`s. With `unindexed`, the tag index does not know the keys.
 fn lose_create_key(scene: &Scene, mut times: usize, unindexed: bool, fault: Fault) {
@@ -24,7 +24,9 @@ fn lose_create_key(scene: &Scene, mut times: usize, unindexed: bool, fault: Faul
 #[test]
 fn a_key_whose_creation_nobody_confirmed_is_found_and_finished() {
     for lost in [Fault::internal(), Fault::Drop] {
-        let mut scene = Scene::enforcing(account());
+        let mut world = account();
+        world.now = now();
+        let mut scene = Scene::enforcing(world);
         lose_create_key(&scene, 1, false, lost);
         let answer = scene.event("update-trail-by-name");
         assert_eq!(count(&scene, "CreateKey"), 1);

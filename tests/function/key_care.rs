@@ -4,7 +4,7 @@ use fake_aws::{Fault, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
 use crate::support::{
-    AUDIT, Scene, Setting, account, count, findings, sealing_policy, step, steps, with_sealing_key, writes,
+    AUDIT, Scene, Setting, account, count, findings, now, sealing_policy, step, steps, with_sealing_key, writes,
 };
 
 /// A statement of somebody else's, odd but harmless.
@@ -363,6 +363,17 @@ fn a_key_that_only_bears_our_tag_is_not_adopted() {
         assert_eq!(steps(&answer)[0], "create-key done", "{what}: {answer:#}");
         assert_ne!(answer["trails"][0]["key_arn"], json!(key), "{what}");
     }
+}
+
+#[test]
+fn a_young_key_without_an_alias_may_be_another_runs_and_is_no_stray() {
+    let mut world = account();
+    let made =
+        |created| Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "trailseal").created(created);
+    let (old, _young) = (world.key(made(1_700_000_100)), world.key(made(now())));
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!((&answer["trails"][0]["key_arn"], &answer["strays"]), (&json!(old), &json!([])));
 }
 
 #[test]
