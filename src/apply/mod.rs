@@ -42,7 +42,7 @@ pub(crate) async fn apply(
     for (arn, trail) in &plan.trails {
         let done = progress.trail(arn);
         for step in &trail.steps {
-            let TrailStep::Update { bucket_region, observed, if_refused } = step else { continue };
+            let TrailStep::Update { bucket_region, observed, if_refused, .. } = step else { continue };
             match (keys.get(bucket_region), plan.keys.get(bucket_region)) {
                 (Some(key), Some(plan)) => {
                     let update = trail::Update { observed, key, fresh: plan.fresh, if_refused };

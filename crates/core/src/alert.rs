@@ -214,7 +214,8 @@ fn consequences(trail: &TrailReport, config: &Config) -> Vec<String> {
 fn next(trail: &TrailReport, config: &Config) -> String {
     let remedy = trail.error.as_ref().and_then(|error| error.remedy.clone());
     let region = trail.trail_arn.split(':').nth(3).unwrap_or_default();
-    let stopped = trail.findings.iter().any(|finding| finding.id == FindingId::LoggingStopped);
+    let found = |id| trail.findings.iter().any(|finding| finding.id == id);
+    let stopped = found(FindingId::LoggingStopped);
     let start = format!("aws cloudtrail start-logging --region {region} --name {}", trail.trail_arn);
     let mut next = match trail.outcome {
         Outcome::Failed => remedy.unwrap_or_else(|| "see the message above".into()),
@@ -227,6 +228,11 @@ fn next(trail: &TrailReport, config: &Config) -> String {
                 .into()
         }
         Outcome::OutOfScope => "tell that account's owner.".into(),
+        _ if found(FindingId::KeyPolicyGap) => {
+            "let whoever keeps the key add what its policy lacks. As long as CloudTrail delivers, trailseal does not move the trail off it."
+                .into()
+        }
+        _ if found(FindingId::DeliveryFailing) => "look at the bucket, its policy and the key: until CloudTrail delivers again, logs are missing.".into(),
         _ => "decide whether this is meant.".into(),
     };
     let restarts =

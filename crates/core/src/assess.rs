@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::facts::{KeyFacts, Reading, TrailFacts};
 use crate::finding::{Finding, FindingId, Warning, WarningId};
 use crate::ids::{FunctionArn, KeyArn, TrailArn};
-use crate::key::{LetsIn, Policy, needs_decrypt, not_revoked, odd_state, unclear, unusable};
+use crate::key::{LetsIn, Policy, needs_decrypt, not_revoked, odd_state, unclear, untold_tags, unusable};
 use crate::policy::KeyPolicy;
 
 /// What the findings call for.
@@ -166,6 +166,7 @@ fn judge_known(
     if !warnings.is_empty() {
         return KeyJudgement { findings, warnings, need };
     }
+    warnings.extend(untold_tags(key));
     let (text, document) = match Policy::of(key) {
         Policy::Known(text, document) => (text, document),
         Policy::Unknown(why) => {

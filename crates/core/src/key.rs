@@ -107,6 +107,16 @@ impl Policy {
     }
 }
 
+/// That it is not known whether a key is ours.
+pub(crate) fn untold_tags(key: &KeyFacts) -> Option<Warning> {
+    let Some(Err(failure)) = &key.tags else { return None };
+    let detail = format!(
+        "the tags of key `{}` may not be read, so it is not taken for one of trailseal's: {}",
+        key.metadata.arn, failure.message
+    );
+    Some(Warning::new(WarningId::KeyUnreadable, detail))
+}
+
 /// What nobody can judge here although it was read: a state that is not known.
 pub(crate) fn odd_state(key: &KeyMetadata) -> Option<Warning> {
     let KeyState::Unknown(state) = &key.state else { return None };

@@ -271,6 +271,8 @@ pub enum TrailStep {
         observed: TrailSettings,
         /// What to do if CloudTrail refuses the key.
         if_refused: String,
+        /// Whether readers of the key's own account need to be let in by their own policies.
+        own_readers: bool,
     },
     /// Start logging again.
     StartLogging {

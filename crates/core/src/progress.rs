@@ -380,10 +380,17 @@ impl KeyProgress {
 impl TrailProgress {
     /// Lists a step that was not taken; `key` is the key that it would give, where there is one.
     pub fn leave(&mut self, step: &TrailStep, key: Option<&KeyArn>) {
-        let detail = match (step, key) {
-            (TrailStep::Update { .. }, Some(key)) => given(key),
-            (TrailStep::Update { bucket_region, .. }, None) => format!("`KmsKeyId` = the new key in `{bucket_region}`"),
-            (TrailStep::StartLogging { .. }, _) => "start logging again".into(),
+        let detail = match step {
+            TrailStep::Update { bucket_region, own_readers, .. } => {
+                let given = key.map_or(format!("`KmsKeyId` = the new key in `{bucket_region}`"), given);
+                let need = if *own_readers {
+                    "; readers of this account need `kms:Decrypt` in their own policies"
+                } else {
+                    ""
+                };
+                format!("{given}{need}")
+            }
+            TrailStep::StartLogging { .. } => "start logging again".into(),
         };
         self.steps.push(StepReport::new(step.name(), StepStatus::Planned, detail));
     }

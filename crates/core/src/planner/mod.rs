@@ -167,21 +167,23 @@ impl Planner<'_> {
         let key = self.key_plan(&region, keys)?;
         let to_be = || KeyArn::to_be(self.home.partition(), &region, self.home.account());
         let arn = key.key.clone().unwrap_or_else(to_be);
-        let (refusals, doubts) = self.admits(&key, &arn, &settings.arn)?;
+        warnings.extend(key.warnings.iter().cloned());
+        let (if_refused, doubts) = self.admits(&key, &arn, &settings.arn)?;
         let has_it = settings.kms_key_id.as_deref() == Some(arn.as_str());
         if has_it && key.steps.is_empty() {
             let message = format!("key `{arn}` of trail `{}` was read as broken and then as sound", settings.arn);
             return Err(Failure::transient(message));
         }
         let more = if has_it { vec![] } else { self.bucket_side(settings, &arn, key.policy.as_deref())? };
-        warnings.extend(key.warnings.iter().cloned().chain(doubts).chain(more));
+        warnings.extend(doubts.into_iter().chain(more));
         dedupe(warnings);
-        keys.insert(region.clone(), key);
         let update = (!has_it).then(|| TrailStep::Update {
             bucket_region: region.clone(),
             observed: settings.clone(),
-            if_refused: refusals,
+            if_refused,
+            own_readers: key.owner != KeyOwner::Another && !self.config.log_readers.own_account,
         });
+        keys.insert(region.clone(), key);
         Ok(Sealed { region, update })
     }
 

@@ -8,7 +8,7 @@ use crate::config::OWNER_TAG;
 use crate::facts::{Candidates, Failure, InUse, KeyFacts, KeyMetadata, KeyState, Made, Reading, TaggedKey};
 use crate::finding::{FindingId, Warning, WarningId};
 use crate::ids::{KeyArn, Region};
-use crate::key::{Policy, not_revoked, unusable};
+use crate::key::{Policy, not_revoked, untold_tags, unusable};
 use crate::plan::{Adoption, KeyOwner, KeyPlan, KeyStep, NewKey, PolicyChange, restore_command};
 use crate::policy::MAX_BYTES;
 use crate::progress::Stray;
@@ -41,18 +41,22 @@ impl Planner<'_> {
 
     /// A key that is not ours is used as it is or not at all.
     fn anothers(&self, key: &KeyFacts, region: &Region, named_by: &str) -> Result<KeyPlan, Failure> {
-        usable(&key.metadata, region, named_by)?;
-        let plan = |policy, warnings| KeyPlan {
+        let because = |failure: Failure| match untold_tags(key) {
+            Some(Warning { detail, .. }) => Failure { message: format!("{}; {detail}", failure.message), ..failure },
+            None => failure,
+        };
+        usable(&key.metadata, region, named_by).map_err(because)?;
+        let (policy, unknown) = match Policy::of(key) {
+            Policy::Known(text, _) => (Some(text), None),
+            Policy::Unknown(why) => (None, Some(why)),
+        };
+        Ok(KeyPlan {
             key: Some(key.metadata.arn.clone()),
             steps: vec![],
-            warnings,
+            warnings: untold_tags(key).into_iter().chain(unknown).collect(),
             policy,
             owner: KeyOwner::Another,
             fresh: key.metadata.fresh,
-        };
-        Ok(match Policy::of(key) {
-            Policy::Known(text, _) => plan(Some(text), vec![]),
-            Policy::Unknown(why) => plan(None, vec![why]),
         })
     }
 
