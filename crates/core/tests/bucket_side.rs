@@ -12,6 +12,7 @@ use trailseal_core::policy::KeyPolicy;
 use trailseal_core::policy::bucket::{LogFiles, Refusal, refuses};
 use trailseal_core::policy::readers::{LockedOut, locked_out};
 
+mod cases;
 #[expect(dead_code, reason = "each test uses some of it")]
 mod hostile;
 
@@ -391,11 +392,6 @@ fn every_partition_has_its_own_names() {
     }
 }
 
-fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").map_or(1000, |cases| cases.parse().unwrap());
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
-}
-
 /// As in the generated policies.
 const TRAIL: &str = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit";
 const SOME_KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd";
@@ -405,7 +401,7 @@ fn any_policy() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases::config(1000))]
 
     #[test]
     fn any_policy_gets_an_answer_and_any_text(policy in any_policy(), key in any_policy(), text in ".{0,60}", organization: bool) {

@@ -9,6 +9,7 @@ use trailseal_core::policy::evaluate::{Says, Verdict, ask};
 
 #[expect(dead_code, reason = "each test uses some of it")]
 mod asked;
+mod cases;
 mod hostile;
 
 fn any_policy() -> impl Strategy<Value = Value> {
@@ -38,13 +39,8 @@ fn says(policy: &str, question: &Value) -> Verdict {
     ask(policy, &asked::question(question))
 }
 
-fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").map_or(2000, |cases| cases.parse().unwrap());
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases::config(2000))]
 
     #[test]
     fn an_answer_without_all_facts_is_the_answer_with_them(

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 
 use iam_rs::{Arn, Context, ContextValue, Decision, IAMPolicy, IAMRequest, Principal, PrincipalId, evaluate_policy};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use trailseal_core::policy::evaluate::{Says, Verdict, ask};
 
 mod asked;
+mod cases;
 mod hostile;
 #[path = "judge/normal.rs"]
 mod normal;
@@ -77,15 +77,6 @@ fn explanation(table: &Value, policy: &Value, question: &Value, verdict: &Verdic
     listed.then(|| id.to_owned())
 }
 
-/// The same cases every time, so that a difference nobody has met yet does not stop an unrelated change;
-/// `PROPTEST_CASES` asks for so many new ones.
-fn config(cases: u32) -> ProptestConfig {
-    let asked = std::env::var("PROPTEST_CASES").ok().map(|cases| cases.parse().unwrap());
-    let rng_seed = if asked.is_some() { RngSeed::Random } else { RngSeed::Fixed(20) };
-    let config = ProptestConfig::with_cases(asked.unwrap_or(cases));
-    ProptestConfig { failure_persistence: None, max_shrink_iters: 10_000, rng_seed, ..config }
-}
-
 #[test]
 fn both_judges_agree_or_the_difference_is_explained() {
     let table = table();
@@ -110,14 +101,16 @@ fn both_judges_agree_or_the_difference_is_explained() {
         }
         Ok(())
     };
-    let outcome =
-        TestRunner::new(config(4000)).run(&(hostile::policy(), hostile::question()), |(mut policy, question)| {
+    let outcome = TestRunner::new(cases::config(4000)).run(
+        &(hostile::policy(), hostile::question()),
+        |(mut policy, question)| {
             compare(&policy, &question)?;
             // Where everything is allowed, every denial shows.
             let all = json!({ "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*" });
             policy["Statement"].as_array_mut().unwrap().push(all);
             compare(&policy, &question)
-        });
+        },
+    );
     let tally = tally.into_inner();
     println!("{tally:#?}");
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
@@ -131,7 +124,7 @@ fn both_judges_agree_or_the_difference_is_explained() {
 #[test]
 fn on_a_broken_policy_they_never_give_opposite_answers() {
     let table = table();
-    TestRunner::new(config(4000))
+    TestRunner::new(cases::config(4000))
         .run(&(hostile::broken_policy(), hostile::question()), |(policy, question)| {
             let verdict = ask(&policy.to_string(), &asked::question(&question));
             let words = normal::for_the_judge(&policy, &question);
