@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from datetime import datetime
 
 import boto3
 from botocore.config import Config
@@ -11,6 +12,27 @@ from local import ACCOUNT
 HOME = "eu-west-1"
 ELSEWHERE = "eu-central-1"
 OWNERS_KEY_ALIAS = "alias/owners-key"
+# Who reads one of the buckets from another account, and what copies it elsewhere.
+READER = "arn:aws:iam::210987654321:role/siem"
+REPLICATION_RULE = "to-the-archive"
+# What somebody leaves of a key's policy: what KMS itself writes, and a statement of their own.
+LEFT_OVER = [
+    {
+        "Sid": "Enable IAM User Permissions",
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+        "Action": "kms:*",
+        "Resource": "*",
+    },
+    {
+        "Sid": "Mallory looks after this key",
+        "Effect": "Allow",
+        "Principal": {"AWS": [f"arn:aws:iam::{ACCOUNT}:user/mallory"]},
+        "Action": ["kms:DescribeKey", "kms:TagResource"],
+        "Resource": "*",
+        "Condition": {"Bool": {"aws:MultiFactorAuthPresent": ["true"]}},
+    },
+]
 
 
 class Account:
@@ -32,10 +54,17 @@ class Account:
 
     # What is set up
 
-    def make_bucket(self, name: str, region: str) -> None:
+    def make_bucket(self, name: str, region: str, reader: str | None = None) -> None:
         s3 = self.client("s3", region)
         s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
         cloudtrail = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}}
+        reads = {
+            "Sid": "Read",
+            "Effect": "Allow",
+            "Principal": {"AWS": reader},
+            "Action": "s3:GetObject",
+            "Resource": f"arn:aws:s3:::{name}/*",
+        }
         s3.put_bucket_policy(
             Bucket=name,
             Policy=json.dumps({
@@ -49,8 +78,32 @@ class Account:
                         "Resource": f"arn:aws:s3:::{name}/AWSLogs/{ACCOUNT}/*",
                         "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
                     },
+                    *([reads] if reader else []),
                 ],
             }),
+        )
+
+    def replicate(self, bucket: str, copy: str, key: str | None = None) -> None:
+        """Has one rule copy everything to another bucket: what is encrypted with a KMS key only with a key for the copies."""
+        rule = {
+            "ID": REPLICATION_RULE,
+            "Priority": 1,
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "DeleteMarkerReplication": {"Status": "Disabled"},
+            "Destination": {"Bucket": f"arn:aws:s3:::{copy}"},
+        }
+        if key:
+            rule["SourceSelectionCriteria"] = {"SseKmsEncryptedObjects": {"Status": "Enabled"}}
+            rule["Destination"]["EncryptionConfiguration"] = {"ReplicaKmsKeyID": key}
+        for name in (bucket, copy):
+            # S3 replicates between versioned buckets only.
+            self.client("s3", self.region_of(name)).put_bucket_versioning(
+                Bucket=name, VersioningConfiguration={"Status": "Enabled"}
+            )
+        self.client("s3", self.region_of(bucket)).put_bucket_replication(
+            Bucket=bucket,
+            ReplicationConfiguration={"Role": f"arn:aws:iam::{ACCOUNT}:role/replication", "Rules": [rule]},
         )
 
     def make_owners_key(self) -> str:
@@ -101,6 +154,14 @@ class Account:
         return queue
 
     # What happens
+
+    def break_key(self, key: str) -> None:
+        """What somebody does behind trailseal's back."""
+        kms = self.client("kms", key.split(":")[3])
+        kms.put_key_policy(
+            KeyId=key, PolicyName="default", Policy=json.dumps({"Version": "2012-10-17", "Statement": LEFT_OVER})
+        )
+        kms.disable_key(KeyId=key)
 
     def trail_event(self, trail: str, **detail) -> dict:
         """What EventBridge would hand over after somebody created this trail."""
@@ -158,6 +219,9 @@ class Account:
         [found] = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
         return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
 
+    def region_of(self, bucket: str) -> str:
+        return self.client("s3").head_bucket(Bucket=bucket)["BucketRegion"]
+
     def trail(self, arn: str) -> dict:
         return self.client("cloudtrail").get_trail(Name=arn)["Trail"]
 
@@ -187,6 +251,16 @@ class Account:
     def state(self, trails: list[str]) -> dict:
         """All that trailseal could have changed."""
         return {"trails": {arn: self.trail(arn) for arn in trails}, "keys": self.keys()}
+
+    def key_writes(self, region: str, since: datetime) -> list[tuple[str, dict]]:
+        """Which calls asked KMS to change something since then, and with what, oldest first."""
+        found = []
+        for event in self.client("cloudtrail", region).lookup_events(
+            LookupAttributes=[{"AttributeKey": "ReadOnly", "AttributeValue": "false"}], MaxResults=50
+        )["Events"]:
+            if event["EventSource"] == "kms.amazonaws.com" and event["EventTime"] >= since:
+                found.append((event["EventName"], json.loads(event["CloudTrailEvent"])["requestParameters"]))
+        return found[::-1]
 
     def may(self, role: str, actions: list[str]) -> dict[str, str]:
         """What IAM would decide if the deployed role tried."""

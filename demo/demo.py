@@ -10,25 +10,27 @@ import signal
 import sys
 import time
 import traceback
+from datetime import datetime, timezone
 
-from account import ELSEWHERE, HOME, Account
+from account import ELSEWHERE, HOME, LEFT_OVER, READER, REPLICATION_RULE, Account
 from local import LOGS, PROJECT, Trouble, architecture, emulator, environment, port, sam
 from show import Show
 
 STACK = "trailseal"
 ALIAS = "alias/trailseal"
-# The statements of a new key's policy, where no reader is configured.
+# The statements of a new key's policy, where one role is configured as a reader.
 POLICY = [
     "AccountAdministersThroughIam",
     "TrailsealFinishesCreation",
     "CloudTrailEncrypts",
     "CloudTrailDescribes",
     "CloudTrailDecryptsForBucketKeys",
+    "LogReadersDecrypt",
 ]
 BUILD = ".tools/demo/build"
 
 
-def deploy(mode: str, env: dict[str, str]) -> float:
+def deploy(mode: str, env: dict[str, str], *parameters: str) -> float:
     return sam(
         f"deploy-{mode}",
         "deploy",
@@ -39,6 +41,7 @@ def deploy(mode: str, env: dict[str, str]) -> float:
         "--parameter-overrides",
         f"Mode={mode}",
         f"Architecture={architecture()}",
+        *parameters,
         "--resolve-s3",
         "--capabilities",
         "CAPABILITY_NAMED_IAM",
@@ -60,8 +63,26 @@ def outcomes(answer: dict) -> list[str]:
     return [trail["outcome"] for trail in answer.get("trails", [])]
 
 
+def steps(answer: dict) -> list[str]:
+    return [f"{step['step']} {step['status']}" for trail in answer.get("trails", []) for step in trail["steps"]]
+
+
+def warnings(answer: dict) -> dict[str, str]:
+    return {warning["id"]: warning["detail"] for trail in answer.get("trails", []) for warning in trail["warnings"]}
+
+
 def without_key(trail: dict) -> dict:
     return {name: value for name, value in trail.items() if name != "KmsKeyId"}
+
+
+def granted(statement: dict) -> dict:
+    """A statement without its name."""
+    return {name: value for name, value in statement.items() if name != "Sid"}
+
+
+def cloudtrails(policy: dict) -> list[dict]:
+    cloudtrail = {"Service": "cloudtrail.amazonaws.com"}
+    return [statement for statement in policy["Statement"] if statement["Principal"] == cloudtrail]
 
 
 def changes(before: dict, after: dict) -> str:
@@ -85,6 +106,19 @@ def dry_run(show: Show, account: Account, trails: dict[str, str], stack: dict[st
             json.dumps(answers[name], indent=1),
         )
 
+    warned = warnings(answers["far-away"])
+    show.claim(
+        "of far-away it names the reader who would be locked out, and the replication rule that would stop",
+        READER in warned.get("readers-locked-out", "")
+        and f"`{REPLICATION_RULE}`" in warned.get("replication-will-stop", ""),
+        warned,
+    )
+    show.claim(
+        "of orders and billing, whose bucket nobody else reads, it names nobody",
+        not warnings(answers["orders"]) and not warnings(answers["billing"]),
+        [warnings(answers["orders"]), warnings(answers["billing"])],
+    )
+
     failed = account.trail_event(trails["orders"], errorCode="AccessDenied")
     show.claim("the rule passes over a call that failed", not account.matches(stack["TrailRuleName"], failed))
 
@@ -96,6 +130,8 @@ def dry_run(show: Show, account: Account, trails: dict[str, str], stack: dict[st
         "kms:CreateKey",
         "kms:PutKeyPolicy",
         "kms:CreateAlias",
+        "kms:EnableKey",
+        "kms:CancelKeyDeletion",
     ]
     verdicts = account.may(stack["RoleArn"], writes)
     show.claim(
@@ -106,6 +142,12 @@ def dry_run(show: Show, account: Account, trails: dict[str, str], stack: dict[st
     alerts = account.alerts(mailbox)
     show.claim(
         "there is one alert for each trail that something would be done to", len(alerts) == len(trails) - 1, alerts
+    )
+    about = [alert["Message"] for alert in alerts if trails["far-away"] in alert["Message"]]
+    show.claim(
+        "the one about far-away names that reader and that rule",
+        len(about) == 1 and READER in about[0] and REPLICATION_RULE in about[0],
+        "\n".join(about),
     )
 
 
@@ -119,14 +161,15 @@ def enforce(show: Show, account: Account, trails: dict[str, str], stack: dict[st
         show.claim(
             f"the function says of {name}: {expected[0]}", outcomes(answer) == expected, json.dumps(answer, indent=1)
         )
+        if name == "far-away":
+            show.claim("nobody is locked out any more, and no replication stops", not warnings(answer), answer)
 
     show.scene("Before and after, as the emulator holds it")
     after = account.state(list(trails.values()))
     rows = []
     for name, arn in trails.items():
         old, new = before["trails"][arn], after["trails"][arn]
-        bucket = account.client("s3").head_bucket(Bucket=new["S3BucketName"])["BucketRegion"]
-        rows.append([name, bucket, short(old.get("KmsKeyId")), short(new.get("KmsKeyId"))])
+        rows.append([name, account.region_of(new["S3BucketName"]), short(old.get("KmsKeyId")), short(new.get("KmsKeyId"))])
     show.table(["trail", "bucket in", "key before", "key after"], rows)
 
     key_of = {name: after["trails"][arn].get("KmsKeyId") for name, arn in trails.items()}
@@ -167,7 +210,7 @@ def enforce(show: Show, account: Account, trails: dict[str, str], stack: dict[st
         show.say(f"{key['arn']}: {key['description']}")
         show.quote(json.dumps(key["policy"], indent=2))
         show.claim(
-            "it lets in the account's administrators, CloudTrail, and trailseal to finish it; nobody else",
+            "it lets in the account's administrators, CloudTrail, trailseal to finish it, and the reader; nobody else",
             [statement.get("Sid") for statement in key["policy"]["Statement"]] == POLICY,
         )
 
@@ -183,17 +226,89 @@ def enforce(show: Show, account: Account, trails: dict[str, str], stack: dict[st
         show.quote(f"Subject: {alert.get('Subject')}\n\n{alert['Message']}")
 
 
-def repeat(show: Show, account: Account, trails: dict[str, str], stack: dict[str, str], mailbox: str) -> None:
+def repeat(show: Show, account: Account, trails: dict[str, str], stack: dict[str, str], mailbox: str, event: dict) -> None:
     show.scene("The same event once more, as when EventBridge delivers one twice")
-    before = account.state(list(trails.values()))
-    answer = account.invoke(stack["FunctionName"], account.trail_event(trails["orders"]))
+    before, began = account.state(list(trails.values())), datetime.now(timezone.utc)
+    answer = account.invoke(stack["FunctionName"], event)
     show.answer(answer)
+    writes = [write for region in (HOME, ELSEWHERE) for write in account.key_writes(region, began)]
     after = account.state(list(trails.values()))
     show.claim(
         "the function says of orders: compliant", outcomes(answer) == ["compliant"], json.dumps(answer, indent=1)
     )
     show.claim("nothing has changed, and there is no new key", before == after, changes(before, after))
+    show.claim("KMS was not even asked to change anything", writes == [], writes)
     show.claim("and nobody is bothered with an alert", account.alerts(mailbox) == [])
+
+
+def mend(show: Show, account: Account, trails: dict[str, str], stack: dict[str, str], mailbox: str) -> dict:
+    """Somebody breaks the key of orders; returns the event after which it is mended."""
+    key = account.trail(trails["orders"])["KmsKeyId"]
+    show.scene(f"Behind trailseal's back, somebody breaks the key in {key.split(':')[3]}")
+    sound = account.state(list(trails.values()))
+    account.break_key(key)
+    broken = account.state(list(trails.values()))
+    show.say(
+        "The key is disabled, and its policy replaced: what is left are the account's root and a statement of that "
+        "somebody's own. No log file of orders and billing could be written now. Then somebody touches orders:"
+    )
+    event = account.trail_event(trails["orders"], eventName="UpdateTrail")
+    show.claim("the rule matches that event", account.matches(stack["TrailRuleName"], event))
+    began = datetime.now(timezone.utc)
+    answer = account.invoke(stack["FunctionName"], event)
+    writes = account.key_writes(key.split(":")[3], began)
+    show.answer(answer)
+    mended = account.state(list(trails.values()))
+
+    [was, bad, now] = (
+        next(found for found in state["keys"] if found["arn"] == key) for state in (sound, broken, mended)
+    )
+    show.table(
+        ["the key", "state", "statements", "of these CloudTrail's"],
+        [
+            [when, found["state"], len(found["policy"]["Statement"]), len(cloudtrails(found["policy"]))]
+            for when, found in (("before", was), ("broken", bad), ("after", now))
+        ],
+    )
+    show.claim(
+        "the function says of orders: remediated, by restoring the key and extending its policy",
+        outcomes(answer) == ["remediated"] and steps(answer) == ["restore-key done", "extend-key-policy done"],
+        json.dumps(answer, indent=1),
+    )
+    show.claim("the key is enabled again", (bad["state"], now["state"]) == ("Disabled", "Enabled"), now["state"])
+    statements = now["policy"]["Statement"]
+    show.claim(
+        "CloudTrail's statements are back, and so is whatever else trailseal had written",
+        len(cloudtrails(was["policy"])) == 3
+        and cloudtrails(bad["policy"]) == []
+        and all(granted(old) in map(granted, statements) for old in was["policy"]["Statement"]),
+        json.dumps(now["policy"], indent=2),
+    )
+    show.claim(
+        "what stood in the broken policy stands there as it was, somebody's own statement included",
+        bad["policy"]["Statement"] == LEFT_OVER and statements[: len(LEFT_OVER)] == LEFT_OVER,
+        json.dumps(now["policy"], indent=2),
+    )
+    show.claim(
+        "KMS was asked for these two things only, and not to skip its lock-out check",
+        [name for name, _ in writes] == ["EnableKey", "PutKeyPolicy"]
+        and not any(sent.get("BypassPolicyLockoutSafetyCheck") for _, sent in writes),
+        writes,
+    )
+    show.claim(
+        "every trail and every other key is as it was; orders and billing have the same key",
+        sound["trails"] == mended["trails"]
+        and [found for found in sound["keys"] if found["arn"] != key]
+        == [found for found in mended["keys"] if found["arn"] != key],
+        changes(sound, mended),
+    )
+    alerts = account.alerts(mailbox)
+    show.claim(
+        "there is one alert, about orders",
+        len(alerts) == 1 and trails["orders"] in alerts[0]["Message"],
+        [alert.get("Subject") for alert in alerts],
+    )
+    return event
 
 
 def play(show: Show) -> None:
@@ -210,16 +325,23 @@ def play(show: Show) -> None:
     with emulator(at, env):
         show.scene(f"An account in an AWS emulator at {env['AWS_ENDPOINT_URL']}")
         account.make_bucket("logs-near", HOME)
-        account.make_bucket("logs-far", ELSEWHERE)
+        account.make_bucket("logs-far", ELSEWHERE, READER)
+        account.make_bucket("archive", HOME)
+        account.replicate("logs-far", "archive")
+        owners_key = account.make_owners_key()
         trails = {
             "orders": account.make_trail("orders", "logs-near"),
             "billing": account.make_trail("billing", "logs-near"),
             "far-away": account.make_trail("far-away", "logs-far"),
-            "audit": account.make_trail("audit", "logs-near", account.make_owners_key()),
+            "audit": account.make_trail("audit", "logs-near", owners_key),
         }
         show.say(
             f"It has four trails in {HOME}. Three are not encrypted: orders and billing, with a bucket in {HOME}, and "
             f"far-away, whose bucket is in {ELSEWHERE}. The fourth, audit, is encrypted with a key of the account's owner."
+        )
+        show.say(
+            f"The bucket of far-away is read by a role of another account, {READER}, and replicated to an archive by a "
+            "rule that does not take what is encrypted with a KMS key."
         )
         show.say(f"sam deploy with Mode=dry-run took {deploy('dry-run', env):.0f} s.")
         stack = account.outputs(STACK)
@@ -227,9 +349,13 @@ def play(show: Show) -> None:
         dry_run(show, account, trails, stack, mailbox)
 
         show.scene("The owner has read what would be done, and deploys Mode=enforce")
-        show.say(f"sam deploy took {deploy('enforce', env):.0f} s.")
+        account.replicate("logs-far", "archive", owners_key)
+        show.say("First, the replication rule was told to take encrypted objects too, and LogReaders names that role.")
+        show.say(f"sam deploy took {deploy('enforce', env, f'LogReaders={READER}'):.0f} s.")
         enforce(show, account, trails, stack, mailbox)
-        repeat(show, account, trails, stack, mailbox)
+        repeat(show, account, trails, stack, mailbox, account.trail_event(trails["orders"]))
+        event = mend(show, account, trails, stack, mailbox)
+        repeat(show, account, trails, stack, mailbox, event)
 
 
 def stop(signum: int, _frame: object) -> None:

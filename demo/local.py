@@ -133,6 +133,8 @@ def emulator(at: int, env: dict[str, str]):
         "STATE_DIR": str(scratch),
         # It can run functions in containers; ours runs without.
         "LAMBDA_EXECUTOR": "local",
+        # It keeps no record of calls unless told to. With it, LookupEvents tells who asked KMS for what.
+        "CLOUDTRAIL_RECORDING": "1",
         "PYTHONUNBUFFERED": "1",
     }
     process = start([str(TOOLS / "ministack" / "bin" / "ministack")], env, log)
