@@ -15,15 +15,17 @@ OWNERS_KEY_ALIAS = "alias/owners-key"
 # Who reads one of the buckets from another account, and what copies it elsewhere.
 READER = "arn:aws:iam::210987654321:role/siem"
 REPLICATION_RULE = "to-the-archive"
-# What somebody leaves of a key's policy: what KMS itself writes, and a statement of their own.
+# The statement that KMS itself gives to a key.
+ADMINISTRATION = {
+    "Sid": "Enable IAM User Permissions",
+    "Effect": "Allow",
+    "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+    "Action": "kms:*",
+    "Resource": "*",
+}
+# What somebody leaves of a key's policy: that one, and one of their own.
 LEFT_OVER = [
-    {
-        "Sid": "Enable IAM User Permissions",
-        "Effect": "Allow",
-        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
-        "Action": "kms:*",
-        "Resource": "*",
-    },
+    ADMINISTRATION,
     {
         "Sid": "Mallory looks after this key",
         "Effect": "Allow",
@@ -115,13 +117,7 @@ class Account:
             Policy=json.dumps({
                 "Version": "2012-10-17",
                 "Statement": [
-                    {
-                        "Sid": "Enable IAM User Permissions",
-                        "Effect": "Allow",
-                        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
-                        "Action": "kms:*",
-                        "Resource": "*",
-                    },
+                    ADMINISTRATION,
                     cloudtrail
                     | {
                         "Sid": "Allow CloudTrail to encrypt logs",
@@ -252,15 +248,17 @@ class Account:
         """All that trailseal could have changed."""
         return {"trails": {arn: self.trail(arn) for arn in trails}, "keys": self.keys()}
 
-    def key_writes(self, region: str, since: datetime) -> list[tuple[str, dict]]:
+    def key_writes(self, since: datetime) -> list[tuple[str, dict]]:
         """Which calls asked KMS to change something since then, and with what, oldest first."""
         found = []
-        for event in self.client("cloudtrail", region).lookup_events(
-            LookupAttributes=[{"AttributeKey": "ReadOnly", "AttributeValue": "false"}], MaxResults=50
-        )["Events"]:
-            if event["EventSource"] == "kms.amazonaws.com" and event["EventTime"] >= since:
-                found.append((event["EventName"], json.loads(event["CloudTrailEvent"])["requestParameters"]))
-        return found[::-1]
+        for region in (HOME, ELSEWHERE):
+            recorded = self.client("cloudtrail", region).lookup_events(
+                LookupAttributes=[{"AttributeKey": "ReadOnly", "AttributeValue": "false"}], MaxResults=50
+            )["Events"]
+            for event in reversed(recorded):
+                if event["EventSource"] == "kms.amazonaws.com" and event["EventTime"] >= since:
+                    found.append((event["EventName"], json.loads(event["CloudTrailEvent"])["requestParameters"]))
+        return found
 
     def may(self, role: str, actions: list[str]) -> dict[str, str]:
         """What IAM would decide if the deployed role tried."""

@@ -133,7 +133,8 @@ def emulator(at: int, env: dict[str, str]):
         "STATE_DIR": str(scratch),
         # It can run functions in containers; ours runs without.
         "LAMBDA_EXECUTOR": "local",
-        # It keeps no record of calls unless told to. With it, LookupEvents tells who asked KMS for what.
+        # It records no calls unless told to, and CloudTrail's own not even then. With this, LookupEvents tells what KMS
+        # was asked for.
         "CLOUDTRAIL_RECORDING": "1",
         "PYTHONUNBUFFERED": "1",
     }
