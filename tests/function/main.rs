@@ -9,6 +9,7 @@
     reason = "tests may"
 )]
 
+mod adopting;
 mod alerts;
 mod answers;
 mod configuration;

@@ -73,6 +73,14 @@ pub fn with_sealing_key(world: &mut World, region: &str) -> String {
     key
 }
 
+/// The account with the trail sealed by a key of ours.
+pub fn sealed() -> (World, String) {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, "eu-central-1");
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&key));
+    (world, key)
+}
+
 pub struct Scene {
     pub aws: FakeAws,
     pub function: Function,

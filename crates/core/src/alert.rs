@@ -7,8 +7,9 @@ use crate::facts::Class;
 use crate::finding::FindingId;
 use crate::ids::shorten;
 use crate::plan::StepName;
-use crate::progress::{StepStatus, Stray};
+use crate::progress::StepStatus;
 use crate::report::{Answer, Outcome, TrailReport};
+use crate::stray::Stray;
 use crate::trigger::Origin;
 
 /// A message for the alert topic.

@@ -15,6 +15,7 @@ pub mod planner;
 pub mod policy;
 pub mod progress;
 pub mod report;
+pub mod stray;
 pub mod trigger;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::facts::{Class, Failure, TrailSettings};
 use crate::finding::{Finding, Warning};
 use crate::ids::{KeyAlias, KeyArn, Region, TrailArn};
 use crate::policy::{Extension, KeyPolicy};
-use crate::progress::Stray;
+use crate::stray::Stray;
 
 /// One step, as reports name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

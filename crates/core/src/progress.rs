@@ -11,6 +11,7 @@ use crate::ids::{KeyArn, Region, TrailArn};
 use crate::plan::{Adoption, Fate, KeyPlan, KeyStep, Plan, StepName, TrailStep};
 use crate::planner::Judged;
 use crate::policy::KeyPolicy;
+use crate::stray::Stray;
 
 /// What became of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -44,19 +45,6 @@ impl StepReport {
     pub fn new(step: StepName, status: StepStatus, detail: impl Into<String>) -> Self {
         Self { step, status, detail: detail.into() }
     }
-}
-
-/// A key that was created without getting the alias, as far as is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Stray {
-    /// The key.
-    pub key_arn: String,
-    /// The command that removes it.
-    pub command: String,
-    /// Whether it is known to be one: nobody may have said who has the alias.
-    #[serde(skip)]
-    pub certain: bool,
 }
 
 /// How the sealing key of one Region came along.
@@ -286,34 +274,6 @@ impl Progress {
         let unused = self.keys.values().flat_map(|key| &key.made).filter(|made| !made.in_use);
         unused.filter_map(|made| Stray::of(&made.key, made.aliased)).collect()
     }
-}
-
-impl Stray {
-    /// A key that nothing uses.
-    pub(crate) fn unused(key: &KeyArn) -> Self {
-        Self { key_arn: key.to_string(), command: removal(key), certain: true }
-    }
-
-    /// A key of which it is not known whether it is in use is only removed if it turns out not to be.
-    fn of(key: &KeyArn, aliased: Aliased) -> Option<Self> {
-        let (region, remove) = (key.region(), removal(key));
-        let command = match aliased {
-            Aliased::Yes => return None,
-            Aliased::NotYet | Aliased::Lost => remove,
-            Aliased::Open => {
-                let aliases = format!(
-                    "aws kms list-aliases --region {region} --key-id {key} --query 'Aliases[].AliasName' --output text"
-                );
-                // Stops where the look-up itself fails.
-                format!("aliases=$({aliases}) && test -z \"$aliases\" && {remove}")
-            }
-        };
-        Some(Self { key_arn: key.to_string(), command, certain: aliased != Aliased::Open })
-    }
-}
-
-fn removal(key: &KeyArn) -> String {
-    format!("aws kms schedule-key-deletion --region {} --key-id {key} --pending-window-in-days 7", key.region())
 }
 
 impl KeyProgress {

@@ -10,7 +10,8 @@ use crate::finding::{Finding, Warning};
 use crate::ids::TrailArn;
 use crate::plan::{Fate, Plan, StepName, TrailPlan};
 use crate::policy::KeyPolicy;
-use crate::progress::{KeyProgress, Progress, StepReport, StepStatus, Stray, TrailProgress};
+use crate::progress::{KeyProgress, Progress, StepReport, StepStatus, TrailProgress};
+use crate::stray::Stray;
 use crate::trigger::Origin;
 
 /// What became of a trail, the worst last.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::assess::{Assessment, KeyNeed, Verdict};
 use crate::config::Config;
 use crate::facts::{Failure, MendingFacts, SealingFacts, TrailSettings};
-use crate::finding::{Finding, Warning};
+use crate::finding::Warning;
 use crate::ids::{FunctionArn, KeyArn, Region, TrailArn, shorten};
 use crate::key::{LetsIn, needs_decrypt, unclear};
 use crate::plan::{Fate, KeyOwner, KeyPlan, Plan, TrailPlan, TrailStep};
@@ -99,8 +99,9 @@ impl Planner<'_> {
             Judged::Seen { settings, assessment, mending } => (settings, assessment, mending),
         };
         let Assessment { findings, warnings, verdict } = assessment;
-        let current_key = settings.kms_key_id.clone();
-        let fate = match (verdict, mending) {
+        let mut plan =
+            TrailPlan { findings, warnings, current_key: settings.kms_key_id.clone(), ..untouched(Fate::Noted) };
+        plan.fate = match (verdict, mending) {
             (Verdict::Compliant, _) => Fate::Compliant,
             (Verdict::OutOfScope(reason), _) => Fate::OutOfScope(reason),
             (_, Some(MendingFacts { exempt: Ok(Some(value)), .. })) => Fate::Exempt(shorten(&value, 256)),
@@ -108,48 +109,27 @@ impl Planner<'_> {
             (_, None) => Fate::Failed(Failure::transient("the trail's tags and bucket were not read")),
             (Verdict::Note, _) => Fate::Noted,
             (Verdict::Mend { key, restart }, Some(mending)) => {
-                return self.mend(&settings, key, restart, mending, findings, warnings, keys);
+                // Logging first: it must not hang on how long sealing takes, nor on whether it is possible.
+                plan.steps
+                    .extend(restart.then(|| TrailStep::StartLogging { home_region: settings.home_region.clone() }));
+                let sealed = match key {
+                    None => Ok(None),
+                    Some(KeyNeed::Sealing) => self.seal(&settings, mending, &mut plan.warnings, keys).map(Some),
+                    Some(KeyNeed::Completing(key)) => self.complete(&key, &mut plan.warnings, keys),
+                };
+                match sealed {
+                    Err(failure) => Fate::Failed(failure),
+                    Ok(None) if plan.steps.is_empty() => Fate::Noted,
+                    Ok(None) => Fate::Mended,
+                    Ok(Some(Sealed { region, update })) => {
+                        plan.sealing_region = Some(region);
+                        plan.steps.extend(update);
+                        Fate::Mended
+                    }
+                }
             }
         };
-        TrailPlan { findings, warnings, current_key, ..untouched(fate) }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what is known of one trail")]
-    fn mend(
-        &self,
-        settings: &TrailSettings,
-        key: Option<KeyNeed>,
-        restart: bool,
-        mending: MendingFacts,
-        findings: Vec<Finding>,
-        mut warnings: Vec<Warning>,
-        keys: &mut BTreeMap<Region, KeyPlan>,
-    ) -> TrailPlan {
-        let sealed = match key {
-            None => Ok(None),
-            Some(KeyNeed::Sealing) => self.seal(settings, mending, &mut warnings, keys).map(Some),
-            Some(KeyNeed::Completing(key)) => self.complete(&key, &mut warnings, keys),
-        };
-        let completing_nothing = matches!(sealed, Ok(None)) && !restart;
-        let (sealed, fate) = match sealed {
-            Ok(_) if completing_nothing => (None, Fate::Noted),
-            Ok(sealed) => (sealed, Fate::Mended),
-            Err(failure) => (None, Fate::Failed(failure)),
-        };
-        let (sealing_region, update) = match sealed {
-            Some(Sealed { region, update }) => (Some(region), update),
-            None => (None, None),
-        };
-        // Logging first: it must not hang on how long sealing takes, nor on whether it is possible.
-        let start = restart.then(|| TrailStep::StartLogging { home_region: settings.home_region.clone() });
-        TrailPlan {
-            findings,
-            warnings,
-            current_key: settings.kms_key_id.clone(),
-            fate,
-            sealing_region,
-            steps: start.into_iter().chain(update).collect(),
-        }
+        plan
     }
 
     /// Gives a trail the sealing key of its bucket's Region; one that has it already gets it back in

@@ -11,7 +11,7 @@ use crate::ids::{KeyArn, Region};
 use crate::key::{Policy, not_revoked, untold_tags, unusable};
 use crate::plan::{Adoption, KeyOwner, KeyPlan, KeyStep, NewKey, PolicyChange, restore_command};
 use crate::policy::MAX_BYTES;
-use crate::progress::Stray;
+use crate::stray::Stray;
 
 impl Planner<'_> {
     /// The supplied key of that Region; else the key behind the alias; else an unfinished key of ours;

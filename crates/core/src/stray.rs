@@ -1,0 +1,47 @@
+//! Keys of ours that nothing uses.
+
+use serde::Serialize;
+
+use crate::ids::KeyArn;
+use crate::progress::Aliased;
+
+/// A key of ours without the alias that nothing uses, as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Stray {
+    /// The key.
+    pub key_arn: String,
+    /// The command that removes it.
+    pub command: String,
+    /// Whether it is known to be one: nobody may have said who has the alias.
+    #[serde(skip)]
+    pub certain: bool,
+}
+
+impl Stray {
+    /// A key that nothing uses.
+    pub(crate) fn unused(key: &KeyArn) -> Self {
+        Self { key_arn: key.to_string(), command: removal(key), certain: true }
+    }
+
+    /// A key of which it is not known whether it is in use is only removed if it turns out not to be.
+    pub(crate) fn of(key: &KeyArn, aliased: Aliased) -> Option<Self> {
+        let (region, remove) = (key.region(), removal(key));
+        let command = match aliased {
+            Aliased::Yes => return None,
+            Aliased::NotYet | Aliased::Lost => remove,
+            Aliased::Open => {
+                let aliases = format!(
+                    "aws kms list-aliases --region {region} --key-id {key} --query 'Aliases[].AliasName' --output text"
+                );
+                // Stops where the look-up itself fails.
+                format!("aliases=$({aliases}) && test -z \"$aliases\" && {remove}")
+            }
+        };
+        Some(Self { key_arn: key.to_string(), command, certain: aliased != Aliased::Open })
+    }
+}
+
+fn removal(key: &KeyArn) -> String {
+    format!("aws kms schedule-key-deletion --region {} --key-id {key} --pending-window-in-days 7", key.region())
+}
