@@ -13,6 +13,7 @@ mod adopting;
 mod alerts;
 mod answers;
 mod configuration;
+mod decisions;
 mod failing;
 mod keeping_away;
 mod key_care;
