@@ -161,7 +161,7 @@ impl Planner<'_> {
             bucket_region: region.clone(),
             observed: settings.clone(),
             if_refused,
-            own_readers: key.owner != KeyOwner::Another && !self.config.log_readers.own_account,
+            own_readers: !self.config.supplied_keys.contains_key(&region) && !self.config.log_readers.own_account,
         });
         keys.insert(region.clone(), key);
         Ok(Sealed { region, update })

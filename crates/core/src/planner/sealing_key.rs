@@ -46,14 +46,19 @@ impl Planner<'_> {
             None => failure,
         };
         usable(&key.metadata, region, named_by).map_err(because)?;
-        let (policy, unknown) = match Policy::of(key) {
-            Policy::Known(text, _) => (Some(text), None),
-            Policy::Unknown(why) => (None, Some(why)),
+        let (policy, more) = match Policy::of(key) {
+            // Who supplied a key answers for whom its policy lets in.
+            Policy::Known(text, _) if self.config.supplied_keys.contains_key(region) => (Some(text), vec![]),
+            // One of ours whose tags were not read, since it lacks nothing, may name former readers.
+            Policy::Known(text, document) => {
+                (Some(text), not_revoked(&key.metadata.arn, &document, &self.policy))
+            }
+            Policy::Unknown(why) => (None, vec![why]),
         };
         Ok(KeyPlan {
             key: Some(key.metadata.arn.clone()),
             steps: vec![],
-            warnings: untold_tags(key).into_iter().chain(unknown).collect(),
+            warnings: untold_tags(key).into_iter().chain(more).collect(),
             policy,
             owner: KeyOwner::Another,
             fresh: key.metadata.fresh,
