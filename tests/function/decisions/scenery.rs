@@ -64,6 +64,11 @@ impl Scenery {
         self.variables.iter().fold(setting, |setting, (name, value)| setting.with(name, value))
     }
 
+    /// The key that the trail has at first.
+    pub fn own_key(&self) -> Option<&String> {
+        self.world.trails.get(self.trail)?.kms_key_id.as_ref()
+    }
+
     fn set(&mut self, name: &'static str, value: &str) {
         self.variables.push((name, value.to_owned()));
     }

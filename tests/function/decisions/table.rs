@@ -173,6 +173,11 @@ impl Row {
         self.steps.iter().map(|step| step.split_once(' ').unwrap_or((step, "done"))).collect()
     }
 
+    /// Whether that step is listed.
+    pub fn has(&self, step: &str) -> bool {
+        self.steps().iter().any(|(listed, _)| *listed == step)
+    }
+
     /// Whether that step is taken.
     pub fn takes(&self, step: &str) -> bool {
         self.steps().contains(&(step, "done"))
@@ -182,5 +187,15 @@ impl Row {
     pub fn next(&self) -> &str {
         let usual = if self.enforce == "remediated" { "compliant" } else { &self.enforce };
         self.again.as_deref().unwrap_or(usual)
+    }
+}
+
+#[test]
+fn a_word_that_is_unknown_unused_or_defined_twice_is_named() {
+    let defined = ["a", "b", "b"].map(|word| (word.to_owned(), String::new()));
+    let problems = differences("key", &defined, ["a", "c"].into_iter());
+    assert_eq!(problems.len(), 3, "{problems:#?}");
+    for (problem, word) in problems.iter().zip(["`c` is no word", "no row uses `b`", "`b` is defined twice"]) {
+        assert!(problem.contains(word), "{problem}");
     }
 }
