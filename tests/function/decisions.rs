@@ -27,7 +27,7 @@ fn every_decision_is_as_the_table_says() {
     let table = Table::read();
     let plays = table.rows().flat_map(|row| [("dry-run", row), ("enforce", row)]);
     // The second look at a missing key is a long wait: it takes nobody's turn.
-    let (slow, quick): (Vec<_>, Vec<_>) = plays.partition(|(_, row)| row.key == "missing");
+    let (slow, quick): (Vec<_>, Vec<_>) = plays.partition(|(_, row)| row.key.starts_with("missing"));
     let (turns, problems) = (Mutex::new(quick.into_iter()), Mutex::new(Vec::new()));
     let perform = |(mode, row): (&str, &Row)| {
         let found = played(mode, row);
@@ -128,7 +128,7 @@ fn enforced(row: &Row, problems: &mut Problems) {
     let answer = scene.event(scenery.event);
     let taken: Vec<String> = row.steps().iter().map(|(step, status)| format!("{step} {status}")).collect();
     said(row, &row.enforce, &taken, &answer, problems);
-    let after = scene.aws.snapshot();
+    let after = settled(scene.aws.snapshot());
     let ending = Ending { row, scenery: &scenery, after: &after };
     let mut expected = ending.writes();
     expected.extend(std::iter::repeat_n("sns:Publish".to_owned(), after.published.len()));
@@ -180,10 +180,16 @@ fn only_alerts(scene: &Scene, answer: &Value, problems: &mut Problems) {
     problems.same("writes", &json!(expected), &json!(writes(&scene.aws.calls())));
 }
 
+/// Whether a key is seen yet is nothing that anybody wrote.
+fn settled(mut world: World) -> World {
+    world.keys.values_mut().for_each(|key| key.hidden_calls = 0);
+    world
+}
+
 /// The world is as it was, but for what was published.
 fn unchanged(before: &World, scene: &Scene, problems: &mut Problems) {
-    let after = scene.aws.snapshot();
-    let expected = World { published: after.published.clone(), ..before.clone() };
+    let after = settled(scene.aws.snapshot());
+    let expected = World { published: after.published.clone(), ..settled(before.clone()) };
     problems.holds("the world was changed", expected == after);
 }
 

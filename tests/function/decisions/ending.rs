@@ -4,6 +4,7 @@ use fake_aws::{AliasEntry, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
 use super::scenery::{BUCKET_REGION, Scenery, statements};
+use super::settled;
 use super::table::Row;
 use crate::support::{ACCOUNT, ALIAS};
 
@@ -70,7 +71,7 @@ impl Ending<'_> {
 
     /// Where the world is not what the steps make of it.
     pub fn problems(&self) -> Vec<String> {
-        let mut expected = self.scenery.world.clone();
+        let mut expected = settled(self.scenery.world.clone());
         let mut problems = Vec::new();
         expected.published.clone_from(&self.after.published);
         if let (Some(trail), Some(now)) =
@@ -83,6 +84,7 @@ impl Ending<'_> {
             // What is mended ends a failing delivery.
             if self.row.enforce == "remediated" {
                 trail.latest_delivery_error.clone_from(&now.latest_delivery_error);
+                trail.latest_digest_delivery_error.clone_from(&now.latest_digest_delivery_error);
                 trail.latest_delivery_at = now.latest_delivery_at;
             }
         }

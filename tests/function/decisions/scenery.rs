@@ -99,6 +99,9 @@ impl Scenery {
         let trail = match word {
             "logs" => audit,
             "delivery fails, perhaps for its key" => audit.failing("AccessDenied"),
+            "digest delivery fails, perhaps for its key" => {
+                Trail { latest_digest_delivery_error: Some("AccessDenied".into()), ..audit }
+            }
             "delivery fails for another reason" => audit.failing("NoSuchBucket"),
             "stopped" => audit.stopped(LONG_AGO),
             "never started" => audit.never_started(),
@@ -130,12 +133,19 @@ impl Scenery {
             "ours, without Decrypt" => ours().policy(&without(&sealing_policy(), "CloudTrailDecryptsForBucketKeys")),
             "ours, with a former reader" => ours().policy(&with(&sealing_policy(), reader_account("333333333333"))),
             "ours, with a Deny" => ours().policy(&with(&sealing_policy(), deny(Value::Null))),
+            "ours, disabled, with a Deny" => {
+                ours().policy(&with(&sealing_policy(), deny(Value::Null))).state(KeyState::Disabled)
+            }
             "ours, with an unclear Deny" => {
                 let elsewhere =
                     json!({ "StringLike": { "kms:EncryptionContext:aws:s3:arn": "arn:aws:s3:::elsewhere*" } });
                 ours().policy(&with(&sealing_policy(), deny(elsewhere)))
             }
-            "ours, with a foreign statement" => ours().policy(&with(&sealing_policy(), reader_account("666666666666"))),
+            "ours, with a foreign statement" => {
+                let root = json!({ "AWS": "arn:aws:iam::666666666666:root" });
+                let foreign = json!({ "Sid": "ReaderAccountsDecrypt", "Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*" });
+                ours().policy(&with(&sealing_policy(), foreign))
+            }
             "ours, exempt" => exempt_key(ours()),
             "ours, exempt and disabled" => exempt_key(ours()).state(KeyState::Disabled),
             "ours, exempt and stripped" => exempt_key(ours()).policy(&stripped()),
@@ -170,6 +180,8 @@ impl Scenery {
             "missing" => {
                 return format!("arn:aws:kms:{BUCKET_REGION}:{ACCOUNT}:key/00000000-0000-4000-8000-00000000dead");
             }
+            // One look is two calls: DescribeKey and GetKeyPolicy.
+            "missing for a moment" => Key { hidden_calls: 2, ..anothers() },
             word => panic!("nothing builds the key `{word}`"),
         };
         self.world.key(key)
