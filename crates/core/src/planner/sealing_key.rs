@@ -33,7 +33,7 @@ impl Planner<'_> {
             (None, Reading::Known(key)) => self.behind_the_alias(key, region),
             (None, Reading::Absent) => match (made, self.unfinished(tagged.as_ref())?) {
                 (Some(made), _) => Ok(self.made(made)),
-                (None, Some(unfinished)) => self.adopted(unfinished),
+                (None, Some(unfinished)) => self.adopted(unfinished, tagged.as_ref()),
                 (None, None) => Ok(self.new_key(region, tagged.as_ref())),
             },
         }
@@ -154,7 +154,11 @@ impl Planner<'_> {
         }))
     }
 
-    fn adopted(&self, unfinished: &TaggedKey) -> Result<KeyPlan, Failure> {
+    fn adopted(
+        &self,
+        unfinished: &TaggedKey,
+        tagged: Option<&Result<Vec<TaggedKey>, Failure>>,
+    ) -> Result<KeyPlan, Failure> {
         let KeyMetadata { arn, fresh, .. } = &unfinished.facts.metadata;
         let adoption = Adoption { in_use: unfinished.in_use == InUse::Yes, fresh: *fresh };
         let finish = vec![
@@ -162,7 +166,9 @@ impl Planner<'_> {
             KeyStep::EnableRotation,
             KeyStep::CreateAlias(self.config.key_alias.clone()),
         ];
-        self.kept(&unfinished.facts, arn.region(), "its tag", finish)
+        let mut plan = self.kept(&unfinished.facts, arn.region(), "its tag", finish)?;
+        plan.warnings.extend(perhaps_left_over(tagged, arn.region(), Some(arn)));
+        Ok(plan)
     }
 
     /// A key that this run created, with what it still needs.
@@ -186,17 +192,6 @@ impl Planner<'_> {
             description: "Encrypts the CloudTrail logs of this account; kept by trailseal. Deleting it makes them unreadable for good.".into(),
             tags,
         };
-        let unseen = match tagged {
-            Some(Err(failure)) => Some(Warning::new(
-                WarningId::KeyUnreadable,
-                format!(
-                    "whether an earlier run left an unfinished key in `{region}` is not known: {}. {}",
-                    failure.message,
-                    failure.remedy.as_deref().unwrap_or_default()
-                ),
-            )),
-            _ => None,
-        };
         KeyPlan {
             key: None,
             steps: vec![
@@ -204,7 +199,7 @@ impl Planner<'_> {
                 KeyStep::EnableRotation,
                 KeyStep::CreateAlias(self.config.key_alias.clone()),
             ],
-            warnings: unseen.into_iter().collect(),
+            warnings: perhaps_left_over(tagged, region, None),
             policy: Some(self.policy.text()),
             owner: KeyOwner::Trailseal,
             fresh: true,
@@ -224,6 +219,38 @@ impl Planner<'_> {
         });
         unused.map(|key| Stray::unused(&key.facts.metadata.arn)).collect()
     }
+}
+
+/// What cannot be told of keys that earlier runs may have left over: none of ours is to stay unnoticed.
+fn perhaps_left_over(
+    tagged: Option<&Result<Vec<TaggedKey>, Failure>>,
+    region: &Region,
+    adopted: Option<&KeyArn>,
+) -> Vec<Warning> {
+    let unknown = |what: String, Failure { message, remedy, .. }: &Failure| {
+        let remedy = remedy.as_deref().unwrap_or_default();
+        Warning::new(WarningId::KeyUnreadable, format!("{what} is not known: {message}. {remedy}"))
+    };
+    let keys = match tagged {
+        None => return vec![],
+        Some(Err(failure)) => {
+            return vec![unknown(format!("whether an earlier run left an unfinished key in `{region}`"), failure)];
+        }
+        Some(Ok(keys)) => keys,
+    };
+    let perhaps = keys.iter().filter_map(|TaggedKey { facts, aliases, in_use }| {
+        let KeyMetadata { arn, state, .. } = &facts.metadata;
+        let failure = match (&facts.tags, in_use) {
+            (_, InUse::Yes) => None,
+            (Some(Err(failure)), _) => Some(failure),
+            (Some(Ok(tags)), InUse::Unknown(failure)) if tags.ours && tags.exempt.is_none() => Some(failure),
+            _ => None,
+        }?;
+        let theirs = !aliases.is_empty() || *state == KeyState::PendingDeletion || adopted == Some(arn);
+        let what = format!("whether key `{arn}`, which the tag index says is trailseal's, is left over");
+        (!theirs).then(|| unknown(what, failure))
+    });
+    perhaps.collect()
 }
 
 /// A supplied key that may not be read.
