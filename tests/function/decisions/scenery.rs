@@ -196,6 +196,7 @@ impl Scenery {
             "not the key" => &["kms:DescribeKey"],
             "not the key's policy" => &["kms:GetKeyPolicy"],
             "not the key's tags" => &["kms:ListResourceTags"],
+            "not the key's aliases" => &["kms:ListAliases"],
             "not the bucket's policy and replication" => &["s3:GetBucketPolicy", "s3:GetBucketReplication"],
             "not the tag index" => &["tagging:GetResources"],
             "not the list of trails" => &["cloudtrail:ListTrails"],
