@@ -132,10 +132,7 @@ fn enforced(row: &Row, problems: &mut Problems) {
     let ending = Ending { row, scenery: &scenery, after: &after };
     let mut expected = ending.writes();
     expected.extend(std::iter::repeat_n("sns:Publish".to_owned(), after.published.len()));
-    expected.sort();
-    let mut made = writes(&scene.aws.calls());
-    made.sort();
-    problems.same("writes", &json!(expected), &json!(made));
+    problems.same("writes", &json!(expected), &json!(writes(&scene.aws.calls())));
     problems.same("key_arn", &json!(ending.key()), &answer["trails"][0]["key_arn"]);
     let had = scenery.own_key().filter(|_| row.takes("update-trail"));
     problems.same("previous_key_arn", &json!(had), &answer["trails"][0]["previous_key_arn"]);

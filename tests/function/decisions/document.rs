@@ -12,13 +12,14 @@ const INTRODUCTION: &str = "\
 Each line below is a trail as it was found and what becomes of it. A test plays every one of them with the real function,
 once in dry-run and once enforcing, so this page is what happens, not what somebody meant to happen. Three things hold in
 every line: a dry-run writes nothing but its alert; a key that is not trailseal's is never changed; and when the same
-event comes again, nothing happens.
+event comes again, nothing changes any more (what was refused is tried again).
 
 How to read it: *Outcome* is that of a dry-run, then the one of enforcing, if they differ. The *steps* are those of
 enforcing; a dry-run lists the same ones as planned. A step that says *failed* was tried; one that says *planned* was not
 reached. *Again* is what the next run says, where that is neither `compliant` after `remediated` nor the same as before.
 Where a line says nothing of the trail, it logs and no delivery failed; nothing of the bucket, it is plain; nothing of what
-may be read or done, nothing is refused. What the words mean stands [at the end](#the-words).
+may be read or done, nothing is refused. *The sealing key* as a trail's own key is the very one of the next column. What the
+other words mean stands [at the end](#the-words).
 ";
 
 pub fn page(table: &Table) -> String {

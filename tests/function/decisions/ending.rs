@@ -15,12 +15,14 @@ pub struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// The calls that the steps are made of.
+    /// The calls that the steps are made of, in order: logging starts before anything else.
     pub fn writes(&self) -> Vec<String> {
         let doomed =
             self.before(self.scenery.sealing.as_ref()).is_some_and(|key| key.state == KeyState::PendingDeletion);
         let mut calls = Vec::new();
-        for (step, status) in self.row.steps() {
+        let mut steps = self.row.steps();
+        steps.sort_by_key(|(step, _)| *step != "start-logging");
+        for (step, status) in steps {
             let tried = status == "done" || status == "failed";
             let made: &[&str] = match step {
                 _ if !tried => &[],
