@@ -55,7 +55,12 @@ fn about_keys(answer: &Answer, config: &Config) -> Option<Alert> {
 fn beside(answer: &Answer) -> Vec<String> {
     let stray = |stray: &Stray| {
         let used = if stray.certain { "is not used" } else { "may not be used" };
-        format!("A key that trailseal created {used}: {}. Remove it with: {}", stray.key_arn, stray.command)
+        let once = if stray.found {
+            " unless it encrypted logs that are still needed, which nobody could read any more then"
+        } else {
+            ""
+        };
+        format!("A key that trailseal created {used}: {}. Remove it{once} with: {}", stray.key_arn, stray.command)
     };
     answer.strays.iter().map(stray).chain(answer.asides.iter().cloned()).collect()
 }

@@ -166,7 +166,7 @@ fn judge_known(
     if !warnings.is_empty() {
         return KeyJudgement { findings, warnings, need };
     }
-    warnings.extend(untold_tags(key));
+    warnings.extend(untold_tags(key).filter(|_| !broken));
     let (text, document) = match Policy::of(key) {
         Policy::Known(text, document) => (text, document),
         Policy::Unknown(why) => {

@@ -281,9 +281,11 @@ fn asides(trails: &[TrailReport], progress: &Progress) -> Vec<String> {
     perhaps.chain(lasting.map(words)).collect()
 }
 
-/// The steps of every key that is listed under this trail, then the trail's own.
+/// In the order in which they are taken: the start of logging, the steps of every key that is listed
+/// under this trail, the rest of the trail's own.
 fn steps(arn: &TrailArn, trail: &TrailPlan, done: &TrailProgress, progress: &Progress) -> Vec<StepReport> {
-    let mut steps = Vec::new();
+    let starts = |step: &&StepReport| step.step == StepName::StartLogging;
+    let mut steps: Vec<StepReport> = done.steps.iter().filter(starts).cloned().collect();
     for (region, key) in &progress.keys {
         match &key.reported_under {
             Some(first) if first == arn => steps.extend(key.steps.iter().cloned()),
@@ -296,7 +298,7 @@ fn steps(arn: &TrailArn, trail: &TrailPlan, done: &TrailProgress, progress: &Pro
             _ => {}
         }
     }
-    steps.extend(done.steps.iter().cloned());
+    steps.extend(done.steps.iter().filter(|step| !starts(step)).cloned());
     if let (Fate::Compliant | Fate::Noted, None, Some(_), Some(key)) =
         (&trail.fate, &done.sealed, &done.sealing_region, &trail.current_key)
         && done.previous_key.as_ref() != Some(key)

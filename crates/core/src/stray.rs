@@ -16,12 +16,15 @@ pub struct Stray {
     /// Whether it is known to be one: nobody may have said who has the alias.
     #[serde(skip)]
     pub certain: bool,
+    /// Whether it was there before this run, so that it may have encrypted logs once.
+    #[serde(skip)]
+    pub found: bool,
 }
 
 impl Stray {
     /// A key that nothing uses.
     pub(crate) fn unused(key: &KeyArn) -> Self {
-        Self { key_arn: key.to_string(), command: removal(key), certain: true }
+        Self { key_arn: key.to_string(), command: removal(key), certain: true, found: true }
     }
 
     /// A key of which it is not known whether it is in use is only removed if it turns out not to be.
@@ -38,7 +41,7 @@ impl Stray {
                 format!("aliases=$({aliases}) && test -z \"$aliases\" && {remove}")
             }
         };
-        Some(Self { key_arn: key.to_string(), command, certain: aliased != Aliased::Open })
+        Some(Self { key_arn: key.to_string(), command, certain: aliased != Aliased::Open, found: false })
     }
 }
 

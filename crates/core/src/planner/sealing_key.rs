@@ -50,9 +50,7 @@ impl Planner<'_> {
             // Who supplied a key answers for whom its policy lets in.
             Policy::Known(text, _) if self.config.supplied_keys.contains_key(region) => (Some(text), vec![]),
             // One of ours whose tags were not read, since it lacks nothing, may name former readers.
-            Policy::Known(text, document) => {
-                (Some(text), not_revoked(&key.metadata.arn, &document, &self.policy))
-            }
+            Policy::Known(text, document) => (Some(text), not_revoked(&key.metadata.arn, &document, &self.policy)),
             Policy::Unknown(why) => (None, vec![why]),
         };
         Ok(KeyPlan {
