@@ -36,7 +36,9 @@ fn the_oldest_unfinished_key_is_adopted_and_the_others_are_strays() {
     let strays: Vec<&str> =
         answer["strays"].as_array().unwrap().iter().map(|it| it["key_arn"].as_str().unwrap()).collect();
     assert_eq!(strays, [&young], "{doomed} is being deleted");
-    assert!(scene.only_alert().message.contains(&young));
+    assert!(answer["strays"][0]["caution"].as_str().unwrap().contains("nobody can read them any more without it"));
+    let message = scene.only_alert().message;
+    assert!(message.contains(&young) && message.contains("Think first: no trail uses it now"), "{message}");
     assert_eq!(scene.aws.world().keys[&old].rotation_days, Some(365));
     scene.again_nothing_happens("update-trail-by-name");
 }

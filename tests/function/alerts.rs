@@ -63,8 +63,20 @@ fn what_somebody_chose_as_a_user_agent_is_no_link_and_no_line_of_ours() {
     scene.answer(&event);
     let message: Value = serde_json::from_str(&scene.only_alert().message).unwrap();
     let text = message["content"]["description"].as_str().unwrap();
-    assert!(!text.contains(['<', '>', '[', ']', '\u{202e}']), "{text}");
+    assert!(!text.contains(['<', '>', '\u{202e}']) && !text.contains("]("), "{text}");
     assert_eq!(text.lines().filter(|line| line.starts_with("What to do next:")).count(), 1);
+}
+
+#[test]
+fn statements_and_commands_reach_a_chat_as_they_are() {
+    let mut world = account();
+    let key = world.key(fake_aws::Key::new("eu-central-1"));
+    world.alias("eu-central-1", "alias/trailseal", &key);
+    let mut scene = Setting::new(world).with("TRAILSEAL_ALERT_FORMAT", "chatbot").start();
+    let answer = scene.event("update-trail-by-name");
+    let remedy = answer["trails"][0]["error"]["remedy"].as_str().unwrap();
+    let message: Value = serde_json::from_str(&scene.only_alert().message).unwrap();
+    assert!(remedy.contains(r#"[{"Action":"#) && message["content"]["description"].as_str().unwrap().contains(remedy));
 }
 
 #[test]

@@ -229,6 +229,10 @@ fn a_statement_that_kms_no_longer_accepts_is_named_where_it_blocks_the_policy() 
     let error = &answer["trails"][0]["error"];
     assert_eq!(error["code"], "MalformedPolicyDocumentException");
     assert!(error["remedy"].as_str().unwrap().contains("`Gone`"), "{error:#}");
+    let mut scene = Setting::new(scene.aws.snapshot()).dry_run().start();
+    let planned = scene.event("update-trail-by-name");
+    let detail = step(&planned, "extend-key-policy")["detail"].as_str().unwrap();
+    assert!(detail.contains("KMS will refuse it") && detail.contains("`Gone`"), "known before it is tried: {detail}");
 }
 
 #[test]
@@ -249,6 +253,14 @@ fn the_role_of_a_stack_that_was_deleted_gives_way_to_the_present_one() {
 fn a_policy_that_would_grow_too_long_is_not_put() {
     let (mut world, key) = sealed();
     let mut policy: Value = serde_json::from_str(&stripped()).unwrap();
+    policy["Statement"][0]["Sid"] = json!("x".repeat(20_000));
+    let laid_out = serde_json::to_string_pretty(&policy).unwrap().replace(": ", &format!(":{}", " ".repeat(900)));
+    assert!(laid_out.len() > 30_000);
+    world.keys.get_mut(&key).unwrap().policy = laid_out;
+    let mut scene = Scene::enforcing(world.clone());
+    scene.event("update-trail-by-name");
+    assert_eq!(scene.aws.snapshot().delivers(AUDIT), Ok(()), "white space makes way first");
+
     policy["Statement"][0]["Sid"] = json!("x".repeat(32_000));
     world.keys.get_mut(&key).unwrap().policy = policy.to_string();
     let mut scene = Scene::enforcing(world);

@@ -174,6 +174,81 @@ fn a_bucket_policy_that_cannot_be_judged_is_said_and_left_to_cloudtrail() {
     assert!(only_warning(&answer, "bucket-policy-unreadable").contains("OnlyFromHere"));
 }
 
+#[test]
+fn a_bucket_that_takes_one_key_only_is_told_which_keys_it_would_have_to_take() {
+    let deny = json!({ "Sid": "OnlyThatKey", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": LOGS,
+        "Condition": { "StringNotEquals": { "s3:x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:eu-central-1:123456789012:key/another" } } });
+    let mut scene = Scene::enforcing(with_policy(json!([deny])));
+    let error = &scene.event("update-trail-by-name")["trails"][0]["error"];
+    assert!(
+        error["message"].as_str().unwrap().contains("the key that trailseal would create in `eu-central-1`"),
+        "{error:#}"
+    );
+    let remedy = error["remedy"].as_str().unwrap();
+    assert!(remedy.contains("`arn:aws:kms:eu-central-1:123456789012:key/*`") && remedy.contains("TRAILSEAL_KEY_ARNS"));
+    assert!(!error.to_string().contains("00000000-0000-0000"));
+}
+
+#[test]
+fn digest_files_are_written_with_the_key_too_where_there_are_any() {
+    let digests = "arn:aws:s3:::audit-logs/AWSLogs/*/CloudTrail-Digest/*";
+    let deny = json!({ "Sid": "PlainDigests", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": digests,
+        "Condition": { "StringNotEquals": { "s3:x-amz-server-side-encryption": "AES256" } } });
+    for (validated, summary) in [(true, "failed"), (false, "remediated")] {
+        let mut world = with_policy(json!([deny]));
+        world.trails.get_mut(AUDIT).unwrap().log_file_validation = validated;
+        let mut scene = Scene::enforcing(world);
+        let answer = scene.event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ summary: 1 }), "{answer:#}");
+        assert_eq!(answer.to_string().contains("PlainDigests"), validated);
+    }
+}
+
+#[test]
+fn who_is_no_reader_of_this_trails_files_or_not_of_another_account_is_not_named() {
+    let everybody = |sid: &str, resource: &str, condition: Value| json!({ "Sid": sid, "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": resource, "Condition": condition });
+    let own = "arn:aws:iam::${aws:ResourceAccount}:role/athena";
+    let elsewhere = "arn:aws:s3:::audit-logs/AWSLogs/*/CloudTrail/us-west-2/*";
+    for statement in [
+        everybody("Own", LOGS, json!({ "ArnLike": { "aws:PrincipalArn": own } })),
+        everybody("Own", LOGS, json!({ "StringEquals": { "aws:PrincipalAccount": "${s3:ResourceAccount}" } })),
+        everybody("Elsewhere", elsewhere, json!({ "StringEquals": { "aws:PrincipalAccount": "210987654321" } })),
+    ] {
+        let mut world = with_policy(json!([statement]));
+        world.trails.get_mut(AUDIT).unwrap().multi_region = false;
+        let mut scene = Setting::new(world).with("TRAILSEAL_READERS_LOCKED_OUT", "hold").start();
+        let answer = scene.event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+        assert_eq!(warnings(&answer), []);
+    }
+}
+
+#[test]
+fn whoever_reads_versions_only_reads() {
+    let mut versions = reads(json!({ "AWS": SIEM }));
+    versions["Action"] = json!("s3:GetObjectVersion");
+    let mut scene = Setting::new(with_policy(json!([versions]))).dry_run().start();
+    assert!(only_warning(&scene.event("update-trail-by-name"), "readers-locked-out").contains(SIEM));
+}
+
+#[test]
+fn with_an_owners_key_nobody_is_told_to_name_readers_in_a_configuration_that_it_does_not_follow() {
+    let mut world = with_policy(json!([reads(json!({ "AWS": SIEM }))]));
+    let own = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
+    let mut scene = Setting::new(world)
+        .with("TRAILSEAL_KEY_ARNS", &own)
+        .with("TRAILSEAL_LOG_READERS", "account,210987654321")
+        .start();
+    let answer = scene.event("update-trail-by-name");
+    let words = only_warning(&answer, "readers-locked-out");
+    assert!(words.contains("let whoever keeps the key name them in its policy"), "{words}");
+    let message = scene.only_alert().message;
+    assert!(
+        message.contains("TRAILSEAL_LOG_READERS has no effect on it") && !message.contains("may decrypt, too"),
+        "{message}"
+    );
+}
+
 fn replication(rule: &str) -> String {
     format!(
         r#"<ReplicationConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Role>arn:aws:iam::123456789012:role/r</Role>{rule}</ReplicationConfiguration>"#

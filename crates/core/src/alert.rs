@@ -6,7 +6,7 @@ use crate::config::{AlertFormat, Config, Mode};
 use crate::facts::Class;
 use crate::finding::FindingId;
 use crate::ids::shorten;
-use crate::plan::StepName;
+use crate::plan::{KeyOwner, StepName};
 use crate::progress::StepStatus;
 use crate::report::{Answer, Outcome, TrailReport};
 use crate::stray::Stray;
@@ -55,12 +55,8 @@ fn about_keys(answer: &Answer, config: &Config) -> Option<Alert> {
 fn beside(answer: &Answer) -> Vec<String> {
     let stray = |stray: &Stray| {
         let used = if stray.certain { "is not used" } else { "may not be used" };
-        let once = if stray.found {
-            " unless it encrypted logs that are still needed, which nobody could read any more then"
-        } else {
-            ""
-        };
-        format!("A key that trailseal created {used}: {}. Remove it{once} with: {}", stray.key_arn, stray.command)
+        let first = stray.caution.map(|caution| format!("Think first: {caution}. ")).unwrap_or_default();
+        format!("A key that trailseal created {used}: {}. {first}Remove it with: {}", stray.key_arn, stray.command)
     };
     answer.strays.iter().map(stray).chain(answer.asides.iter().cloned()).collect()
 }
@@ -191,9 +187,11 @@ fn consequences(trail: &TrailReport, config: &Config) -> Vec<String> {
     };
     let mut words = Vec::new();
     if taken(StepName::CreateKey) {
-        words.push("Cost: a new KMS key is $1 a month, whichever number of trails use it.".into());
+        words.push("Cost: a new KMS key is $1 a month, whichever number of trails use it, and $1 more after each of its first two yearly rotations.".into());
     }
-    if taken(StepName::UpdateTrail) {
+    if taken(StepName::UpdateTrail) && !matches!(trail.key_owner, None | Some(KeyOwner::Trailseal)) {
+        words.push("Who may lose access: whoever reads new log files needs kms:Decrypt on the key, whose policy trailseal does not edit: TRAILSEAL_LOG_READERS has no effect on it. Files that are there already stay as they are.".into());
+    } else if taken(StepName::UpdateTrail) {
         let own = if config.log_readers.own_account {
             "Principals of this account that may read the bucket may decrypt, too."
         } else {
@@ -212,7 +210,7 @@ fn consequences(trail: &TrailReport, config: &Config) -> Vec<String> {
         } else {
             format!("A key that trailseal creates lets in: {}.", named.join(", "))
         };
-        words.push(format!("Who may lose access: whoever reads new log files needs kms:Decrypt on the key. {own} {named} Files that are there already stay as they are."));
+        words.push(format!("Who may lose access: whoever reads new log files, a replication's role included, needs kms:Decrypt on the key. {own} {named} Files that are there already stay as they are."));
     }
     words
 }
@@ -252,18 +250,10 @@ fn next(trail: &TrailReport, config: &Config) -> String {
 }
 
 /// Source: <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>. Whoever made the
-/// call chose some of these words, so nothing in them may become a link or a mention.
+/// call chose some of these words, so nothing in them may become a link or a mention; statements and
+/// commands stay as they are.
 fn chatbot(title: &str, text: &str) -> String {
-    let plain: String = text
-        .chars()
-        .map(|c| match c {
-            '<' => '‹',
-            '>' => '›',
-            '[' => '(',
-            ']' => ')',
-            c => c,
-        })
-        .collect();
+    let plain = text.replace('<', "‹").replace('>', "›").replace("](", "] (");
     let content = json!({ "textType": "client-markdown", "title": capitalised(title), "description": plain });
     json!({ "version": "1.0", "source": "custom", "content": content }).to_string()
 }

@@ -196,7 +196,11 @@ fn judge_known(
             }
         }
         (_, Some(lacks)) => {
-            findings.push(gap(format!("the policy of its key `{arn}` lacks {}", lacks.words())));
+            findings.push(gap(format!(
+                "the policy of its key `{arn}` lacks {}: {}",
+                lacks.words(),
+                lacks.words_for_adding()
+            )));
             need = need.or_else(|| Some(KeyNeed::Completing(arn.clone())));
         }
         _ if broken => {}

@@ -194,7 +194,13 @@ impl KeyStep {
             }
             Self::Restore { deleting: true } => format!("{key}: cancel its deletion, and enable it"),
             Self::Restore { deleting: false } => format!("enable {key}"),
-            Self::Extend(change) => format!("{} to the policy of {key}", change.extension.words_for_adding()),
+            Self::Extend(change) => {
+                let refused = match change.unacceptable.as_slice() {
+                    [] => String::new(),
+                    odd => format!("; KMS will refuse it until this is mended: {}", odd.join("; ")),
+                };
+                format!("{} to the policy of {key}{refused}", change.extension.words_for_adding())
+            }
             Self::EnableRotation => format!("yearly rotation of {key}"),
             Self::CreateAlias(alias) => format!("`{alias}` in `{region}` for {key}"),
         }

@@ -8,7 +8,7 @@ use crate::config::Mode;
 use crate::facts::{Class, Failure};
 use crate::finding::{Finding, Warning};
 use crate::ids::TrailArn;
-use crate::plan::{Fate, Plan, StepName, TrailPlan};
+use crate::plan::{Fate, KeyOwner, Plan, StepName, TrailPlan};
 use crate::policy::KeyPolicy;
 use crate::progress::{KeyProgress, Progress, StepReport, StepStatus, TrailProgress};
 use crate::stray::Stray;
@@ -119,6 +119,9 @@ pub struct TrailReport {
     pub warnings: Vec<Warning>,
     /// What failed.
     pub error: Option<Failure>,
+    /// Whose key it is that the trail gets, if it gets one.
+    #[serde(skip)]
+    pub key_owner: Option<KeyOwner>,
     /// The policy of the key that would be created, for the trail under which that step is listed.
     pub new_key_policy: Option<KeyPolicy>,
 }
@@ -229,6 +232,7 @@ fn trail_report(mode: Mode, arn: &TrailArn, trail: &TrailPlan, plan: &Plan, prog
         steps,
         warnings: trail.warnings.clone(),
         error,
+        key_owner: would_get.map(|key| key.owner),
         new_key_policy: key.filter(listed_here).and_then(|key| key.new_policy.clone()),
     }
 }

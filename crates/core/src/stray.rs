@@ -5,6 +5,9 @@ use serde::Serialize;
 use crate::ids::KeyArn;
 use crate::progress::Aliased;
 
+const OLD_LOGS: &str =
+    "no trail uses it now; if it encrypted log files before, nobody can read them any more without it";
+
 /// A key of ours without the alias that nothing uses, as far as is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -13,18 +16,17 @@ pub struct Stray {
     pub key_arn: String,
     /// The command that removes it.
     pub command: String,
+    /// What to think of first, if anything.
+    pub caution: Option<&'static str>,
     /// Whether it is known to be one: nobody may have said who has the alias.
     #[serde(skip)]
     pub certain: bool,
-    /// Whether it was there before this run, so that it may have encrypted logs once.
-    #[serde(skip)]
-    pub found: bool,
 }
 
 impl Stray {
-    /// A key that nothing uses.
+    /// A key of an earlier run's that no trail uses now.
     pub(crate) fn unused(key: &KeyArn) -> Self {
-        Self { key_arn: key.to_string(), command: removal(key), certain: true, found: true }
+        Self { key_arn: key.to_string(), command: removal(key), caution: Some(OLD_LOGS), certain: true }
     }
 
     /// A key of which it is not known whether it is in use is only removed if it turns out not to be.
@@ -41,7 +43,7 @@ impl Stray {
                 format!("aliases=$({aliases}) && test -z \"$aliases\" && {remove}")
             }
         };
-        Some(Self { key_arn: key.to_string(), command, certain: aliased != Aliased::Open, found: false })
+        Some(Self { key_arn: key.to_string(), command, caution: None, certain: aliased != Aliased::Open })
     }
 }
 

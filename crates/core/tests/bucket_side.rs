@@ -48,7 +48,8 @@ fn refusal(policy: &Value, key: &str) -> String {
 }
 
 fn refusal_of(policy: &Value, key: &str, organization: bool) -> String {
-    let files = LogFiles { bucket: "logs", prefix: None, trail: &trail(), organization };
+    let trail = trail();
+    let files = LogFiles { organization, ..LogFiles::new("logs", None, &trail) };
     match refuses(&policy.to_string(), &files, &key.parse().unwrap()) {
         Refusal::No => "no".to_owned(),
         Refusal::Yes(statement) => statement.sid.unwrap(),
@@ -143,7 +144,7 @@ fn only_denies_on_these_log_files_count() {
 fn readers_by(bucket: &str, key_policy: Option<&str>, key: &str, trail: &str, organization: bool) -> Vec<LockedOut> {
     let (trail, key): (TrailArn, KeyArn) = (trail.parse().unwrap(), key.parse().unwrap());
     let account: AccountId = "111111111111".parse().unwrap();
-    let files = LogFiles { bucket: "logs", prefix: None, trail: &trail, organization };
+    let files = LogFiles { organization, ..LogFiles::new("logs", None, &trail) };
     locked_out(bucket, &files, key_policy, &key, &account).unwrap()
 }
 
@@ -386,7 +387,7 @@ fn every_partition_has_its_own_names() {
         let policy =
             here(&with(&[deny_puts("Deny", &json!({ "StringNotEquals": { KEY_ID: OTHER_KEY } }))]).to_string());
         let trail = here(trail().as_str()).parse().unwrap();
-        let files = LogFiles { bucket: "logs", prefix: None, trail: &trail, organization: false };
+        let files = LogFiles::new("logs", None, &trail);
         assert_eq!(refuses(&policy, &files, &here(OTHER_KEY).parse().unwrap()), Refusal::No);
         assert!(matches!(refuses(&policy, &files, &here(KEY).parse().unwrap()), Refusal::Yes(_)));
     }
@@ -406,7 +407,7 @@ proptest! {
     #[test]
     fn any_policy_gets_an_answer_and_any_text(policy in any_policy(), key in any_policy(), text in ".{0,60}", organization: bool) {
         let trail = TRAIL.parse().unwrap();
-        let files = LogFiles { bucket: "logs", prefix: None, trail: &trail, organization };
+        let files = LogFiles { organization, ..LogFiles::new("logs", None, &trail) };
         let (arn, account) = (SOME_KEY.parse().unwrap(), "123456789012".parse().unwrap());
         for policy in [&policy.to_string(), &text] {
             let _: Refusal = refuses(policy, &files, &arn);
@@ -432,7 +433,7 @@ proptest! {
         }
         let refusal = |policy: &Value| {
             let trail = TRAIL.parse().unwrap();
-            let files = LogFiles { bucket: "logs", prefix: None, trail: &trail, organization: false };
+            let files = LogFiles::new("logs", None, &trail);
             refuses(&policy.to_string(), &files, &SOME_KEY.parse().unwrap())
         };
         prop_assert!(refusal(&longer) != Refusal::No || refusal(&policy) == Refusal::No);

@@ -3,9 +3,10 @@
 
 use super::Planner;
 use crate::config::ReadersLockedOut;
-use crate::facts::{Failure, Reading, ReplicationRule, TrailSettings};
+use crate::facts::{Failure, KeptSettings, Reading, ReplicationRule, TrailSettings};
 use crate::finding::{Warning, WarningId};
 use crate::ids::KeyArn;
+use crate::plan::{KeyOwner, KeyPlan};
 use crate::policy::bucket::{LogFiles, Refusal, refuses};
 use crate::policy::readers::{LockedOut, locked_out};
 use crate::policy::replication::will_stop;
@@ -17,11 +18,16 @@ impl Planner<'_> {
         &self,
         trail: &TrailSettings,
         key: &KeyArn,
-        key_policy: Option<&str>,
+        plan: &KeyPlan,
     ) -> Result<Vec<Warning>, Failure> {
         let bucket = &trail.kept.bucket;
-        let organization = trail.kept.organization_trail.unwrap_or(false);
-        let files = LogFiles { bucket, prefix: trail.kept.key_prefix.as_deref(), trail: &trail.arn, organization };
+        let KeptSettings { key_prefix, organization_trail, multi_region, log_file_validation, .. } = &trail.kept;
+        let files = LogFiles {
+            organization: organization_trail.unwrap_or(false),
+            every_region: multi_region.unwrap_or(true),
+            digests: log_file_validation.unwrap_or(true),
+            ..LogFiles::new(bucket, key_prefix.as_deref(), &trail.arn)
+        };
         let unread = || Err(Failure::transient(format!("the policy of bucket `{bucket}` was not read")));
         let facts = self.sealing.buckets.get(bucket).cloned().unwrap_or_else(unread)?;
         let mut warnings = Vec::new();
@@ -35,8 +41,8 @@ impl Planner<'_> {
                 ),
             )),
             Reading::Known(policy) => {
-                warnings.extend(can_write(policy, &files, key)?);
-                warnings.extend(self.readers(policy, &files, key, key_policy)?);
+                warnings.extend(can_write(policy, &files, key, plan)?);
+                warnings.extend(self.readers(policy, &files, key, plan)?);
             }
         }
         match &facts.replication {
@@ -60,10 +66,10 @@ impl Planner<'_> {
         policy: &str,
         files: &LogFiles<'_>,
         key: &KeyArn,
-        key_policy: Option<&str>,
+        plan: &KeyPlan,
     ) -> Result<Option<Warning>, Failure> {
         let bucket = files.bucket;
-        let readers = match locked_out(policy, files, key_policy, key, self.home.account()) {
+        let readers = match locked_out(policy, files, plan.policy.as_deref(), key, self.home.account()) {
             Ok(readers) => readers,
             Err(unreadable) => {
                 let detail = format!("who reads bucket `{bucket}` cannot be told: {unreadable}");
@@ -81,30 +87,59 @@ impl Planner<'_> {
             ([], perhaps) => format!("perhaps {}", perhaps.join("; ")),
             (certain, perhaps) => format!("{}; perhaps also {}", certain.join("; "), perhaps.join("; ")),
         };
+        let to_let_them = match plan.owner {
+            KeyOwner::Trailseal => "name them in `TRAILSEAL_LOG_READERS`",
+            KeyOwner::Exempt | KeyOwner::Another => {
+                "let whoever keeps the key name them in its policy, which trailseal does not edit"
+            }
+        };
         if self.config.readers_locked_out == ReadersLockedOut::Hold && !certain.is_empty() {
             return Err(Failure::terminal(
                 format!(
-                    "sealing trail `{}` would lock out who reads bucket `{bucket}` and could not decrypt with key `{key}`, and `TRAILSEAL_READERS_LOCKED_OUT` is `hold`: {names}",
-                    files.trail
+                    "sealing trail `{}` would lock out who reads bucket `{bucket}` and could not decrypt with {}, and `TRAILSEAL_READERS_LOCKED_OUT` is `hold`: {names}",
+                    files.trail,
+                    named(key, plan)
                 ),
-                "name them in `TRAILSEAL_LOG_READERS` (or let them decrypt by the key's policy, if it is not trailseal's), take them out of the bucket's policy, or set `TRAILSEAL_READERS_LOCKED_OUT` to `proceed`",
+                format!(
+                    "{to_let_them}, take them out of the bucket's policy, or set `TRAILSEAL_READERS_LOCKED_OUT` to `proceed`"
+                ),
             ));
         }
         let detail = format!(
-            "may read bucket `{bucket}` and could not decrypt its new log files: {names}. To let them: name them in TRAILSEAL_LOG_READERS, and let their own account's IAM allow `kms:Decrypt` on the key"
+            "may read bucket `{bucket}` and could not decrypt its new log files: {names}. To let them: {to_let_them}, and let their own account's IAM allow `kms:Decrypt` on the key"
         );
         Ok(Some(Warning::new(WarningId::ReadersLockedOut, detail)))
     }
 }
 
-fn can_write(policy: &str, files: &LogFiles<'_>, key: &KeyArn) -> Result<Option<Warning>, Failure> {
+/// The key, which may be yet to be created.
+fn named(key: &KeyArn, plan: &KeyPlan) -> String {
+    match plan.key {
+        Some(_) => format!("key `{key}`"),
+        None => format!("the key that trailseal would create in `{}`", key.region()),
+    }
+}
+
+fn can_write(policy: &str, files: &LogFiles<'_>, key: &KeyArn, plan: &KeyPlan) -> Result<Option<Warning>, Failure> {
     let bucket = files.bucket;
+    let accept = match plan.key {
+        Some(_) => format!("key `{key}`"),
+        None => format!(
+            "any key `arn:{}:kms:{}:{}:key/*`, or supply a key that it accepts by `TRAILSEAL_KEY_ARNS`",
+            key.partition(),
+            key.region(),
+            key.account()
+        ),
+    };
     match refuses(policy, files, key) {
         Refusal::No => Ok(None),
         Refusal::Yes(statement) => Err(Failure::terminal(
-            format!("the policy of bucket `{bucket}` would not let CloudTrail write with key `{key}`: {statement}"),
             format!(
-                "let that statement accept uploads with `s3:x-amz-server-side-encryption` = `aws:kms` and this key, or spare `cloudtrail.amazonaws.com`; until then trail `{}` stays as it is",
+                "the policy of bucket `{bucket}` would not let CloudTrail write with {}: {statement}",
+                named(key, plan)
+            ),
+            format!(
+                "let that statement spare `cloudtrail.amazonaws.com`, or accept uploads with `s3:x-amz-server-side-encryption` = `aws:kms` and {accept}; until then trail `{}` stays as it is",
                 files.trail
             ),
         )),

@@ -154,7 +154,7 @@ impl Planner<'_> {
             let message = format!("key `{arn}` of trail `{}` was read as broken and then as sound", settings.arn);
             return Err(Failure::transient(message));
         }
-        let more = if has_it { vec![] } else { self.bucket_side(settings, &arn, key.policy.as_deref())? };
+        let more = if has_it { vec![] } else { self.bucket_side(settings, &arn, &key)? };
         warnings.extend(doubts.into_iter().chain(more));
         dedupe(warnings);
         let update = (!has_it).then(|| TrailStep::Update {

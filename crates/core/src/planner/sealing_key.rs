@@ -65,7 +65,12 @@ impl Planner<'_> {
 
     fn behind_the_alias(&self, key: &KeyFacts, region: &Region) -> Result<KeyPlan, Failure> {
         let named_by = format!("`{}`", self.config.key_alias);
-        let Some(tags) = key.ours() else { return self.anothers(key, region, &named_by) };
+        let Some(tags) = key.ours() else {
+            let plan = self.anothers(key, region, &named_by)?;
+            // Not looked at, since nothing of what trailseal grants is missing.
+            let whole = key.tags.is_none() && plan.policy.is_some();
+            return Ok(KeyPlan { owner: if whole { KeyOwner::Trailseal } else { plan.owner }, ..plan });
+        };
         if let Some(value) = &tags.exempt {
             return usable(&key.metadata, region, &named_by)
                 .and_then(|()| self.anothers(key, region, &named_by))

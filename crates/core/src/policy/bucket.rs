@@ -22,6 +22,27 @@ pub struct LogFiles<'a> {
     /// Whether it is an organization trail: then the files of every member account are its own, in a
     /// folder that is named after the organization.
     pub organization: bool,
+    /// Whether it logs the events of other Regions than its own.
+    pub every_region: bool,
+    /// Whether it delivers digest files, which are encrypted with the same key.
+    /// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-document-history.html>.
+    pub digests: bool,
+}
+
+impl<'a> LogFiles<'a> {
+    /// Those of a trail of one account that logs every Region and delivers digest files.
+    pub fn new(bucket: &'a str, prefix: Option<&'a str>, trail: &'a TrailArn) -> Self {
+        Self { bucket, prefix, trail, organization: false, every_region: true, digests: true }
+    }
+}
+
+/// One object of a trail's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Example {
+    /// Its ARN.
+    pub(crate) object: String,
+    /// Whether any such trail has objects like this one.
+    pub(crate) certain: bool,
 }
 
 /// Whether a bucket's policy would keep CloudTrail from writing.
@@ -53,7 +74,7 @@ pub fn refuses(policy: &str, files: &LogFiles<'_>, key: &KeyArn) -> Refusal {
     let everything = json!({ "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*" });
     let document = document.with(&everything);
     let mut doubt = None;
-    for (place, resource) in examples.into_iter().enumerate() {
+    for Example { object: resource, certain } in examples {
         let context = over_tls(on_behalf_of(files.trail))
             .with("s3:x-amz-acl", "bucket-owner-full-control")
             .with("s3:x-amz-server-side-encryption", "aws:kms")
@@ -64,7 +85,7 @@ pub fn refuses(policy: &str, files: &LogFiles<'_>, key: &KeyArn) -> Refusal {
         match verdict {
             Verdict::Allowed(_) | Verdict::Delegated(_) => {}
             // A Deny on other accounts or Regions only may or may not be about files of this trail.
-            Verdict::Denied(statement) if place == 0 => return Refusal::Yes(statement),
+            Verdict::Denied(statement) if certain => return Refusal::Yes(statement),
             verdict => doubt = doubt.or(Some(verdict.to_string())),
         }
     }
@@ -136,27 +157,42 @@ impl LogFiles<'_> {
         spelt.unwrap_or("o-0000000000").to_owned()
     }
 
-    /// Some of the log files, as ARNs of objects: first one that any such trail has, then those that
-    /// `Resource` elements are about if they are only about some accounts or Regions.
+    /// Some of the log and digest files: first those that any such trail has, then those that `Resource`
+    /// elements are about if they are only about some accounts or Regions.
     ///
-    /// Form: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html>.
-    pub(crate) fn examples(&self, organization: &str, resources: &[&str]) -> Vec<String> {
-        let mut examples = vec![self.example(&Spelt { organization: Some(organization), account: None, region: None })];
+    /// Forms: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html>,
+    /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-validation-digest-file-structure.html>.
+    pub(crate) fn examples(&self, organization: &str, resources: &[&str]) -> Vec<Example> {
+        let own = Spelt { organization: Some(organization), account: None, region: None };
+        let mut examples: Vec<Example> =
+            self.files(&own).into_iter().map(|object| Example { object, certain: true }).collect();
         for resource in resources {
             let mut spelt = Spelt::of(resource);
             if !self.organization {
                 spelt.account = None;
             }
+            if !self.every_region {
+                spelt.region = None;
+            }
             spelt.organization = spelt.organization.or(Some(organization));
-            let example = self.example(&spelt);
-            if !examples.contains(&example) {
-                examples.push(example);
+            for object in self.files(&spelt) {
+                if examples.iter().all(|known| known.object != object) {
+                    examples.push(Example { object, certain: false });
+                }
             }
         }
         examples
     }
 
-    fn example(&self, spelt: &Spelt<'_>) -> String {
+    /// A log file and, if there are any, a digest file.
+    fn files(&self, spelt: &Spelt<'_>) -> Vec<String> {
+        let log = self.example(spelt, "CloudTrail", "20260131T0005Z_0123456789abcdef.json.gz");
+        let name = self.trail.name();
+        let digest = || self.example(spelt, "CloudTrail-Digest", &format!("{name}_20260131T000500Z.json.gz"));
+        std::iter::once(log).chain(self.digests.then(digest)).collect()
+    }
+
+    fn example(&self, spelt: &Spelt<'_>, kind: &str, ends: &str) -> String {
         let partition = self.trail.partition();
         let account = spelt.account.unwrap_or(self.trail.account().as_str());
         let region = spelt.region.unwrap_or(self.trail.region().as_str());
@@ -164,8 +200,8 @@ impl LogFiles<'_> {
         let organization = spelt.organization.filter(|_| self.organization);
         let organization = organization.map(|id| format!("{id}/")).unwrap_or_default();
         format!(
-            "arn:{partition}:s3:::{}/{prefix}{FOLDER}{organization}{account}/CloudTrail/{region}/2026/01/31/\
-             {account}_CloudTrail_{region}_20260131T0005Z_0123456789abcdef.json.gz",
+            "arn:{partition}:s3:::{}/{prefix}{FOLDER}{organization}{account}/{kind}/{region}/2026/01/31/\
+             {account}_{kind}_{region}_{ends}",
             self.bucket
         )
     }
@@ -180,9 +216,11 @@ mod tests {
     }
 
     fn about(resources: &[&str], organization: bool) -> Vec<String> {
-        let files = LogFiles { bucket: "logs", prefix: Some("audit"), trail: &trail(), organization };
+        let trail = trail();
+        let files = LogFiles { organization, digests: false, ..LogFiles::new("logs", Some("audit"), &trail) };
         let examples = files.examples(&files.organization_among(resources), resources);
-        let folder = |arn: String| arn.split("/2026/").next().unwrap().replace("arn:aws:s3:::logs/audit/AWSLogs/", "");
+        let folder =
+            |it: Example| it.object.split("/2026/").next().unwrap().replace("arn:aws:s3:::logs/audit/AWSLogs/", "");
         examples.into_iter().map(folder).collect()
     }
 
@@ -190,8 +228,15 @@ mod tests {
     fn the_first_log_file_is_one_that_any_such_trail_has() {
         assert_eq!(about(&[], false), ["123456789012/CloudTrail/eu-west-1"]);
         assert_eq!(about(&["arn:aws:s3:::logs/*"], true), ["o-0000000000/123456789012/CloudTrail/eu-west-1"]);
-        let file = LogFiles { bucket: "logs", prefix: Some(""), trail: &trail(), organization: false };
-        assert!(file.examples("", &[]).concat().starts_with("arn:aws:s3:::logs/AWSLogs/123456789012/CloudTrail/"));
+        let trail = trail();
+        let examples = LogFiles::new("logs", Some(""), &trail).examples("", &[]);
+        let begins =
+            ["CloudTrail", "CloudTrail-Digest"].map(|kind| format!("arn:aws:s3:::logs/AWSLogs/123456789012/{kind}/"));
+        assert_eq!(examples.len(), 2);
+        assert!(
+            examples.iter().zip(begins).all(|(it, begin)| it.certain && it.object.starts_with(&begin)),
+            "{examples:?}"
+        );
     }
 
     #[test]

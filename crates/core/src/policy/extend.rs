@@ -67,6 +67,18 @@ impl Extension {
     }
 }
 
+/// A JSON text without the white space between its parts.
+fn without_layout(text: &str) -> String {
+    let (mut in_text, mut escaped) = (false, false);
+    let is_part = |c: &char| {
+        let part = in_text || !c.is_ascii_whitespace();
+        in_text ^= *c == '"' && !escaped;
+        escaped = in_text && *c == '\\' && !escaped;
+        part
+    };
+    text.chars().filter(is_part).collect()
+}
+
 fn quoted(sids: &[String]) -> String {
     let quoted: Vec<String> = sids.iter().map(|sid| format!("`{sid}`")).collect();
     quoted.join(", ")
@@ -89,7 +101,10 @@ impl KeyPolicy {
             added.push(missing);
         }
         let needed = !added.is_empty() || !rewritten.is_empty();
-        needed.then(|| Extension { text: extended.text(), added, rewritten })
+        let text = extended.text();
+        // How a policy is laid out is its owner's, as long as there is room for it.
+        let text = if text.len() > MAX_BYTES { without_layout(&text) } else { text };
+        needed.then_some(Extension { text, added, rewritten })
     }
 
     /// Whether a key's policy is one that trailseal may have written for a smaller configuration: it has

@@ -51,7 +51,8 @@ pub fn locked_out(
         // What another Allow says is that one's to tell.
         let denies = bucket.statements().iter().filter(|other| !other.is_allow());
         let despite_denies = bucket.with_only(denies.chain([statement]));
-        let objects = files.examples(&organization, &resources(statement));
+        let examples = files.examples(&organization, &resources(statement));
+        let objects: Vec<String> = examples.into_iter().map(|it| it.object).collect();
         for who in admitted {
             let asked = |policy: &Document, object: &String| reads(policy, who, object, files.trail.partition());
             let by_this = objects.iter().filter(|object| asked(&alone, object) != Says::No);
@@ -91,9 +92,15 @@ fn reads(bucket: &Document, who: &Who, object: &str, partition: &Partition) -> S
         .without("s3:prefix")
         .without("s3:delimiter")
         .without("s3:max-keys");
-    let caller = who.example(partition);
-    let question = Question { caller, action: "s3:GetObject".to_owned(), resource: object.to_owned(), context };
-    evaluate(bucket, &question).says()
+    let says = |action: &str| {
+        let (caller, context) = (who.example(partition), context.clone());
+        evaluate(bucket, &Question { caller, action: action.to_owned(), resource: object.to_owned(), context }).says()
+    };
+    match says("s3:GetObject") {
+        // An object is read by its version, too.
+        Says::No => says("s3:GetObjectVersion"),
+        reads => reads,
+    }
 }
 
 /// The key that the log files are to be encrypted with.

@@ -31,7 +31,7 @@ mod tests {
 
     fn stops(rule: ReplicationRule, prefix: Option<&str>, organization: bool) -> bool {
         let trail = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap();
-        !will_stop(&[rule], &LogFiles { bucket: "logs", prefix, trail: &trail, organization }).is_empty()
+        !will_stop(&[rule], &LogFiles { organization, ..LogFiles::new("logs", prefix, &trail) }).is_empty()
     }
 
     #[test]

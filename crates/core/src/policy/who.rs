@@ -116,9 +116,10 @@ fn by_arn(text: &str, own: &AccountId, otherwise: Whom) -> Option<(String, Whom)
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principal-properties>.
 fn by_condition(members: &Map<String, Value>, own: &AccountId) -> Vec<(String, Whom)> {
     let named = |key: &str, value: &str| match key {
-        "aws:principalarn" => by_arn(value, own, Whom::Matching(value.to_owned())),
         // The bucket's own account.
-        "aws:principalaccount" if value == "${aws:ResourceAccount}" => None,
+        _ if value.contains("${aws:ResourceAccount}") || value.contains("${s3:ResourceAccount}") => None,
+        _ if value.contains("${") => Some((shorten(value, 200), Whom::Unknown)),
+        "aws:principalarn" => by_arn(value, own, Whom::Matching(value.to_owned())),
         "aws:principalservicename" => by_service(value),
         "aws:principalorgid" | "aws:principalorgpaths" => {
             let id = value.split('/').next().unwrap_or_default();
