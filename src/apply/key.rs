@@ -1,12 +1,12 @@
 //! The steps of a sealing key.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
 use trailseal_core::facts::{Failure, KeyState, Reading};
 use trailseal_core::ids::{KeyArn, Region};
 use trailseal_core::plan::{KeyPlan, KeyStep, PolicyChange, StepName};
-use trailseal_core::progress::{Aliased, KeyProgress, MadeKey, StepReport, StepStatus};
+use trailseal_core::policy::same;
+use trailseal_core::progress::{Aliased, KeyProgress, MadeKey, PerhapsCreated, StepReport, StepStatus};
 
 use super::Surprise;
 use crate::aws::{AliasCreation, Read, Write};
@@ -26,6 +26,7 @@ pub(super) async fn seal_region(
 ) -> Result<Option<KeyArn>, Surprise> {
     let mut key = plan.key.clone();
     for (index, step) in plan.steps.iter().enumerate() {
+        let sent = now();
         let (status, detail, halt) = match take(reader, writer, region, step, &mut key, progress).await {
             Ok(Taken::Done(detail)) => {
                 progress.mended |= step.mends();
@@ -35,7 +36,7 @@ pub(super) async fn seal_region(
             Err(failure) => {
                 let failure = step.failed(failure, region, key.as_ref());
                 if failure.left_open && step.name() == StepName::CreateKey {
-                    progress.perhaps_created = Some(failure.message.clone());
+                    progress.perhaps_created = Some(PerhapsCreated { what: failure.message.clone(), sent });
                 }
                 let (detail, left_open) = (failure.message.clone(), failure.left_open);
                 let halt = match (step.essential(), left_open) {
@@ -62,6 +63,12 @@ pub(super) async fn seal_region(
         }
     }
     Ok(key)
+}
+
+/// Seconds since 1970; a second earlier, since KMS's clock is another.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_sub(1)
 }
 
 enum Taken {
@@ -97,7 +104,7 @@ async fn take(
     match step {
         KeyStep::Create(_) => {}
         KeyStep::Adopt(adoption) => progress.adopted(key, adoption),
-        KeyStep::Restore { deleting } => return restore(reader, writer, key, *deleting).await,
+        KeyStep::Restore { deleting } => return restore(reader, writer, key, *deleting, progress).await,
         KeyStep::Extend(change) => return extend(reader, writer, key, change).await,
         KeyStep::EnableRotation => {
             writer.enable_rotation(key).await?;
@@ -122,29 +129,48 @@ async fn take(
 }
 
 /// Makes a key work again, and looks whether it does.
-async fn restore(reader: &impl Read, writer: &impl Write, key: &KeyArn, deleting: bool) -> Result<Taken, Failure> {
-    // The key is in another state than it was read in.
-    let otherwise = |failure: Failure| match failure.is("KMSInvalidStateException") {
-        true => Ok(Taken::Contradicted(failure.message)),
-        false => Err(failure),
+async fn restore(
+    reader: &impl Read,
+    writer: &impl Write,
+    key: &KeyArn,
+    deleting: bool,
+    progress: &KeyProgress,
+) -> Result<Taken, Failure> {
+    let restored = async {
+        if deleting {
+            writer.cancel_key_deletion(key).await?;
+        }
+        writer.enable_key(key).await.map_err(|failure| match deleting {
+            true => Failure { message: format!("{}; its deletion is cancelled", failure.message), ..failure },
+            false => failure,
+        })
     };
-    if deleting && let Err(failure) = writer.cancel_key_deletion(key).await {
-        return otherwise(failure);
-    }
-    if let Err(failure) = writer.enable_key(key).await {
-        return otherwise(failure);
-    }
-    for _ in 0..LOOKS {
-        if let Reading::Known(now) = reader.key(key.as_str(), key.region()).await?
-            && now.state == KeyState::Usable
+    match restored.await {
+        Ok(()) => {}
+        // The key is in another state than it was read in. If it was so before, looking again did not help.
+        Err(failure)
+            if failure.is("KMSInvalidStateException") && !progress.contradicted_before(StepName::RestoreKey) =>
         {
-            let done = if deleting { "its deletion is cancelled, and it is enabled" } else { "it is enabled" };
-            return Ok(Taken::Done(format!("`{key}`: {done}")));
+            reader.wait(PAUSE).await?;
+            return Ok(Taken::Contradicted(failure.message));
+        }
+        Err(failure) => return Err(failure),
+    }
+    let done = if deleting { "its deletion is cancelled, and it is enabled" } else { "it is enabled" };
+    for _ in 0..LOOKS {
+        match reader.key(key.as_str(), key.region()).await {
+            Ok(Reading::Known(now)) if now.state == KeyState::Usable => {
+                return Ok(Taken::Done(format!("`{key}`: {done}")));
+            }
+            Ok(Reading::Known(_) | Reading::Absent) => {}
+            // What was done has to be told, and the next look does not see that it was needed.
+            Ok(Reading::Denied(failure)) | Err(failure) => {
+                return Ok(Taken::Done(format!("`{key}`: {done}, says KMS; {}", failure.message)));
+            }
         }
         reader.wait(PAUSE).await?;
     }
-    let message = format!("key `{key}` was enabled and does not show it");
-    Ok(Taken::Contradicted(message))
+    Ok(Taken::Contradicted(format!("key `{key}` was enabled and does not show it")))
 }
 
 /// Puts a key's longer policy, which replaces the whole: only onto the policy that it was made from, and
@@ -156,9 +182,10 @@ async fn extend(
     change: &PolicyChange,
 ) -> Result<Taken, Failure> {
     let overtaken = || Ok(Taken::Contradicted(format!("somebody else changed the policy of key `{key}` meanwhile")));
-    let before = reader.key_policy(key).await?;
-    if !matches!(&before, Reading::Known(now) if same(now, &change.before)) {
-        return overtaken();
+    match reader.key_policy(key).await? {
+        Reading::Known(now) if same(&now, &change.before) => {}
+        Reading::Denied(failure) => return Err(failure),
+        Reading::Known(_) | Reading::Absent => return overtaken(),
     }
     let sent = writer.put_key_policy(key, &change.extension.text).await;
     let unanswered = match sent {
@@ -173,15 +200,14 @@ async fn extend(
             }
             // Not shown yet.
             Reading::Known(now) if same(&now, &change.before) => reader.wait(PAUSE).await?,
-            _ => return overtaken(),
+            Reading::Absent => reader.wait(PAUSE).await?,
+            Reading::Denied(failure) => {
+                let message = format!("the policy of key `{key}` was put and cannot be read back: {}", failure.message);
+                return Err(Failure { message, ..failure });
+            }
+            Reading::Known(_) => return overtaken(),
         }
     }
     let message = format!("the policy of key `{key}` was put and does not show what it gained");
     Err(unanswered.unwrap_or_else(|| Failure::transient(message)))
-}
-
-/// Compared as JSON, since AWS may lay a document out anew.
-fn same(one: &str, other: &str) -> bool {
-    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
-    one == other || matches!((read(one), read(other)), (Some(one), Some(other)) if one == other)
 }

@@ -216,10 +216,10 @@ impl Attempt {
     pub(super) fn answered(&self, status: u16, code: String, message: &str, request_id: Option<String>) -> Failure {
         let known = MEANINGS.iter().find(|meaning| meaning.codes.contains(&code.as_str()));
         let class = known
-            .map_or(if status >= 500 || status == 429 { Class::Transient } else { Class::Terminal }, |meaning| {
+            .map_or(if no_answer(status) || status == 429 { Class::Transient } else { Class::Terminal }, |meaning| {
                 meaning.class
             });
-        let mut failure = self.report(class, Some(code), message, request_id, status >= 500);
+        let mut failure = self.report(class, Some(code), message, request_id, no_answer(status));
         failure.remedy = Some(match known {
             _ if is_denied(&failure) => format!(
                 "allow `{}` to the function's role; if its policy does, look for a service control policy, a permissions boundary or a resource policy that denies it",
@@ -272,6 +272,12 @@ impl Attempt {
             left_open,
         }
     }
+}
+
+/// Whether that status leaves it open what became of the call: the service failed, or something between it
+/// and us answered in its name.
+fn no_answer(status: u16) -> bool {
+    !(400..500).contains(&status)
 }
 
 /// An error and its causes, joined by colons.
@@ -337,8 +343,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_server_error_leaves_it_open_whether_the_call_took_effect() {
+    fn a_server_error_and_a_success_that_nobody_can_read_leave_it_open_whether_the_call_took_effect() {
         assert!(answered(500, "KMSInternalException").left_open);
+        let odd = answered(200, "HTTP 200");
+        assert_eq!((odd.left_open, odd.class), (true, Class::Transient));
         assert!(!answered(400, "ThrottlingException").left_open);
     }
 

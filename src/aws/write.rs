@@ -44,8 +44,11 @@ impl Write for Writer<'_> {
             .set_tags(Some(tags));
         let output = answer(self.deadline, &attempt, send!(call, aws_sdk_kms, Again::IfThrottled, attempt)).await?;
         let arn = output.key_metadata.and_then(|metadata| metadata.arn).unwrap_or_default();
-        arn.parse()
-            .map_err(|malformed| attempt.unusable_answer(&format!("KMS created one whose ARN is odd: {malformed}")))
+        // One may have been created all the same.
+        arn.parse().map_err(|malformed| Failure {
+            left_open: true,
+            ..attempt.unusable_answer(&format!("KMS created one whose ARN is odd: {malformed}"))
+        })
     }
 
     async fn enable_rotation(&self, key: &KeyArn) -> Result<(), Failure> {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::join;
 use trailseal_core::config::Config;
-use trailseal_core::facts::{BucketFacts, Candidates, Failure, InUse, KeyFacts, Reading, SealingFacts, TaggedKey};
+use trailseal_core::facts::{
+    BucketFacts, Candidates, Class, Failure, InUse, KeyFacts, Reading, SealingFacts, TaggedKey,
+};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
 use trailseal_core::key::sealing_key_hangs_on_tags;
 use trailseal_core::planner::Wanted;
@@ -66,11 +68,19 @@ async fn candidates(
 ) -> Candidates {
     let named = named(reader, region, config, home, settling).await;
     let nothing_there = matches!(named, Ok(Reading::Absent)) && !config.supplied_keys.contains_key(region);
-    let tagged = match nothing_there && !progress.has_made(region) {
-        true => Some(tagged(reader, region, progress.perhaps_created(region), config, home).await),
-        false => None,
-    };
-    Candidates { named, tagged, made: None }
+    match (nothing_there, progress.made(region)) {
+        (false, _) => Candidates { named, tagged: None, made: None },
+        (true, None) => {
+            Candidates { named, tagged: Some(tagged(reader, region, progress, config, home).await), made: None }
+        }
+        (true, Some(mut made)) => {
+            // KMS may not show it yet, nor does everything hang on it.
+            if let Ok(Reading::Known(facts)) = key(reader, made.key.as_str(), region, home).await {
+                made.facts = Some(facts);
+            }
+            Candidates { named, tagged: None, made: Some(made) }
+        }
+    }
 }
 
 /// The supplied key of a Region, or what is behind the alias.
@@ -99,19 +109,18 @@ async fn named(
     Ok(reading)
 }
 
-/// Every key there that the tag index says is ours. The index lags: with `expecting`, a key may have
-/// been created a moment ago, so that it is waited for. One that shows up later still is found by the
-/// next look, and reported.
+/// Every key there that the tag index says is ours. The index lags: one that may have been created a
+/// moment ago is waited for. One that shows up later still is found by the next look, and reported.
 async fn tagged(
     reader: &impl Read,
     region: &Region,
-    expecting: bool,
+    progress: &Progress,
     config: &Config,
     home: &FunctionArn,
 ) -> Result<Vec<TaggedKey>, Failure> {
     let mut arns = reader.tagged_keys(region).await?;
     for _ in 0..LOOKS {
-        if !expecting || !arns.is_empty() {
+        if !progress.is_expected(region, &arns) {
             break;
         }
         reader.wait(PAUSE).await?;
@@ -121,18 +130,25 @@ async fn tagged(
     for arn in arns {
         let (facts, told, aliases) =
             join!(key(reader, arn.as_str(), region, home), tags(reader, &arn, config), reader.key_aliases(&arn));
-        // The index may still name a key that was deleted.
-        let Reading::Known(mut facts) = facts? else { continue };
+        let mut facts = match facts? {
+            Reading::Known(facts) => facts,
+            // The index may still name a key that was deleted.
+            Reading::Absent => continue,
+            Reading::Denied(failure) => return Err(failure),
+        };
         facts.tags = Some(told?);
         keys.push(TaggedKey { facts, aliases: aliases?, in_use: InUse::No });
     }
     // The trails are only looked at if there is a key that one of them may use.
     if keys.iter().any(|key| key.aliases.is_empty()) {
         let (used, unseen) = used_keys(reader, home).await;
+        if let Some(failure) = unseen.as_ref().filter(|failure| failure.class == Class::Transient) {
+            return Err(failure.clone());
+        }
         for key in &mut keys {
-            let arn = key.facts.metadata.arn.as_str();
+            let arn = &key.facts.metadata.arn;
             key.in_use = match &unseen {
-                _ if used.contains(arn) => InUse::Yes,
+                _ if used.contains(arn.as_str()) || used.contains(&**arn.id()) => InUse::Yes,
                 Some(failure) => InUse::Unknown(failure.clone()),
                 None => InUse::No,
             };

@@ -193,7 +193,7 @@ fn what_only_an_administrator_may_do_fails_with_the_command_and_the_statements()
             KeyState::PendingDeletion,
             sealing_policy(),
             "kms:CancelKeyDeletion",
-            ["aws kms cancel-key-deletion --region eu-central-1", "&& aws kms enable-key"],
+            ["aws kms cancel-key-deletion --region eu-central-1", "; aws kms enable-key"],
         ),
         (
             KeyState::Enabled,

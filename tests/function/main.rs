@@ -17,6 +17,7 @@ mod decisions;
 mod failing;
 mod keeping_away;
 mod key_care;
+mod key_races;
 mod moto;
 mod races;
 mod readers;

@@ -28,7 +28,10 @@ pub struct Alert {
 pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
     let worth_it = |trail: &&TrailReport| match trail.outcome {
         Outcome::Planned | Outcome::Remediated | Outcome::Noted => true,
-        Outcome::Failed => trail.error.as_ref().is_none_or(|error| error.class == Class::Terminal),
+        // The next try does not see that a key was broken.
+        Outcome::Failed => {
+            trail.error.as_ref().is_none_or(|error| error.class == Class::Terminal) || mended_a_key(trail)
+        }
         Outcome::OutOfScope => trail.findings.iter().any(|finding| finding.id == FindingId::NoCmk),
         Outcome::Compliant | Outcome::Gone | Outcome::Exempt => false,
     };
@@ -39,6 +42,11 @@ pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
         alerts.extend(about_keys(answer, config));
     }
     alerts
+}
+
+fn mended_a_key(trail: &TrailReport) -> bool {
+    let mends = |step: StepName| matches!(step, StepName::RestoreKey | StepName::ExtendKeyPolicy);
+    trail.steps.iter().any(|it| mends(it.step) && it.status == StepStatus::Done)
 }
 
 /// The alert about keys alone.
@@ -88,7 +96,8 @@ fn message(answer: &Answer, trail: &TrailReport, config: &Config, headline: &str
 
 fn headline(trail: &TrailReport, name: &str, mode: Mode) -> String {
     let update = trail.steps.iter().rfind(|step| step.step == StepName::UpdateTrail);
-    let (sealed, done) = (update.is_some(), update.is_some_and(|step| step.status == StepStatus::Done));
+    let done = update.is_some_and(|step| step.status == StepStatus::Done);
+    let sealed = done || (mode == Mode::DryRun && update.is_some());
     match trail.outcome {
         Outcome::Planned if sealed => format!("trail {name} would be encrypted with a customer-managed key (dry-run)"),
         Outcome::Planned => format!("trail {name} would be mended (dry-run)"),
@@ -239,6 +248,12 @@ fn next(trail: &TrailReport, config: &Config) -> String {
         _ if found(FindingId::DeliveryFailing) => "look at the bucket, its policy and the key: until CloudTrail delivers again, logs are missing.".into(),
         _ => "decide whether this is meant.".into(),
     };
+    if let (true, Some(doomed)) = (found(FindingId::KeyPendingDeletion), &trail.previous_key_arn) {
+        let region = doomed.split(':').nth(3).unwrap_or_default();
+        next = format!(
+            "keep the key that the older logs need, which is being deleted: `aws kms cancel-key-deletion --region {region} --key-id {doomed}`; nobody can read them without it. Apart from that: {next}"
+        );
+    }
     let restarts =
         trail.steps.iter().any(|step| step.step == StepName::StartLogging && step.status != StepStatus::Failed);
     if stopped && !restarts {

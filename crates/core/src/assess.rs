@@ -112,7 +112,8 @@ impl<'a> Failing<'a> {
     fn finding(&self) -> Option<Finding> {
         let told: Vec<String> =
             self.errors.iter().map(|(files, error)| format!("`{error}` for {files} files")).collect();
-        let cause = if self.key_may_be_why() { "its key may be the cause" } else { "its key is not the cause" };
+        let cause =
+            if self.key_may_be_why() { "its key may be the cause" } else { "nothing in that speaks of its key" };
         let words = format!(
             "S3 answered {} when CloudTrail last delivered; {cause}. CloudTrail tries again for 30 days, and tells so until it succeeds, usually within 5 minutes",
             told.join(", ")
@@ -191,8 +192,10 @@ fn judge_known(
             findings
                 .push(gap(format!("the policy of its key `{arn}` does not let CloudTrail encrypt ({why}){remedy}")));
             // A reading of another's policy alone must not move a trail off a key that works.
-            if key.ours().is_some() || failing.key_may_be_why() {
+            if kept || failing.key_may_be_why() {
                 need = Some(KeyNeed::Sealing);
+            } else if key.ours().is_some() {
+                need = need.or_else(|| Some(KeyNeed::Completing(arn.clone())));
             }
         }
         (_, Some(lacks)) => {

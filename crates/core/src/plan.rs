@@ -98,8 +98,8 @@ pub enum KeyStep {
 pub struct Adoption {
     /// Whether a trail uses it already, so that it is no stray, whoever gets the alias.
     pub in_use: bool,
-    /// Whether it is so young that this run may have created it.
-    pub fresh: bool,
+    /// When it was created, in seconds since 1970, if it is the only young one.
+    pub created_alone: Option<i64>,
 }
 
 /// A key policy that gains statements.
@@ -212,7 +212,8 @@ pub(crate) fn restore_command(key: &KeyArn, deleting: bool) -> String {
     let region = key.region();
     let enable = format!("aws kms enable-key --region {region} --key-id {key}");
     if deleting {
-        format!("`aws kms cancel-key-deletion --region {region} --key-id {key} && {enable}`")
+        // Goes on where the deletion is cancelled already.
+        format!("`aws kms cancel-key-deletion --region {region} --key-id {key}; {enable}`")
     } else {
         format!("`{enable}`")
     }

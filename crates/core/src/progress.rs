@@ -1,11 +1,11 @@
 //! What became of a plan, kept across passes: a pass that was surprised ends, and the next one finds
 //! out how what was left open turned out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::facts::{Failure, KeptSettings, Made, Reading, SealingFacts, TrailSettings};
+use crate::facts::{Class, Failure, KeptSettings, Made, Reading, SealingFacts, TrailSettings};
 use crate::finding::Finding;
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::plan::{Adoption, Fate, KeyPlan, KeyStep, Plan, StepName, TrailStep};
@@ -61,11 +61,22 @@ pub struct KeyProgress {
     /// Whether a key that trails may use already works again, or has what its policy lacked.
     pub mended: bool,
     /// Of a `CreateKey` that may have created a key all the same: what came of it.
-    pub perhaps_created: Option<String>,
+    pub perhaps_created: Option<PerhapsCreated>,
+    /// The keys that the tag index showed so far.
+    pub indexed: BTreeSet<KeyArn>,
     /// Why this pass has no key to use.
     pub failure: Option<Failure>,
     /// What failed and no later pass makes good: the key is used all the same.
     pub lasting: Option<Failure>,
+}
+
+/// A `CreateKey` that nobody answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PerhapsCreated {
+    /// What came of it.
+    pub what: String,
+    /// When it was sent, in seconds since 1970.
+    pub sent: i64,
 }
 
 /// A key that this run created or adopted.
@@ -220,11 +231,18 @@ impl Progress {
             }
         }
         for (region, candidates) in &mut sealing.keys {
-            let Some(key) = self.keys.get_mut(region) else { continue };
+            let key = self.keys.entry(region.clone()).or_default();
             if let Ok(Reading::Known(holder)) = &candidates.named {
                 key.settle(&holder.metadata.arn);
             }
-            candidates.made = key.latest();
+            if let Some(Ok(tagged)) = &candidates.tagged {
+                key.indexed.extend(tagged.iter().map(|tagged| tagged.facts.metadata.arn.clone()));
+            }
+            if let (Some(made), Some(latest)) = (&mut candidates.made, key.latest()) {
+                made.aliased = latest.aliased;
+            } else {
+                candidates.made = key.latest();
+            }
         }
     }
 
@@ -259,28 +277,40 @@ impl Progress {
         self.keys.values().flat_map(|progress| &progress.made).all(|made| made.key.as_str() != key)
     }
 
-    /// Whether an unanswered `CreateKey` may have left a key in that Region.
-    pub fn perhaps_created(&self, region: &Region) -> bool {
-        self.keys.get(region).is_some_and(|key| key.perhaps_created.is_some())
+    /// Whether the tag index is to show a key in that Region beside those that it showed: an unanswered
+    /// `CreateKey` may have left one.
+    pub fn is_expected(&self, region: &Region, shown: &[KeyArn]) -> bool {
+        let expects =
+            |key: &KeyProgress| key.perhaps_created.is_some() && shown.iter().all(|shown| key.indexed.contains(shown));
+        self.keys.get(region).is_some_and(expects)
     }
 
-    /// Whether this run created, or adopted, a key in that Region.
-    pub fn has_made(&self, region: &Region) -> bool {
-        self.keys.get(region).is_some_and(|key| key.latest().is_some())
+    /// The key that this run created, or adopted, in that Region.
+    pub fn made(&self, region: &Region) -> Option<Made> {
+        self.keys.get(region)?.latest()
     }
 
     /// The keys that this run created and that do not have the alias, as far as is known.
     pub fn strays(&self) -> Vec<Stray> {
-        let unused = self.keys.values().flat_map(|key| &key.made).filter(|made| !made.in_use);
-        unused.filter_map(|made| Stray::of(&made.key, made.aliased)).collect()
+        let strays = self.keys.values().flat_map(|key| {
+            // What could not be finished yet is finished by the next try.
+            let goes_on = key.failure.as_ref().is_some_and(|failure| failure.class == Class::Transient);
+            let left_over =
+                key.made.iter().filter(move |made| !made.in_use && (!goes_on || made.aliased != Aliased::NotYet));
+            left_over.filter_map(|made| Stray::of(&made.key, made.aliased))
+        });
+        strays.collect()
     }
 }
 
 impl KeyProgress {
-    /// Notes that a key without an alias was taken. A young one is what an unanswered `CreateKey` made.
+    /// Notes that a key without an alias was taken. The only one that was created since is what an
+    /// unanswered `CreateKey` made.
     pub fn adopted(&mut self, key: &KeyArn, adoption: &Adoption) {
         self.made.push(MadeKey { key: key.clone(), aliased: Aliased::NotYet, in_use: adoption.in_use });
-        if adoption.fresh && self.perhaps_created.take().is_some() {
+        let since = |perhaps: &PerhapsCreated| adoption.created_alone.is_some_and(|created| created >= perhaps.sent);
+        if self.perhaps_created.as_ref().is_some_and(since) {
+            self.perhaps_created = None;
             let unanswered = self.steps.iter_mut().rev().find(|it| it.step == StepName::CreateKey);
             if let Some(step) = unanswered {
                 step.detail = format!("{}: it was, `{key}`", step.detail);
@@ -300,6 +330,11 @@ impl KeyProgress {
         self.steps.iter().any(|it| it.step == step && it.status == StepStatus::Failed)
     }
 
+    /// Whether something contradicted that step before.
+    pub fn contradicted_before(&self, step: StepName) -> bool {
+        self.steps.iter().any(|it| it.step == step && it.status == StepStatus::NotNeeded)
+    }
+
     /// Lists the steps from that one on as not taken.
     pub fn leave(&mut self, plan: &KeyPlan, from: usize, region: &Region) {
         let key = plan.key.as_ref();
@@ -311,8 +346,8 @@ impl KeyProgress {
     fn latest(&self) -> Option<Made> {
         let MadeKey { key, aliased, .. } = self.made.last()?;
         match aliased {
-            Aliased::Yes => Some(Made { key: key.clone(), aliased: true }),
-            Aliased::NotYet | Aliased::Open => Some(Made { key: key.clone(), aliased: false }),
+            Aliased::Yes => Some(Made { key: key.clone(), aliased: true, facts: None }),
+            Aliased::NotYet | Aliased::Open => Some(Made { key: key.clone(), aliased: false, facts: None }),
             Aliased::Lost => None,
         }
     }

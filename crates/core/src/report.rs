@@ -278,7 +278,7 @@ fn acted(done: &TrailProgress, key: Option<&KeyProgress>) -> bool {
 /// Keys that may have been left over, and what failed for good beside a trail's own failure.
 fn asides(trails: &[TrailReport], progress: &Progress) -> Vec<String> {
     let told = |failure: &&Failure| trails.iter().all(|trail| trail.error.as_ref() != Some(*failure));
-    let perhaps = progress.keys.values().filter_map(|key| key.perhaps_created.clone());
+    let perhaps = progress.keys.values().filter_map(|key| Some(key.perhaps_created.as_ref()?.what.clone()));
     let lasting = progress.keys.values().filter_map(|key| key.lasting.as_ref());
     let lasting = lasting.chain(progress.trails.values().filter_map(|trail| trail.lasting.as_ref())).filter(told);
     let words = |failure: &Failure| format!("{}. {}", failure.message, failure.remedy.as_deref().unwrap_or_default());

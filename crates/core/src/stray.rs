@@ -5,8 +5,9 @@ use serde::Serialize;
 use crate::ids::KeyArn;
 use crate::progress::Aliased;
 
-const OLD_LOGS: &str =
-    "no trail uses it now; if it encrypted log files before, nobody can read them any more without it";
+const OLD_LOGS: &str = "no trail uses it now, and it has no alias; if it has one by then, it is in use, and if it encrypted log files before, nobody can read them any more without it";
+
+const FINISHED: &str = "the next run that needs a key finishes this one, and then it has an alias and is in use";
 
 /// A key of ours without the alias that nothing uses, as far as is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,20 +32,23 @@ impl Stray {
 
     /// A key of which it is not known whether it is in use is only removed if it turns out not to be.
     pub(crate) fn of(key: &KeyArn, aliased: Aliased) -> Option<Self> {
-        let (region, remove) = (key.region(), removal(key));
-        let command = match aliased {
+        let (command, caution) = match aliased {
             Aliased::Yes => return None,
-            Aliased::NotYet | Aliased::Lost => remove,
-            Aliased::Open => {
-                let aliases = format!(
-                    "aws kms list-aliases --region {region} --key-id {key} --query 'Aliases[].AliasName' --output text"
-                );
-                // Stops where the look-up itself fails.
-                format!("aliases=$({aliases}) && test -z \"$aliases\" && {remove}")
-            }
+            Aliased::Lost => (removal(key), None),
+            Aliased::NotYet => (removal(key), Some(FINISHED)),
+            Aliased::Open => (unless_aliased(key), None),
         };
-        Some(Self { key_arn: key.to_string(), command, caution: None, certain: aliased != Aliased::Open })
+        Some(Self { key_arn: key.to_string(), command, caution, certain: aliased == Aliased::Lost })
     }
+}
+
+/// Whoever has the alias when the command is run may be in use. Stops where the look-up itself fails.
+fn unless_aliased(key: &KeyArn) -> String {
+    let aliases = format!(
+        "aws kms list-aliases --region {} --key-id {key} --query 'Aliases[].AliasName' --output text",
+        key.region()
+    );
+    format!("aliases=$({aliases}) && test -z \"$aliases\" && {}", removal(key))
 }
 
 fn removal(key: &KeyArn) -> String {

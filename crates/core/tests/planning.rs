@@ -161,7 +161,8 @@ fn a_key_that_this_run_created_is_used_although_kms_does_not_show_its_alias_yet(
     let made: KeyArn = sealing_arn(&region("eu-west-1")).parse().unwrap();
     for aliased in [true, false] {
         let mut sealing = no_keys();
-        sealing.keys.get_mut(&region("eu-west-1")).unwrap().made = Some(Made { key: made.clone(), aliased });
+        sealing.keys.get_mut(&region("eu-west-1")).unwrap().made =
+            Some(Made { key: made.clone(), aliased, facts: None });
         let plan = planned(&scenes, &sealing, &config);
         let key = &plan.keys[&region("eu-west-1")];
         assert_eq!((key.key.as_ref(), key.fresh), (Some(&made), true));

@@ -117,6 +117,8 @@ pub struct Made {
     pub key: KeyArn,
     /// Whether it certainly has the alias.
     pub aliased: bool,
+    /// The key as KMS shows it, if it does already.
+    pub facts: Option<KeyFacts>,
 }
 
 /// What giving keys to trails hangs on, beyond the single trail.

@@ -115,7 +115,7 @@ impl Planner<'_> {
                 let sealed = match key {
                     None => Ok(None),
                     Some(KeyNeed::Sealing) => self.seal(&settings, mending, &mut plan.warnings, keys).map(Some),
-                    Some(KeyNeed::Completing(key)) => self.complete(&key, &mut plan.warnings, keys),
+                    Some(KeyNeed::Completing(key)) => self.complete(&key, &settings.arn, &mut plan.warnings, keys),
                 };
                 match sealed {
                     Err(failure) => Fate::Failed(failure),
@@ -172,14 +172,17 @@ impl Planner<'_> {
     fn complete(
         &self,
         own: &KeyArn,
+        trail: &TrailArn,
         warnings: &mut Vec<Warning>,
         keys: &mut BTreeMap<Region, KeyPlan>,
     ) -> Result<Option<Sealed>, Failure> {
         let region = own.region().clone();
-        let key = self.key_plan(&region, keys)?;
-        if key.key.as_ref() != Some(own) {
-            return Ok(None);
-        }
+        let key = match self.key_plan(&region, keys) {
+            Ok(key) if key.key.as_ref() == Some(own) => key,
+            Err(failure) if self.is_sealing_key(own) => return Err(failure),
+            Ok(_) | Err(_) => return Ok(None),
+        };
+        self.admits(&key, own, trail)?;
         if key.steps.is_empty() {
             return Err(Failure::transient(format!("the policy of key `{own}` was read with a gap and then without")));
         }

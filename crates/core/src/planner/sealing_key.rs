@@ -32,11 +32,17 @@ impl Planner<'_> {
             (None, Reading::Denied(failure)) => Err(failure.clone()),
             (None, Reading::Known(key)) => self.behind_the_alias(key, region),
             (None, Reading::Absent) => match (made, self.unfinished(tagged.as_ref())?) {
-                (Some(made), _) => Ok(self.made(made)),
+                (Some(made), _) => self.made(made, region),
                 (None, Some(unfinished)) => self.adopted(unfinished, tagged.as_ref()),
                 (None, None) => Ok(self.new_key(region, tagged.as_ref())),
             },
         }
+    }
+
+    /// Whether that key is the supplied one of its Region, or the one behind the alias.
+    pub(super) fn is_sealing_key(&self, key: &KeyArn) -> bool {
+        let named = self.sealing.keys.get(key.region()).map(|candidates| &candidates.named);
+        matches!(named, Some(Ok(Reading::Known(named))) if named.metadata.arn == *key)
     }
 
     /// A key that is not ours is used as it is or not at all.
@@ -162,8 +168,10 @@ impl Planner<'_> {
         unfinished: &TaggedKey,
         tagged: Option<&Result<Vec<TaggedKey>, Failure>>,
     ) -> Result<KeyPlan, Failure> {
-        let KeyMetadata { arn, fresh, .. } = &unfinished.facts.metadata;
-        let adoption = Adoption { in_use: unfinished.in_use == InUse::Yes, fresh: *fresh };
+        let KeyMetadata { arn, fresh, created, .. } = &unfinished.facts.metadata;
+        let young = tagged.into_iter().flatten().flatten().filter(|key| key.facts.metadata.fresh).count();
+        let created_alone = created.filter(|_| *fresh && young == 1);
+        let adoption = Adoption { in_use: unfinished.in_use == InUse::Yes, created_alone };
         let finish = vec![
             KeyStep::Adopt(adoption),
             KeyStep::EnableRotation,
@@ -175,16 +183,20 @@ impl Planner<'_> {
     }
 
     /// A key that this run created, with what it still needs.
-    fn made(&self, made: &Made) -> KeyPlan {
+    fn made(&self, made: &Made, region: &Region) -> Result<KeyPlan, Failure> {
         let alias = (!made.aliased).then(|| KeyStep::CreateAlias(self.config.key_alias.clone()));
-        KeyPlan {
+        if let Some(facts) = &made.facts {
+            let plan = self.kept(facts, region, "its tag", alias.into_iter().collect())?;
+            return Ok(KeyPlan { fresh: true, ..plan });
+        }
+        Ok(KeyPlan {
             key: Some(made.key.clone()),
             steps: alias.into_iter().collect(),
             warnings: vec![],
             policy: Some(self.policy.text()),
             owner: KeyOwner::Trailseal,
             fresh: true,
-        }
+        })
     }
 
     fn new_key(&self, region: &Region, tagged: Option<&Result<Vec<TaggedKey>, Failure>>) -> KeyPlan {
@@ -209,6 +221,11 @@ impl Planner<'_> {
         }
     }
 
+    /// The keys that the next run adopts, whatever became of this one.
+    fn unfinished_arns(&self) -> impl Iterator<Item = &KeyArn> {
+        self.sealing.keys.values().filter_map(|it| Some(&self.unfinished(it.tagged.as_ref()).ok()??.facts.metadata.arn))
+    }
+
     /// Keys of ours that were found while one was looked for, and that nothing uses. A young one may be
     /// another run's, about to be finished; one with any alias is somebody's.
     pub(super) fn strays(&self, keys: &BTreeMap<Region, KeyPlan>) -> Vec<Stray> {
@@ -218,7 +235,13 @@ impl Planner<'_> {
             let KeyMetadata { arn, state, fresh, .. } = &key.facts.metadata;
             let ours = key.facts.ours().is_some_and(|tags| tags.exempt.is_none());
             let going = *state == KeyState::PendingDeletion;
-            ours && !going && !fresh && key.aliases.is_empty() && key.in_use == InUse::No && !planned.contains(&arn)
+            let next = self.unfinished_arns().any(|next| next == arn);
+            ours && !going
+                && !fresh
+                && key.aliases.is_empty()
+                && key.in_use == InUse::No
+                && !planned.contains(&arn)
+                && !next
         });
         unused.map(|key| Stray::unused(&key.facts.metadata.arn)).collect()
     }

@@ -15,12 +15,14 @@ pub mod question;
 pub mod readers;
 pub mod replication;
 mod review;
+mod same;
 mod sealing;
 mod truth;
 mod who;
 
 pub use extend::{Extension, MAX_BYTES};
 pub use review::NotRevoked;
+pub use same::same;
 pub use sealing::KeyPolicy;
 
 /// CloudTrail's service principal, in every partition.
