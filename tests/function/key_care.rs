@@ -236,6 +236,20 @@ fn a_statement_that_kms_no_longer_accepts_is_named_where_it_blocks_the_policy() 
 }
 
 #[test]
+fn a_finished_key_that_does_not_name_the_functions_role_is_left_as_it_is_and_given() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, "eu-central-1");
+    let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
+    policy["Statement"].as_array_mut().unwrap().remove(1);
+    world.keys.get_mut(&key).unwrap().policy = policy.to_string();
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(steps(&answer), ["update-trail done"]);
+    assert_eq!(scene.calls().len(), 10);
+    scene.again_nothing_happens("update-trail-by-name");
+}
+
+#[test]
 fn the_role_of_a_stack_that_was_deleted_gives_way_to_the_present_one() {
     let (mut world, key) = sealed();
     let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();

@@ -178,7 +178,7 @@ fn judge_known(
     let policy = KeyPolicy::of(config, home);
     // An exempt key of ours is left alone, like another's.
     let kept = key.ours().is_some_and(|tags| tags.exempt.is_none());
-    let lacks = if kept { policy.extend(&document) } else { None };
+    let lacks = if kept { policy.lacking(&document) } else { None };
     let gap = |detail: String| Finding::new(FindingId::KeyPolicyGap, detail);
     match (LetsIn::of(&text, arn, &trail.settings.arn), lacks) {
         // What keeps CloudTrail out of a broken key of another's makes no difference.

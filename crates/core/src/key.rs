@@ -168,7 +168,7 @@ pub fn own_key_hangs_on_tags(key: &KeyFacts, trail: &TrailArn, config: &Config, 
     }
     let broken = matches!(key.metadata.state, KeyState::Disabled | KeyState::PendingDeletion);
     let Policy::Known(text, document) = Policy::of(key) else { return broken };
-    let lacks = || KeyPolicy::of(config, home).extend(&document).is_some();
+    let lacks = || KeyPolicy::of(config, home).lacking(&document).is_some();
     let resembles = KeyPolicy::resembles(&document);
     broken
         || match LetsIn::of(&text, &key.metadata.arn, trail) {
@@ -192,7 +192,7 @@ fn may_be_ours(key: &KeyMetadata, config: &Config, home: &FunctionArn) -> bool {
 
 fn extension(key: &KeyFacts, config: &Config, home: &FunctionArn) -> Option<Extension> {
     match Policy::of(key) {
-        Policy::Known(_, document) => KeyPolicy::of(config, home).extend(&document),
+        Policy::Known(_, document) => KeyPolicy::of(config, home).lacking(&document),
         Policy::Unknown(_) => None,
     }
 }

@@ -117,7 +117,7 @@ impl Planner<'_> {
             }
             Policy::Known(text, document) => {
                 warnings.extend(not_revoked(arn, &document, &self.policy));
-                match self.policy.extend(&document) {
+                match self.policy.lacking(&document) {
                     None => Some(text),
                     Some(extension) if !extension.fits() => return Err(too_long(arn, &extension.words_for_adding())),
                     Some(extension) => {

@@ -27,6 +27,9 @@ pub struct Extension {
     pub added: Vec<Value>,
     /// The `Sid`s of the statements in which the function's present role takes a deleted one's place.
     pub rewritten: Vec<String>,
+    /// Whether anything hangs on it. A finished key does well without the statement that lets the
+    /// function's role finish it, which is added where something else is.
+    pub needed: bool,
 }
 
 impl Extension {
@@ -94,17 +97,27 @@ impl KeyPolicy {
         let (mut extended, rewritten) = self.with_present_role(document);
         let granted: Vec<Grant> = extended.statements().iter().filter_map(|theirs| self.read(theirs)).collect();
         let mut added = Vec::new();
+        let mut needed = !rewritten.is_empty();
         for mut missing in self.statement.iter().filter_map(|ours| self.missing(ours, &granted)) {
+            needed |= missing.template != Template::FinishesCreation;
             missing.sid = free_sid(missing.template.sid(), document);
             let missing = json!(missing);
             extended = extended.with(&missing);
             added.push(missing);
         }
-        let needed = !added.is_empty() || !rewritten.is_empty();
+        if added.is_empty() && rewritten.is_empty() {
+            return None;
+        }
         let text = extended.text();
         // How a policy is laid out is its owner's, as long as there is room for it.
         let text = if text.len() > MAX_BYTES { without_layout(&text) } else { text };
-        needed.then_some(Extension { text, added, rewritten })
+        Some(Extension { text, added, rewritten, needed })
+    }
+
+    /// What a finished key's policy lacks of what something hangs on, with all that it lacks.
+    #[must_use]
+    pub fn lacking(&self, document: &Document) -> Option<Extension> {
+        self.extend(document).filter(|extension| extension.needed)
     }
 
     /// Whether a key's policy is one that trailseal may have written for a smaller configuration: it has
