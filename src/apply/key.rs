@@ -205,6 +205,12 @@ async fn extend(
                 let message = format!("the policy of key `{key}` was put and cannot be read back: {}", failure.message);
                 return Err(Failure { message, ..failure });
             }
+            Reading::Known(now) if change.extension.stands_in(&now) => {
+                let gained = change.extension.words();
+                return Ok(Taken::Done(format!(
+                    "{gained} in the policy of `{key}`, which somebody else changed since"
+                )));
+            }
             Reading::Known(_) => return overtaken(),
         }
     }

@@ -292,8 +292,8 @@ fn a_policy_that_somebody_changes_at_the_same_time_is_looked_at_again_and_keeps_
     let mut reads = 0;
     scene.aws.before(move |call, world| {
         reads += usize::from(call.operation == "GetKeyPolicy");
-        // Once after it was planned, once between putting it and looking.
-        if call.operation == "GetKeyPolicy" && (reads == 3 || reads == 5) {
+        // After it was planned, and between putting it and looking.
+        if call.operation == "GetKeyPolicy" && (2..=7).contains(&reads) {
             let policy = &mut world.keys.get_mut(&changed).unwrap().policy;
             let mut document: Value = serde_json::from_str(policy).unwrap();
             let mut more = theirs();
@@ -307,7 +307,7 @@ fn a_policy_that_somebody_changes_at_the_same_time_is_looked_at_again_and_keeps_
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     scene.aws.forget_hooks();
     let after = statements(&scene, &key);
-    assert!(sids(&after).contains(&"Meanwhile3") && sids(&after).contains(&"CloudTrailEncrypts"), "{:?}", sids(&after));
+    assert!(sids(&after).contains(&"Meanwhile2") && sids(&after).contains(&"CloudTrailEncrypts"), "{:?}", sids(&after));
     assert_eq!(scene.aws.snapshot().delivers(AUDIT), Ok(()));
     scene.again_nothing_happens("update-trail-by-name");
 }

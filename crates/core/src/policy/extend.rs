@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::policy::document::{Document, Statement as Theirs};
 use crate::policy::grant::Grant;
 use crate::policy::principal::{is_unique_id, texts};
+use crate::policy::same::same;
 use crate::policy::sealing::{KeyPolicy, Statement, Template};
 
 /// The longest key policy that KMS takes, in bytes.
@@ -37,6 +38,14 @@ impl Extension {
     #[must_use]
     pub fn fits(&self) -> bool {
         self.text.len() <= MAX_BYTES
+    }
+
+    /// Whether everything that was appended stands in that policy, whatever else does.
+    #[must_use]
+    pub fn stands_in(&self, policy: &str) -> bool {
+        let Ok(document) = Document::parse(policy) else { return false };
+        let stands = |added: &Value| document.statements().iter().any(|it| same(it.raw(), &added.to_string()));
+        self.rewritten.is_empty() && self.added.iter().all(stands)
     }
 
     /// What is to be done, in words, with the statements to the letter.
