@@ -15,6 +15,7 @@ from account import ELSEWHERE, HOME, LEFT_OVER, READER, REPLICATION_RULE, Accoun
 from local import LOGS, PROJECT, Trouble, architecture, emulator, environment, port, sam
 from look import changes, cloudtrails, granted, outcomes, short, steps, warnings, without_key
 from show import Show
+from sweep import sweep
 
 STACK = "trailseal"
 ALIAS = "alias/trailseal"
@@ -330,6 +331,7 @@ def play(show: Show) -> None:
         repeat(show, account, trails, stack, mailbox, account.trail_event(trails["orders"]))
         event = mend(show, account, trails, stack, mailbox)
         repeat(show, account, trails, stack, mailbox, event)
+        sweep(show, account, trails, stack, mailbox)
 
 
 def stop(signum: int, _frame: object) -> None:

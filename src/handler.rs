@@ -78,19 +78,14 @@ pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Re
         .map_err(|cause| InvalidInput::not_json(&cause))
         .and_then(|input| Trigger::parse(&input, &home))
         .map_err(|error| invalid(error.to_string()))?;
-    let answer = match trigger.target {
-        Target::Ignored(reason) => Answer::ignored(config.mode, &trigger.origin, reason),
-        Target::Trail(trail) => {
-            reconcile(aws, config, &home, &[trail], &trigger.origin, deadlines(&event.context)).await
-        }
-    };
+    let Trigger { origin, target } = trigger;
+    let sweep = target == Target::Sweep;
+    let answer = reconcile(aws, config, &home, target, &origin, deadlines(&event.context)).await;
     log(&answer);
-    match answer.transient_failure() {
-        Some((trail, failure)) => Err(Failed::Transient(format!(
-            "trail `{}` is not done yet: {}; it is tried again",
-            trail.trail_arn, failure.message
-        ))),
-        None => Ok(answer),
+    match answer.unfinished() {
+        // The next sweep looks at everything again.
+        Some(unfinished) if !sweep => Err(Failed::Transient(format!("{unfinished}; it is tried again"))),
+        _ => Ok(answer),
     }
 }
 

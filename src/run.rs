@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use tokio::join;
 use tokio::time::Instant;
 use trailseal_core::alert::alerts;
 use trailseal_core::assess::{KeyNeed, Verdict, assess};
 use trailseal_core::config::{Config, Mode};
-use trailseal_core::ids::FunctionArn;
+use trailseal_core::finding::Warning;
+use trailseal_core::ids::{FunctionArn, TrailArn};
 use trailseal_core::plan::Plan;
-use trailseal_core::planner::{Judged, plan, wanted};
+use trailseal_core::planner::{Judged, left_over, plan, wanted};
 use trailseal_core::progress::Progress;
 use trailseal_core::report::Answer;
-use trailseal_core::trigger::{Origin, TrailRef};
+use trailseal_core::trigger::{Origin, Target};
 
-use crate::apply::apply;
+use crate::apply::{Surprises, apply};
 use crate::aws::{Aws, Read};
-use crate::observe;
+use crate::observe::{self, Meant, Shared};
 
 /// How often a surprise is met by looking again.
 const PASSES: usize = 3;
@@ -29,76 +31,150 @@ pub struct Deadlines {
     pub report: Instant,
 }
 
-/// Reconciles the trails and says what became of them.
+/// Reconciles what the trigger means and says what became of it.
 pub async fn reconcile(
     aws: &Aws,
     config: &Config,
     home: &FunctionArn,
-    targets: &[TrailRef],
+    target: Target,
     origin: &Origin,
     deadlines: Deadlines,
 ) -> Answer {
     let reader = aws.reader(deadlines.work);
-    let mut progress = Progress::default();
-    let mut pass = 1;
-    let plan = loop {
-        let (plan, waited) = look(&reader, config, home, targets, &mut progress).await;
-        progress.begin(&plan);
-        if config.mode == Mode::DryRun {
-            progress.plan_only(&plan);
-            break plan;
-        }
-        let writer = aws.writer(deadlines.work);
-        match apply(&reader, &writer, &plan, waited || pass > 1, &mut progress).await {
-            Ok(()) => break plan,
-            Err(surprise) if pass == PASSES || Instant::now() >= deadlines.work => {
-                progress.give_up(&plan, &surprise.0);
-                break plan;
-            }
-            Err(surprise) => tracing::info!(pass, surprise = surprise.0, "looking again"),
-        }
-        pass = pass.saturating_add(1);
+    let meant = match &target {
+        Target::Ignored(reason) => return Answer::ignored(config.mode, origin, reason.clone()),
+        Target::Trail(trail) => Ok(vec![Meant::named(trail.clone())]),
+        Target::Key(key) => observe::trails_with_key(&reader, home, key).await,
+        Target::Sweep => observe::every_trail(&reader, home).await,
     };
-    let mut answer = Answer::compose(config.mode, origin, &plan, &progress);
+    let mut answer = match (meant, target) {
+        (Err(failure), _) => Answer::unlisted(config.mode, origin, failure),
+        (Ok(meant), Target::Key(key)) if meant.is_empty() => {
+            Answer::ignored(config.mode, origin, format!("no trail uses key `{key}`"))
+        }
+        (Ok(meant), target) => {
+            let mut run = Run { aws, config, home, deadlines, reader: &reader };
+            let listed = meant.clone();
+            let tagged = async {
+                match target {
+                    Target::Sweep => observe::left_over(&reader, &listed, config, home).await,
+                    _ => Vec::new(),
+                }
+            };
+            let ((mut plan, progress, logging), tagged) = join!(run.passes(meant), tagged);
+            plan.add_strays(left_over(&tagged));
+            let warnings = match (target, logging) {
+                (Target::Sweep, Some(false)) => vec![Warning::no_logging_trail()],
+                _ => vec![],
+            };
+            Answer::compose(config.mode, origin, &plan, &progress, warnings)
+        }
+    };
     alert(aws, config, origin, deadlines.report, &mut answer).await;
-    answer
+    answer.fitting()
 }
 
-/// Observes, assesses and plans; also finds out how what an earlier pass left open turned out.
-async fn look(
-    reader: &impl Read,
-    config: &Config,
-    home: &FunctionArn,
-    targets: &[TrailRef],
-    progress: &mut Progress,
-) -> (Plan, bool) {
-    let mut waited = false;
-    let mut trails = BTreeMap::new();
-    for target in targets {
-        let (arn, judged) = match observe::trail(reader, target, config, home).await {
-            Ok(None) => (target.arn(home), Judged::Gone),
-            Err(failure) => (target.arn(home), Judged::Unseen(failure)),
-            Ok(Some(facts)) => {
-                waited |= facts.waited;
-                let assessment = assess(&facts, config, home);
-                let mending = match assessment.verdict {
-                    Verdict::Compliant | Verdict::OutOfScope(_) => None,
-                    Verdict::Note => Some(observe::mending(reader, &facts.settings, config, false).await),
-                    Verdict::Mend { ref key, .. } => {
-                        let seal = *key == Some(KeyNeed::Sealing);
-                        Some(observe::mending(reader, &facts.settings, config, seal).await)
-                    }
-                };
-                (facts.settings.arn.clone(), Judged::Seen { settings: facts.settings, assessment, mending })
+struct Run<'a, R> {
+    aws: &'a Aws,
+    config: &'a Config,
+    home: &'a FunctionArn,
+    deadlines: Deadlines,
+    reader: &'a R,
+}
+
+impl<R: Read> Run<'_, R> {
+    /// Looks, plans and applies, again for what was surprised. Also says whether any trail logs, if that
+    /// is known.
+    async fn passes(&mut self, mut meant: Vec<Meant>) -> (Plan, Progress, Option<bool>) {
+        let mut progress = Progress::default();
+        let mut whole = Plan::default();
+        let mut logging = None;
+        for pass in 1..=PASSES {
+            let (plan, seen) = self.look(&meant, &mut progress).await;
+            progress.begin(&plan);
+            logging = logging.or(seen.logging);
+            if self.config.mode == Mode::DryRun {
+                progress.plan_only(&plan);
+                whole.replace(plan);
+                break;
+            }
+            let writer = self.aws.writer(self.deadlines.work);
+            let surprises = apply(self.reader, &writer, &plan, seen.waited || pass > 1, &mut progress).await;
+            let last = pass == PASSES || Instant::now() >= self.deadlines.work;
+            if last {
+                progress.give_up(&plan, &surprises);
+            }
+            whole.replace(plan);
+            if surprises.is_empty() || last {
+                break;
+            }
+            tracing::info!(pass, surprises = ?surprises.values().collect::<Vec<_>>(), "looking again");
+            meant = again(&meant, &surprises, self.home);
+        }
+        (whole, progress, logging)
+    }
+
+    /// Observes, assesses and plans; also finds out how what an earlier pass left open turned out.
+    async fn look(&self, meant: &[Meant], progress: &mut Progress) -> (Plan, Seen) {
+        let reader = Shared::new(self.reader);
+        let looked = observe::side_by_side(meant.iter().map(|meant| self.trail(&reader, meant))).await;
+        let mut seen = Seen::default();
+        let mut trails = BTreeMap::new();
+        for (arn, judged, of_this) in looked {
+            seen.waited |= of_this.waited;
+            seen.logging = match (seen.logging, of_this.logging) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (None, logs) if trails.is_empty() => logs,
+                (Some(false), Some(false)) => Some(false),
+                _ => None,
+            };
+            trails.insert(arn, judged);
+        }
+        let mut wanted = wanted(trails.values());
+        wanted.regions.extend(progress.open_regions().cloned());
+        let mut sealing = observe::sealing(&reader, &wanted, progress, self.config, self.home).await;
+        progress.settle(&trails, &mut sealing);
+        (plan(trails, &sealing, self.config, self.home), seen)
+    }
+
+    async fn trail(&self, reader: &impl Read, meant: &Meant) -> (TrailArn, Judged, Seen) {
+        let Self { config, home, .. } = self;
+        let facts = match observe::trail(reader, meant, config, home).await {
+            Ok(None) => return (meant.trail.arn(home), Judged::Gone, Seen { logging: Some(false), waited: false }),
+            Err(failure) => return (meant.trail.arn(home), Judged::Unseen(failure), Seen::default()),
+            Ok(Some(facts)) => facts,
+        };
+        let seen = Seen { waited: facts.waited, logging: Some(facts.status.logging) };
+        let assessment = assess(&facts, config, home);
+        let mending = match &assessment.verdict {
+            Verdict::Compliant | Verdict::OutOfScope(_) => None,
+            Verdict::Note => Some(observe::mending(reader, &facts.settings, config, false).await),
+            Verdict::Mend { key, .. } => {
+                let seal = *key == Some(KeyNeed::Sealing);
+                Some(observe::mending(reader, &facts.settings, config, seal).await)
             }
         };
-        trails.insert(arn, judged);
+        (facts.settings.arn.clone(), Judged::Seen { settings: facts.settings, assessment, mending }, seen)
     }
-    let mut wanted = wanted(trails.values());
-    wanted.regions.extend(progress.open_regions().cloned());
-    let mut sealing = observe::sealing(reader, &wanted, progress, config, home).await;
-    progress.settle(&trails, &mut sealing);
-    (plan(trails, &sealing, config, home), waited)
+}
+
+/// What looking found out beside the trails' own facts.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// Whether time passed.
+    waited: bool,
+    /// Whether a trail logs; `None`: not every one could be looked at.
+    logging: Option<bool>,
+}
+
+/// Those that were surprised, to be read anew.
+fn again(meant: &[Meant], surprises: &Surprises, home: &FunctionArn) -> Vec<Meant> {
+    // One that was named otherwise than by its ARN is the only one.
+    if let [only] = meant {
+        return vec![Meant::named(only.trail.clone())];
+    }
+    let surprised = meant.iter().filter(|meant| surprises.contains_key(&meant.trail.arn(home)));
+    surprised.map(|meant| Meant::named(meant.trail.clone())).collect()
 }
 
 /// Publishes what there is to say. A message that does not get out is logged and counted, and changes

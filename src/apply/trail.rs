@@ -58,6 +58,9 @@ fn is_gone(failure: &Failure) -> bool {
     failure.is("TrailNotFoundException")
 }
 
+/// Source: <https://docs.aws.amazon.com/controltower/latest/controlreference/mandatory-controls.html>.
+const CONTROL_TOWER: &str = "this is AWS Control Tower's own trail, and its mandatory control keeps everybody else from changing it: give it a key in the settings of the landing zone (KMS encryption), or tag the trail to be left alone";
+
 /// One `update-trail`.
 pub(super) struct Update<'a> {
     /// The trail as it was read.
@@ -144,6 +147,9 @@ impl Update<'_> {
     fn refused(&self, mut failure: Failure, done: &mut TrailProgress) -> Result<(), Surprise> {
         if failure.is("InsufficientEncryptionPolicyException") {
             failure.remedy = Some(self.if_refused.to_owned());
+        }
+        if failure.is("AccessDeniedException") && self.observed.arn.name().as_str().starts_with("aws-controltower-") {
+            failure.remedy = Some(CONTROL_TOWER.into());
         }
         let message = failure.message.clone();
         let left_open = failure.left_open;

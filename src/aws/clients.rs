@@ -14,6 +14,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::time::Instant;
 use trailseal_core::ids::Region;
 
+use super::pace::{Kind, Pace};
 use super::publish::Publisher;
 use super::read::Reader;
 use super::retry;
@@ -26,6 +27,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Aws {
     sdk: SdkConfig,
+    pace: Pace,
     cloudtrail: PerRegion<aws_sdk_cloudtrail::Client>,
     kms: PerRegion<aws_sdk_kms::Client>,
     s3: PerRegion<aws_sdk_s3::Client>,
@@ -76,6 +78,7 @@ impl Aws {
             .await;
         let aws = Self {
             sdk,
+            pace: Pace::default(),
             cloudtrail: PerRegion::new(),
             kms: PerRegion::new(),
             s3: PerRegion::new(),
@@ -101,6 +104,12 @@ impl Aws {
     /// The port to alert, until `deadline`.
     pub fn publisher(&self, deadline: Instant) -> Publisher<'_> {
         Publisher { aws: self, deadline }
+    }
+
+    /// A call to CloudTrail in its turn.
+    pub(super) async fn in_turn<T>(&self, region: &Region, kind: Kind, call: impl Future<Output = T>) -> T {
+        self.pace.turn(region, kind).await;
+        call.await
     }
 
     pub(super) fn cloudtrail(&self, region: &Region) -> aws_sdk_cloudtrail::Client {

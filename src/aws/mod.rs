@@ -2,6 +2,7 @@
 
 mod clients;
 mod error;
+mod pace;
 mod publish;
 mod read;
 mod retry;
@@ -36,6 +37,8 @@ pub trait Read: Sync {
     ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
     /// Every trail that the account sees, by its ARN and its home Region: `ListTrails`, asked in `region`.
     fn trails(&self, region: &Region) -> impl Future<Output = Result<Vec<(TrailArn, Region)>, Failure>> + Send;
+    /// Every trail that can be changed in that Region, with its settings: `DescribeTrails`.
+    fn trails_of(&self, region: &Region) -> impl Future<Output = Result<Vec<TrailSettings>, Failure>> + Send;
     /// The Region of a bucket, asked in the trail's home Region.
     fn bucket_region(&self, bucket: &str, home: &Region) -> impl Future<Output = Result<Region, Failure>> + Send;
     /// `GetBucketPolicy`, in the bucket's own Region.

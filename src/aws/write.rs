@@ -8,6 +8,7 @@ use trailseal_core::plan::NewKey;
 
 use super::clients::Aws;
 use super::error::Attempt;
+use super::pace::Kind;
 use super::read::{answer, kept, send, set};
 use super::retry::{Again, Rules};
 use super::{AliasCreation, Write};
@@ -95,7 +96,13 @@ impl Write for Writer<'_> {
     ) -> Result<UpdatedTrail, Failure> {
         let attempt = Attempt::new("cloudtrail:UpdateTrail", format!("give trail `{trail}` the key `{key}`"));
         let call = self.aws.cloudtrail(home).update_trail().name(trail.as_str()).kms_key_id(key.as_str());
-        match answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::ByTheCaller, attempt)).await {
+        match answer(
+            self.deadline,
+            &attempt,
+            self.aws.in_turn(home, Kind::Write, send!(call, aws_sdk_cloudtrail, Again::ByTheCaller, attempt)),
+        )
+        .await
+        {
             Ok(updated) => Ok(UpdatedTrail { kms_key_id: set(updated.kms_key_id), kept: kept!(updated) }),
             Err(mut failure) => {
                 // A later try may succeed while the key is young.
@@ -110,6 +117,12 @@ impl Write for Writer<'_> {
     async fn start_logging(&self, trail: &TrailArn, home: &Region) -> Result<(), Failure> {
         let attempt = Attempt::new("cloudtrail:StartLogging", format!("start logging of trail `{trail}`"));
         let call = self.aws.cloudtrail(home).start_logging().name(trail.as_str());
-        answer(self.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await.map(drop)
+        answer(
+            self.deadline,
+            &attempt,
+            self.aws.in_turn(home, Kind::Write, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
+        )
+        .await
+        .map(drop)
     }
 }

@@ -2,19 +2,31 @@
 //! is not, those that mending it hangs on.
 
 mod sealing;
+mod shared;
+mod targets;
 
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use trailseal_core::assess::is_ours;
 use trailseal_core::config::Config;
 use trailseal_core::facts::{Class, Failure, KeyFacts, KeyTags, MendingFacts, Reading, TrailFacts, TrailSettings};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
 use trailseal_core::key::own_key_hangs_on_tags;
-use trailseal_core::trigger::TrailRef;
 
-pub(crate) use sealing::sealing;
+pub(crate) use sealing::{left_over, sealing};
+pub(crate) use shared::Shared;
+pub(crate) use targets::{Meant, every_trail, trails_with_key};
 
 use crate::aws::Read;
+
+/// How much is looked at at once: each call under way has a connection of its own, and its memory.
+const AT_ONCE: usize = 20;
+
+/// Awaits them all, not too many at a time.
+pub(crate) async fn side_by_side<F: Future>(looks: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    stream::iter(looks).buffer_unordered(AT_ONCE).collect().await
+}
 
 /// A key that is missing is looked for again after this time: a wrong reading must not move a trail
 /// off a key that works.
@@ -23,11 +35,17 @@ const SECOND_LOOK: Duration = Duration::from_secs(30);
 /// Whether a trail is well: its settings, its status, its key. `None`: there is no such trail.
 pub(crate) async fn trail(
     reader: &impl Read,
-    trail: &TrailRef,
+    Meant { trail, settings }: &Meant,
     config: &Config,
     home: &FunctionArn,
 ) -> Result<Option<TrailFacts>, Failure> {
-    let (settings, status) = tokio::join!(reader.trail(trail), reader.trail_status(trail));
+    let settings = async {
+        match settings {
+            Some(known) => known.clone().map(Some),
+            None => reader.trail(trail).await,
+        }
+    };
+    let (settings, status) = tokio::join!(settings, reader.trail_status(trail));
     let Some(settings) = settings? else { return Ok(None) };
     let Some(status) = status? else { return Ok(None) };
     let (key, waited) = match &settings.kms_key_id {
@@ -139,6 +157,7 @@ mod tests {
         KeptSettings, KeyManager, KeyMetadata, KeyState, KeyTags, ReplicationRule, TrailStatus,
     };
     use trailseal_core::ids::TrailArn;
+    use trailseal_core::trigger::TrailRef;
 
     use super::*;
 
@@ -187,6 +206,9 @@ mod tests {
         async fn key_policy(&self, _: &KeyArn) -> Result<Reading<String>, Failure> {
             Ok(Reading::Absent)
         }
+        async fn trails_of(&self, _: &Region) -> Result<Vec<TrailSettings>, Failure> {
+            Ok(vec![])
+        }
         async fn trails(&self, _: &Region) -> Result<Vec<(TrailArn, Region)>, Failure> {
             Ok(Vec::new())
         }
@@ -216,7 +238,7 @@ mod tests {
         let arn = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap();
         let home = "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap();
         let config = Config::parse(|_| None).unwrap();
-        let facts = trail(&reader, &TrailRef::Arn(arn), &config, &home).await.unwrap().unwrap();
+        let facts = trail(&reader, &Meant::named(TrailRef::Arn(arn)), &config, &home).await.unwrap().unwrap();
         (facts, reader.waited.into_inner().unwrap())
     }
 

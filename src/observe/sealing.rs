@@ -13,9 +13,8 @@ use trailseal_core::ids::{FunctionArn, KeyArn, Region};
 use trailseal_core::key::sealing_key_hangs_on_tags;
 use trailseal_core::planner::Wanted;
 use trailseal_core::progress::Progress;
-use trailseal_core::trigger::TrailRef;
 
-use super::{key, tags};
+use super::{Meant, every_trail, key, side_by_side, tags};
 use crate::aws::Read;
 
 /// How often, and how long apart, something is looked for that may exist but is not shown yet: an
@@ -31,22 +30,13 @@ pub(crate) async fn sealing(
     config: &Config,
     home: &FunctionArn,
 ) -> SealingFacts {
-    let keys = async {
-        let open: BTreeSet<&Region> = progress.open_regions().collect();
-        let mut keys = Vec::new();
-        for region in &wanted.regions {
-            let candidates = candidates(reader, region, config, home, open.contains(region), progress).await;
-            keys.push((region.clone(), candidates));
-        }
-        keys
-    };
-    let buckets = async {
-        let mut buckets = Vec::new();
-        for (name, region) in &wanted.buckets {
-            buckets.push((name.clone(), bucket(reader, name, region).await));
-        }
-        buckets
-    };
+    let open: BTreeSet<&Region> = progress.open_regions().collect();
+    let keys = side_by_side(wanted.regions.iter().map(async |region| {
+        (region.clone(), candidates(reader, region, config, home, open.contains(region), progress).await)
+    }));
+    let buckets = side_by_side(
+        wanted.buckets.iter().map(async |(name, region)| (name.clone(), bucket(reader, name, region).await)),
+    );
     let (keys, buckets) = join!(keys, buckets);
     SealingFacts { keys: keys.into_iter().collect(), buckets: buckets.into_iter().collect() }
 }
@@ -128,16 +118,7 @@ async fn tagged(
     }
     let mut keys = Vec::new();
     for arn in arns {
-        let (facts, told, aliases) =
-            join!(key(reader, arn.as_str(), region, home), tags(reader, &arn, config), reader.key_aliases(&arn));
-        let mut facts = match facts? {
-            Reading::Known(facts) => facts,
-            // The index may still name a key that was deleted.
-            Reading::Absent => continue,
-            Reading::Denied(failure) => return Err(failure),
-        };
-        facts.tags = Some(told?);
-        keys.push(TaggedKey { facts, aliases: aliases?, in_use: InUse::No });
+        keys.extend(tagged_key(reader, &arn, config, home).await?);
     }
     // The trails are only looked at if there is a key that one of them may use.
     if keys.iter().any(|key| key.aliases.is_empty()) {
@@ -157,19 +138,70 @@ async fn tagged(
     Ok(keys)
 }
 
+/// A key that the tag index names; `None`: it was deleted since.
+async fn tagged_key(
+    reader: &impl Read,
+    arn: &KeyArn,
+    config: &Config,
+    home: &FunctionArn,
+) -> Result<Option<TaggedKey>, Failure> {
+    let (facts, told, aliases) =
+        join!(key(reader, arn.as_str(), arn.region(), home), tags(reader, arn, config), reader.key_aliases(arn));
+    let mut facts = match facts? {
+        Reading::Known(facts) => facts,
+        Reading::Absent => return Ok(None),
+        Reading::Denied(failure) => return Err(failure),
+    };
+    facts.tags = Some(told?);
+    Ok(Some(TaggedKey { facts, aliases: aliases?, in_use: InUse::No }))
+}
+
+/// The keys with our tag that none of these trails uses, in every Region that they have to do with.
+/// Nothing, if not every trail could be looked at; a Region that cannot be looked at is passed over.
+pub(crate) async fn left_over(
+    reader: &impl Read,
+    meant: &[Meant],
+    config: &Config,
+    home: &FunctionArn,
+) -> Vec<TaggedKey> {
+    let mut used = BTreeSet::new();
+    let mut regions = BTreeSet::from([home.region().clone()]);
+    for meant in meant {
+        let Some(Ok(settings)) = &meant.settings else { return Vec::new() };
+        regions.insert(settings.home_region.clone());
+        if let Some(named) = &settings.kms_key_id {
+            regions.extend(named.parse().ok().map(|key: KeyArn| key.region().clone()));
+            used.insert(named.as_str());
+        }
+    }
+    let unused = |arn: &KeyArn| !used.contains(arn.as_str()) && !used.contains(&**arn.id());
+    let in_region = async |region: Region| {
+        let mut found = Vec::new();
+        for arn in reader.tagged_keys(&region).await.unwrap_or_default().iter().filter(|arn| unused(arn)) {
+            found.extend(tagged_key(reader, arn, config, home).await.ok().flatten());
+        }
+        found
+    };
+    side_by_side(regions.into_iter().map(in_region)).await.concat()
+}
+
 /// The keys of every trail that this account can see, and why not every trail could be looked at.
 async fn used_keys(reader: &impl Read, home: &FunctionArn) -> (BTreeSet<String>, Option<Failure>) {
+    let meant = match every_trail(reader, home).await {
+        Ok(meant) => meant,
+        Err(failure) => return (BTreeSet::new(), Some(failure)),
+    };
+    let read = side_by_side(meant.into_iter().map(async |meant| match meant.settings {
+        Some(settings) => settings.map(Some),
+        None => reader.trail(&meant.trail).await,
+    }))
+    .await;
     let mut used = BTreeSet::new();
     let mut unseen = None;
-    match reader.trails(home.region()).await {
-        Err(failure) => unseen = Some(failure),
-        Ok(trails) => {
-            for (trail, _) in trails {
-                match reader.trail(&TrailRef::Arn(trail)).await {
-                    Ok(settings) => used.extend(settings.and_then(|settings| settings.kms_key_id)),
-                    Err(failure) => unseen = Some(failure),
-                }
-            }
+    for settings in read {
+        match settings {
+            Ok(settings) => used.extend(settings.and_then(|settings| settings.kms_key_id)),
+            Err(failure) => unseen = Some(failure),
         }
     }
     (used, unseen)

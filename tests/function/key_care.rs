@@ -289,11 +289,13 @@ fn a_policy_that_somebody_changes_at_the_same_time_is_looked_at_again_and_keeps_
     world.keys.get_mut(&key).unwrap().policy = stripped();
     let mut scene = Scene::enforcing(world);
     let changed = key.clone();
-    let mut reads = 0;
+    let (mut reads, mut put, mut looked) = (0, 0, false);
     scene.aws.before(move |call, world| {
-        reads += usize::from(call.operation == "GetKeyPolicy");
+        put += usize::from(call.operation == "PutKeyPolicy");
+        let read = call.operation == "GetKeyPolicy";
+        reads += usize::from(read);
         // After it was planned, and between putting it and looking.
-        if call.operation == "GetKeyPolicy" && (2..=7).contains(&reads) {
+        if read && (reads == 2 || (put == 1 && !std::mem::replace(&mut looked, true))) {
             let policy = &mut world.keys.get_mut(&changed).unwrap().policy;
             let mut document: Value = serde_json::from_str(policy).unwrap();
             let mut more = theirs();

@@ -24,4 +24,5 @@ mod readers;
 mod schema;
 mod sealing;
 mod support;
+mod sweeps;
 mod triggers;

@@ -130,3 +130,25 @@ fn a_trail_is_planned_then_sealed_in_its_buckets_region_and_then_left_alone() {
     let gone = answer(&mut function, "no-such-trail");
     assert_eq!(gone["summary"], json!({ "gone": 1 }), "{gone:#}");
 }
+
+#[test]
+fn a_sweep_seals_every_trail_of_every_region_and_a_second_one_finds_nothing_to_do() {
+    const REGIONS: [&str; 6] =
+        ["ap-southeast-2", "ca-central-1", "eu-central-1", "eu-west-1", "us-east-2", "us-west-2"];
+    let moto = Moto::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for region in REGIONS {
+            trail(&moto, &format!("audit-{region}"), &format!("logs-{region}"), region, region).await;
+        }
+        trail(&moto, "second", "second-logs", "us-west-2", "eu-central-1").await;
+    });
+    let mut function = moto.function("enforce");
+    let mut sweep = || function.invoke(br#"{"sweep": {}}"#).outcome.unwrap();
+    let first = sweep();
+    assert_eq!(first["summary"], json!({ "remediated": 7 }), "{first:#}");
+    let keys: std::collections::BTreeSet<&str> =
+        first["trails"].as_array().unwrap().iter().map(|trail| trail["key_arn"].as_str().unwrap()).collect();
+    assert_eq!(keys.len(), REGIONS.len(), "one key for each bucket Region");
+    assert_eq!(sweep()["summary"], json!({ "compliant": 7 }));
+}

@@ -195,7 +195,8 @@ fn check(answer: &Value, invocation: &Invocation) {
     let lines = logged(invocation);
     assert_eq!(lines.len(), 1, "{:#?}", invocation.logs);
     let mut line = lines[0].clone();
-    let failed = answer["summary"].get("failed").is_some() || answer["alerts"]["failed"] != 0;
+    let failed =
+        answer["summary"].get("failed").is_some() || answer["alerts"]["failed"] != 0 || !answer["error"].is_null();
     assert_eq!(line["level"], if failed { "ERROR" } else { "INFO" });
     line.as_object_mut().unwrap().remove("level");
     assert_eq!(&line, answer);

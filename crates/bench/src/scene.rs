@@ -126,8 +126,17 @@ fn one_trail(state: State) -> World {
     world
 }
 
-/// So many Regions with five compliant trails each, CloudTrail's own limit, and its request rates.
-pub fn estate(regions: usize) -> World {
+/// The state of the trails of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Estate {
+    /// Encrypted with a key that CloudTrail can use.
+    Compliant,
+    /// Unencrypted; the key behind the alias is ready.
+    Unencrypted,
+}
+
+/// So many Regions with five trails each, CloudTrail's own limit, and its request rates.
+pub fn estate(regions: usize, estate: Estate) -> World {
     let mut world = World::new(ACCOUNT).topic("alerts", REGION);
     world.rate_limits = true;
     for region in REGIONS.iter().take(regions) {
@@ -135,7 +144,11 @@ pub fn estate(regions: usize) -> World {
         world.add_bucket(Bucket::new(&bucket, region).policy(&bucket_policy(&bucket)));
         let key = sealing_key(&mut world, region);
         for number in 1..=5 {
-            world.add_trail(Trail::new(&format!("audit-{number}"), region, &bucket).encrypted_with(&key));
+            let trail = Trail::new(&format!("audit-{number}"), region, &bucket);
+            world.add_trail(match estate {
+                Estate::Compliant => trail.encrypted_with(&key),
+                Estate::Unencrypted => trail,
+            });
         }
     }
     world

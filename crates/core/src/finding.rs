@@ -67,6 +67,8 @@ pub enum WarningId {
     KeyUnreadable,
     /// A reader who is not configured any more is still let in.
     ReaderNotRevoked,
+    /// No trail of the account logs.
+    NoLoggingTrail,
 }
 
 /// One thing that somebody should know.
@@ -80,6 +82,13 @@ pub struct Warning {
 }
 
 impl Warning {
+    /// That no trail logs, of all that the account sees.
+    /// Source: <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html>.
+    pub fn no_logging_trail() -> Self {
+        let detail = "no trail of this account logs: what happens in it is not recorded, and no event about a trail reaches trailseal until one does";
+        Self::new(WarningId::NoLoggingTrail, detail)
+    }
+
     pub(crate) fn new(id: WarningId, detail: impl Into<String>) -> Self {
         Self { id, detail: detail.into() }
     }

@@ -299,7 +299,7 @@ impl TrailStep {
 }
 
 /// The plan for every trail of this invocation together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Plan {
     /// What each sealing key needs.
@@ -308,4 +308,22 @@ pub struct Plan {
     pub trails: BTreeMap<TrailArn, TrailPlan>,
     /// Keys of ours that were found on the way and that nothing uses.
     pub strays: Vec<Stray>,
+}
+
+impl Plan {
+    /// Takes a later plan for some of the trails in the place of what was planned for them.
+    pub fn replace(&mut self, later: Self) {
+        self.keys.extend(later.keys);
+        self.trails.extend(later.trails);
+        self.add_strays(later.strays);
+    }
+
+    /// Adds keys that nothing uses, each once.
+    pub fn add_strays(&mut self, more: Vec<Stray>) {
+        for stray in more {
+            if !self.strays.contains(&stray) {
+                self.strays.push(stray);
+            }
+        }
+    }
 }

@@ -152,8 +152,9 @@ impl Progress {
     /// Takes note of a plan before anything of it is applied. What failed in an earlier pass is
     /// tried anew, so it is forgotten.
     pub fn begin(&mut self, plan: &Plan) {
-        for key in self.keys.values_mut() {
-            key.failure = None;
+        let concerned = plan.keys.keys().chain(plan.trails.values().filter_map(|trail| trail.sealing_region.as_ref()));
+        for region in concerned {
+            self.key(region).failure = None;
         }
         for (arn, trail) in &plan.trails {
             let known = self.trails.entry(arn.clone()).or_insert_with(|| TrailProgress {
@@ -248,14 +249,19 @@ impl Progress {
 
     /// Ends a run that was surprised in its last pass, too: lists what was not done, and why. A failure
     /// that is known already says more.
-    pub fn give_up(&mut self, plan: &Plan, surprise: &str) {
-        for (region, planned) in &plan.keys {
+    pub fn give_up(&mut self, plan: &Plan, surprises: &BTreeMap<TrailArn, String>) {
+        let concerned = |region: &Region| {
+            let of = |trail: &TrailArn| plan.trails.get(trail).and_then(|trail| trail.sealing_region.as_ref());
+            surprises.keys().any(|trail| of(trail) == Some(region))
+        };
+        for (region, planned) in plan.keys.iter().filter(|(region, _)| concerned(region)) {
             let key = self.key(region);
             let left = planned.steps.iter().filter(|step| key.steps.iter().all(|it| it.step != step.name()));
             let left = left.cloned().collect();
             key.leave(&KeyPlan { steps: left, ..planned.clone() }, 0, region);
         }
-        for (arn, planned) in &plan.trails {
+        for (arn, surprise) in surprises {
+            let Some(planned) = plan.trails.get(arn) else { continue };
             let region = planned.sealing_region.as_ref();
             let key = region.and_then(|region| self.keys.get(region)).and_then(|key| key.failure.clone());
             let trail = self.trail(arn);

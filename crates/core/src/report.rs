@@ -70,6 +70,8 @@ pub struct Answer {
     pub trails: Vec<TrailReport>,
     /// How many trails had each outcome.
     pub summary: BTreeMap<&'static str, u32>,
+    /// Why the trails could not be listed, if so.
+    pub error: Option<Failure>,
     /// Warnings that are about no single trail.
     pub warnings: Vec<Warning>,
     /// What became of the alerts.
@@ -136,6 +138,10 @@ pub struct Alerts {
     pub failed: u32,
 }
 
+/// The most bytes of an answer, apart from trails with findings: well below what a log line, a
+/// destination and an event may hold.
+const ROOM: usize = 200_000;
+
 /// The answer as one line of the log.
 #[derive(Debug, Serialize)]
 struct LogLine<'a> {
@@ -150,13 +156,19 @@ impl Answer {
         Self { ignored: Some(reason), ..Self::of(mode, origin, Vec::new(), Vec::new()) }
     }
 
+    /// The answer where the trails could not even be listed.
+    pub fn unlisted(mode: Mode, origin: &Origin, failure: Failure) -> Self {
+        Self { error: Some(failure), ..Self::of(mode, origin, Vec::new(), Vec::new()) }
+    }
+
     /// The answer for every trail of the plan.
-    pub fn compose(mode: Mode, origin: &Origin, plan: &Plan, progress: &Progress) -> Self {
+    pub fn compose(mode: Mode, origin: &Origin, plan: &Plan, progress: &Progress, warnings: Vec<Warning>) -> Self {
         let trails = plan.trails.iter().map(|(arn, trail)| trail_report(mode, arn, trail, plan, progress)).collect();
         let mut strays = progress.strays();
         strays.extend(plan.strays.iter().filter(|stray| progress.made_no(&stray.key_arn)).cloned());
         let mut answer = Self::of(mode, origin, trails, strays);
         answer.asides = asides(&answer.trails, progress);
+        answer.warnings = warnings;
         answer
     }
 
@@ -179,6 +191,7 @@ impl Answer {
             ignored: None,
             trails,
             summary,
+            error: None,
             warnings: Vec::new(),
             alerts: Alerts::default(),
             strays,
@@ -187,10 +200,30 @@ impl Answer {
         }
     }
 
-    /// The first failure that trying again can help.
-    pub fn transient_failure(&self) -> Option<(&TrailReport, &Failure)> {
-        let failures = self.trails.iter().filter_map(|trail| Some((trail, trail.error.as_ref()?)));
-        failures.into_iter().find(|(_, failure)| failure.class == Class::Transient)
+    /// Leaves out what is least needed until the answer is small enough: trails that are well, then the
+    /// words of steps. A trail with a finding always stays.
+    #[must_use]
+    pub fn fitting(mut self) -> Self {
+        let fits = |answer: &Self| serde_json::to_vec(answer).is_ok_and(|text| text.len() <= ROOM);
+        if !fits(&self) {
+            self.truncated = true;
+            self.trails.retain(|trail| trail.outcome != Outcome::Compliant || !trail.findings.is_empty());
+        }
+        if !fits(&self) {
+            self.trails.iter_mut().flat_map(|trail| &mut trail.steps).for_each(|step| step.detail.clear());
+        }
+        self
+    }
+
+    /// What is not done yet and passes, in words.
+    pub fn unfinished(&self) -> Option<String> {
+        let passes = |failure: &&Failure| failure.class == Class::Transient;
+        let of_trail = |trail: &TrailReport| {
+            let failure = trail.error.as_ref().filter(passes)?;
+            Some(format!("trail `{}` is not done yet: {}", trail.trail_arn, failure.message))
+        };
+        let unlisted = self.error.as_ref().filter(passes).map(|failure| failure.message.clone());
+        unlisted.or_else(|| self.trails.iter().find_map(of_trail))
     }
 
     /// The answer as one line of JSON with its level, which Lambda's log filters read.
@@ -199,7 +232,9 @@ impl Answer {
     ///
     /// None that can occur: every key is a text.
     pub fn log_line(&self) -> Result<String, serde_json::Error> {
-        let failed = self.alerts.failed > 0 || self.trails.iter().any(|trail| trail.outcome == Outcome::Failed);
+        let failed = self.alerts.failed > 0
+            || self.error.is_some()
+            || self.trails.iter().any(|trail| trail.outcome == Outcome::Failed);
         serde_json::to_string(&LogLine { level: if failed { "ERROR" } else { "INFO" }, answer: self })
     }
 }

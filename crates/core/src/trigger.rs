@@ -4,7 +4,7 @@
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::ids::{AccountId, FunctionArn, Region, TrailArn, TrailName, shorten};
+use crate::ids::{AccountId, FunctionArn, KeyArn, Region, TrailArn, TrailName, shorten};
 
 /// What started this invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub struct Origin {
 pub enum Target {
     /// One trail.
     Trail(TrailRef),
+    /// Every trail that uses that key.
+    Key(KeyArn),
+    /// Every trail.
+    Sweep,
     /// Nothing, and why.
     Ignored(String),
 }
@@ -80,7 +84,6 @@ const EXPECTED: &str = "expected an EventBridge event of CloudTrail, `{\"sweep\"
 
 const TRAIL_EVENTS: [&str; 4] = ["CreateTrail", "UpdateTrail", "StopLogging", "StartLogging"];
 const KEY_EVENTS: [&str; 3] = ["DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy"];
-const LATER: &str = "this version looks at one trail at a time";
 
 impl Trigger {
     /// Reads the function's input. `home` is the function's own ARN: whose events count.
@@ -105,11 +108,11 @@ impl Trigger {
     }
 }
 
+/// How the report names a sweep.
+pub const SWEEP: &str = "sweep";
+
 fn sweep() -> Trigger {
-    Trigger {
-        origin: Origin { kind: "sweep".into(), ..Origin::default() },
-        target: Target::Ignored(format!("sweeps are not available: {LATER}")),
-    }
+    Trigger { origin: Origin { kind: SWEEP.into(), ..Origin::default() }, target: Target::Sweep }
 }
 
 fn request(input: &Value, home: &FunctionArn) -> Result<Trigger, InvalidInput> {
@@ -175,6 +178,10 @@ impl<'a> Event<'a> {
         if let Some(reason) = self.not_ours(home.account()) {
             return Ok(self.ignored(reason));
         }
+        if self.text("/source") == Some("aws.kms") {
+            let origin = Origin { region: self.region()?, ..self.origin() };
+            return Ok(Trigger { target: self.key(origin.region.as_ref(), home)?, origin });
+        }
         let trail = match self.0.pointer("/detail/requestParameters/name") {
             Some(Value::Null) | None => match self.text("/detail/responseElements/trailARN") {
                 Some(arn) => parsed(arn, "responseElements.trailARN").map(TrailRef::Arn)?,
@@ -188,6 +195,19 @@ impl<'a> Event<'a> {
             }
         };
         Ok(Trigger { origin: Origin { region: self.region()?, ..self.origin() }, target: Target::Trail(trail) })
+    }
+
+    /// The key that the call was about: its ARN, or its bare id in the event's Region.
+    fn key(&self, region: Option<&Region>, home: &FunctionArn) -> Result<Target, InvalidInput> {
+        let paths = ["/detail/resources/0/ARN", "/detail/requestParameters/keyId", "/detail/responseElements/keyId"];
+        let named: Vec<&str> = paths.into_iter().filter_map(|path| self.text(path)).collect();
+        if let Some(arn) = named.iter().find_map(|text| text.parse().ok()) {
+            return Ok(Target::Key(arn));
+        }
+        let Some(id) = named.first() else { return Ok(Target::Ignored("the event names no key".into())) };
+        let Some(region) = region else { return Ok(Target::Ignored("the event names no Region".into())) };
+        let arn = format!("arn:{}:kms:{region}:{}:key/{id}", home.partition(), home.account());
+        parsed(&arn, "requestParameters.keyId").map(Target::Key)
     }
 
     /// The ARN that CloudTrail answered for a bare name: an organization trail that its delegated
@@ -215,9 +235,7 @@ impl<'a> Event<'a> {
         }
         match (self.text("/source"), source) {
             (Some("aws.cloudtrail"), "cloudtrail.amazonaws.com") if TRAIL_EVENTS.contains(&name) => None,
-            (Some("aws.kms"), "kms.amazonaws.com") if KEY_EVENTS.contains(&name) => {
-                Some(format!("key events are not available: {LATER}"))
-            }
+            (Some("aws.kms"), "kms.amazonaws.com") if KEY_EVENTS.contains(&name) => None,
             _ => {
                 Some(format!("`{}` of `{}` is no event that trailseal acts on", shorten(name, 60), shorten(source, 60)))
             }

@@ -11,14 +11,19 @@ use trailseal_core::trigger::{Target, Trigger};
 enum Expected {
     /// The trail's ARN, the kind, the actor.
     Trail(&'static str, &'static str, Option<&'static str>),
+    /// The key's ARN, the kind, the actor.
+    Key(&'static str, &'static str, Option<&'static str>),
+    /// Every trail.
+    Sweep,
     /// A part of the reason.
     Ignored(&'static str),
     /// A part of the message.
     Invalid(&'static str),
 }
-use Expected::{Ignored, Invalid, Trail};
+use Expected::{Ignored, Invalid, Key, Sweep, Trail};
 
 const AUDIT: &str = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit";
+const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 const ANN: Option<&str> = Some("arn:aws:iam::123456789012:user/ops/ann");
 const DEPLOYER: Option<&str> = Some("arn:aws:sts::123456789012:assumed-role/deployer/deploy");
 
@@ -53,20 +58,20 @@ const EXPECTATIONS: &[(&str, Expected)] = &[
     ("put-event-selectors", Ignored("`PutEventSelectors`")),
     ("get-trail", Ignored("`GetTrail`")),
     ("run-instances", Ignored("`RunInstances`")),
-    ("disable-key", Ignored("key events")),
-    ("schedule-key-deletion", Ignored("key events")),
-    ("put-key-policy", Ignored("key events")),
+    ("disable-key", Key(KEY, "DisableKey", ANN)),
+    ("schedule-key-deletion", Key(KEY, "ScheduleKeyDeletion", ANN)),
+    ("put-key-policy", Key(KEY, "PutKeyPolicy", ANN)),
     ("update-trail-malformed-name", Invalid("`../../etc/passwd` is not a trail's name")),
     ("update-trail-malformed-arn", Invalid("is not a trail's ARN")),
     ("update-trail-malformed-region", Invalid("`atlantis` is not an AWS Region")),
-    ("scheduled-event", Ignored("sweeps")),
+    ("scheduled-event", Sweep),
     ("console-sign-in", Ignored("eventType is `AwsConsoleSignIn`")),
     ("ec2-state-change", Invalid("`EC2 Instance State-change Notification` from `aws.ec2`")),
     (
         "create-trail-by-delegated-administrator",
         Trail("arn:aws:cloudtrail:eu-west-1:999999999999:trail/organization", "CreateTrail", ANN),
     ),
-    ("sweep", Ignored("sweeps")),
+    ("sweep", Sweep),
     ("request-by-name", Trail(AUDIT, "request", None)),
     ("request-by-arn", Trail(AUDIT, "request", None)),
 ];
@@ -94,6 +99,11 @@ fn every_event_file_leads_where_it_should() {
                 assert_eq!(origin.kind, *kind, "{name}");
                 assert_eq!(origin.actor.as_deref(), *actor, "{name}");
             }
+            (Key(arn, kind, actor), Ok(Trigger { origin, target: Target::Key(key) })) => {
+                assert_eq!(key.as_str(), *arn, "{name}");
+                assert_eq!((origin.kind.as_str(), origin.actor.as_deref()), (*kind, *actor), "{name}");
+            }
+            (Sweep, Ok(Trigger { origin, target: Target::Sweep })) => assert_eq!(origin.kind, "sweep", "{name}"),
             (Ignored(part), Ok(Trigger { target: Target::Ignored(reason), .. })) => {
                 assert!(reason.contains(part), "{name}: {reason}");
             }
@@ -122,6 +132,18 @@ fn the_event_says_which_trail_and_nothing_else_of_it_counts() {
     event["detail"]["responseElements"]["kmsKeyId"] = json!("arn:aws:kms:eu-west-1:123456789012:key/1");
     event["detail"]["requestParameters"]["kmsKeyId"] = json!("alias/any");
     assert_eq!(Trigger::parse(&event, &home()).unwrap(), before);
+}
+
+#[test]
+fn a_key_is_read_from_its_arn_or_from_its_id_and_the_events_region() {
+    let mut event = event("disable-key");
+    event["detail"]["resources"] = json!(null);
+    event["detail"]["requestParameters"]["keyId"] = json!("1234abcd-12ab-34cd-56ef-1234567890ab");
+    assert_eq!(Trigger::parse(&event, &home()).unwrap().target, Target::Key(KEY.parse().unwrap()));
+    event["detail"]["requestParameters"]["keyId"] = json!("../../x");
+    assert!(Trigger::parse(&event, &home()).is_err());
+    event["detail"]["requestParameters"] = json!(null);
+    assert!(matches!(Trigger::parse(&event, &home()).unwrap().target, Target::Ignored(_)));
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn answer(plan: &Plan, mode: Mode) -> Answer {
     let mut progress = Progress::default();
     progress.begin(plan);
     progress.plan_only(plan);
-    Answer::compose(mode, &Origin::default(), plan, &progress)
+    Answer::compose(mode, &Origin::default(), plan, &progress, vec![])
 }
 
 #[test]

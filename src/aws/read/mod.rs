@@ -104,6 +104,10 @@ impl Read for Reader<'_> {
         trails::all(self, region).await
     }
 
+    async fn trails_of(&self, region: &Region) -> Result<Vec<TrailSettings>, Failure> {
+        trails::of_region(self, region).await
+    }
+
     async fn bucket_region(&self, bucket: &str, home: &Region) -> Result<Region, Failure> {
         buckets::region(self, bucket, home).await
     }

@@ -7,6 +7,7 @@ use trailseal_core::trigger::TrailRef;
 
 use super::{Reader, answer, kept, send, set};
 use crate::aws::error::Attempt;
+use crate::aws::pace::Kind;
 use crate::aws::retry::{Again, Rules};
 
 fn name(trail: &TrailRef) -> (&str, &Region) {
@@ -20,7 +21,13 @@ pub(super) async fn trail(reader: &Reader<'_>, trail: &TrailRef) -> Result<Optio
     let (name, region) = name(trail);
     let attempt = Attempt::new("cloudtrail:GetTrail", format!("read trail `{name}` in `{region}`"));
     let call = reader.aws.cloudtrail(region).get_trail().name(name);
-    match answer(reader.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await {
+    match answer(
+        reader.deadline,
+        &attempt,
+        reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
+    )
+    .await
+    {
         Ok(output) => match output.trail {
             Some(trail) => settings(trail, &attempt).map(Some),
             None => Err(attempt.unusable_answer("CloudTrail answered without saying anything of it")),
@@ -30,11 +37,38 @@ pub(super) async fn trail(reader: &Reader<'_>, trail: &TrailRef) -> Result<Optio
     }
 }
 
+/// `DescribeTrails` shows the copies of multi-Region trails that have their home elsewhere, too; without
+/// them it would hide organization trails from member accounts.
+/// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_DescribeTrails.html>.
+pub(super) async fn of_region(reader: &Reader<'_>, region: &Region) -> Result<Vec<TrailSettings>, Failure> {
+    let attempt = Attempt::new("cloudtrail:DescribeTrails", format!("read the trails of `{region}`"));
+    let call = reader.aws.cloudtrail(region).describe_trails();
+    let output = answer(
+        reader.deadline,
+        &attempt,
+        reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
+    )
+    .await?;
+    let Some(trails) = output.trail_list else {
+        return Err(attempt.unusable_answer("CloudTrail answered without a list"));
+    };
+    let trails = trails.into_iter().map(|trail| settings(trail, &attempt));
+    let own =
+        |trail: &Result<TrailSettings, Failure>| trail.as_ref().map_or(true, |trail| trail.home_region == *region);
+    trails.filter(own).collect()
+}
+
 pub(super) async fn status(reader: &Reader<'_>, trail: &TrailRef) -> Result<Option<TrailStatus>, Failure> {
     let (name, region) = name(trail);
     let attempt = Attempt::new("cloudtrail:GetTrailStatus", format!("read the status of trail `{name}` in `{region}`"));
     let call = reader.aws.cloudtrail(region).get_trail_status().name(name);
-    match answer(reader.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await {
+    match answer(
+        reader.deadline,
+        &attempt,
+        reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
+    )
+    .await
+    {
         Ok(status) => Ok(Some(TrailStatus {
             logging: status.is_logging.unwrap_or(false),
             ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
@@ -56,7 +90,12 @@ pub(super) async fn tag(
     let mut page = None;
     loop {
         let call = reader.aws.cloudtrail(home).list_tags().resource_id_list(trail.as_str()).set_next_token(page);
-        let output = answer(reader.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await?;
+        let output = answer(
+            reader.deadline,
+            &attempt,
+            reader.aws.in_turn(home, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
+        )
+        .await?;
         // A list that is not there, or is about something else, is no list without the tag.
         let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
         let Some(resources) = output.resource_tag_list.filter(|resources| resources.iter().all(ours)) else {
@@ -79,7 +118,12 @@ pub(super) async fn all(reader: &Reader<'_>, region: &Region) -> Result<Vec<(Tra
     let mut page = None;
     loop {
         let call = reader.aws.cloudtrail(region).list_trails().set_next_token(page);
-        let output = answer(reader.deadline, &attempt, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)).await?;
+        let output = answer(
+            reader.deadline,
+            &attempt,
+            reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
+        )
+        .await?;
         let Some(listed) = output.trails else {
             return Err(attempt.unusable_answer("CloudTrail answered without a list"));
         };

@@ -4,6 +4,8 @@
 mod bucket_side;
 mod sealing_key;
 
+pub use sealing_key::left_over;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assess::{Assessment, KeyNeed, Verdict};

@@ -226,25 +226,28 @@ impl Planner<'_> {
         self.sealing.keys.values().filter_map(|it| Some(&self.unfinished(it.tagged.as_ref()).ok()??.facts.metadata.arn))
     }
 
-    /// Keys of ours that were found while one was looked for, and that nothing uses. A young one may be
-    /// another run's, about to be finished; one with any alias is somebody's.
+    /// Keys of ours that were found while one was looked for, and that nothing uses.
     pub(super) fn strays(&self, keys: &BTreeMap<Region, KeyPlan>) -> Vec<Stray> {
         let tagged = self.sealing.keys.values().filter_map(|it| it.tagged.as_ref()?.as_ref().ok()).flatten();
         let planned: Vec<&KeyArn> = keys.values().filter_map(|key| key.key.as_ref()).collect();
-        let unused = tagged.filter(|key| {
-            let KeyMetadata { arn, state, fresh, .. } = &key.facts.metadata;
-            let ours = key.facts.ours().is_some_and(|tags| tags.exempt.is_none());
-            let going = *state == KeyState::PendingDeletion;
-            let next = self.unfinished_arns().any(|next| next == arn);
-            ours && !going
-                && !fresh
-                && key.aliases.is_empty()
-                && key.in_use == InUse::No
-                && !planned.contains(&arn)
-                && !next
-        });
-        unused.map(|key| Stray::unused(&key.facts.metadata.arn)).collect()
+        let other = |key: &&TaggedKey| {
+            let arn = &key.facts.metadata.arn;
+            !planned.contains(&arn) && self.unfinished_arns().all(|next| next != arn)
+        };
+        left_over(tagged.filter(other))
     }
+}
+
+/// Keys of ours that nothing uses. A young one may be another run's, about to be finished; one with any
+/// alias is somebody's.
+pub fn left_over<'a>(tagged: impl IntoIterator<Item = &'a TaggedKey>) -> Vec<Stray> {
+    let unused = tagged.into_iter().filter(|key| {
+        let KeyMetadata { state, fresh, .. } = &key.facts.metadata;
+        let ours = key.facts.ours().is_some_and(|tags| tags.exempt.is_none());
+        let going = *state == KeyState::PendingDeletion;
+        ours && !going && !fresh && key.aliases.is_empty() && key.in_use == InUse::No
+    });
+    unused.map(|key| Stray::unused(&key.facts.metadata.arn)).collect()
 }
 
 /// What cannot be told of keys that earlier runs may have left over: none of ours is to stay unnoticed.

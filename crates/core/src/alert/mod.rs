@@ -1,5 +1,7 @@
 //! The alert: a message that a person can act on without opening a console.
 
+mod digest;
+
 use serde_json::json;
 
 use crate::config::{AlertFormat, Config, Mode};
@@ -10,7 +12,7 @@ use crate::plan::{KeyOwner, StepName};
 use crate::progress::StepStatus;
 use crate::report::{Answer, Outcome, TrailReport};
 use crate::stray::Stray;
-use crate::trigger::Origin;
+use crate::trigger::{Origin, SWEEP};
 
 /// A message for the alert topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +25,12 @@ pub struct Alert {
     pub attributes: Vec<(&'static str, String)>,
 }
 
-/// The alerts that this answer calls for: one for each trail about which there is something to say.
-/// None for a failure that passes, since the invocation is tried again.
+/// The alerts that this answer calls for: one for each trail about which there is something to say, of a
+/// sweep one for all. None for a failure that passes, where the invocation is tried again.
 pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
+    if origin.kind == SWEEP || answer.error.is_some() {
+        return digest::of(answer, config).into_iter().collect();
+    }
     let worth_it = |trail: &&TrailReport| match trail.outcome {
         Outcome::Planned | Outcome::Remediated | Outcome::Noted => true,
         // The next try does not see that a key was broken.
@@ -56,7 +61,7 @@ fn about_keys(answer: &Answer, config: &Config) -> Option<Alert> {
     let certain = answer.strays.iter().any(|stray| stray.certain);
     let headline = if certain { "a KMS key was left over" } else { "a KMS key needs your attention" };
     let text = format!("{}.\n\nTrail: {}\n\n{}\n", capitalised(headline), trail.trail_arn, words.join("\n\n"));
-    Some(message(answer, trail, config, headline, text))
+    Some(about_trail(answer, trail, config, headline, text))
 }
 
 /// What there is to say of keys beside what became of the trails.
@@ -73,24 +78,29 @@ fn alert(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config)
     let name = trail.trail_arn.rsplit('/').next().unwrap_or_default();
     let headline = headline(trail, name, config.mode);
     let text = text(answer, trail, origin, config, &headline);
-    message(answer, trail, config, &headline, text)
+    about_trail(answer, trail, config, &headline, text)
 }
 
-fn message(answer: &Answer, trail: &TrailReport, config: &Config, headline: &str, text: String) -> Alert {
+fn about_trail(answer: &Answer, trail: &TrailReport, config: &Config, headline: &str, text: String) -> Alert {
     let region = trail.trail_arn.split(':').nth(3).unwrap_or_default();
+    let attributes = vec![
+        ("outcome", trail.outcome.as_str().to_owned()),
+        ("mode", answer.mode.to_owned()),
+        ("region", region.to_owned()),
+        ("trail_arn", trail.trail_arn.clone()),
+    ];
+    message(config, headline, &text, attributes)
+}
+
+fn message(config: &Config, headline: &str, text: &str, attributes: Vec<(&'static str, String)>) -> Alert {
     Alert {
         // SNS takes less than 100 characters.
         subject: shorten_ascii(&format!("trailseal: {headline}"), 99),
         message: match config.alert_format {
-            AlertFormat::Text => text,
-            AlertFormat::Chatbot => chatbot(headline, &text),
+            AlertFormat::Text => text.to_owned(),
+            AlertFormat::Chatbot => chatbot(headline, text),
         },
-        attributes: vec![
-            ("outcome", trail.outcome.as_str().to_owned()),
-            ("mode", answer.mode.to_owned()),
-            ("region", region.to_owned()),
-            ("trail_arn", trail.trail_arn.clone()),
-        ],
+        attributes,
     }
 }
 
@@ -122,12 +132,28 @@ fn text(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, 
         line("This is a dry-run: nothing was changed.".into());
     }
     line(String::new());
+    for words in caused_by(origin) {
+        line(words);
+    }
+    text.push_str(&about(trail, config));
+    for words in beside(answer) {
+        text.push_str(&format!("\n{words}\n"));
+    }
+    let also = if beside(answer).is_empty() { "" } else { "see to the key named above; apart from that: " };
+    text.push_str(&format!("\nWhat to do next: {also}{}\n", next(trail, config)));
+    text
+}
+
+/// One trail: what was wrong, what was done about it, what follows.
+fn about(trail: &TrailReport, config: &Config) -> String {
+    let mut text = String::new();
+    let mut line = |words: String| {
+        text.push_str(&words);
+        text.push('\n');
+    };
     line(format!("Trail: {}", trail.trail_arn));
     for finding in &trail.findings {
         line(format!("Wrong: {}: {}", id(&finding.id), finding.detail));
-    }
-    for words in caused_by(origin) {
-        line(words);
     }
     if let Some(reason) = &trail.detail {
         line(format!("Why it was left alone: {reason}"));
@@ -162,13 +188,6 @@ fn text(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, 
         line(String::new());
         line(format!("Note: {}: {}", id(&warning.id), warning.detail));
     }
-    for words in beside(answer) {
-        line(String::new());
-        line(words);
-    }
-    line(String::new());
-    let also = if beside(answer).is_empty() { "" } else { "see to the key named above; apart from that: " };
-    line(format!("What to do next: {also}{}", next(trail, config)));
     text
 }
 
