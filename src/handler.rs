@@ -83,8 +83,10 @@ pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Re
     let answer = reconcile(aws, config, &home, target, &origin, deadlines(&event.context)).await;
     log(&answer);
     match answer.unfinished() {
-        // The next sweep looks at everything again.
-        Some(unfinished) if !sweep => Err(Failed::Transient(format!("{unfinished}; it is tried again"))),
+        // The next sweep looks at everything again, if this one looked at anything.
+        Some(unfinished) if !sweep || answer.error.is_some() => {
+            Err(Failed::Transient(format!("{unfinished}; it is tried again")))
+        }
         _ => Ok(answer),
     }
 }

@@ -64,7 +64,7 @@ pub async fn reconcile(
             let ((mut plan, progress, logging), tagged) = join!(run.passes(meant), tagged);
             plan.add_strays(left_over(&tagged));
             let warnings = match (target, logging) {
-                (Target::Sweep, Some(false)) => vec![Warning::no_logging_trail()],
+                (Target::Sweep, Some(false)) if !progress.restarted() => vec![Warning::no_logging_trail()],
                 _ => vec![],
             };
             Answer::compose(config.mode, origin, &plan, &progress, warnings)
@@ -92,7 +92,9 @@ impl<R: Read> Run<'_, R> {
         for pass in 1..=PASSES {
             let (plan, seen) = self.look(&meant, &mut progress).await;
             progress.begin(&plan);
-            logging = logging.or(seen.logging);
+            if pass == 1 {
+                logging = if meant.is_empty() { Some(false) } else { seen.logging };
+            }
             if self.config.mode == Mode::DryRun {
                 progress.plan_only(&plan);
                 whole.replace(plan);

@@ -156,13 +156,31 @@ fn trails_that_cannot_be_listed_are_said_with_what_to_do() {
 }
 
 #[test]
+fn a_sweep_that_could_not_even_list_the_trails_is_tried_again_if_that_passes() {
+    let (world, _) = sealed();
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.operation == "ListTrails").then(Fault::throttled));
+    let error = scene.function.invoke(sweep().to_string().as_bytes()).outcome.unwrap_err();
+    assert_eq!(error.error_type, "Transient");
+    assert_eq!(scene.aws.world().published.len(), 0);
+}
+
+#[test]
 fn an_account_without_a_logging_trail_is_warned() {
     let (mut world, _) = sealed();
     world.trails.get_mut(AUDIT).unwrap().logging = false;
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.answer(&sweep());
-    assert_eq!(answer["warnings"][0]["id"], "no-logging-trail", "{answer:#}");
-    assert!(scene.only_alert().message.contains("no-logging-trail"));
+    let mut empty = world.clone();
+    empty.trails.clear();
+    let mut stopped = world.clone();
+    stopped.trails.get_mut(AUDIT).unwrap().stopped_at = Some(1_780_000_500);
+    for world in [world, empty] {
+        let mut scene = Scene::enforcing(world);
+        let answer = scene.answer(&sweep());
+        assert_eq!(answer["warnings"][0]["id"], "no-logging-trail", "{answer:#}");
+        assert!(scene.only_alert().message.contains("no-logging-trail"));
+    }
+    let mut scene = Setting::new(stopped).with("TRAILSEAL_RESTART_LOGGING", "true").start();
+    assert_eq!(scene.answer(&sweep())["warnings"], json!([]), "it logs again");
 }
 
 #[test]

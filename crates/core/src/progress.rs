@@ -278,6 +278,11 @@ impl Progress {
         }
     }
 
+    /// Whether any trail was started again.
+    pub fn restarted(&self) -> bool {
+        self.trails.values().any(|trail| trail.restarted)
+    }
+
     /// Whether that key is none that this run created or adopted.
     pub(crate) fn made_no(&self, key: &str) -> bool {
         self.keys.values().flat_map(|progress| &progress.made).all(|made| made.key.as_str() != key)

@@ -28,7 +28,11 @@ pub struct Alert {
 /// The alerts that this answer calls for: one for each trail about which there is something to say, of a
 /// sweep one for all. None for a failure that passes, where the invocation is tried again.
 pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
-    if origin.kind == SWEEP || answer.error.is_some() {
+    let unlisted = answer.error.as_ref().map(|error| error.class);
+    if unlisted == Some(Class::Transient) {
+        return Vec::new();
+    }
+    if origin.kind == SWEEP || unlisted.is_some() {
         return digest::of(answer, config).into_iter().collect();
     }
     let worth_it = |trail: &&TrailReport| match trail.outcome {
