@@ -40,7 +40,7 @@ pub async fn reconcile(
     origin: &Origin,
     deadlines: Deadlines,
 ) -> Answer {
-    let reader = aws.reader(deadlines.work);
+    let reader = aws.reader(deadlines.for_looking(target != Target::Sweep));
     let meant = match &target {
         Target::Ignored(reason) => return Answer::ignored(config.mode, origin, reason.clone()),
         Target::Trail(trail) => Ok(vec![Meant::named(trail.clone())]),
@@ -53,7 +53,7 @@ pub async fn reconcile(
             Answer::ignored(config.mode, origin, format!("no trail uses key `{key}`"))
         }
         (Ok(meant), target) => {
-            let mut run = Run { aws, config, home, deadlines, reader: &reader };
+            let run = Run { aws, config, home, deadlines };
             let listed = meant.clone();
             let tagged = async {
                 match target {
@@ -74,18 +74,27 @@ pub async fn reconcile(
     answer.fitting()
 }
 
-struct Run<'a, R> {
+impl Deadlines {
+    /// The time until which is looked: of several trails, one that does not answer must leave the others
+    /// time to be mended.
+    fn for_looking(self, alone: bool) -> Instant {
+        let left = self.work.saturating_duration_since(Instant::now());
+        let third = left.checked_div(3).unwrap_or(left);
+        if alone { self.work } else { Instant::now().checked_add(third).unwrap_or(self.work) }
+    }
+}
+
+struct Run<'a> {
     aws: &'a Aws,
     config: &'a Config,
     home: &'a FunctionArn,
     deadlines: Deadlines,
-    reader: &'a R,
 }
 
-impl<R: Read> Run<'_, R> {
+impl Run<'_> {
     /// Looks, plans and applies, again for what was surprised. Also says whether any trail logs, if that
     /// is known.
-    async fn passes(&mut self, mut meant: Vec<Meant>) -> (Plan, Progress, Option<bool>) {
+    async fn passes(&self, mut meant: Vec<Meant>) -> (Plan, Progress, Option<bool>) {
         let mut progress = Progress::default();
         let mut whole = Plan::default();
         let mut logging = None;
@@ -100,8 +109,8 @@ impl<R: Read> Run<'_, R> {
                 whole.replace(plan);
                 break;
             }
-            let writer = self.aws.writer(self.deadlines.work);
-            let surprises = apply(self.reader, &writer, &plan, seen.waited || pass > 1, &mut progress).await;
+            let (reader, writer) = (self.aws.reader(self.deadlines.work), self.aws.writer(self.deadlines.work));
+            let surprises = apply(&reader, &writer, &plan, seen.waited || pass > 1, &mut progress).await;
             let last = pass == PASSES || Instant::now() >= self.deadlines.work;
             if last {
                 progress.give_up(&plan, &surprises);
@@ -118,7 +127,9 @@ impl<R: Read> Run<'_, R> {
 
     /// Observes, assesses and plans; also finds out how what an earlier pass left open turned out.
     async fn look(&self, meant: &[Meant], progress: &mut Progress) -> (Plan, Seen) {
-        let reader = Shared::new(self.reader);
+        let alone = meant.len() == 1;
+        let reader = self.aws.reader(self.deadlines.for_looking(alone));
+        let reader = Shared::new(&reader);
         let looked = observe::side_by_side(meant.iter().map(|meant| self.trail(&reader, meant))).await;
         let mut seen = Seen::default();
         let mut trails = BTreeMap::new();
@@ -134,7 +145,9 @@ impl<R: Read> Run<'_, R> {
         }
         let mut wanted = wanted(trails.values());
         wanted.regions.extend(progress.open_regions().cloned());
-        let mut sealing = observe::sealing(&reader, &wanted, progress, self.config, self.home).await;
+        // Whoever did not answer until now takes no time from this.
+        let reader = self.aws.reader(self.deadlines.for_looking(alone));
+        let mut sealing = observe::sealing(&Shared::new(&reader), &wanted, progress, self.config, self.home).await;
         progress.settle(&trails, &mut sealing);
         (plan(trails, &sealing, self.config, self.home), seen)
     }

@@ -1,5 +1,7 @@
 //! Every trail, every Region: sweeps, and events about keys.
 
+use std::time::Duration;
+
 use fake_aws::{Bucket, Fault, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
@@ -133,6 +135,24 @@ fn one_regions_trouble_stops_no_other_and_the_sweep_succeeds() {
         "{outcomes:?}"
     );
     assert!(answer["trails"][0]["error"]["remedy"].as_str().unwrap().contains("whether the Region is enabled"));
+}
+
+#[test]
+fn what_a_sweep_did_not_get_to_is_listed_as_such_and_the_rest_is_done() {
+    let mut scene = Scene::enforcing(estate());
+    scene.aws.before(|call, _| {
+        let hangs = call.region == "us-west-2" && call.operation == "GetTrailStatus";
+        hangs.then_some(Fault::Hang(Duration::from_secs(20)))
+    });
+    let invocation = scene.function.invoke_within(sweep().to_string().as_bytes(), Duration::from_secs(8));
+    let answer = invocation.outcome.unwrap();
+    let told = outcomes(&answer);
+    assert!(told.contains(&"plain remediated".into()) && told.contains(&"theirs failed".into()), "{told:?}");
+    let theirs =
+        answer["trails"].as_array().unwrap().iter().find(|it| it["trail_arn"].as_str().unwrap().ends_with("/theirs"));
+    let error = &theirs.unwrap()["error"];
+    assert_eq!(error["class"], "transient");
+    assert!(error["message"].as_str().unwrap().contains("the invocation's time ran out"), "{error:#}");
 }
 
 #[test]
