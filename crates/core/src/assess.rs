@@ -110,15 +110,28 @@ impl<'a> Failing<'a> {
     }
 
     fn finding(&self) -> Option<Finding> {
-        let told: Vec<String> =
-            self.errors.iter().map(|(files, error)| format!("`{error}` for {files} files")).collect();
-        let cause =
-            if self.key_may_be_why() { "its key may be the cause" } else { "nothing in that speaks of its key" };
+        let told = |(files, error): &(&str, &str)| format!("`{error}` for {files} files ({})", meaning(error));
+        let told: Vec<String> = self.errors.iter().map(told).collect();
         let words = format!(
-            "S3 answered {} when CloudTrail last delivered; {cause}. CloudTrail tries again for 30 days, and tells so until it succeeds, usually within 5 minutes",
+            "S3 answered {} when CloudTrail last delivered. CloudTrail tries again for 30 days, and tells so until it succeeds, usually within 5 minutes",
             told.join(", ")
         );
         (!told.is_empty()).then(|| Finding::new(FindingId::DeliveryFailing, words))
+    }
+}
+
+/// What S3's code means, and whether the key can be the cause.
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
+fn meaning(error: &str) -> &'static str {
+    let error = error.to_ascii_lowercase();
+    if error.contains("kms") {
+        "the key refused: its state or its policy is the cause"
+    } else if error.contains("accessdenied") {
+        "the bucket's policy, or the key's, does not let CloudTrail in"
+    } else if error.contains("nosuchbucket") {
+        "the bucket is gone; its key is not the cause"
+    } else {
+        "nothing in that speaks of its key"
     }
 }
 
