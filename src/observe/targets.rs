@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trailseal_core::facts::{Failure, TrailSettings};
+use trailseal_core::facts::{Class, Failure, TrailSettings};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
 use trailseal_core::trigger::TrailRef;
 
@@ -50,7 +50,7 @@ pub(crate) async fn every_trail(reader: &impl Read, home: &FunctionArn) -> Resul
     Ok(meant.collect())
 }
 
-/// Every trail that uses that key, and why not every trail could be looked at.
+/// Every trail that uses that key, as far as can be told.
 pub(crate) async fn trails_with_key(
     reader: &impl Read,
     home: &FunctionArn,
@@ -58,8 +58,9 @@ pub(crate) async fn trails_with_key(
 ) -> Result<Vec<Meant>, Failure> {
     let uses = |meant: &Meant| match &meant.settings {
         Some(Ok(settings)) => names(settings.kms_key_id.as_deref(), key),
-        // Whether it does is found out by looking at it.
-        Some(Err(_)) | None => true,
+        // Found out by trying again; what does not pass is no matter of this key, and every sweep's to tell.
+        Some(Err(failure)) => failure.class == Class::Transient,
+        None => true,
     };
     Ok(every_trail(reader, home).await?.into_iter().filter(uses).collect())
 }

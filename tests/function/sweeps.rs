@@ -249,6 +249,18 @@ fn whoever_breaks_a_key_has_it_mended_for_the_trails_that_use_it() {
 }
 
 #[test]
+fn an_event_about_some_key_says_nothing_of_regions_that_cannot_be_read() {
+    let mut scene = Scene::enforcing(estate());
+    scene.aws.before(|call, _| {
+        let refused = call.region == "us-west-2" && call.operation == "DescribeTrails";
+        refused.then(|| Fault::error(400, "UnrecognizedClientException", "no"))
+    });
+    let answer = scene.answer(&event("disable-key"));
+    assert!(answer["ignored"].as_str().unwrap().contains("no trail uses key"), "{answer:#}");
+    assert_eq!(scene.aws.world().published.len(), 0);
+}
+
+#[test]
 fn a_key_that_no_trail_uses_costs_two_calls() {
     let (mut world, _) = sealed();
     let unused = world.key(Key::new("eu-west-1").state(KeyState::Disabled));
