@@ -135,8 +135,8 @@ class Account:
         kms.create_alias(AliasName=OWNERS_KEY_ALIAS, TargetKeyId=key)
         return key
 
-    def make_trail(self, name: str, bucket: str, key: str | None = None, region: str = HOME) -> str:
-        cloudtrail = self.client("cloudtrail", region)
+    def make_trail(self, name: str, bucket: str, key: str | None = None) -> str:
+        cloudtrail = self.client("cloudtrail")
         arn = cloudtrail.create_trail(Name=name, S3BucketName=bucket, **({"KmsKeyId": key} if key else {}))["TrailARN"]
         cloudtrail.start_logging(Name=arn)
         return arn
@@ -219,7 +219,7 @@ class Account:
         return self.client("s3").head_bucket(Bucket=bucket)["BucketRegion"]
 
     def trail(self, arn: str) -> dict:
-        return self.client("cloudtrail", arn.split(":")[3]).get_trail(Name=arn)["Trail"]
+        return self.client("cloudtrail").get_trail(Name=arn)["Trail"]
 
     def keys(self) -> list[dict]:
         """Every customer-managed key in both Regions, with all that makes its state."""

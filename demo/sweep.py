@@ -8,9 +8,10 @@ from show import Show
 
 
 def sweep(show: Show, account: Account, trails: dict[str, str], stack: dict[str, str], mailbox: str) -> None:
-    show.scene("A trail that no event told of, and a sweep over every trail in every Region")
-    unheard = account.make_trail("unheard", "logs-far", region=ELSEWHERE)
-    show.say(f"unheard is in {ELSEWHERE}, whose events no rule of the function's sees.")
+    show.scene("A trail that no event told of, and a sweep over every trail")
+    # In the function's own Region: the emulator's ListTrails shows that one only, where AWS's shows all.
+    unheard = account.make_trail("unheard", "logs-far")
+    show.say(f"unheard has its bucket in {ELSEWHERE}, and the event of its creation got lost.")
     everything = [*trails.values(), unheard]
     before = account.state(everything)
     answer = account.invoke(stack["FunctionName"], {"sweep": {}})
