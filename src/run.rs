@@ -102,7 +102,7 @@ impl Run<'_> {
             let (plan, seen) = self.look(&meant, &mut progress).await;
             progress.begin(&plan);
             if pass == 1 {
-                logging = if meant.is_empty() { Some(false) } else { seen.logging };
+                logging = seen.logging;
             }
             if self.config.mode == Mode::DryRun {
                 progress.plan_only(&plan);
@@ -131,18 +131,13 @@ impl Run<'_> {
         let reader = self.aws.reader(self.deadlines.for_looking(alone));
         let reader = Shared::new(&reader);
         let looked = observe::side_by_side(meant.iter().map(|meant| self.trail(&reader, meant))).await;
-        let mut seen = Seen::default();
-        let mut trails = BTreeMap::new();
-        for (arn, judged, of_this) in looked {
-            seen.waited |= of_this.waited;
-            seen.logging = match (seen.logging, of_this.logging) {
-                (Some(true), _) | (_, Some(true)) => Some(true),
-                (None, logs) if trails.is_empty() => logs,
-                (Some(false), Some(false)) => Some(false),
-                _ => None,
-            };
-            trails.insert(arn, judged);
-        }
+        let any_logs = looked.iter().any(|(.., seen)| seen.logging == Some(true));
+        let none_logs = looked.iter().all(|(.., seen)| seen.logging == Some(false));
+        let seen = Seen {
+            waited: looked.iter().any(|(.., seen)| seen.waited),
+            logging: (any_logs || none_logs).then_some(any_logs),
+        };
+        let trails: BTreeMap<_, _> = looked.into_iter().map(|(arn, judged, _)| (arn, judged)).collect();
         let mut wanted = wanted(trails.values());
         wanted.regions.extend(progress.open_regions().cloned());
         // Whoever did not answer until now takes no time from this.

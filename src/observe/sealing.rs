@@ -129,13 +129,18 @@ async fn tagged(
         for key in &mut keys {
             let arn = &key.facts.metadata.arn;
             key.in_use = match &unseen {
-                _ if used.contains(arn.as_str()) || used.contains(&**arn.id()) => InUse::Yes,
+                _ if is_named(&used, arn) => InUse::Yes,
                 Some(failure) => InUse::Unknown(failure.clone()),
                 None => InUse::No,
             };
         }
     }
     Ok(keys)
+}
+
+/// CloudTrail names a key by its ARN; some emulators, and old trails, by its id.
+fn is_named(used: &BTreeSet<String>, key: &KeyArn) -> bool {
+    used.contains(key.as_str()) || used.contains(&**key.id())
 }
 
 /// A key that the tag index names; `None`: it was deleted since.
@@ -171,13 +176,12 @@ pub(crate) async fn left_over(
         regions.insert(settings.home_region.clone());
         if let Some(named) = &settings.kms_key_id {
             regions.extend(named.parse().ok().map(|key: KeyArn| key.region().clone()));
-            used.insert(named.as_str());
+            used.insert(named.clone());
         }
     }
-    let unused = |arn: &KeyArn| !used.contains(arn.as_str()) && !used.contains(&**arn.id());
     let in_region = async |region: Region| {
         let mut found = Vec::new();
-        for arn in reader.tagged_keys(&region).await.unwrap_or_default().iter().filter(|arn| unused(arn)) {
+        for arn in reader.tagged_keys(&region).await.unwrap_or_default().iter().filter(|arn| !is_named(&used, arn)) {
             found.extend(tagged_key(reader, arn, config, home).await.ok().flatten());
         }
         found

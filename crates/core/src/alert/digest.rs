@@ -26,7 +26,7 @@ pub(super) fn of(answer: &Answer, config: &Config) -> Option<Alert> {
         (None, None) => Outcome::Compliant,
     };
     let headline = headline_of(answer, &trails);
-    let mut text = format!("Sweep: {headline}.\n");
+    let mut text = format!("{}.\n", super::capitalised(&headline));
     if config.mode == Mode::DryRun {
         text.push_str("This is a dry-run: nothing was changed.\n");
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use super::Planner;
 use crate::config::OWNER_TAG;
-use crate::facts::{Candidates, Failure, InUse, KeyFacts, KeyMetadata, KeyState, Made, Reading, TaggedKey};
+use crate::facts::{Candidates, Class, Failure, InUse, KeyFacts, KeyMetadata, KeyState, Made, Reading, TaggedKey};
 use crate::finding::{FindingId, Warning, WarningId};
-use crate::ids::{KeyArn, Region};
+use crate::ids::{KeyArn, Region, shorten};
 use crate::key::{Policy, not_revoked, untold_tags, unusable};
 use crate::plan::{Adoption, KeyOwner, KeyPlan, KeyStep, NewKey, PolicyChange, restore_command};
 use crate::policy::MAX_BYTES;
@@ -86,7 +86,7 @@ impl Planner<'_> {
                     let message = format!(
                         "{}; trailseal created it and leaves it alone, since it bears the tag `{tag}` with the value `{}`",
                         failure.message,
-                        crate::ids::shorten(value, 256)
+                        shorten(value, 256)
                     );
                     Failure { message, ..failure }
                         .with_remedy(|remedy| format!("take that tag off, so that trailseal mends it, or {remedy}"))
@@ -142,7 +142,7 @@ impl Planner<'_> {
     ) -> Result<Option<&'a TaggedKey>, Failure> {
         let Some(Ok(tagged)) = tagged else {
             return match tagged {
-                Some(Err(failure)) if failure.class == crate::facts::Class::Transient => Err(failure.clone()),
+                Some(Err(failure)) if failure.class == Class::Transient => Err(failure.clone()),
                 _ => Ok(None),
             };
         };
