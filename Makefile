@@ -51,8 +51,13 @@ lint: cargo ## Formatting, clippy and rustdoc, none of which may warn
 
 # The Region is only there because sam wants one; nothing is asked over the network.
 .PHONY: lint-template
-lint-template: $(call installed,sam) ## Validate template.yaml
+lint-template: $(call installed,sam) ## Validate template.yaml, and check that the tests judge what it comes to
 	$(SAM) validate --lint --region eu-west-1
+	$(TOOLS)/sam/bin/python -B scripts/expand-template --check
+
+.PHONY: expand-template
+expand-template: $(call installed,sam) ## Write what template.yaml comes to into tests/template/expanded.json
+	$(TOOLS)/sam/bin/python -B scripts/expand-template
 
 .PHONY: release
 release: cargo ## Build the release binary for this machine
