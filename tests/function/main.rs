@@ -18,6 +18,7 @@ mod failing;
 mod keeping_away;
 mod key_care;
 mod key_races;
+mod metrics;
 mod moto;
 mod races;
 mod readers;
