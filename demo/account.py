@@ -209,6 +209,10 @@ class Account:
         """The function's answer; an error of the function's is an answer too."""
         return json.load(self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))["Payload"])
 
+    def send(self, function: str, event: dict) -> None:
+        """Hands over an event as EventBridge does: Lambda takes it and tries again if the function fails on it."""
+        self.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event))
+
     # What is read back
 
     def outputs(self, stack: str) -> dict[str, str]:
@@ -266,6 +270,21 @@ class Account:
             PolicySourceArn=role, ActionNames=actions, ResourceArns=["*"]
         )
         return {result["EvalActionName"]: result["EvalDecision"] for result in answer["EvaluationResults"]}
+
+    def alarm(self, name: str) -> dict:
+        cloudwatch = self.client("cloudwatch")
+        # The emulator looks at its alarms when somebody puts a metric, whichever.
+        cloudwatch.put_metric_data(Namespace="demo", MetricData=[{"MetricName": "Look", "Value": 1}])
+        [found] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        return found
+
+    def parked(self, queue: str) -> list[dict]:
+        """What lies in the failure queue, after waiting for something to; it stays there."""
+        answer = self.client("sqs").receive_message(
+            QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=0, WaitTimeSeconds=20
+        )
+        bodies = [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+        return [{"event": body["requestPayload"], "error": body["responsePayload"]} for body in bodies]
 
     def alerts(self, queue: str) -> list[dict]:
         """The alerts since the last time."""

@@ -16,6 +16,7 @@ from local import LOGS, PROJECT, Trouble, architecture, emulator, environment, p
 from look import changes, cloudtrails, granted, outcomes, short, steps, warnings, without_key
 from show import Show
 from sweep import sweep
+from trouble import trouble
 
 STACK = "trailseal"
 ALIAS = "alias/trailseal"
@@ -332,6 +333,7 @@ def play(show: Show) -> None:
         event = mend(show, account, trails, stack, mailbox)
         repeat(show, account, trails, stack, mailbox, event)
         sweep(show, account, trails, stack, mailbox)
+        trouble(show, account, stack, mailbox)
 
 
 def stop(signum: int, _frame: object) -> None:
