@@ -40,7 +40,7 @@ pub async fn reconcile(
     origin: &Origin,
     deadlines: Deadlines,
 ) -> Answer {
-    let reader = aws.reader(deadlines.for_looking(target != Target::Sweep));
+    let reader = aws.reader(deadlines.for_looking(matches!(target, Target::Trail(_))));
     let meant = match &target {
         Target::Ignored(reason) => return Answer::ignored(config.mode, origin, reason.clone()),
         Target::Trail(trail) => Ok(vec![Meant::named(trail.clone())]),

@@ -24,5 +24,6 @@ mod readers;
 mod schema;
 mod sealing;
 mod support;
+mod sweep_trouble;
 mod sweeps;
 mod triggers;

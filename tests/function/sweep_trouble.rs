@@ -1,0 +1,57 @@
+//! Where many trails are looked at, one Region's or trail's trouble stays its own.
+
+use std::time::Duration;
+
+use fake_aws::{Bucket, Fault, KeyState, Trail, World};
+use serde_json::{Value, json};
+
+use crate::support::{ACCOUNT, Scene, event, logged, with_sealing_key};
+
+const HERE: &str = "eu-west-1";
+const THERE: &str = "us-east-1";
+
+/// An account with a bucket for logs in two Regions.
+fn account() -> World {
+    let mut world = World::new(ACCOUNT).topic("alerts", HERE);
+    world.rate_limits = true;
+    for region in [HERE, THERE] {
+        world.add_bucket(Bucket::new(&format!("logs-{region}"), region));
+    }
+    world
+}
+
+fn trail(name: &str, region: &str) -> Trail {
+    Trail::new(name, region, &format!("logs-{region}"))
+}
+
+/// Silence beyond any deadline.
+fn silence() -> Fault {
+    Fault::Hang(Duration::from_secs(60))
+}
+
+fn outcome<'a>(answer: &'a Value, arn: &str) -> &'a str {
+    let trails = answer["trails"].as_array().unwrap();
+    trails.iter().find(|trail| trail["trail_arn"] == arn).unwrap()["outcome"].as_str().unwrap()
+}
+
+#[test]
+fn a_broken_key_is_mended_although_another_region_does_not_answer() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, HERE);
+    world.keys.get_mut(&key).unwrap().state = KeyState::Disabled;
+    let sealed = world.add_trail(trail("sealed", HERE).encrypted_with(&key));
+    let silent = world.add_trail(trail("silent", THERE));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.service == "cloudtrail" && call.region == THERE).then(silence));
+    let mut event = event("disable-key");
+    event["detail"]["requestParameters"]["keyId"] = json!(key);
+    event["detail"]["resources"] = json!([{ "ARN": key }]);
+    let invocation = scene.function.invoke_within(event.to_string().as_bytes(), Duration::from_secs(9));
+    assert_eq!(scene.aws.world().keys[&key].state, KeyState::Enabled);
+    let answer = logged(&invocation).remove(0);
+    assert_eq!((outcome(&answer, &sealed), outcome(&answer, &silent)), ("remediated", "failed"));
+    assert_eq!(invocation.outcome.unwrap_err().error_type, "Transient", "it may use the key, too");
+    // What could not be listed is not asked for again.
+    let asked = scene.aws.calls().iter().any(|call| call.region == THERE && call.operation == "GetTrailStatus");
+    assert!(!asked);
+}
