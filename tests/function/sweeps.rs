@@ -219,6 +219,20 @@ fn every_sweep_reports_strays_until_they_are_gone() {
     assert_eq!(scene.answer(&sweep())["strays"], json!([]));
 }
 
+#[test]
+fn a_key_that_a_dry_run_would_finish_is_not_called_a_stray() {
+    let mut world = World::new(ACCOUNT).topic("alerts", "eu-west-1");
+    world.add_bucket(Bucket::new("logs", "eu-west-1"));
+    world.add_trail(Trail::new("audit", "eu-west-1", "logs"));
+    let key = Key::new("eu-west-1").policy(&sealing_policy()).tag("managed-by", "trailseal");
+    let key = world.key(key.created(1));
+    let mut scene = Setting::new(world).dry_run().start();
+    let answer = scene.answer(&sweep());
+    assert_eq!((&answer["trails"][0]["key_arn"], &steps(&answer)[0]), (&json!(key), &"adopt-key planned".into()));
+    assert_eq!(answer["strays"], json!([]));
+    assert!(!scene.only_alert().message.contains("schedule-key-deletion"));
+}
+
 /// An event about that key.
 fn key_event(name: &str, key: &str) -> Value {
     let mut event = event(name);
