@@ -34,6 +34,10 @@ fn outcome<'a>(answer: &'a Value, arn: &str) -> &'a str {
     trails.iter().find(|trail| trail["trail_arn"] == arn).unwrap()["outcome"].as_str().unwrap()
 }
 
+fn sweep_within(scene: &mut Scene, deadline: Duration) -> Value {
+    scene.function.invoke_within(json!({ "sweep": {} }).to_string().as_bytes(), deadline).outcome.unwrap()
+}
+
 #[test]
 fn a_broken_key_is_mended_although_another_region_does_not_answer() {
     let mut world = account();
@@ -54,4 +58,22 @@ fn a_broken_key_is_mended_although_another_region_does_not_answer() {
     // What could not be listed is not asked for again.
     let asked = scene.aws.calls().iter().any(|call| call.region == THERE && call.operation == "GetTrailStatus");
     assert!(!asked);
+}
+
+#[test]
+fn a_bucket_that_cannot_be_found_from_one_region_is_found_from_another() {
+    for fault in [silence(), Fault::error(403, "AccessDenied", "no")] {
+        let mut world = account();
+        let key = with_sealing_key(&mut world, THERE);
+        let from_here = world.add_trail(Trail::new("from-here", HERE, &format!("logs-{THERE}")));
+        let from_there = world.add_trail(trail("from-there", THERE));
+        let mut scene = Scene::enforcing(world);
+        scene.aws.before(move |call, _| {
+            let asked = call.operation == "HeadBucket" && call.region == HERE;
+            asked.then(|| fault.clone())
+        });
+        let answer = sweep_within(&mut scene, Duration::from_secs(8));
+        assert_eq!((outcome(&answer, &from_here), outcome(&answer, &from_there)), ("failed", "remediated"));
+        assert_eq!(scene.aws.world().trails[&from_there].kms_key_id, Some(key));
+    }
 }
