@@ -15,7 +15,7 @@ use trailseal_core::progress::Progress;
 use trailseal_core::report::Answer;
 use trailseal_core::trigger::{Origin, Target};
 
-use crate::apply::{Surprises, apply};
+use crate::apply::{self, Surprises};
 use crate::aws::{Aws, Read};
 use crate::observe::{self, Meant, Shared};
 
@@ -40,7 +40,7 @@ pub async fn reconcile(
     origin: &Origin,
     deadlines: Deadlines,
 ) -> Answer {
-    let reader = aws.reader(deadlines.for_looking(matches!(target, Target::Trail(_))));
+    let reader = aws.reader(deadlines.share(matches!(target, Target::Trail(_))));
     let meant = match &target {
         Target::Ignored(reason) => return Answer::ignored(config.mode, origin, reason.clone()),
         Target::Trail(trail) => Ok(vec![Meant::named(trail.clone())]),
@@ -75,9 +75,9 @@ pub async fn reconcile(
 }
 
 impl Deadlines {
-    /// The time until which is looked: of several trails, one that does not answer must leave the others
-    /// time to be mended.
-    fn for_looking(self, alone: bool) -> Instant {
+    /// The time until which is looked, or started: of several trails, one that does not answer must leave
+    /// the others time to be mended.
+    fn share(self, alone: bool) -> Instant {
         let left = self.work.saturating_duration_since(Instant::now());
         let third = left.checked_div(3).unwrap_or(left);
         if alone { self.work } else { Instant::now().checked_add(third).unwrap_or(self.work) }
@@ -109,8 +109,11 @@ impl Run<'_> {
                 whole.replace(plan);
                 break;
             }
+            let starter = self.aws.writer(self.deadlines.share(meant.len() == 1));
+            let mut surprises = apply::start(&starter, &plan, &mut progress).await;
             let (reader, writer) = (self.aws.reader(self.deadlines.work), self.aws.writer(self.deadlines.work));
-            let surprises = apply(&reader, &writer, &plan, seen.waited || pass > 1, &mut progress).await;
+            let fresh_until = if seen.waited || pass > 1 { Instant::now() } else { self.deadlines.work };
+            apply::seal(&reader, &writer, &plan, fresh_until, &mut progress, &mut surprises).await;
             let last = pass == PASSES || Instant::now() >= self.deadlines.work;
             if last {
                 progress.give_up(&plan, &surprises);
@@ -128,7 +131,7 @@ impl Run<'_> {
     /// Observes, assesses and plans; also finds out how what an earlier pass left open turned out.
     async fn look(&self, meant: &[Meant], progress: &mut Progress) -> (Plan, Seen) {
         let alone = meant.len() == 1;
-        let reader = self.aws.reader(self.deadlines.for_looking(alone));
+        let reader = self.aws.reader(self.deadlines.share(alone));
         let reader = Shared::new(&reader);
         let looked = observe::side_by_side(meant.iter().map(|meant| self.trail(&reader, meant))).await;
         let any_logs = looked.iter().any(|(.., seen)| seen.logging == Some(true));
@@ -141,7 +144,7 @@ impl Run<'_> {
         let mut wanted = wanted(trails.values());
         wanted.regions.extend(progress.open_regions().cloned());
         // Whoever did not answer until now takes no time from this.
-        let reader = self.aws.reader(self.deadlines.for_looking(alone));
+        let reader = self.aws.reader(self.deadlines.share(alone));
         let mut sealing = observe::sealing(&Shared::new(&reader), &wanted, progress, self.config, self.home).await;
         progress.settle(&trails, &mut sealing);
         (plan(trails, &sealing, self.config, self.home), seen)

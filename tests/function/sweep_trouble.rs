@@ -5,7 +5,7 @@ use std::time::Duration;
 use fake_aws::{Bucket, Fault, KeyState, Trail, World};
 use serde_json::{Value, json};
 
-use crate::support::{ACCOUNT, Scene, event, logged, with_sealing_key};
+use crate::support::{ACCOUNT, Scene, Setting, event, logged, with_sealing_key};
 
 const HERE: &str = "eu-west-1";
 const THERE: &str = "us-east-1";
@@ -76,4 +76,33 @@ fn a_bucket_that_cannot_be_found_from_one_region_is_found_from_another() {
         assert_eq!((outcome(&answer, &from_here), outcome(&answer, &from_there)), ("failed", "remediated"));
         assert_eq!(scene.aws.world().trails[&from_there].kms_key_id, Some(key));
     }
+}
+
+#[test]
+fn a_key_that_hangs_in_one_region_keeps_no_trail_from_the_key_of_another() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, THERE);
+    let here = world.add_trail(trail("here", HERE));
+    let crossing = world.add_trail(Trail::new("crossing", HERE, &format!("logs-{THERE}")));
+    let there = world.add_trail(trail("there", THERE));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.service == "kms" && call.operation == "CreateKey").then(silence));
+    let answer = sweep_within(&mut scene, Duration::from_secs(8));
+    let told = [&here, &crossing, &there].map(|arn| outcome(&answer, arn));
+    assert_eq!(told, ["failed", "remediated", "remediated"]);
+    let world = scene.aws.snapshot();
+    assert_eq!([&crossing, &there].map(|arn| world.trails[arn].kms_key_id.clone()), [Some(key.clone()), Some(key)]);
+}
+
+#[test]
+fn a_trail_that_cannot_be_started_in_time_keeps_no_other_from_its_key() {
+    let mut world = account();
+    let [key, sealed_with] = [THERE, HERE].map(|region| with_sealing_key(&mut world, region));
+    let stopped = world.add_trail(trail("stopped", HERE).encrypted_with(&sealed_with).stopped(1_780_000_500));
+    let plain = world.add_trail(trail("plain", THERE));
+    let mut scene = Setting::new(world).with("TRAILSEAL_RESTART_LOGGING", "true").start();
+    scene.aws.before(|call, _| (call.operation == "StartLogging").then(silence));
+    let answer = sweep_within(&mut scene, Duration::from_secs(8));
+    assert_eq!((outcome(&answer, &stopped), outcome(&answer, &plain)), ("failed", "remediated"));
+    assert_eq!(scene.aws.world().trails[&plain].kms_key_id, Some(key));
 }
