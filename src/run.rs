@@ -1,6 +1,7 @@
 //! The flow on one screen: observe → assess → plan → (dry-run stops here) → apply → report.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::join;
 use tokio::time::Instant;
@@ -22,6 +23,9 @@ use crate::observe::{self, Meant, Shared};
 /// How often a surprise is met by looking again.
 const PASSES: usize = 3;
 
+/// For how long a trail counts as being as it was read.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// The times until which work and alerts may take, all within the invocation's.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
@@ -40,6 +44,8 @@ pub async fn reconcile(
     origin: &Origin,
     deadlines: Deadlines,
 ) -> Answer {
+    let began = Instant::now();
+    let fresh_until = began.checked_add(FRESH).unwrap_or(began);
     let reader = aws.reader(deadlines.share(matches!(target, Target::Trail(_))));
     let meant = match &target {
         Target::Ignored(reason) => return Answer::ignored(config.mode, origin, reason.clone()),
@@ -61,7 +67,7 @@ pub async fn reconcile(
                     _ => Vec::new(),
                 }
             };
-            let ((mut plan, progress, logging), tagged) = join!(run.passes(meant), tagged);
+            let ((mut plan, progress, logging), tagged) = join!(run.passes(meant, fresh_until), tagged);
             plan.add_strays(left_over(&tagged));
             let warnings = match (target, logging) {
                 (Target::Sweep, Some(false)) if !progress.restarted() => vec![Warning::no_logging_trail()],
@@ -94,7 +100,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Looks, plans and applies, again for what was surprised. Also says whether any trail logs, if that
     /// is known.
-    async fn passes(&self, mut meant: Vec<Meant>) -> (Plan, Progress, Option<bool>) {
+    async fn passes(&self, mut meant: Vec<Meant>, fresh_until: Instant) -> (Plan, Progress, Option<bool>) {
         let mut progress = Progress::default();
         let mut whole = Plan::default();
         let mut logging = None;
@@ -112,7 +118,7 @@ impl Run<'_> {
             let starter = self.aws.writer(self.deadlines.share(meant.len() == 1));
             let mut surprises = apply::start(&starter, &plan, &mut progress).await;
             let (reader, writer) = (self.aws.reader(self.deadlines.work), self.aws.writer(self.deadlines.work));
-            let fresh_until = if seen.waited || pass > 1 { Instant::now() } else { self.deadlines.work };
+            let fresh_until = if seen.waited || pass > 1 { Instant::now() } else { fresh_until };
             apply::seal(&reader, &writer, &plan, fresh_until, &mut progress, &mut surprises).await;
             let last = pass == PASSES || Instant::now() >= self.deadlines.work;
             if last {

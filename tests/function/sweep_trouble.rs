@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use fake_aws::{Bucket, Fault, KeyState, Trail, World};
+use fake_aws::{Bucket, Fault, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
-use crate::support::{ACCOUNT, Scene, Setting, event, logged, with_sealing_key};
+use crate::support::{ACCOUNT, Scene, Setting, event, logged, sealing_policy, with_sealing_key};
 
 const HERE: &str = "eu-west-1";
 const THERE: &str = "us-east-1";
@@ -105,4 +105,29 @@ fn a_trail_that_cannot_be_started_in_time_keeps_no_other_from_its_key() {
     let answer = sweep_within(&mut scene, Duration::from_secs(8));
     assert_eq!((outcome(&answer, &stopped), outcome(&answer, &plain)), ("failed", "remediated"));
     assert_eq!(scene.aws.world().trails[&plain].kms_key_id, Some(key));
+}
+
+#[test]
+fn who_gives_a_trail_a_key_while_a_sweep_waits_for_another_region_keeps_it() {
+    let mut world = account();
+    for region in [HERE, THERE] {
+        with_sealing_key(&mut world, region);
+    }
+    let theirs = world.key(Key::new(THERE).policy(&sealing_policy()));
+    let slow = world.add_trail(trail("slow", HERE));
+    let overtaken = world.add_trail(trail("overtaken", THERE));
+    let mut scene = Scene::enforcing(world);
+    let (arn, key) = (overtaken.clone(), theirs.clone());
+    let mut hung = false;
+    scene.aws.before(move |call, world| {
+        if hung || (call.operation.as_str(), call.region.as_str()) != ("GetBucketPolicy", HERE) {
+            return None;
+        }
+        hung = true;
+        world.trails.get_mut(&arn).unwrap().kms_key_id = Some(key.clone());
+        Some(Fault::Hang(Duration::from_secs(3)))
+    });
+    let answer = sweep_within(&mut scene, Duration::from_secs(30));
+    assert_eq!((outcome(&answer, &slow), outcome(&answer, &overtaken)), ("remediated", "compliant"));
+    assert_eq!(scene.aws.world().trails[&overtaken].kms_key_id, Some(theirs));
 }
