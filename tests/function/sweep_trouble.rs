@@ -131,3 +131,16 @@ fn who_gives_a_trail_a_key_while_a_sweep_waits_for_another_region_keeps_it() {
     assert_eq!((outcome(&answer, &slow), outcome(&answer, &overtaken)), ("remediated", "compliant"));
     assert_eq!(scene.aws.world().trails[&overtaken].kms_key_id, Some(theirs));
 }
+
+#[test]
+fn an_organizations_trail_in_a_region_that_is_closed_to_the_account_is_no_failure_of_ours() {
+    let mut world = account();
+    let arn = world.add_trail(trail("organization", THERE).multi_region().organization("999999999999"));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.service == "cloudtrail" && call.region == THERE).then(Fault::access_denied));
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!(outcome(&answer, &arn), "out-of-scope");
+    let detail = answer["trails"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("belongs to account `999999999999`") && detail.contains("cannot be seen"), "{detail}");
+    assert_eq!((&answer["warnings"], scene.aws.world().published.len()), (&json!([]), 0));
+}
