@@ -93,6 +93,21 @@ fn in_dry_run_a_sweep_writes_nothing_but_its_digest() {
 }
 
 #[test]
+fn a_schedules_event_starts_a_sweep_and_is_named_in_the_answer_and_anothers_is_ignored() {
+    let (world, _) = sealed();
+    let mut scene = Scene::enforcing(world);
+    let mut scheduled = event("scheduled-event");
+    let answer = scene.answer(&scheduled);
+    assert_eq!((answer["trigger"]["kind"].as_str(), &answer["summary"]), (Some("sweep"), &json!({ "compliant": 1 })));
+    assert_eq!((&answer["trigger"]["event_id"], &answer["trigger"]["region"]), (&scheduled["id"], &json!("eu-west-1")));
+    scene.aws.forget_calls();
+    scheduled["account"] = json!("210987654321");
+    let ignored = scene.answer(&scheduled);
+    assert!(ignored["ignored"].as_str().unwrap().contains("account `210987654321`"), "{ignored:#}");
+    assert_eq!(scene.calls(), [""; 0]);
+}
+
+#[test]
 fn shadow_copies_are_visited_once_and_what_trails_share_is_read_once() {
     let mut world = World::new(ACCOUNT).topic("alerts", "eu-west-1");
     world.add_bucket(Bucket::new("logs", "eu-west-1"));
