@@ -1,6 +1,6 @@
 //! The flow on one screen: observe → assess → plan → (dry-run stops here) → apply → report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::join;
@@ -61,13 +61,17 @@ pub async fn reconcile(
         (Ok(meant), target) => {
             let run = Run { aws, config, home, deadlines };
             let listed = meant.clone();
-            let tagged = async {
-                match target {
-                    Target::Sweep => observe::left_over(&reader, &listed, config, home).await,
-                    _ => Vec::new(),
-                }
+            let regions = match target {
+                Target::Sweep => observe::regions(&listed, home),
+                _ => BTreeSet::new(),
             };
-            let ((mut plan, progress, logging), tagged) = join!(run.passes(meant, fresh_until), tagged);
+            let tagged = observe::left_over(&reader, &listed, &regions, config, home);
+            let ((mut plan, progress, logging), mut tagged) = join!(run.passes(meant, fresh_until), tagged);
+            if target == Target::Sweep {
+                // Where trails have their buckets and, so far, none its key.
+                let more = progress.keys.keys().filter(|region| !regions.contains(*region));
+                tagged.extend(observe::left_over(&aws.reader(deadlines.work), &listed, more, config, home).await);
+            }
             plan.add_strays(left_over(&tagged));
             let warnings = match (target, logging) {
                 (Target::Sweep, Some(false)) if !progress.restarted() => vec![Warning::no_logging_trail()],

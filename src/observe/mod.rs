@@ -14,7 +14,7 @@ use trailseal_core::facts::{Class, Failure, KeyFacts, KeyTags, MendingFacts, Rea
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
 use trailseal_core::key::own_key_hangs_on_tags;
 
-pub(crate) use sealing::{left_over, sealing};
+pub(crate) use sealing::{left_over, regions, sealing};
 pub(crate) use shared::Shared;
 pub(crate) use targets::{Meant, every_trail, trails_with_key};
 

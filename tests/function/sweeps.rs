@@ -235,6 +235,23 @@ fn every_sweep_reports_strays_until_they_are_gone() {
 }
 
 #[test]
+fn a_stray_is_also_found_where_a_trail_has_its_bucket_and_gets_no_key() {
+    let mut world = World::new(ACCOUNT).topic("alerts", "eu-west-1");
+    let refusal = json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "*",
+        "Condition": { "StringNotEquals": { "s3:x-amz-server-side-encryption": "AES256" } } }] });
+    world.add_bucket(Bucket::new("logs", "eu-central-1").policy(&refusal.to_string()));
+    world.add_trail(Trail::new("audit", "eu-west-1", "logs"));
+    with_sealing_key(&mut world, "eu-central-1");
+    let stray = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "trailseal").created(1));
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.answer(&sweep());
+    assert_eq!(answer["summary"], json!({ "failed": 1 }), "{answer:#}");
+    assert_eq!((answer["strays"].as_array().unwrap().len(), &answer["strays"][0]["key_arn"]), (1, &json!(stray)));
+    assert!(scene.only_alert().message.contains(&stray));
+}
+
+#[test]
 fn a_key_that_a_dry_run_would_finish_is_not_called_a_stray() {
     let mut world = World::new(ACCOUNT).topic("alerts", "eu-west-1");
     world.add_bucket(Bucket::new("logs", "eu-west-1"));
