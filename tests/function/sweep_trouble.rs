@@ -144,3 +144,29 @@ fn an_organizations_trail_in_a_region_that_is_closed_to_the_account_is_no_failur
     assert!(detail.contains("belongs to account `999999999999`") && detail.contains("cannot be seen"), "{detail}");
     assert_eq!((&answer["warnings"], scene.aws.world().published.len()), (&json!([]), 0));
 }
+
+#[test]
+fn a_stray_is_told_once_where_an_event_concerns_several_trails() {
+    let mut world = account();
+    let theirs = world.key(Key::new(HERE).policy(&sealing_policy()).state(KeyState::PendingDeletion));
+    for name in ["one", "two", "three"] {
+        world.add_trail(trail(name, HERE).encrypted_with(&theirs));
+    }
+    let mut scene = Scene::enforcing(world);
+    let mut raced = false;
+    scene.aws.before(move |call, world| {
+        if call.operation == "CreateAlias" && !std::mem::replace(&mut raced, true) {
+            with_sealing_key(world, HERE);
+        }
+        None
+    });
+    let mut event = event("schedule-key-deletion");
+    event["detail"]["requestParameters"]["keyId"] = json!(theirs);
+    event["detail"]["resources"] = json!([{ "ARN": theirs }]);
+    let answer = scene.answer(&event);
+    assert_eq!((&answer["summary"], &answer["alerts"]["sent"]), (&json!({ "remediated": 3 }), &json!(3)));
+    let command = answer["strays"][0]["command"].as_str().unwrap();
+    let published = scene.aws.snapshot().published;
+    let told = published.iter().map(|alert| alert.message.contains(command));
+    assert_eq!(told.collect::<Vec<_>>(), [true, false, false]);
+}
