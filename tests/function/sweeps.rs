@@ -191,6 +191,16 @@ fn trails_that_cannot_be_listed_are_said_with_what_to_do() {
 }
 
 #[test]
+fn whose_key_event_could_not_be_followed_up_is_said() {
+    let mut scene = Scene::enforcing(sealed().0);
+    scene.aws.before(|call, _| (call.operation == "ListTrails").then(Fault::access_denied));
+    let answer = scene.answer(&event("disable-key"));
+    assert_eq!((answer["error"]["class"].as_str(), &answer["trails"]), (Some("terminal"), &json!([])));
+    let message = scene.only_alert().message;
+    assert!(message.contains("Caused by: arn:aws:iam::123456789012:user/ops/ann"), "{message}");
+}
+
+#[test]
 fn a_sweep_that_could_not_even_list_the_trails_is_tried_again_if_that_passes() {
     let (world, _) = sealed();
     let mut scene = Scene::enforcing(world);

@@ -33,7 +33,7 @@ pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
         return Vec::new();
     }
     if origin.kind == SWEEP || unlisted.is_some() {
-        return digest::of(answer, config).into_iter().collect();
+        return digest::of(answer, origin, config).into_iter().collect();
     }
     let worth_it = |trail: &&TrailReport| match trail.outcome {
         Outcome::Planned | Outcome::Remediated | Outcome::Noted => true,
