@@ -1,6 +1,7 @@
 //! The flow on one screen: observe → assess → plan → (dry-run stops here) → apply → report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::join;
 use tokio::time::Instant;
@@ -15,12 +16,15 @@ use trailseal_core::progress::Progress;
 use trailseal_core::report::Answer;
 use trailseal_core::trigger::{Origin, Target};
 
-use crate::apply::{Surprises, apply};
+use crate::apply::{self, Surprises};
 use crate::aws::{Aws, Read};
 use crate::observe::{self, Meant, Shared};
 
 /// How often a surprise is met by looking again.
 const PASSES: usize = 3;
+
+/// For how long a trail counts as being as it was read.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// The times until which work and alerts may take, all within the invocation's.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +44,9 @@ pub async fn reconcile(
     origin: &Origin,
     deadlines: Deadlines,
 ) -> Answer {
-    let reader = aws.reader(deadlines.for_looking(target != Target::Sweep));
+    let began = Instant::now();
+    let fresh_until = began.checked_add(FRESH).unwrap_or(began);
+    let reader = aws.reader(deadlines.share(matches!(target, Target::Trail(_))));
     let meant = match &target {
         Target::Ignored(reason) => return Answer::ignored(config.mode, origin, reason.clone()),
         Target::Trail(trail) => Ok(vec![Meant::named(trail.clone())]),
@@ -55,13 +61,17 @@ pub async fn reconcile(
         (Ok(meant), target) => {
             let run = Run { aws, config, home, deadlines };
             let listed = meant.clone();
-            let tagged = async {
-                match target {
-                    Target::Sweep => observe::left_over(&reader, &listed, config, home).await,
-                    _ => Vec::new(),
-                }
+            let regions = match target {
+                Target::Sweep => observe::regions(&listed, home),
+                _ => BTreeSet::new(),
             };
-            let ((mut plan, progress, logging), tagged) = join!(run.passes(meant), tagged);
+            let tagged = observe::left_over(&reader, &listed, &regions, config, home);
+            let ((mut plan, progress, logging), mut tagged) = join!(run.passes(meant, fresh_until), tagged);
+            if target == Target::Sweep {
+                // Where trails have their buckets and, so far, none its key.
+                let more = progress.keys.keys().filter(|region| !regions.contains(*region));
+                tagged.extend(observe::left_over(&aws.reader(deadlines.work), &listed, more, config, home).await);
+            }
             plan.add_strays(left_over(&tagged));
             let warnings = match (target, logging) {
                 (Target::Sweep, Some(false)) if !progress.restarted() => vec![Warning::no_logging_trail()],
@@ -75,9 +85,9 @@ pub async fn reconcile(
 }
 
 impl Deadlines {
-    /// The time until which is looked: of several trails, one that does not answer must leave the others
-    /// time to be mended.
-    fn for_looking(self, alone: bool) -> Instant {
+    /// The time until which is looked, or started: of several trails, one that does not answer must leave
+    /// the others time to be mended.
+    fn share(self, alone: bool) -> Instant {
         let left = self.work.saturating_duration_since(Instant::now());
         let third = left.checked_div(3).unwrap_or(left);
         if alone { self.work } else { Instant::now().checked_add(third).unwrap_or(self.work) }
@@ -94,7 +104,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Looks, plans and applies, again for what was surprised. Also says whether any trail logs, if that
     /// is known.
-    async fn passes(&self, mut meant: Vec<Meant>) -> (Plan, Progress, Option<bool>) {
+    async fn passes(&self, mut meant: Vec<Meant>, fresh_until: Instant) -> (Plan, Progress, Option<bool>) {
         let mut progress = Progress::default();
         let mut whole = Plan::default();
         let mut logging = None;
@@ -109,8 +119,11 @@ impl Run<'_> {
                 whole.replace(plan);
                 break;
             }
+            let starter = self.aws.writer(self.deadlines.share(meant.len() == 1));
+            let mut surprises = apply::start(&starter, &plan, &mut progress).await;
             let (reader, writer) = (self.aws.reader(self.deadlines.work), self.aws.writer(self.deadlines.work));
-            let surprises = apply(&reader, &writer, &plan, seen.waited || pass > 1, &mut progress).await;
+            let fresh_until = if seen.waited || pass > 1 { Instant::now() } else { fresh_until };
+            apply::seal(&reader, &writer, &plan, fresh_until, &mut progress, &mut surprises).await;
             let last = pass == PASSES || Instant::now() >= self.deadlines.work;
             if last {
                 progress.give_up(&plan, &surprises);
@@ -128,7 +141,7 @@ impl Run<'_> {
     /// Observes, assesses and plans; also finds out how what an earlier pass left open turned out.
     async fn look(&self, meant: &[Meant], progress: &mut Progress) -> (Plan, Seen) {
         let alone = meant.len() == 1;
-        let reader = self.aws.reader(self.deadlines.for_looking(alone));
+        let reader = self.aws.reader(self.deadlines.share(alone));
         let reader = Shared::new(&reader);
         let looked = observe::side_by_side(meant.iter().map(|meant| self.trail(&reader, meant))).await;
         let any_logs = looked.iter().any(|(.., seen)| seen.logging == Some(true));
@@ -141,7 +154,7 @@ impl Run<'_> {
         let mut wanted = wanted(trails.values());
         wanted.regions.extend(progress.open_regions().cloned());
         // Whoever did not answer until now takes no time from this.
-        let reader = self.aws.reader(self.deadlines.for_looking(alone));
+        let reader = self.aws.reader(self.deadlines.share(alone));
         let mut sealing = observe::sealing(&Shared::new(&reader), &wanted, progress, self.config, self.home).await;
         progress.settle(&trails, &mut sealing);
         (plan(trails, &sealing, self.config, self.home), seen)

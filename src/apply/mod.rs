@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
-use trailseal_core::plan::{Plan, TrailPlan, TrailStep};
+use trailseal_core::plan::{KeyPlan, Plan, TrailPlan, TrailStep};
 use trailseal_core::progress::{Progress, TrailProgress};
 
 use crate::aws::{Read, Write};
@@ -24,70 +26,63 @@ pub(crate) struct Surprise(pub(crate) String);
 /// The trails that have to be looked at again, and why.
 pub(crate) type Surprises = BTreeMap<TrailArn, String>;
 
-/// Applies a plan. `stale` says that time passed or something was written since the facts were read.
-pub(crate) async fn apply(
+/// Starts the trails that are to log again. First of all: it must not hang on how long sealing takes,
+/// nor on whether it is possible.
+pub(crate) async fn start(writer: &impl Write, plan: &Plan, progress: &mut Progress) -> Surprises {
+    let starts = |step: &TrailStep| matches!(step, TrailStep::StartLogging { .. });
+    let mut regions: BTreeMap<&Region, Vec<AtWork<'_>>> = BTreeMap::new();
+    for (arn, trail) in plan.trails.iter().filter(|(_, trail)| trail.steps.iter().any(starts)) {
+        let done = progress.trails.get(arn).cloned().unwrap_or_default();
+        regions.entry(arn.region()).or_default().push((arn, trail, done));
+    }
+    let started = join_all(regions.into_values().map(|trails| start_each(writer, trails))).await;
+    let mut surprises = Surprises::new();
+    note(started.into_iter().flatten(), progress, &mut surprises);
+    surprises
+}
+
+/// Applies the rest of a plan. The trails of a sealing key wait for that key alone, and for their turn in
+/// the Region where they are changed. After `fresh_until`, too much time passed since they were read.
+pub(crate) async fn seal<'a>(
     reader: &impl Read,
     writer: &impl Write,
-    plan: &Plan,
-    stale: bool,
+    plan: &'a Plan,
+    fresh_until: Instant,
     progress: &mut Progress,
-) -> Surprises {
-    let mut surprises = Surprises::new();
-    // Logging first: it must not hang on how long sealing takes, nor on whether it is possible.
-    let starts =
-        by_region(plan, progress, |plan| plan.steps.iter().any(|step| matches!(step, TrailStep::StartLogging { .. })));
-    let started = join_all(starts.into_values().map(|trails| start(writer, trails))).await;
-    note(started.into_iter().flatten(), progress, &mut surprises);
-
+    surprises: &mut Surprises,
+) {
+    let turns: BTreeMap<&Region, Turn> = plan.trails.keys().map(|arn| (arn.region(), Turn::default())).collect();
     let keys = join_all(plan.keys.iter().map(|(region, key)| {
         let mut done = std::mem::take(progress.key(region));
+        let trails = updates(plan, region, progress, surprises);
+        let turns = &turns;
         async move {
             let sealed = key::seal_region(reader, writer, region, key, &mut done).await;
-            (region, done, sealed)
+            let given = match sealed {
+                Ok(given) => given,
+                Err(surprise) => return (region, done, vec![], Some(surprise)),
+            };
+            let given = given.as_ref().map(|given| (given, key));
+            let update =
+                |trail: AtWork<'a>| update(reader, writer, given, fresh_until, turns.get(trail.0.region()), trail);
+            (region, done, join_all(trails.into_iter().map(update)).await, None)
         }
     }))
     .await;
-    let mut ready = BTreeMap::new();
-    for (region, done, sealed) in keys {
+    for (region, done, worked, surprise) in keys {
         *progress.key(region) = done;
-        match sealed {
-            Ok(key) => drop(key.map(|key| ready.insert(region, key))),
-            Err(Surprise(why)) => {
-                let uses = plan.trails.iter().filter(|(_, trail)| trail.sealing_region.as_ref() == Some(region));
-                surprises.extend(uses.map(|(arn, _)| (arn.clone(), why.clone())));
-            }
+        note(worked.into_iter(), progress, surprises);
+        if let Some(Surprise(why)) = surprise {
+            let uses = plan.trails.iter().filter(|(_, trail)| trail.sealing_region.as_ref() == Some(region));
+            surprises.extend(uses.map(|(arn, _)| (arn.clone(), why.clone())));
         }
     }
-
-    let updates =
-        by_region(plan, progress, |plan| plan.steps.iter().any(|step| matches!(step, TrailStep::Update { .. })));
-    let updates = updates.into_values().map(|mut trails| {
-        trails.retain(|(arn, ..)| !surprises.contains_key(*arn));
-        update(reader, writer, plan, &ready, stale, trails)
-    });
-    let updated = join_all(updates.collect::<Vec<_>>()).await;
-    note(updated.into_iter().flatten(), progress, &mut surprises);
-    surprises
 }
 
 /// A trail at work: what is planned for it, and how it came along.
 type AtWork<'a> = (&'a TrailArn, &'a TrailPlan, TrailProgress);
 /// What came of it.
 type Worked<'a> = (&'a TrailArn, TrailProgress, Result<(), Surprise>);
-
-/// The trails that such a step is planned for, by the Region in which they are changed.
-fn by_region<'a>(
-    plan: &'a Plan,
-    progress: &Progress,
-    wanted: impl Fn(&TrailPlan) -> bool,
-) -> BTreeMap<&'a Region, Vec<AtWork<'a>>> {
-    let mut regions: BTreeMap<&Region, Vec<AtWork<'_>>> = BTreeMap::new();
-    for (arn, trail) in plan.trails.iter().filter(|(_, trail)| wanted(trail)) {
-        let done = progress.trails.get(arn).cloned().unwrap_or_default();
-        regions.entry(arn.region()).or_default().push((arn, trail, done));
-    }
-    regions
-}
 
 fn note<'a>(worked: impl Iterator<Item = Worked<'a>>, progress: &mut Progress, surprises: &mut Surprises) {
     for (arn, done, result) in worked {
@@ -99,7 +94,7 @@ fn note<'a>(worked: impl Iterator<Item = Worked<'a>>, progress: &mut Progress, s
 }
 
 /// Starts the trails of one Region, one after the other.
-async fn start<'a>(writer: &impl Write, trails: Vec<AtWork<'a>>) -> Vec<Worked<'a>> {
+async fn start_each<'a>(writer: &impl Write, trails: Vec<AtWork<'a>>) -> Vec<Worked<'a>> {
     let mut worked = Vec::new();
     for (arn, plan, mut done) in trails {
         let mut result = Ok(());
@@ -113,42 +108,52 @@ async fn start<'a>(writer: &impl Write, trails: Vec<AtWork<'a>>) -> Vec<Worked<'
     worked
 }
 
-/// Beginning with another one each second, so that none is always the last when time runs out.
-fn in_turn<T>(mut trails: Vec<T>) -> Vec<T> {
+/// The trails that are to be given the sealing key of that Region, beginning with another one each second,
+/// so that none is always the last when time runs out.
+fn updates<'a>(plan: &'a Plan, region: &Region, progress: &Progress, surprises: &Surprises) -> Vec<AtWork<'a>> {
+    let wanted = |step: &TrailStep| matches!(step, TrailStep::Update { bucket_region, .. } if bucket_region == region);
+    let trails =
+        plan.trails.iter().filter(|(arn, trail)| trail.steps.iter().any(wanted) && !surprises.contains_key(*arn));
+    let mut trails: Vec<AtWork<'_>> =
+        trails.map(|(arn, trail)| (arn, trail, progress.trails.get(arn).cloned().unwrap_or_default())).collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let first = usize::try_from(now).unwrap_or_default().checked_rem(trails.len()).unwrap_or_default();
     trails.rotate_left(first);
     trails
 }
 
-/// Gives the trails of one Region their keys, one after the other.
+/// The turn to change a trail in a Region, and whether one was changed there before.
+type Turn = Mutex<bool>;
+
+/// Gives a trail its key when it is its turn.
 async fn update<'a>(
     reader: &impl Read,
     writer: &impl Write,
-    plan: &Plan,
-    keys: &BTreeMap<&Region, KeyArn>,
-    mut stale: bool,
-    trails: Vec<AtWork<'a>>,
-) -> Vec<Worked<'a>> {
-    let mut worked = Vec::new();
-    for (arn, of_trail, mut done) in in_turn(trails) {
-        let mut result = Ok(());
-        for step in &of_trail.steps {
-            let TrailStep::Update { bucket_region, observed, if_refused, .. } = step else {
-                stale = true;
-                continue;
-            };
-            match (keys.get(bucket_region), plan.keys.get(bucket_region)) {
-                (Some(key), Some(of_key)) => {
-                    let stale = stale || !of_key.steps.is_empty();
-                    let update = trail::Update { observed, key, fresh: of_key.fresh, if_refused };
-                    result = update.send(reader, writer, stale, &mut done).await;
-                }
-                _ => done.leave(step, None),
+    given: Option<(&KeyArn, &KeyPlan)>,
+    fresh_until: Instant,
+    turn: Option<&Turn>,
+    (arn, plan, mut done): AtWork<'a>,
+) -> Worked<'a> {
+    let mut turn = match turn {
+        Some(turn) => Some(turn.lock().await),
+        None => None,
+    };
+    let mut stale = turn.as_ref().is_none_or(|changed| **changed) || Instant::now() >= fresh_until;
+    let mut result = Ok(());
+    for step in &plan.steps {
+        let TrailStep::Update { observed, if_refused, .. } = step else {
+            stale = true;
+            continue;
+        };
+        match given {
+            Some((key, of_key)) => {
+                let stale = stale || !of_key.steps.is_empty();
+                let update = trail::Update { observed, key, fresh: of_key.fresh, if_refused };
+                result = update.send(reader, writer, stale, &mut done).await;
+                turn.iter_mut().for_each(|changed| **changed = true);
             }
+            None => done.leave(step, None),
         }
-        stale = true;
-        worked.push((arn, done, result));
     }
-    worked
+    (arn, done, result)
 }

@@ -14,7 +14,7 @@ use trailseal_core::facts::{Class, Failure, KeyFacts, KeyTags, MendingFacts, Rea
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
 use trailseal_core::key::own_key_hangs_on_tags;
 
-pub(crate) use sealing::{left_over, sealing};
+pub(crate) use sealing::{left_over, regions, sealing};
 pub(crate) use shared::Shared;
 pub(crate) use targets::{Meant, every_trail, trails_with_key};
 
@@ -39,13 +39,12 @@ pub(crate) async fn trail(
     config: &Config,
     home: &FunctionArn,
 ) -> Result<Option<TrailFacts>, Failure> {
-    let settings = async {
-        match settings {
-            Some(known) => known.clone().map(Some),
-            None => reader.trail(trail).await,
-        }
+    let (settings, status) = match settings {
+        // Its Region would have to answer the status, too.
+        Some(Err(failure)) => return Err(failure.clone()),
+        Some(Ok(known)) => (Ok(Some(known.clone())), reader.trail_status(trail).await),
+        None => tokio::join!(reader.trail(trail), reader.trail_status(trail)),
     };
-    let (settings, status) = tokio::join!(settings, reader.trail_status(trail));
     let Some(settings) = settings? else { return Ok(None) };
     let Some(status) = status? else { return Ok(None) };
     let (key, waited) = match &settings.kms_key_id {

@@ -161,27 +161,34 @@ async fn tagged_key(
     Ok(Some(TaggedKey { facts, aliases: aliases?, in_use: InUse::No }))
 }
 
-/// The keys with our tag that none of these trails uses, in every Region that they have to do with.
-/// Nothing, if not every trail could be looked at; a Region that cannot be looked at is passed over.
+/// The Regions that trails have to do with, as far as their settings tell.
+pub(crate) fn regions(meant: &[Meant], home: &FunctionArn) -> BTreeSet<Region> {
+    let mut regions = BTreeSet::from([home.region().clone()]);
+    for settings in meant.iter().filter_map(|meant| meant.settings.as_ref()?.as_ref().ok()) {
+        regions.insert(settings.home_region.clone());
+        let key = settings.kms_key_id.as_ref().and_then(|named| named.parse::<KeyArn>().ok());
+        regions.extend(key.map(|key| key.region().clone()));
+    }
+    regions
+}
+
+/// The keys with our tag that none of these trails uses, in those Regions. Nothing, if not every trail
+/// could be looked at; a Region that cannot be looked at is passed over.
 pub(crate) async fn left_over(
     reader: &impl Read,
     meant: &[Meant],
+    regions: impl IntoIterator<Item = &Region>,
     config: &Config,
     home: &FunctionArn,
 ) -> Vec<TaggedKey> {
     let mut used = BTreeSet::new();
-    let mut regions = BTreeSet::from([home.region().clone()]);
     for meant in meant {
         let Some(Ok(settings)) = &meant.settings else { return Vec::new() };
-        regions.insert(settings.home_region.clone());
-        if let Some(named) = &settings.kms_key_id {
-            regions.extend(named.parse().ok().map(|key: KeyArn| key.region().clone()));
-            used.insert(named.clone());
-        }
+        used.extend(settings.kms_key_id.clone());
     }
-    let in_region = async |region: Region| {
+    let in_region = async |region: &Region| {
         let mut found = Vec::new();
-        for arn in reader.tagged_keys(&region).await.unwrap_or_default().iter().filter(|arn| !is_named(&used, arn)) {
+        for arn in reader.tagged_keys(region).await.unwrap_or_default().iter().filter(|arn| !is_named(&used, arn)) {
             found.extend(tagged_key(reader, arn, config, home).await.ok().flatten());
         }
         found

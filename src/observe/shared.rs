@@ -82,7 +82,8 @@ impl<R: Read> Read for Shared<'_, R> {
     }
 
     async fn bucket_region(&self, bucket: &str, home: &Region) -> Result<Region, Failure> {
-        self.bucket_regions.get(bucket.to_owned(), self.reader.bucket_region(bucket, home)).await
+        // Asked once in each Region, so that the trouble of one is not that of trails elsewhere.
+        self.bucket_regions.get(in_region(bucket, home), self.reader.bucket_region(bucket, home)).await
     }
 
     async fn bucket_policy(&self, bucket: &str, region: &Region) -> Result<Reading<String>, Failure> {

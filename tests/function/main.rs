@@ -25,5 +25,6 @@ mod readers;
 mod schema;
 mod sealing;
 mod support;
+mod sweep_trouble;
 mod sweeps;
 mod triggers;

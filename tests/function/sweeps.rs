@@ -93,6 +93,21 @@ fn in_dry_run_a_sweep_writes_nothing_but_its_digest() {
 }
 
 #[test]
+fn a_schedules_event_starts_a_sweep_and_is_named_in_the_answer_and_anothers_is_ignored() {
+    let (world, _) = sealed();
+    let mut scene = Scene::enforcing(world);
+    let mut scheduled = event("scheduled-event");
+    let answer = scene.answer(&scheduled);
+    assert_eq!((answer["trigger"]["kind"].as_str(), &answer["summary"]), (Some("sweep"), &json!({ "compliant": 1 })));
+    assert_eq!((&answer["trigger"]["event_id"], &answer["trigger"]["region"]), (&scheduled["id"], &json!("eu-west-1")));
+    scene.aws.forget_calls();
+    scheduled["account"] = json!("210987654321");
+    let ignored = scene.answer(&scheduled);
+    assert!(ignored["ignored"].as_str().unwrap().contains("account `210987654321`"), "{ignored:#}");
+    assert_eq!(scene.calls(), [""; 0]);
+}
+
+#[test]
 fn shadow_copies_are_visited_once_and_what_trails_share_is_read_once() {
     let mut world = World::new(ACCOUNT).topic("alerts", "eu-west-1");
     world.add_bucket(Bucket::new("logs", "eu-west-1"));
@@ -176,6 +191,16 @@ fn trails_that_cannot_be_listed_are_said_with_what_to_do() {
 }
 
 #[test]
+fn whose_key_event_could_not_be_followed_up_is_said() {
+    let mut scene = Scene::enforcing(sealed().0);
+    scene.aws.before(|call, _| (call.operation == "ListTrails").then(Fault::access_denied));
+    let answer = scene.answer(&event("disable-key"));
+    assert_eq!((answer["error"]["class"].as_str(), &answer["trails"]), (Some("terminal"), &json!([])));
+    let message = scene.only_alert().message;
+    assert!(message.contains("Caused by: arn:aws:iam::123456789012:user/ops/ann"), "{message}");
+}
+
+#[test]
 fn a_sweep_that_could_not_even_list_the_trails_is_tried_again_if_that_passes() {
     let (world, _) = sealed();
     let mut scene = Scene::enforcing(world);
@@ -217,6 +242,37 @@ fn every_sweep_reports_strays_until_they_are_gone() {
     assert!(scene.aws.world().published[1].message.contains(&stray));
     scene.aws.world().keys.get_mut(&stray).unwrap().state = KeyState::PendingDeletion;
     assert_eq!(scene.answer(&sweep())["strays"], json!([]));
+}
+
+#[test]
+fn a_stray_is_also_found_where_a_trail_has_its_bucket_and_gets_no_key() {
+    let mut world = World::new(ACCOUNT).topic("alerts", "eu-west-1");
+    let refusal = json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "*",
+        "Condition": { "StringNotEquals": { "s3:x-amz-server-side-encryption": "AES256" } } }] });
+    world.add_bucket(Bucket::new("logs", "eu-central-1").policy(&refusal.to_string()));
+    world.add_trail(Trail::new("audit", "eu-west-1", "logs"));
+    with_sealing_key(&mut world, "eu-central-1");
+    let stray = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "trailseal").created(1));
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.answer(&sweep());
+    assert_eq!(answer["summary"], json!({ "failed": 1 }), "{answer:#}");
+    assert_eq!((answer["strays"].as_array().unwrap().len(), &answer["strays"][0]["key_arn"]), (1, &json!(stray)));
+    assert!(scene.only_alert().message.contains(&stray));
+}
+
+#[test]
+fn a_key_that_a_dry_run_would_finish_is_not_called_a_stray() {
+    let mut world = World::new(ACCOUNT).topic("alerts", "eu-west-1");
+    world.add_bucket(Bucket::new("logs", "eu-west-1"));
+    world.add_trail(Trail::new("audit", "eu-west-1", "logs"));
+    let key = Key::new("eu-west-1").policy(&sealing_policy()).tag("managed-by", "trailseal");
+    let key = world.key(key.created(1));
+    let mut scene = Setting::new(world).dry_run().start();
+    let answer = scene.answer(&sweep());
+    assert_eq!((&answer["trails"][0]["key_arn"], &steps(&answer)[0]), (&json!(key), &"adopt-key planned".into()));
+    assert_eq!(answer["strays"], json!([]));
+    assert!(!scene.only_alert().message.contains("schedule-key-deletion"));
 }
 
 /// An event about that key.

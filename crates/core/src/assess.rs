@@ -54,17 +54,21 @@ pub fn is_ours(trail: &TrailArn, config: &Config, home: &FunctionArn) -> bool {
     trail.account() == home.account() || Some(trail.account()) == config.org_trail_owner.as_ref()
 }
 
+/// Why another account's trail is left alone.
+pub(crate) fn belongs_to(trail: &TrailArn) -> String {
+    format!("the trail belongs to account `{}`, which has to mend it", trail.account())
+}
+
 /// Judges one trail.
 pub fn assess(trail: &TrailFacts, config: &Config, home: &FunctionArn) -> Assessment {
     let no_cmk = || Finding::new(FindingId::NoCmk, "its log files are not encrypted with a KMS key");
     let arn = &trail.settings.arn;
     if !is_ours(arn, config, home) {
         let unencrypted = trail.settings.kms_key_id.is_none();
-        let reason = format!("the trail belongs to account `{}`, which has to mend it", arn.account());
         return Assessment {
             findings: unencrypted.then(no_cmk).into_iter().collect(),
             warnings: Vec::new(),
-            verdict: Verdict::OutOfScope(reason),
+            verdict: Verdict::OutOfScope(belongs_to(arn)),
         };
     }
     let failing = Failing::of(trail);

@@ -318,10 +318,11 @@ impl Plan {
         self.add_strays(later.strays);
     }
 
-    /// Adds keys that nothing uses, each once.
+    /// Adds keys that nothing uses, each once; not one that this plan puts to use.
     pub fn add_strays(&mut self, more: Vec<Stray>) {
         for stray in more {
-            if !self.strays.contains(&stray) {
+            let planned = |key: &KeyPlan| key.key.as_ref().is_some_and(|key| key.as_str() == stray.key_arn);
+            if !self.strays.contains(&stray) && !self.keys.values().any(planned) {
                 self.strays.push(stray);
             }
         }

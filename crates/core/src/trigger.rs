@@ -165,7 +165,9 @@ impl<'a> Event<'a> {
     fn trigger(&self, home: &FunctionArn) -> Result<Trigger, InvalidInput> {
         let detail_type = self.text("/detail-type").unwrap_or_default();
         if detail_type == "Scheduled Event" && self.text("/source") == Some("aws.events") {
-            return Ok(sweep());
+            let origin = Origin { kind: SWEEP.into(), ..self.origin() };
+            let target = self.anothers(home.account()).map_or(Target::Sweep, Target::Ignored);
+            return Ok(Trigger { origin, target });
         }
         let event_type = self.text("/detail/eventType");
         if detail_type != "AWS API Call via CloudTrail" && event_type.is_none_or(|kind| kind == "AwsApiCall") {
@@ -225,10 +227,8 @@ impl<'a> Event<'a> {
         if let Some(kind) = self.text("/detail/eventType").filter(|kind| *kind != "AwsApiCall") {
             return Some(format!("eventType is `{}`, not `AwsApiCall`", shorten(kind, 60)));
         }
-        for path in ["/account", "/detail/recipientAccountId"] {
-            if let Some(other) = self.text(path).filter(|id| *id != account.as_str()) {
-                return Some(format!("the event is of account `{}`, not of `{account}`", shorten(other, 20)));
-            }
+        if let Some(reason) = self.anothers(account) {
+            return Some(reason);
         }
         if let Some(code) = self.text("/detail/errorCode") {
             return Some(format!("the call failed with `{}` and changed nothing", shorten(code, 80)));
@@ -240,6 +240,13 @@ impl<'a> Event<'a> {
                 Some(format!("`{}` of `{}` is no event that trailseal acts on", shorten(name, 60), shorten(source, 60)))
             }
         }
+    }
+
+    /// That it is another account's event, if it is.
+    fn anothers(&self, account: &AccountId) -> Option<String> {
+        let mut told = ["/account", "/detail/recipientAccountId"].into_iter().filter_map(|path| self.text(path));
+        let other = told.find(|id| *id != account.as_str())?;
+        Some(format!("the event is of account `{}`, not of `{account}`", shorten(other, 20)))
     }
 
     fn region(&self) -> Result<Option<Region>, InvalidInput> {

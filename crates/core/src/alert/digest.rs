@@ -1,7 +1,7 @@
 //! One message for a whole sweep.
 
-use super::{Alert, Config, Mode, Outcome};
-use super::{about, beside, id, message, next};
+use super::{Alert, Config, Mode, Origin, Outcome, SWEEP};
+use super::{about, beside, caused_by, id, message, next};
 use crate::report::{Answer, TrailReport};
 
 /// SNS takes 256 KB; what does not fit is in the log. Source:
@@ -9,7 +9,7 @@ use crate::report::{Answer, TrailReport};
 const ROOM: usize = 200_000;
 
 /// The message, if there is anything to say.
-pub(super) fn of(answer: &Answer, config: &Config) -> Option<Alert> {
+pub(super) fn of(answer: &Answer, origin: &Origin, config: &Config) -> Option<Alert> {
     let told = |trail: &&TrailReport| {
         // Every member account would say the same of an organization trail every day.
         !matches!(trail.outcome, Outcome::Compliant | Outcome::Gone | Outcome::Exempt | Outcome::OutOfScope)
@@ -29,6 +29,11 @@ pub(super) fn of(answer: &Answer, config: &Config) -> Option<Alert> {
     let mut text = format!("{}.\n", super::capitalised(&headline));
     if config.mode == Mode::DryRun {
         text.push_str("This is a dry-run: nothing was changed.\n");
+    }
+    if origin.kind != SWEEP {
+        for words in caused_by(origin) {
+            text.push_str(&format!("\n{words}\n"));
+        }
     }
     if let Some(error) = &answer.error {
         let remedy = error.remedy.as_deref().unwrap_or_default();

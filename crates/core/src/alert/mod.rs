@@ -33,7 +33,7 @@ pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
         return Vec::new();
     }
     if origin.kind == SWEEP || unlisted.is_some() {
-        return digest::of(answer, config).into_iter().collect();
+        return digest::of(answer, origin, config).into_iter().collect();
     }
     let worth_it = |trail: &&TrailReport| match trail.outcome {
         Outcome::Planned | Outcome::Remediated | Outcome::Noted => true,
@@ -44,8 +44,10 @@ pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
         Outcome::OutOfScope => trail.findings.iter().any(|finding| finding.id == FindingId::NoCmk),
         Outcome::Compliant | Outcome::Gone | Outcome::Exempt => false,
     };
-    let mut alerts: Vec<Alert> =
-        answer.trails.iter().filter(worth_it).map(|trail| alert(answer, trail, origin, config)).collect();
+    // Where there are several, the first tells what is to be told beside the trails.
+    let mut beside = beside(answer);
+    let mut alert = |trail| alert(answer, trail, origin, config, &std::mem::take(&mut beside));
+    let mut alerts: Vec<Alert> = answer.trails.iter().filter(worth_it).map(&mut alert).collect();
     // Nothing is left over unnoticed, also where there is nothing to say of the trail, or not yet.
     if alerts.is_empty() {
         alerts.extend(about_keys(answer, config));
@@ -78,10 +80,10 @@ fn beside(answer: &Answer) -> Vec<String> {
     answer.strays.iter().map(stray).chain(answer.asides.iter().cloned()).collect()
 }
 
-fn alert(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config) -> Alert {
+fn alert(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, beside: &[String]) -> Alert {
     let name = trail.trail_arn.rsplit('/').next().unwrap_or_default();
     let headline = headline(trail, name, config.mode);
-    let text = text(answer, trail, origin, config, &headline);
+    let text = text(trail, origin, config, &headline, beside);
     about_trail(answer, trail, config, &headline, text)
 }
 
@@ -125,7 +127,7 @@ fn headline(trail: &TrailReport, name: &str, mode: Mode) -> String {
     }
 }
 
-fn text(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, headline: &str) -> String {
+fn text(trail: &TrailReport, origin: &Origin, config: &Config, headline: &str, beside: &[String]) -> String {
     let mut text = String::new();
     let mut line = |words: String| {
         text.push_str(&words);
@@ -140,10 +142,10 @@ fn text(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, 
         line(words);
     }
     text.push_str(&about(trail, config));
-    for words in beside(answer) {
+    for words in beside {
         text.push_str(&format!("\n{words}\n"));
     }
-    let also = if beside(answer).is_empty() { "" } else { "see to the key named above; apart from that: " };
+    let also = if beside.is_empty() { "" } else { "see to the key named above; apart from that: " };
     text.push_str(&format!("\nWhat to do next: {also}{}\n", next(trail, config)));
     text
 }

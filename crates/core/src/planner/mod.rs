@@ -8,9 +8,9 @@ pub use sealing_key::left_over;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::assess::{Assessment, KeyNeed, Verdict};
+use crate::assess::{Assessment, KeyNeed, Verdict, belongs_to, is_ours};
 use crate::config::Config;
-use crate::facts::{Failure, MendingFacts, SealingFacts, TrailSettings};
+use crate::facts::{Class, Failure, MendingFacts, SealingFacts, TrailSettings};
 use crate::finding::Warning;
 use crate::ids::{FunctionArn, KeyArn, Region, TrailArn, shorten};
 use crate::key::{LetsIn, needs_decrypt, unclear};
@@ -75,7 +75,13 @@ pub fn wanted<'a>(trails: impl IntoIterator<Item = &'a Judged>) -> Wanted {
 pub fn plan(trails: BTreeMap<TrailArn, Judged>, sealing: &SealingFacts, config: &Config, home: &FunctionArn) -> Plan {
     let planner = Planner { sealing, config, home, policy: KeyPolicy::of(config, home) };
     let mut keys = BTreeMap::new();
-    let trails = trails.into_iter().map(|(arn, judged)| (arn, planner.trail(judged, &mut keys))).collect();
+    let trails = trails
+        .into_iter()
+        .map(|(arn, judged)| {
+            let planned = planner.trail(&arn, judged, &mut keys);
+            (arn, planned)
+        })
+        .collect();
     let strays = planner.strays(&keys);
     Plan { keys, trails, strays }
 }
@@ -94,10 +100,10 @@ struct Sealed {
 }
 
 impl Planner<'_> {
-    fn trail(&self, judged: Judged, keys: &mut BTreeMap<Region, KeyPlan>) -> TrailPlan {
+    fn trail(&self, arn: &TrailArn, judged: Judged, keys: &mut BTreeMap<Region, KeyPlan>) -> TrailPlan {
         let (settings, assessment, mending) = match judged {
             Judged::Gone => return untouched(Fate::Gone),
-            Judged::Unseen(failure) => return untouched(Fate::Failed(failure)),
+            Judged::Unseen(failure) => return untouched(self.unseen(arn, failure)),
             Judged::Seen { settings, assessment, mending } => (settings, assessment, mending),
         };
         let Assessment { findings, warnings, verdict } = assessment;
@@ -132,6 +138,15 @@ impl Planner<'_> {
             }
         };
         plan
+    }
+
+    /// What passes is tried again; else another account's trail is its owner's to look at, and none of ours
+    /// to fail on: a member account may be kept out of the Region of its organization's trail.
+    fn unseen(&self, arn: &TrailArn, failure: Failure) -> Fate {
+        if failure.class == Class::Transient || is_ours(arn, self.config, self.home) {
+            return Fate::Failed(failure);
+        }
+        Fate::OutOfScope(format!("{}; from here it cannot be seen: {}", belongs_to(arn), failure.message))
     }
 
     /// Gives a trail the sealing key of its bucket's Region; one that has it already gets it back in

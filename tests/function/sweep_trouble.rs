@@ -1,0 +1,172 @@
+//! Where many trails are looked at, one Region's or trail's trouble stays its own.
+
+use std::time::Duration;
+
+use fake_aws::{Bucket, Fault, Key, KeyState, Trail, World};
+use serde_json::{Value, json};
+
+use crate::support::{ACCOUNT, Scene, Setting, event, logged, sealing_policy, with_sealing_key};
+
+const HERE: &str = "eu-west-1";
+const THERE: &str = "us-east-1";
+
+/// An account with a bucket for logs in two Regions.
+fn account() -> World {
+    let mut world = World::new(ACCOUNT).topic("alerts", HERE);
+    world.rate_limits = true;
+    for region in [HERE, THERE] {
+        world.add_bucket(Bucket::new(&format!("logs-{region}"), region));
+    }
+    world
+}
+
+fn trail(name: &str, region: &str) -> Trail {
+    Trail::new(name, region, &format!("logs-{region}"))
+}
+
+/// Silence beyond any deadline.
+fn silence() -> Fault {
+    Fault::Hang(Duration::from_secs(60))
+}
+
+fn outcome<'a>(answer: &'a Value, arn: &str) -> &'a str {
+    let trails = answer["trails"].as_array().unwrap();
+    trails.iter().find(|trail| trail["trail_arn"] == arn).unwrap()["outcome"].as_str().unwrap()
+}
+
+fn sweep_within(scene: &mut Scene, deadline: Duration) -> Value {
+    scene.function.invoke_within(json!({ "sweep": {} }).to_string().as_bytes(), deadline).outcome.unwrap()
+}
+
+#[test]
+fn a_broken_key_is_mended_although_another_region_does_not_answer() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, HERE);
+    world.keys.get_mut(&key).unwrap().state = KeyState::Disabled;
+    let sealed = world.add_trail(trail("sealed", HERE).encrypted_with(&key));
+    let silent = world.add_trail(trail("silent", THERE));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.service == "cloudtrail" && call.region == THERE).then(silence));
+    let mut event = event("disable-key");
+    event["detail"]["requestParameters"]["keyId"] = json!(key);
+    event["detail"]["resources"] = json!([{ "ARN": key }]);
+    let invocation = scene.function.invoke_within(event.to_string().as_bytes(), Duration::from_secs(9));
+    assert_eq!(scene.aws.world().keys[&key].state, KeyState::Enabled);
+    let answer = logged(&invocation).remove(0);
+    assert_eq!((outcome(&answer, &sealed), outcome(&answer, &silent)), ("remediated", "failed"));
+    assert_eq!(invocation.outcome.unwrap_err().error_type, "Transient", "it may use the key, too");
+    // What could not be listed is not asked for again.
+    let asked = scene.aws.calls().iter().any(|call| call.region == THERE && call.operation == "GetTrailStatus");
+    assert!(!asked);
+}
+
+#[test]
+fn a_bucket_that_cannot_be_found_from_one_region_is_found_from_another() {
+    for fault in [silence(), Fault::error(403, "AccessDenied", "no")] {
+        let mut world = account();
+        let key = with_sealing_key(&mut world, THERE);
+        let from_here = world.add_trail(Trail::new("from-here", HERE, &format!("logs-{THERE}")));
+        let from_there = world.add_trail(trail("from-there", THERE));
+        let mut scene = Scene::enforcing(world);
+        scene.aws.before(move |call, _| {
+            let asked = call.operation == "HeadBucket" && call.region == HERE;
+            asked.then(|| fault.clone())
+        });
+        let answer = sweep_within(&mut scene, Duration::from_secs(8));
+        assert_eq!((outcome(&answer, &from_here), outcome(&answer, &from_there)), ("failed", "remediated"));
+        assert_eq!(scene.aws.world().trails[&from_there].kms_key_id, Some(key));
+    }
+}
+
+#[test]
+fn a_key_that_hangs_in_one_region_keeps_no_trail_from_the_key_of_another() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, THERE);
+    let here = world.add_trail(trail("here", HERE));
+    let crossing = world.add_trail(Trail::new("crossing", HERE, &format!("logs-{THERE}")));
+    let there = world.add_trail(trail("there", THERE));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.service == "kms" && call.operation == "CreateKey").then(silence));
+    let answer = sweep_within(&mut scene, Duration::from_secs(8));
+    let told = [&here, &crossing, &there].map(|arn| outcome(&answer, arn));
+    assert_eq!(told, ["failed", "remediated", "remediated"]);
+    let world = scene.aws.snapshot();
+    assert_eq!([&crossing, &there].map(|arn| world.trails[arn].kms_key_id.clone()), [Some(key.clone()), Some(key)]);
+}
+
+#[test]
+fn a_trail_that_cannot_be_started_in_time_keeps_no_other_from_its_key() {
+    let mut world = account();
+    let [key, sealed_with] = [THERE, HERE].map(|region| with_sealing_key(&mut world, region));
+    let stopped = world.add_trail(trail("stopped", HERE).encrypted_with(&sealed_with).stopped(1_780_000_500));
+    let plain = world.add_trail(trail("plain", THERE));
+    let mut scene = Setting::new(world).with("TRAILSEAL_RESTART_LOGGING", "true").start();
+    scene.aws.before(|call, _| (call.operation == "StartLogging").then(silence));
+    let answer = sweep_within(&mut scene, Duration::from_secs(8));
+    assert_eq!((outcome(&answer, &stopped), outcome(&answer, &plain)), ("failed", "remediated"));
+    assert_eq!(scene.aws.world().trails[&plain].kms_key_id, Some(key));
+}
+
+#[test]
+fn who_gives_a_trail_a_key_while_a_sweep_waits_for_another_region_keeps_it() {
+    let mut world = account();
+    for region in [HERE, THERE] {
+        with_sealing_key(&mut world, region);
+    }
+    let theirs = world.key(Key::new(THERE).policy(&sealing_policy()));
+    let slow = world.add_trail(trail("slow", HERE));
+    let overtaken = world.add_trail(trail("overtaken", THERE));
+    let mut scene = Scene::enforcing(world);
+    let (arn, key) = (overtaken.clone(), theirs.clone());
+    let mut hung = false;
+    scene.aws.before(move |call, world| {
+        if hung || (call.operation.as_str(), call.region.as_str()) != ("GetBucketPolicy", HERE) {
+            return None;
+        }
+        hung = true;
+        world.trails.get_mut(&arn).unwrap().kms_key_id = Some(key.clone());
+        Some(Fault::Hang(Duration::from_secs(3)))
+    });
+    let answer = sweep_within(&mut scene, Duration::from_secs(30));
+    assert_eq!((outcome(&answer, &slow), outcome(&answer, &overtaken)), ("remediated", "compliant"));
+    assert_eq!(scene.aws.world().trails[&overtaken].kms_key_id, Some(theirs));
+}
+
+#[test]
+fn an_organizations_trail_in_a_region_that_is_closed_to_the_account_is_no_failure_of_ours() {
+    let mut world = account();
+    let arn = world.add_trail(trail("organization", THERE).multi_region().organization("999999999999"));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.service == "cloudtrail" && call.region == THERE).then(Fault::access_denied));
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!(outcome(&answer, &arn), "out-of-scope");
+    let detail = answer["trails"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("belongs to account `999999999999`") && detail.contains("cannot be seen"), "{detail}");
+    assert_eq!((&answer["warnings"], scene.aws.world().published.len()), (&json!([]), 0));
+}
+
+#[test]
+fn a_stray_is_told_once_where_an_event_concerns_several_trails() {
+    let mut world = account();
+    let theirs = world.key(Key::new(HERE).policy(&sealing_policy()).state(KeyState::PendingDeletion));
+    for name in ["one", "two", "three"] {
+        world.add_trail(trail(name, HERE).encrypted_with(&theirs));
+    }
+    let mut scene = Scene::enforcing(world);
+    let mut raced = false;
+    scene.aws.before(move |call, world| {
+        if call.operation == "CreateAlias" && !std::mem::replace(&mut raced, true) {
+            with_sealing_key(world, HERE);
+        }
+        None
+    });
+    let mut event = event("schedule-key-deletion");
+    event["detail"]["requestParameters"]["keyId"] = json!(theirs);
+    event["detail"]["resources"] = json!([{ "ARN": theirs }]);
+    let answer = scene.answer(&event);
+    assert_eq!((&answer["summary"], &answer["alerts"]["sent"]), (&json!({ "remediated": 3 }), &json!(3)));
+    let command = answer["strays"][0]["command"].as_str().unwrap();
+    let published = scene.aws.snapshot().published;
+    let told = published.iter().map(|alert| alert.message.contains(command));
+    assert_eq!(told.collect::<Vec<_>>(), [true, false, false]);
+}
