@@ -39,7 +39,7 @@ EVENT_FILES = {
     "update-trail-by-name": ("trail", "compliant"),
     "update-trail-console-by-arn": ("trail", "compliant"),
     "update-trail-denied": (None, "`AccessDenied`"),
-    # CloudTrail takes no such names, so no such event comes. If one did, it would be parked and not passed over in silence.
+    # CloudTrail takes no such names, so no such event comes. If one did, it would be parked, not passed over in silence.
     "update-trail-malformed-arn": ("trail", "InvalidInput"),
     "update-trail-malformed-name": ("trail", "InvalidInput"),
     "update-trail-malformed-region": ("trail", "InvalidInput"),
@@ -84,7 +84,7 @@ def said(answer: dict) -> str:
 
 class Asked(unittest.TestCase):
     def assert_no_rule(self, base: str, **differences) -> dict:
-        """Of an event that a rule matches (see the table), made a near miss: `detail__eventName` is a field of `detail`."""
+        """An event that a rule matches, made a near miss of it: `detail__eventName` is a field of `detail`."""
         self.assertIsNotNone(EVENT_FILES[base][0], f"{base} itself must match, or this shows nothing")
         near = event(base)
         for path, value in differences.items():
