@@ -28,7 +28,7 @@ ALARMS = {
         *("AWS/Lambda", "DestinationDeliveryFailures", {"FunctionName": STACK}),
         *("Sum", 300, 1, AT_LEAST, 1, "notBreaching"),
     ),
-    "no-sweep": (STACK, "Sweeps", {}, "Sum", 86400, 2, BELOW, 1, "breaching"),
+    "no-sweep": (STACK, "Sweeps", {}, "Sum", 3600, 48, BELOW, 1, "breaching"),
 }
 # What each pattern makes of the function's lines is tested with the function, see tests/function/metrics.rs.
 METRIC_FILTERS = {
