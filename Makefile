@@ -42,6 +42,11 @@ deploy: build ## Deploy to your AWS account; PARAMETERS="Mode=enforce AlertEmail
 test: lint lint-template release check-deps $(call installed,moto) ## Everything that must pass: lints, tests, template, linked libraries
 	TRAILSEAL_BINARY="$(abspath target/release/trailseal)" MOTO_SERVER="$(TOOLS)/moto/bin/moto_server" \
 		cargo test --workspace --locked
+	@$(MAKE) --no-print-directory test-stack
+
+.PHONY: test-stack
+test-stack: cargo $(call installed,sam) $(call installed,ministack) ## Deploy to an AWS emulator on this machine, and test what came of it
+	$(TOOLS)/ministack/bin/python -B tests/stack/run.py $(TESTS)
 
 .PHONY: lint
 lint: cargo ## Formatting, clippy and rustdoc, none of which may warn

@@ -286,11 +286,11 @@ class Account:
         bodies = [json.loads(message["Body"]) for message in answer.get("Messages", [])]
         return [{"event": body["requestPayload"], "error": body["responsePayload"]} for body in bodies]
 
-    def alerts(self, queue: str) -> list[dict]:
-        """The alerts since the last time."""
+    def alerts(self, queue: str, wait: int = 1) -> list[dict]:
+        """The alerts since the last time, and those that come within some seconds more."""
         sqs = self.client("sqs")
         found = []
-        while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1).get(
+        while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=wait).get(
             "Messages"
         ):
             for message in messages:

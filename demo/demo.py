@@ -4,6 +4,7 @@ Everything that it says is checked against what the emulator holds; it exits wit
 """
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -12,7 +13,7 @@ import traceback
 from datetime import datetime, timezone
 
 from account import ELSEWHERE, HOME, LEFT_OVER, READER, REPLICATION_RULE, Account
-from local import LOGS, PROJECT, Trouble, architecture, emulator, environment, port, sam
+from local import LOGS, PROJECT, Trouble, architecture, build, deploy, emulator, environment, port
 from look import changes, cloudtrails, granted, outcomes, short, steps, warnings, without_key
 from show import Show
 from sweep import sweep
@@ -29,28 +30,6 @@ POLICY = [
     "CloudTrailDecryptsForBucketKeys",
     "LogReadersDecrypt",
 ]
-BUILD = ".tools/demo/build"
-
-
-def deploy(mode: str, env: dict[str, str], *parameters: str) -> float:
-    return sam(
-        f"deploy-{mode}",
-        "deploy",
-        "--template-file",
-        f"{BUILD}/template.yaml",
-        "--stack-name",
-        STACK,
-        "--parameter-overrides",
-        f"Mode={mode}",
-        f"Architecture={architecture()}",
-        *parameters,
-        "--resolve-s3",
-        "--capabilities",
-        "CAPABILITY_NAMED_IAM",
-        "--no-confirm-changeset",
-        "--no-fail-on-empty-changeset",
-        env=env,
-    )
 
 
 def dry_run(show: Show, account: Account, trails: dict[str, str], stack: dict[str, str], mailbox: str) -> None:
@@ -288,15 +267,12 @@ def mend(show: Show, account: Account, trails: dict[str, str], stack: dict[str, 
 
 
 def play(show: Show) -> None:
-    at = port()
+    at = port(os.environ.get("DEMO_PORT", "0"))
     env = environment(f"http://127.0.0.1:{at}", HOME)
     account = Account(env)
 
     show.scene("Building the function as it would be deployed (the first time takes some minutes)")
-    seconds = sam(
-        "build", "build", "--build-dir", BUILD, "--parameter-overrides", f"Architecture={architecture()}", env=env
-    )
-    show.say(f"sam build took {seconds:.0f} s.")
+    show.say(f"sam build took {build(env):.0f} s.")
 
     with emulator(at, env):
         show.scene(f"An account in an AWS emulator at {env['AWS_ENDPOINT_URL']}")
@@ -319,7 +295,8 @@ def play(show: Show) -> None:
             f"The bucket of far-away is read by a role of another account, {READER}, and replicated to an archive by a "
             "rule that does not take what is encrypted with a KMS key."
         )
-        show.say(f"sam deploy with Mode=dry-run took {deploy('dry-run', env):.0f} s.")
+        seconds = deploy("deploy-dry-run", STACK, "Mode=dry-run", f"Architecture={architecture()}", env=env)
+        show.say(f"sam deploy with Mode=dry-run took {seconds:.0f} s.")
         stack = account.outputs(STACK)
         mailbox = account.listen(stack["AlertTopicArn"])
         dry_run(show, account, trails, stack, mailbox)
@@ -327,7 +304,8 @@ def play(show: Show) -> None:
         show.scene("The owner has read what would be done, and deploys Mode=enforce")
         account.replicate("logs-far", "archive", owners_key)
         show.say("First, the replication rule was told to take encrypted objects too, and LogReaders names that role.")
-        show.say(f"sam deploy took {deploy('enforce', env, f'LogReaders={READER}'):.0f} s.")
+        seconds = deploy("deploy-enforce", STACK, "Mode=enforce", f"LogReaders={READER}", env=env)
+        show.say(f"sam deploy took {seconds:.0f} s.")
         enforce(show, account, trails, stack, mailbox)
         repeat(show, account, trails, stack, mailbox, account.trail_event(trails["orders"]))
         event = mend(show, account, trails, stack, mailbox)

@@ -1,4 +1,7 @@
-"""Processes of the demo: the emulator and the sam command. Each gets a session of its own, so that it ends with all its children."""
+"""The emulator and the sam command, for the demo and for the tests of the stack.
+
+Each process gets a session of its own, so that it ends with all its children.
+"""
 
 import contextlib
 import os
@@ -15,11 +18,12 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 TOOLS = PROJECT / ".tools"
 LOGS = TOOLS / "demo"
+BUILD = LOGS / "build"
 ACCOUNT = "123456789012"
 
 
 class Trouble(Exception):
-    """Something that keeps the demo from going on; its text says what to do."""
+    """Something that keeps us from going on; its text says what to do."""
 
 
 def architecture() -> str:
@@ -27,14 +31,13 @@ def architecture() -> str:
     machine = platform.machine()
     if sys.platform != "linux" or machine not in ("x86_64", "aarch64"):
         raise Trouble(
-            f"the demo runs the function itself and needs Linux on x86_64 or arm64, not {sys.platform} on {machine}"
+            f"the emulator runs the function itself and needs Linux on x86_64 or arm64, not {sys.platform} on {machine}"
         )
     return "arm64" if machine == "aarch64" else "x86_64"
 
 
-def port() -> int:
-    """DEMO_PORT, or else a free one."""
-    wanted = os.environ.get("DEMO_PORT", "0")
+def port(wanted: str = "0") -> int:
+    """That one, if it is free; 0 is any."""
     if not wanted.isdecimal() or int(wanted) > 65535:
         raise Trouble(f"DEMO_PORT is `{wanted}`: name a free port, or leave it out")
     with socket.socket() as probe:
@@ -49,7 +52,7 @@ def port() -> int:
 
 
 def environment(endpoint: str, region: str) -> dict[str, str]:
-    """This process's environment with nothing of a real AWS account in it: whatever goes wrong, the demo reaches the emulator only."""
+    """This process's environment with nothing of a real AWS account in it: whatever goes wrong, only the emulator is reached."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_", "TRAILSEAL_"))}
     env.update(
         AWS_ENDPOINT_URL=endpoint,
@@ -91,14 +94,16 @@ def start(command: list[str], env: dict[str, str], log: Path) -> subprocess.Pope
         )
 
 
-def sam(what: str, *arguments: str, env: dict[str, str]) -> float:
+def sam(what: str, *arguments: str, env: dict[str, str], logs: Path = LOGS) -> float:
     """Runs sam; says how long it took."""
-    log = LOGS / f"{what}.log"
+    log = logs / f"{what}.log"
     bin_folder = TOOLS / "sam" / "bin"
     env = env | {
         # cargo-lambda and its zig are found on the path.
         "PATH": f"{bin_folder}{os.pathsep}{env['PATH']}",
         "SAM_CLI_TELEMETRY": "0",
+        # Seconds between its looks at the stack; five are made for AWS, which has much more to do.
+        "SAM_CLI_POLL_DELAY": "0.2",
         "__SAM_CLI_APP_DIR": str(TOOLS / "sam-home"),
         "ZIG_GLOBAL_CACHE_DIR": str(TOOLS / "cache" / "zig"),
         "CARGO_ZIGBUILD_CACHE_DIR": str(TOOLS / "cache" / "zigbuild"),
@@ -113,15 +118,51 @@ def sam(what: str, *arguments: str, env: dict[str, str]) -> float:
     return time.monotonic() - began
 
 
+def build(env: dict[str, str], logs: Path = LOGS) -> float:
+    """Builds the function as it would be deployed, for this machine."""
+    return sam(
+        "build",
+        "build",
+        "--build-dir",
+        str(BUILD),
+        "--parameter-overrides",
+        f"Architecture={architecture()}",
+        env=env,
+        logs=logs,
+    )
+
+
+def deploy(
+    what: str, stack: str, *parameters: str, env: dict[str, str], built: Path = BUILD, logs: Path = LOGS
+) -> float:
+    """Deploys what was built; of a stack that stands, only the parameters that are given here change."""
+    return sam(
+        what,
+        "deploy",
+        "--template-file",
+        str(built / "template.yaml"),
+        "--stack-name",
+        stack,
+        *(("--parameter-overrides", *parameters) if parameters else ()),
+        "--resolve-s3",
+        "--capabilities",
+        "CAPABILITY_NAMED_IAM",
+        "--no-confirm-changeset",
+        "--no-fail-on-empty-changeset",
+        env=env,
+        logs=logs,
+    )
+
+
 def tail(log: Path, lines: int = 12) -> str:
     return "\n".join("    " + line for line in log.read_text(errors="replace").splitlines()[-lines:])
 
 
 @contextlib.contextmanager
-def emulator(at: int, env: dict[str, str]):
+def emulator(at: int, env: dict[str, str], logs: Path = LOGS):
     """The emulator, for as long as the block runs."""
-    log = LOGS / "emulator.log"
-    scratch = LOGS / "tmp"
+    log = logs / "emulator.log"
+    scratch = logs / "tmp"
     scratch.mkdir(exist_ok=True)
     env = env | {
         "BIND_HOST": "127.0.0.1",

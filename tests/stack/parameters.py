@@ -1,0 +1,117 @@
+"""Every parameter of the stack: which variable of the function it sets, what it takes and what it refuses."""
+
+from account import HOME
+from local import ACCOUNT
+
+KEY = f"arn:aws:kms:{HOME}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+FAR_KEY = KEY.replace(HOME, "eu-central-1")
+MULTI_REGION_KEY = f"arn:aws-us-gov:kms:us-gov-west-1:{ACCOUNT}:key/mrk-1234abcd12ab34cd56ef1234567890ab"
+ALIAS_ARN = f"arn:aws:kms:{HOME}:{ACCOUNT}:alias/logs"
+ROLE = "arn:aws:iam::210987654321:role/path/siem+log.s@a-b_c"
+USER = "arn:aws:iam::210987654321:user/ann"
+BUS = f"arn:aws:events:{HOME}:{ACCOUNT}:event-bus/outcomes"
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/path/boundary"
+
+# Its environment variable, if it has one; what it takes; what it refuses.
+PARAMETERS = {
+    "Mode": ("TRAILSEAL_MODE", ["dry-run", "enforce"], ["Enforce", "", "off"]),
+    "RestartLogging": ("TRAILSEAL_RESTART_LOGGING", ["true", "false"], ["yes", "True", ""]),
+    "ReadersLockedOut": ("TRAILSEAL_READERS_LOCKED_OUT", ["proceed", "hold"], ["stop", ""]),
+    "ExemptTag": (
+        "TRAILSEAL_EXEMPT_TAG",
+        ["trailseal:exempt", "No Seal", "team/logs.exempt=1+2@x-y_z", "x" * 128],
+        ["", "aws:exempt", "AWS:exempt", "x" * 129, "a,b", "a;b", "a*"],
+    ),
+    "KeyAlias": (
+        "TRAILSEAL_KEY_ALIAS",
+        ["alias/trailseal", "alias/team/a_b-c", "alias/awsome", f"alias/{'x' * 250}"],
+        ["", "trailseal", "alias/", "alias/aws/s3", "alias/a b", "alias/a:b", "alias/*", f"alias/{'x' * 251}", ALIAS_ARN],
+    ),
+    "KeyArns": (
+        "TRAILSEAL_KEY_ARNS",
+        ["", KEY, MULTI_REGION_KEY, f"{KEY},{FAR_KEY}", f"{KEY}, {FAR_KEY}, {MULTI_REGION_KEY}"],
+        [
+            "1234abcd-12ab-34cd-56ef-1234567890ab",
+            ALIAS_ARN,
+            f"{KEY} {FAR_KEY}",
+            f"{KEY},{ALIAS_ARN}",
+            f"{KEY},",
+            # Two of one Region.
+            f"{KEY},{KEY}2",
+            f"{KEY},{FAR_KEY}, {KEY}2",
+        ],
+    ),
+    "KeyTags": (
+        "TRAILSEAL_KEY_TAGS",
+        [
+            "",
+            "team=security",
+            "team=security,cost-centre=42",
+            "team=a=b, Data Class=internal use, empty=",
+            "managed-by-us=no,xmanaged-by=1",
+            "not-aws:x=1",
+            "a=1,aa=1,b=a=1",
+            f"{'k' * 128}={'v' * 256}",
+        ],
+        [
+            "team",
+            "=security",
+            " =security",
+            "team=security,",
+            "team=security,,a=b",
+            "team=a;b",
+            "managed-by=me",
+            " managed-by=me",
+            "managed-by =me",
+            "team=security, managed-by=me",
+            "aws:team=security",
+            "team=security,AWS:x=1",
+            # A key twice.
+            "team=a,team=b",
+            "x=1, team=a,y=2,team=b",
+            f"{'k' * 129}=v",
+            f"k={'v' * 257}",
+        ],
+    ),
+    "LogReaders": (
+        "TRAILSEAL_LOG_READERS",
+        ["", "account", ROLE, USER, "210987654321", "o-abcdefghij", f"{ROLE}, {USER},210987654321,o-abcdefghij,account"],
+        [
+            "everybody",
+            "*",
+            "accounts",
+            "o-short",
+            "12345",
+            f"{ROLE},",
+            # Not a role's name with a comma in it, which IAM would take: here the comma ends the name.
+            f"{ROLE},everybody",
+            f"{ROLE} {USER}",
+            "arn:aws:iam::210987654321:root",
+            "arn:aws:sts::210987654321:assumed-role/siem/x",
+            "arn:aws:iam::210987654321:role/*",
+        ],
+    ),
+    "OrgTrailOwner": (
+        "TRAILSEAL_ORG_TRAIL_OWNER",
+        ["", "999999999999"],
+        ["12345", "9999999999999", "o-abcdefghij", "99999999999x"],
+    ),
+    "AlertFormat": ("TRAILSEAL_ALERT_FORMAT", ["text", "chatbot"], ["html", "", "Text"]),
+    "AlertEmail": (None, ["", "ops@example.com"], ["ops", "ops@", "a@b@c", "a@b c@d", "a@example.com,b@example.com c"]),
+    "TopicKeyArn": (None, ["", KEY, MULTI_REGION_KEY], ["alias/aws/sns", ALIAS_ARN, f"{KEY},{FAR_KEY}"]),
+    "OutcomeBusArn": (None, ["", BUS, BUS + "/a.b_c-d"], ["default", BUS.replace("event-bus", "rule"), f"{BUS},{BUS}"]),
+    "SweepInterval": (None, ["hourly", "every-6-hours", "every-12-hours", "daily"], ["", "weekly", "rate(1 hour)", "0"]),
+    "ReservedConcurrency": (None, ["", "1", "1000"], ["0", "-1", "01", "1.5", "one", "10000"]),
+    "PermissionsBoundary": (
+        None,
+        ["", BOUNDARY, "arn:aws:iam::aws:policy/PowerUserAccess"],
+        ["boundary", BOUNDARY.replace("policy", "role"), f"{BOUNDARY} {BOUNDARY}"],
+    ),
+    "LogRetentionDays": (None, ["1", "30", "365", "3653"], ["0", "2", "never", ""]),
+    "Architecture": (None, ["x86_64", "arm64"], ["x86", "amd64", ""]),
+}
+# What is right by itself, but not together, and what the refusal names.
+COMBINATIONS = [
+    ({"AlertFormat": "chatbot", "AlertEmail": "ops@example.com"}, "leave AlertEmail empty"),
+    ({"OrgTrailOwner": ACCOUNT}, "OrgTrailOwner is this account"),
+]
