@@ -61,6 +61,8 @@ pub trait Read: Sync {
     fn key_tags(&self, key: &KeyArn, exempt_tag: &str) -> impl Future<Output = Result<KeyTags, Failure>> + Send;
     /// The names of a key's aliases (`alias/…`), by `ListAliases`.
     fn key_aliases(&self, key: &KeyArn) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+    /// Whether a key has any grant, by `ListGrants`.
+    fn key_has_grants(&self, key: &KeyArn) -> impl Future<Output = Result<bool, Failure>> + Send;
     /// The keys of a Region that the tag index says are ours, by `GetResources` of the Resource Groups
     /// Tagging API. The index runs behind: a new key comes late, and its tags may have changed since.
     fn tagged_keys(&self, region: &Region) -> impl Future<Output = Result<Vec<KeyArn>, Failure>> + Send;

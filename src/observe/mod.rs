@@ -174,6 +174,8 @@ mod tests {
             manager: KeyManager::Customer,
             spec: None,
             usage: None,
+            origin: None,
+            multi_region: false,
             state: KeyState::Usable,
             created: None,
             fresh: false,
@@ -222,6 +224,9 @@ mod tests {
         }
         async fn key_aliases(&self, _: &KeyArn) -> Result<Vec<String>, Failure> {
             Ok(Vec::new())
+        }
+        async fn key_has_grants(&self, _: &KeyArn) -> Result<bool, Failure> {
+            Ok(false)
         }
         async fn tagged_keys(&self, _: &Region) -> Result<Vec<KeyArn>, Failure> {
             Ok(Vec::new())

@@ -120,6 +120,9 @@ async fn tagged(
     for arn in arns {
         keys.extend(tagged_key(reader, &arn, config, home).await?);
     }
+    for key in keys.iter_mut().filter(|key| key.aliases.is_empty()) {
+        key.granted = reader.key_has_grants(&key.facts.metadata.arn).await?;
+    }
     // The trails are only looked at if there is a key that one of them may use.
     if keys.iter().any(|key| key.aliases.is_empty()) {
         let (used, unseen) = used_keys(reader, home).await;
@@ -158,7 +161,7 @@ async fn tagged_key(
         Reading::Denied(failure) => return Err(failure),
     };
     facts.tags = Some(told?);
-    Ok(Some(TaggedKey { facts, aliases: aliases?, in_use: InUse::No }))
+    Ok(Some(TaggedKey { facts, aliases: aliases?, granted: false, in_use: InUse::No }))
 }
 
 /// The Regions that trails have to do with, as far as their settings tell.

@@ -114,6 +114,10 @@ impl<R: Read> Read for Shared<'_, R> {
         self.reader.key_aliases(key).await
     }
 
+    async fn key_has_grants(&self, key: &KeyArn) -> Result<bool, Failure> {
+        self.reader.key_has_grants(key).await
+    }
+
     async fn tagged_keys(&self, region: &Region) -> Result<Vec<KeyArn>, Failure> {
         self.reader.tagged_keys(region).await
     }

@@ -56,6 +56,9 @@ fn a_key_that_only_bears_our_tag_is_not_adopted() {
         ("disabled", ours(&sealing_policy()).state(KeyState::Disabled)),
         ("another's tag", Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "somebody")),
         ("asymmetric", ours(&sealing_policy()).spec("RSA_2048", "SIGN_VERIFY")),
+        ("a grant for a stranger", ours(&sealing_policy()).granted_to("arn:aws:iam::666666666666:role/stranger")),
+        ("imported material", Key { origin: "EXTERNAL".into(), ..ours(&sealing_policy()) }),
+        ("copies in other Regions", Key { multi_region: true, ..ours(&sealing_policy()) }),
     ] {
         let mut world = account();
         let key = world.key(key);

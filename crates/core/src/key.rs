@@ -12,7 +12,7 @@ use crate::policy::{Extension, KeyPolicy};
 
 /// Every reason why CloudTrail cannot work with this key, whatever its policy says.
 pub(crate) fn unusable(key: &KeyMetadata) -> Vec<Finding> {
-    let KeyMetadata { arn, manager, spec, usage, state, created: _, fresh: _ } = key;
+    let KeyMetadata { arn, manager, spec, usage, origin: _, multi_region: _, state, created: _, fresh: _ } = key;
     let mut findings = Vec::new();
     if *manager == KeyManager::Aws {
         findings.push(Finding::new(

@@ -49,6 +49,8 @@ fn key(arn: &str, state: KeyState, manager: KeyManager, config: &Config) -> KeyF
             manager,
             spec: Some("SYMMETRIC_DEFAULT".into()),
             usage: Some("ENCRYPT_DECRYPT".into()),
+            origin: Some("AWS_KMS".into()),
+            multi_region: false,
             state,
             created: None,
             fresh: false,

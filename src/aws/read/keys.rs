@@ -83,6 +83,23 @@ pub(super) async fn aliases(reader: &Reader<'_>, key: &KeyArn) -> Result<Vec<Str
     }
 }
 
+pub(super) async fn has_grants(reader: &Reader<'_>, key: &KeyArn) -> Result<bool, Failure> {
+    let attempt = Attempt::new("kms:ListGrants", format!("list the grants of key `{key}`"));
+    let mut page = None;
+    loop {
+        let call = reader.aws.kms(key.region()).list_grants().key_id(key.as_str()).set_marker(page);
+        let output = answer(reader.deadline, &attempt, send!(call, aws_sdk_kms, Again::Usual, attempt)).await?;
+        let Some(listed) = output.grants else {
+            return Err(attempt.unusable_answer("KMS answered without a list"));
+        };
+        // A page may be empty, and others follow.
+        page = set(output.next_marker);
+        if !listed.is_empty() || page.is_none() {
+            return Ok(!listed.is_empty());
+        }
+    }
+}
+
 pub(super) async fn tagged(reader: &Reader<'_>, region: &Region) -> Result<Vec<KeyArn>, Failure> {
     let (name, value) = OWNER_TAG;
     let attempt =
@@ -122,6 +139,8 @@ fn key_metadata(key: aws_sdk_kms::types::KeyMetadata, attempt: &Attempt) -> Resu
         },
         spec: key.key_spec.map(|spec| spec.as_str().to_owned()),
         usage: key.key_usage.map(|usage| usage.as_str().to_owned()),
+        origin: key.origin.map(|origin| origin.as_str().to_owned()),
+        multi_region: key.multi_region.unwrap_or_default(),
         state: match key.key_state {
             Some(SdkKeyState::Enabled | SdkKeyState::Updating) => KeyState::Usable,
             Some(SdkKeyState::Disabled) => KeyState::Disabled,

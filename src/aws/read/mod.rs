@@ -140,6 +140,10 @@ impl Read for Reader<'_> {
         keys::aliases(self, key).await
     }
 
+    async fn key_has_grants(&self, key: &KeyArn) -> Result<bool, Failure> {
+        keys::has_grants(self, key).await
+    }
+
     async fn tagged_keys(&self, region: &Region) -> Result<Vec<KeyArn>, Failure> {
         keys::tagged(self, region).await
     }

@@ -41,6 +41,10 @@ pub struct KeyMetadata {
     pub spec: Option<String>,
     /// Its usage; `ENCRYPT_DECRYPT` is the one that works.
     pub usage: Option<String>,
+    /// Where its material comes from; `AWS_KMS` where KMS made it.
+    pub origin: Option<String>,
+    /// Whether it is a multi-Region key.
+    pub multi_region: bool,
     /// Its state.
     pub state: KeyState,
     /// When it was created, in seconds since 1970.
@@ -95,6 +99,9 @@ pub struct TaggedKey {
     pub facts: KeyFacts,
     /// Its aliases.
     pub aliases: Vec<String>,
+    /// Whether grants let somebody in whom its policy does not name. Read only where nobody has named it
+    /// yet, so that it may be adopted.
+    pub granted: bool,
     /// Whether a trail uses it.
     pub in_use: InUse,
 }

@@ -134,8 +134,9 @@ impl Planner<'_> {
         Ok(KeyPlan { key: Some(arn.clone()), steps, warnings, policy, owner: KeyOwner::Trailseal, fresh })
     }
 
-    /// The unfinished key to adopt: one that a trail uses before the oldest. Only a policy that grants
-    /// nothing beyond what trailseal would grant now is taken over, so that a tag alone confers nothing.
+    /// The unfinished key to adopt: one that a trail uses before the oldest. Only a key as trailseal makes
+    /// them, whose policy grants nothing beyond what trailseal would grant now and which nobody has a grant
+    /// for, so that a tag alone confers nothing.
     fn unfinished<'a>(
         &self,
         tagged: Option<&'a Result<Vec<TaggedKey>, Failure>>,
@@ -155,7 +156,8 @@ impl Planner<'_> {
                 Policy::Known(_, document) => self.policy.covers(&document) && self.policy.is_finished_under(&document),
                 Policy::Unknown(_) => false,
             };
-            ours && key.aliases.is_empty() && works && only_ours()
+            let as_made = facts.metadata.origin.as_deref() == Some("AWS_KMS") && !facts.metadata.multi_region;
+            ours && key.aliases.is_empty() && works && as_made && !key.granted && only_ours()
         });
         Ok(adoptable.max_by_key(|key| {
             let metadata = &key.facts.metadata;
@@ -267,7 +269,7 @@ fn perhaps_left_over(
         }
         Some(Ok(keys)) => keys,
     };
-    let perhaps = keys.iter().filter_map(|TaggedKey { facts, aliases, in_use }| {
+    let perhaps = keys.iter().filter_map(|TaggedKey { facts, aliases, granted: _, in_use }| {
         let KeyMetadata { arn, state, .. } = &facts.metadata;
         let failure = match (&facts.tags, in_use) {
             (_, InUse::Yes) => None,

@@ -109,6 +109,13 @@ pub(super) fn list_keys(asked: &Asked<'_>) -> Outcome {
     listing("Keys", keys, asked)
 }
 
+pub(super) fn list_grants(asked: &mut Asked<'_>) -> Outcome {
+    let arn = asked.own_key()?;
+    let grant = |grantee: &String| json!({"KeyId": arn, "GranteePrincipal": grantee, "Operations": ["Decrypt"]});
+    let grants = asked.world.keys[&arn].grants.iter().map(grant).collect();
+    listing("Grants", grants, asked)
+}
+
 /// A page of a list in KMS's fashion.
 pub(super) fn listing(name: &str, entries: Vec<Value>, asked: &Asked<'_>) -> Outcome {
     let limit = asked.input["Limit"].as_u64().and_then(|limit| usize::try_from(limit).ok());

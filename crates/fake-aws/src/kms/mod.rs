@@ -19,6 +19,7 @@ pub(crate) fn perform(world: &mut World, region: &str, operation: &str, input: &
         "CreateKey" => keys::create_key(&mut asked),
         "DescribeKey" => keys::describe_key(&mut asked),
         "ListKeys" => keys::list_keys(&asked),
+        "ListGrants" => keys::list_grants(&mut asked),
         "GetKeyPolicy" => key_policy::get_key_policy(&mut asked),
         "PutKeyPolicy" => key_policy::put_key_policy(&mut asked),
         "CreateAlias" => aliases::create_alias(&mut asked),

@@ -56,6 +56,8 @@ pub struct Key {
     pub tags: BTreeMap<String, String>,
     /// Its policy, verbatim; empty until it joins a world, then KMS's default.
     pub policy: String,
+    /// Who may decrypt by a grant.
+    pub grants: Vec<String>,
     /// The days between two rotations, if rotation is on.
     pub rotation_days: Option<u64>,
     /// When it was created; 0 until it joins a world, then now.
@@ -92,6 +94,7 @@ impl Key {
             multi_region: false,
             tags: BTreeMap::new(),
             policy: String::new(),
+            grants: Vec::new(),
             rotation_days: None,
             created: 0,
             deletion_date: None,
@@ -108,6 +111,13 @@ impl Key {
     #[must_use]
     pub fn policy(mut self, policy: &str) -> Key {
         policy.clone_into(&mut self.policy);
+        self
+    }
+
+    /// With a grant for somebody to decrypt.
+    #[must_use]
+    pub fn granted_to(mut self, principal: &str) -> Key {
+        self.grants.push(principal.to_owned());
         self
     }
 
