@@ -25,7 +25,7 @@ PARAMETERS = {
     "KeyAlias": (
         "TRAILSEAL_KEY_ALIAS",
         ["alias/trailseal", "alias/team/a_b-c", "alias/awsome", f"alias/{'x' * 250}"],
-        ["", "trailseal", "alias/", "alias/aws/s3", "alias/a b", "alias/a:b", "alias/*", f"alias/{'x' * 251}", ALIAS_ARN],
+        ["", "logs", "alias/", "alias/aws/s3", "alias/a b", "alias/a:b", "alias/*", f"alias/{'x' * 251}", ALIAS_ARN],
     ),
     "KeyArns": (
         "TRAILSEAL_KEY_ARNS",
@@ -75,7 +75,7 @@ PARAMETERS = {
     ),
     "LogReaders": (
         "TRAILSEAL_LOG_READERS",
-        ["", "account", ROLE, USER, "210987654321", "o-abcdefghij", f"{ROLE}, {USER},210987654321,o-abcdefghij,account"],
+        ["", "account", ROLE, USER, "210987654321", "o-abcdefghij", f"{ROLE}, {USER},210987654321,account"],
         [
             "everybody",
             "*",
@@ -100,7 +100,7 @@ PARAMETERS = {
     "AlertEmail": (None, ["", "ops@example.com"], ["ops", "ops@", "a@b@c", "a@b c@d", "a@example.com,b@example.com c"]),
     "TopicKeyArn": (None, ["", KEY, MULTI_REGION_KEY], ["alias/aws/sns", ALIAS_ARN, f"{KEY},{FAR_KEY}"]),
     "OutcomeBusArn": (None, ["", BUS, BUS + "/a.b_c-d"], ["default", BUS.replace("event-bus", "rule"), f"{BUS},{BUS}"]),
-    "SweepInterval": (None, ["hourly", "every-6-hours", "every-12-hours", "daily"], ["", "weekly", "rate(1 hour)", "0"]),
+    "SweepInterval": (None, ["hourly", "every-6-hours", "every-12-hours", "daily"], ["", "weekly", "rate(1 hour)"]),
     "ReservedConcurrency": (None, ["", "1", "1000"], ["0", "-1", "01", "1.5", "one", "10000"]),
     "PermissionsBoundary": (
         None,

@@ -127,8 +127,8 @@ class EverythingSet(unittest.TestCase):
         self.assertEqual(kept, {"ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/logs"}})
 
     def test_what_the_emulator_does_not_carry_over_depends_on_its_parameter(self):
-        # Its CloudFormation drops these (`_lambda_create`, `_iam_role_create` and `_sns_create` in provisioners.py), so the
-        # template is read here.
+        # Its CloudFormation drops these (`_lambda_create`, `_iam_role_create`, `_sns_create` in provisioners.py), so
+        # the template is read here.
         for resource, name, condition, parameter in (
             ("Function", "ReservedConcurrentExecutions", "ReservesConcurrency", "ReservedConcurrency"),
             ("Role", "PermissionsBoundary", "IsBounded", "PermissionsBoundary"),

@@ -153,8 +153,8 @@ class Enforcing(Told):
 
     def test_its_role_has_the_one_policy_in_place_of_the_other(self):
         self.assertEqual(list(enforced.policies), ["Read", "Report", "Never", "Seal"])
-        # The emulator's simulator takes no context (`_extract_simulate_params` in iam.py), so what hangs on a condition is
-        # an implicit denial to it.
+        # The emulator's simulator takes no context (`_extract_simulate_params` in iam.py), so what hangs on a condition
+        # is an implicit denial to it.
         self.assertNotIn("explicitDeny", enforced.may.values())
 
     def test_it_seals_every_trail_with_a_key_of_its_buckets_region(self):

@@ -39,7 +39,7 @@ EVENT_FILES = {
     "update-trail-by-name": ("trail", "compliant"),
     "update-trail-console-by-arn": ("trail", "compliant"),
     "update-trail-denied": (None, "`AccessDenied`"),
-    # CloudTrail takes no such names, so no such event comes. If one did, it would be parked, not passed over in silence.
+    # CloudTrail takes no such names, so no such event comes. If one did, it would be parked, not passed over silently.
     "update-trail-malformed-arn": ("trail", "InvalidInput"),
     "update-trail-malformed-name": ("trail", "InvalidInput"),
     "update-trail-malformed-region": ("trail", "InvalidInput"),
