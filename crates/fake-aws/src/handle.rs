@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::limits::Limits;
 use crate::tls::Identity;
-use crate::{Call, Fault, World, server};
+use crate::{Authorization, Call, Fault, World, server};
 
 /// Looks at a call and may decide what happens instead of the genuine answer.
 pub(crate) type Hook = Box<dyn FnMut(&Call, &mut World) -> Option<Fault> + Send>;
@@ -19,6 +19,7 @@ pub(crate) type Hook = Box<dyn FnMut(&Call, &mut World) -> Option<Fault> + Send>
 pub(crate) struct Shared {
     pub(crate) world: Mutex<World>,
     pub(crate) calls: Mutex<Vec<Call>>,
+    pub(crate) authorizations: Mutex<Vec<Authorization>>,
     pub(crate) before: Mutex<Vec<Hook>>,
     pub(crate) after: Mutex<Vec<Hook>>,
     pub(crate) latency: Mutex<Duration>,
@@ -61,6 +62,7 @@ impl FakeAws {
         let shared = Arc::new(Shared {
             world: Mutex::new(world),
             calls: Mutex::default(),
+            authorizations: Mutex::default(),
             before: Mutex::default(),
             after: Mutex::default(),
             latency: Mutex::default(),
@@ -103,6 +105,12 @@ impl FakeAws {
     /// Every call's name in order of arrival, like `cloudtrail:GetTrail`.
     pub fn names(&self) -> Vec<String> {
         lock(&self.shared.calls).iter().map(Call::name).collect()
+    }
+
+    /// What every call since the start was judged by, if the caller has policies of its own. A call that was
+    /// answered before it came to that (by a hook, by [`World::denied`]) is not there.
+    pub fn authorizations(&self) -> Vec<Authorization> {
+        lock(&self.shared.authorizations).clone()
     }
 
     /// Starts a new list of calls.

@@ -19,6 +19,7 @@
 //! It judges on its own: nothing of the code under test is used here.
 
 mod answer;
+mod authority;
 mod call;
 mod cloudtrail;
 mod glob;
@@ -36,6 +37,7 @@ mod tagging;
 mod tls;
 mod world;
 
+pub use authority::{Authorization, Decision, Guard, IdentityPolicy, Statement};
 pub use call::{Call, Fault, rounds};
 pub use handle::FakeAws;
-pub use world::{AliasEntry, Bucket, CallerIam, Key, KeyManager, KeyState, Published, Settle, Topic, Trail, World};
+pub use world::{AliasEntry, Bucket, Key, KeyManager, KeyState, Published, Settle, Topic, Trail, World};

@@ -53,6 +53,12 @@ pub(crate) fn account_of(arn: &str) -> &str {
     Arn::parse(arn).map_or("", |arn| arn.account)
 }
 
+/// The bucket of an ARN of a bucket or of an object in it.
+pub(crate) fn bucket_of(arn: &str) -> Option<&str> {
+    let arn = Arn::parse(arn).filter(|arn| arn.service == "s3")?;
+    arn.resource.split('/').next()
+}
+
 /// Twelve digits.
 pub(crate) fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())

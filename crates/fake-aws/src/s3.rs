@@ -24,6 +24,12 @@ pub(crate) fn perform(world: &World, region: &str, operation: &str, input: &Valu
     reply
 }
 
+/// Where the bucket lies, which S3 tells even those whom it refuses.
+pub(crate) fn region_header(world: &World, service: &str, input: &Value) -> Option<(&'static str, String)> {
+    let bucket = input["Bucket"].as_str().filter(|_| service == "s3")?;
+    Some(("x-amz-bucket-region", world.buckets.get(bucket)?.region.clone()))
+}
+
 /// A call from another Region learns from the header where the bucket lies.
 fn elsewhere(bucket: &Bucket, protocol: Protocol) -> Reply {
     let refusal = match bucket.wrong_region_status {

@@ -17,7 +17,7 @@ use crate::answer::{Protocol, Refusal, Reply};
 use crate::handle::{Shared, lock};
 use crate::request::Request;
 use crate::tls::Identity;
-use crate::{Call, Fault, World, cloudtrail, kms, s3, sns, tagging};
+use crate::{Call, Fault, World, authority, cloudtrail, kms, s3, sns, tagging};
 
 /// Serves until told to stop, on a runtime of its own.
 pub(crate) fn run(
@@ -158,6 +158,13 @@ fn operate(shared: &Shared, request: &Request, world: &mut World) -> Reply {
     let name = format!("{service}:{operation}");
     if world.denied.contains(&name) {
         return refuse(denied(*protocol, &world.caller_role_arn, &name));
+    }
+    let (records, unauthorized) = authority::authorize(world, request);
+    lock(&shared.authorizations).extend(records);
+    if let Some(refusal) = unauthorized {
+        let mut reply = refuse(refusal);
+        reply.headers.extend(s3::region_header(world, service, input));
+        return reply;
     }
     if service == "cloudtrail" && world.rate_limits && !lock(&shared.limits).admit(region, operation, Instant::now()) {
         return refuse(Refusal::new("ThrottlingException", "Rate exceeded"));

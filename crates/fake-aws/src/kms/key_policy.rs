@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Asked, not_found, validation};
 use crate::World;
 use crate::answer::{Outcome, Refusal};
+use crate::authority::{Guard, decide};
 use crate::names::{self, Arn};
 use crate::policy::{self, Verdict, listed};
 
@@ -22,7 +23,7 @@ pub(super) fn put_key_policy(asked: &mut Asked<'_>) -> Outcome {
     let arn = asked.own_changeable_key()?;
     default_only(asked)?;
     let bypassed = bypasses_lockout_check(asked.input);
-    check(asked.world, &policy, Some(&arn), bypassed)?;
+    check(asked.world, &policy, &arn, bypassed)?;
     let unsettled = asked.world.settle.policy_effective_after;
     let key = asked.key(&arn);
     key.policy = policy;
@@ -44,13 +45,8 @@ pub(super) fn bypasses_lockout_check(input: &Value) -> bool {
     input["BypassPolicyLockoutSafetyCheck"] == true
 }
 
-/// Whether KMS takes this policy from this caller, for a key that is there or for a new one.
-pub(super) fn check(
-    world: &World,
-    policy: &str,
-    key_arn: Option<&str>,
-    bypass_lockout_check: bool,
-) -> Result<(), Refusal> {
+/// Whether KMS takes this policy from this caller, for a key that is there or for a new one (`key/*`).
+pub(super) fn check(world: &World, policy: &str, key_arn: &str, bypass_lockout_check: bool) -> Result<(), Refusal> {
     if policy.len() > POLICY_BYTES {
         return Err(Refusal::new("LimitExceededException", "The policy is too long"));
     }
@@ -134,14 +130,14 @@ fn principal_exists(world: &World, name: &str) -> bool {
 
 /// The lock-out check: may the caller write the next policy under this one? By a statement that names
 /// it, or by delegation to the account, if the caller's own IAM policy allows it too.
-fn lets_caller_write(world: &World, policy: &str, key_arn: Option<&str>) -> bool {
-    let action = "kms:PutKeyPolicy";
-    let question = world.callers_question(action, key_arn.unwrap_or("*"));
+fn lets_caller_write(world: &World, policy: &str, key_arn: &str) -> bool {
+    let question = world.question("kms:PutKeyPolicy", key_arn).with("kms:BypassPolicyLockoutSafetyCheck", "false");
+    if let Some(own) = &world.caller_policies {
+        return decide(own, &question, &Guard::Key(policy.to_owned())).is_allowed();
+    }
     match policy::ask(policy, &question) {
         Verdict::Allowed => true,
-        Verdict::Delegated => {
-            world.caller_iam_allows_put_key_policy || key_arn.is_some_and(|arn| world.iam_allows(action, arn))
-        }
+        Verdict::Delegated => world.caller_iam_allows_put_key_policy,
         Verdict::Silent | Verdict::Denied(_) => false,
     }
 }

@@ -54,7 +54,8 @@ pub(super) fn create_key(asked: &mut Asked<'_>) -> Outcome {
     }
     if let Some(policy) = asked.text("Policy") {
         key.lockout_check_bypassed = key_policy::bypasses_lockout_check(asked.input);
-        key_policy::check(asked.world, policy, None, key.lockout_check_bypassed)?;
+        let unborn = asked.world.arn("kms", asked.region, "key/*");
+        key_policy::check(asked.world, policy, &unborn, key.lockout_check_bypassed)?;
         policy.clone_into(&mut key.policy);
     }
     key.hidden_calls = asked.world.settle.key_visible_after;

@@ -1,7 +1,6 @@
 //! The state of the fake AWS. Plain data: look at it, compare it, alter it between calls.
 
 mod bucket;
-mod iam;
 mod key;
 mod topic;
 mod trail;
@@ -11,12 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use bucket::Bucket;
-pub use iam::CallerIam;
 pub use key::{AliasEntry, Key, KeyManager, KeyState};
 pub use topic::{Published, Topic};
 pub use trail::Trail;
 
-use crate::names;
+use crate::{IdentityPolicy, names};
 
 /// Everything there is, as one account sees it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,11 +41,12 @@ pub struct World {
     pub principals: BTreeSet<String>,
     /// Whose calls these are; KMS's lock-out check asks about it.
     pub caller_role_arn: String,
-    /// Whether the caller's own IAM policy allows `kms:PutKeyPolicy`, so that a key policy that
-    /// delegates to the account root lets the caller in.
+    /// The caller's own policies. With them, every call is authorised as AWS does it: by them and by the
+    /// resource's policy. `None`: nobody asks.
+    pub caller_policies: Option<Vec<IdentityPolicy>>,
+    /// Without `caller_policies`: whether the caller's IAM allows `kms:PutKeyPolicy`, so that a key policy
+    /// that delegates to the account root passes KMS's lock-out check.
     pub caller_iam_allows_put_key_policy: bool,
-    /// What the caller's IAM policy allows on keys. `None`: authority over keys is not asked about.
-    pub caller_iam: Option<CallerIam>,
     /// Whether the account is a delegated administrator, which may change the organization's trails.
     pub delegated_admin: bool,
     /// Operations refused with AccessDenied, like `kms:CreateKey`.
@@ -97,7 +96,7 @@ impl World {
             principals: BTreeSet::from([caller_role_arn.clone()]),
             caller_role_arn,
             caller_iam_allows_put_key_policy: false,
-            caller_iam: None,
+            caller_policies: None,
             delegated_admin: false,
             denied: BTreeSet::new(),
             settle: Settle::default(),

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub struct Topic {
     /// Whether publishing is refused.
     pub denies_publish: bool,
+    /// The customer's key that it is encrypted with.
+    pub key_arn: Option<String>,
 }
 
 /// One message.

@@ -1,6 +1,6 @@
 //! What KMS asks of a key policy before it takes it.
 
-use fake_aws::{CallerIam, FakeAws, Key, KeyState, World};
+use fake_aws::{FakeAws, Key, World};
 use serde_json::{Value, json};
 
 use crate::{IRELAND, code, kms, world};
@@ -136,48 +136,4 @@ async fn a_policy_is_replaced_as_a_whole() {
     client.put_key_policy().key_id(&arn).policy(&text).send().await.unwrap();
     assert_eq!(aws.world().keys[&arn].policy, text);
     assert_eq!(aws.world().keys[&arn].unsettled_tries, 3);
-}
-
-#[tokio::test]
-async fn authority_over_a_key_comes_from_its_policy_or_through_delegation_from_iam() {
-    let mut world = world();
-    let own = policy(&[allow(json!({"AWS": ROOT}), "kms:*"), allow(json!({"AWS": ROLE}), "kms:EnableKeyRotation")]);
-    let arn = world.key(Key::new(IRELAND).policy(&own));
-    let iam = CallerIam::on_every_key(&["kms:Describe*"]).behind_alias("alias/trailseal", &["kms:DisableKey"]);
-    world.caller_iam = Some(iam);
-    let aws = FakeAws::start(world);
-    let client = kms(&aws, IRELAND).await;
-    client.describe_key().key_id(&arn).send().await.unwrap();
-    client.enable_key_rotation().key_id(&arn).send().await.unwrap();
-    assert_eq!(code(client.get_key_policy().key_id(&arn).send().await), "AccessDeniedException");
-    assert_eq!(code(client.disable_key().key_id(&arn).send().await), "AccessDeniedException");
-    aws.world().alias(IRELAND, "alias/trailseal", &arn);
-    client.disable_key().key_id(&arn).send().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_key_behind_the_alias_is_mended_by_iam_and_a_statement_that_names_the_caller_is_enough_elsewhere() {
-    let mut world = world();
-    let delegating = policy(&[allow(json!({"AWS": ROOT}), "kms:*")]);
-    let naming = policy(&[allow(json!({"AWS": ROLE}), "kms:PutKeyPolicy")]);
-    let sealing = world.key(Key::new(IRELAND).policy(&delegating).state(KeyState::PendingDeletion));
-    let stray = world.key(Key::new(IRELAND).policy(&delegating).state(KeyState::PendingDeletion));
-    let unfinished = world.key(Key::new(IRELAND).policy(&naming));
-    world.alias(IRELAND, "alias/trailseal", &sealing);
-    let mending = ["kms:CancelKeyDeletion", "kms:EnableKey", "kms:PutKeyPolicy"];
-    world.caller_iam = Some(CallerIam::default().behind_alias("alias/trailseal", &mending));
-    let aws = FakeAws::start(world);
-    let client = kms(&aws, IRELAND).await;
-    let cancel = |key: &str| client.cancel_key_deletion().key_id(key).send();
-    let put = |key: &str, policy: &str| client.put_key_policy().key_id(key).policy(policy).send();
-    cancel(&sealing).await.unwrap();
-    client.enable_key().key_id(&sealing).send().await.unwrap();
-    put(&sealing, &delegating).await.unwrap();
-    assert_eq!(code(cancel(&stray).await), "AccessDeniedException");
-    assert_eq!(code(client.enable_key().key_id(&stray).send().await), "AccessDeniedException");
-    assert_eq!(code(put(&stray, &delegating).await), "AccessDeniedException");
-    assert_eq!(code(client.enable_key().key_id(&unfinished).send().await), "AccessDeniedException");
-    put(&unfinished, &naming).await.unwrap();
-    // What lets it write today, but would not tomorrow.
-    assert_eq!(code(put(&unfinished, &delegating).await), "MalformedPolicyDocumentException");
 }

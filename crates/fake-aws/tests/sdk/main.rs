@@ -1,5 +1,6 @@
 //! The real SDK against the fake: it reads every answer, and meets AWS's rules.
 
+mod authority;
 mod cloudtrail;
 mod cloudtrail_key_check;
 mod delivery;
