@@ -22,9 +22,12 @@ mod metrics;
 mod moto;
 mod races;
 mod readers;
+mod role;
 mod schema;
 mod sealing;
 mod support;
 mod sweep_trouble;
 mod sweeps;
+#[path = "../template/mod.rs"]
+mod template;
 mod triggers;

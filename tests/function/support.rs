@@ -1,5 +1,6 @@
 //! A scene: an AWS, and the real function's process in it. Every answer is held against its schema.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -7,6 +8,8 @@ use std::time::Duration;
 use fake_aws::lambda::{Function, FunctionError, Invocation, Launch};
 use fake_aws::{Call, FakeAws, Key, Trail, World};
 use serde_json::{Value, json};
+
+use crate::role;
 
 pub const ACCOUNT: &str = "123456789012";
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/trailseal";
@@ -86,25 +89,28 @@ pub struct Scene {
     pub function: Function,
 }
 
-/// A scene about to start: enforcing, alerting, with whatever variables are set on top.
+/// A scene about to start: enforcing, alerting, with whatever variables are set on top, and with the rights
+/// of the deployed function's role.
 pub struct Setting {
     aws: FakeAws,
     launch: Launch,
+    function_arn: String,
+    variables: BTreeMap<String, String>,
 }
 
 impl Setting {
     pub fn new(world: World) -> Self {
         let aws = FakeAws::start(world);
-        let launch = Function::launch(&binary())
-            .env("AWS_ENDPOINT_URL", aws.url())
-            .env("TRAILSEAL_MODE", "enforce")
-            .env("TRAILSEAL_ROLE_ARN", ROLE)
-            .env("TRAILSEAL_ALERT_TOPIC_ARN", TOPIC);
-        Self { aws, launch }
+        let launch = Function::launch(&binary()).env("AWS_ENDPOINT_URL", aws.url());
+        Self { aws, launch, function_arn: String::new(), variables: BTreeMap::new() }
+            .function_arn("arn:aws:lambda:eu-west-1:123456789012:function:trailseal")
+            .with("TRAILSEAL_MODE", "enforce")
+            .with("TRAILSEAL_ROLE_ARN", ROLE)
+            .with("TRAILSEAL_ALERT_TOPIC_ARN", TOPIC)
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.launch = self.launch.env(name, value);
+        self.variables.insert(name.to_owned(), value.to_owned());
         self
     }
 
@@ -113,12 +119,14 @@ impl Setting {
     }
 
     pub fn function_arn(mut self, arn: &str) -> Self {
-        self.launch = self.launch.function_arn(arn);
+        arn.clone_into(&mut self.function_arn);
         self
     }
 
     pub fn start(self) -> Scene {
-        Scene { aws: self.aws, function: self.launch.start().unwrap() }
+        self.aws.world().caller_policies = Some(role::policies(&self.function_arn, &self.variables));
+        let launch = self.launch.function_arn(self.function_arn).envs(self.variables);
+        Scene { aws: self.aws, function: launch.start().unwrap() }
     }
 }
 

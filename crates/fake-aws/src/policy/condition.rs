@@ -65,8 +65,11 @@ fn holds(operator: &str, key: &str, wanted: &Value, question: &Question) -> Opti
     }
 }
 
-/// How an operator compares what a policy says with what a request carries, and whether it is negated.
-fn comparison(operator: &str) -> Option<(fn(&str, &str) -> bool, bool)> {
+/// Whether a value that a policy lists matches one that a request carries.
+type Matches = fn(&str, &str) -> bool;
+
+/// How an operator compares, and whether it is negated.
+fn comparison(operator: &str) -> Option<(Matches, bool)> {
     Some(match operator {
         "StringEquals" => (|pattern, text| pattern == text, false),
         "StringNotEquals" => (|pattern, text| pattern == text, true),
