@@ -9,9 +9,9 @@ mod table;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
-use fake_aws::{Call, World};
+use fake_aws::{Authorization, Call, World};
 use serde_json::{Value, json};
 
 use crate::support::{Scene, findings, steps, writes};
@@ -22,17 +22,32 @@ use table::{Row, Table};
 /// How many rows are played at a time.
 const PLAYERS: usize = 4;
 
-#[test]
-fn every_decision_is_as_the_table_says() {
+/// What came of playing the table.
+#[derive(Default)]
+pub struct Plays {
+    problems: Vec<String>,
+    /// What every call was judged by, with the mode.
+    pub asked: Vec<(&'static str, Authorization)>,
+}
+
+/// Every row in both modes: played by whoever asks first, once.
+pub fn plays() -> &'static Plays {
+    static PLAYS: OnceLock<Plays> = OnceLock::new();
+    PLAYS.get_or_init(play_the_table)
+}
+
+fn play_the_table() -> Plays {
     let table = Table::read();
     let plays = table.rows().flat_map(|row| [("dry-run", row), ("enforce", row)]);
     // The second look at a missing key is a long wait: it takes nobody's turn.
     let (slow, quick): (Vec<_>, Vec<_>) = plays.partition(|(_, row)| row.key.starts_with("missing"));
-    let (turns, problems) = (Mutex::new(quick.into_iter()), Mutex::new(Vec::new()));
-    let perform = |(mode, row): (&str, &Row)| {
-        let found = played(mode, row);
+    let (turns, plays) = (Mutex::new(quick.into_iter()), Mutex::new(Plays::default()));
+    let perform = |(mode, row): (&'static str, &Row)| {
+        let (found, asked) = played(mode, row);
+        let mut plays = plays.lock().unwrap();
+        plays.asked.extend(asked.into_iter().map(|asked| (mode, asked)));
         if !found.is_empty() {
-            problems.lock().unwrap().push(format!("{mode}: {}\n    {}", row.given(), found.join("\n    ")));
+            plays.problems.push(format!("{mode}: {}\n    {}", row.given(), found.join("\n    ")));
         }
     };
     let next = || turns.lock().unwrap().next();
@@ -48,7 +63,12 @@ fn every_decision_is_as_the_table_says() {
             });
         }
     });
-    let problems = problems.into_inner().unwrap();
+    plays.into_inner().unwrap()
+}
+
+#[test]
+fn every_decision_is_as_the_table_says() {
+    let problems = &plays().problems;
     assert!(problems.is_empty(), "{} rows are not as the table says:\n{}", problems.len(), problems.join("\n"));
 }
 
@@ -66,16 +86,17 @@ fn the_page_of_decisions_is_that_of_the_table() {
     );
 }
 
-/// What is not as the row says.
-fn played(mode: &str, row: &Row) -> Vec<String> {
+/// What is not as the row says, and what every call was judged by.
+fn played(mode: &str, row: &Row) -> (Vec<String>, Vec<Authorization>) {
     let mut problems = Problems::default();
     let play = AssertUnwindSafe(|| match mode {
         "enforce" => enforced(row, &mut problems),
         _ => dry(row, &mut problems),
     });
-    let ended = catch_unwind(play);
-    problems.0.extend(ended.err().map(words));
-    problems.0
+    match catch_unwind(play) {
+        Ok(scene) => (problems.0, scene.aws.authorizations()),
+        Err(panic) => ([problems.0, vec![words(panic)]].concat(), Vec::new()),
+    }
 }
 
 fn words(panic: Box<dyn Any + Send>) -> String {
@@ -100,7 +121,7 @@ impl Problems {
     }
 }
 
-fn dry(row: &Row, problems: &mut Problems) {
+fn dry(row: &Row, problems: &mut Problems) -> Scene {
     let scenery = Scenery::of(row);
     let mut scene = scenery.setting().dry_run().start();
     let answer = scene.event(scenery.event);
@@ -120,9 +141,10 @@ fn dry(row: &Row, problems: &mut Problems) {
     problems.same("previous_key_arn", &json!(had), &answer["trails"][0]["previous_key_arn"]);
     only_alerts(&scene, &answer, problems);
     unchanged(&scenery.world, &scene, problems);
+    scene
 }
 
-fn enforced(row: &Row, problems: &mut Problems) {
+fn enforced(row: &Row, problems: &mut Problems) -> Scene {
     let scenery = Scenery::of(row);
     let mut scene = scenery.setting().start();
     let answer = scene.event(scenery.event);
@@ -138,6 +160,7 @@ fn enforced(row: &Row, problems: &mut Problems) {
     problems.same("previous_key_arn", &json!(had), &answer["trails"][0]["previous_key_arn"]);
     problems.0.extend(ending.problems());
     again(row, &scenery, &mut scene, problems);
+    scene
 }
 
 /// What the answer says of the trail.

@@ -20,6 +20,8 @@ mod key_care;
 mod key_races;
 mod metrics;
 mod moto;
+mod permissions;
+mod prohibitions;
 mod races;
 mod readers;
 mod role;

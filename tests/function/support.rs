@@ -96,14 +96,15 @@ pub struct Setting {
     launch: Launch,
     function_arn: String,
     variables: BTreeMap<String, String>,
+    parameters: BTreeMap<String, String>,
 }
 
 impl Setting {
     pub fn new(world: World) -> Self {
         let aws = FakeAws::start(world);
         let launch = Function::launch(&binary()).env("AWS_ENDPOINT_URL", aws.url());
-        Self { aws, launch, function_arn: String::new(), variables: BTreeMap::new() }
-            .function_arn("arn:aws:lambda:eu-west-1:123456789012:function:trailseal")
+        Self { aws, launch, function_arn: String::new(), variables: BTreeMap::new(), parameters: BTreeMap::new() }
+            .function_arn(role::FUNCTION)
             .with("TRAILSEAL_MODE", "enforce")
             .with("TRAILSEAL_ROLE_ARN", ROLE)
             .with("TRAILSEAL_ALERT_TOPIC_ARN", TOPIC)
@@ -111,6 +112,12 @@ impl Setting {
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Sets a parameter of the template that is no variable of the function's.
+    pub fn parameter(mut self, name: &str, value: &str) -> Self {
+        self.parameters.insert(name.to_owned(), value.to_owned());
         self
     }
 
@@ -124,9 +131,18 @@ impl Setting {
     }
 
     pub fn start(self) -> Scene {
-        self.aws.world().caller_policies = Some(role::policies(&self.function_arn, &self.variables));
+        self.aws.world().caller_policies = Some(role::policies(&self.function_arn, &self.variables, &self.parameters));
         let launch = self.launch.function_arn(self.function_arn).envs(self.variables);
         Scene { aws: self.aws, function: launch.start().unwrap() }
+    }
+}
+
+/// No scene ends in which the role was refused anything, even if the function made do without.
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let asked = self.aws.authorizations();
+        let missing = role::missing(&asked);
+        assert!(missing.is_empty() || std::thread::panicking(), "the role lacks {missing:?}");
     }
 }
 

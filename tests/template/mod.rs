@@ -55,6 +55,19 @@ impl Template {
         variables.iter().filter_map(|(name, value)| Some((name.clone(), parameter(value)?))).collect()
     }
 
+    /// The parameters that may be left empty.
+    pub fn optional_parameters(&self) -> Vec<String> {
+        let parameters = self.0["Parameters"].as_object().unwrap().iter();
+        parameters.filter(|(_, it)| it["Default"] == "").map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Every statement that the function's role has under some parameters, in the template's order.
+    pub fn statements(&self) -> Vec<RoleStatement> {
+        let mut found = Vec::new();
+        statements(&self.0["Resources"][self.role()]["Properties"]["Policies"], "", &mut found);
+        found
+    }
+
     pub fn deployed(&self, deployment: &Deployment) -> Stack {
         let resolver = Resolver::new(&self.0, deployment);
         let resources: BTreeMap<String, Resource> = resolver.resources().collect();
@@ -77,6 +90,35 @@ impl Template {
     fn role(&self) -> &str {
         let role = &self.0["Resources"][self.only("AWS::Lambda::Function")]["Properties"]["Role"]["Fn::GetAtt"];
         role[0].as_str().unwrap_or_else(|| panic!("the function's role is none of the template's: {role}"))
+    }
+}
+
+/// A statement of the function's role, as far as it hangs on no parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleStatement {
+    pub policy: String,
+    pub sid: String,
+    pub effect: String,
+    pub actions: Vec<String>,
+}
+
+/// The statements in a value, whichever condition they hang on.
+fn statements(value: &Value, policy: &str, found: &mut Vec<RoleStatement>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| statements(value, policy, found)),
+        Value::Object(members) if members.contains_key("Effect") => {
+            let actions = match &value["Action"] {
+                Value::Array(actions) => actions.iter().map(text).collect(),
+                action => vec![text(action)],
+            };
+            let [sid, effect] = ["Sid", "Effect"].map(|name| text(&value[name]));
+            found.push(RoleStatement { policy: policy.to_owned(), sid, effect, actions });
+        }
+        Value::Object(members) => {
+            let policy = members.get("PolicyName").and_then(Value::as_str).unwrap_or(policy);
+            members.values().for_each(|value| statements(value, policy, found));
+        }
+        _ => {}
     }
 }
 
