@@ -1,8 +1,24 @@
 //! What could drift apart: the template, the code, the documents.
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests may"
+)]
+
+#[path = "drift/permissions.rs"]
+mod permissions;
+#[expect(dead_code, reason = "the end-to-end tests use the rest")]
+mod template;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+
+use serde_json::Value;
+
+use template::{Deployment, Template};
 
 fn file(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -26,88 +42,25 @@ fn template_readme_and_code_know_the_same_variables() {
     assert_eq!(variables("README.md"), code);
 }
 
-/// The part of a text from one mark to another.
-fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
-    text.split_once(from).unwrap().1.split_once(to).unwrap().0
-}
-
-/// Every operation that a file under `src/aws` names, like `kms:CreateKey`. (`kms:key` is none.)
-fn operations(path: &str) -> BTreeSet<String> {
-    let source = file(&format!("src/aws/{path}.rs"));
-    let named = ["cloudtrail", "kms", "s3", "sns", "tag"]
-        .map(|service| words(&source, &format!("\"{service}:"), |c| c.is_ascii_alphanumeric() || c == ':' || c == '"'));
-    let named = named.iter().flatten().map(|quoted| quoted.trim_matches('"'));
-    let is_operation = |name: &&str| name.split_once(':').is_some_and(|(_, name)| name.starts_with(char::is_uppercase));
-    named.filter(is_operation).map(str::to_owned).collect()
-}
-
-/// The IAM action that allows an operation.
-fn action(operation: &str) -> &str {
-    match operation {
-        "s3:HeadBucket" => "s3:ListBucket",
-        "s3:GetBucketReplication" => "s3:GetReplicationConfiguration",
-        operation => operation,
-    }
-}
-
-/// Whether a part of the template lists the action.
-fn lists(part: &str, action: &str) -> bool {
-    part.lines().any(|line| line.trim().trim_start_matches("- ").trim_start_matches("Action: ") == action)
+/// The event names in a constant of the code's.
+fn named(source: &str, constant: &str) -> Vec<String> {
+    let line = source.lines().find(|line| line.starts_with(&format!("const {constant}: "))).unwrap();
+    let (_, list) = line.split_once(" = ").unwrap();
+    serde_json::from_str(list.trim_end_matches(';')).unwrap()
 }
 
 #[test]
-fn every_call_that_the_code_makes_is_allowed() {
-    let template = file("template.yaml");
-    let reading = between(&template, "PolicyName: Read", "PolicyName: Report");
-    let reporting = between(&template, "PolicyName: Report", "PolicyName: Never");
-    let sealing = between(&template, "PolicyName: Seal", "PolicyName: DryRun");
-    let restoring = between(sealing, "Sid: RestoreAndExtendTheSealingKey", "kms:ResourceAliases: !Ref KeyAlias");
-    let policy = file("crates/core/src/policy/sealing.rs");
-    let finishing = between(&policy, "\"TrailsealFinishesCreation\"", "None");
-    let by_new_keys = |action: &str| finishing.contains(&format!("\"{action}\""));
-
-    let reads: BTreeSet<String> =
-        ["read/trails", "read/keys", "read/buckets"].iter().flat_map(|path| operations(path)).collect();
-    let writes = operations("write");
-    let reports = operations("publish");
-    assert_eq!((reads.len(), writes.len(), reports.len()), (13, 8, 1), "{reads:?} {writes:?} {reports:?}");
-    assert!(operations("read/mod").is_empty(), "what is sent from there is not looked at here");
-    for read in &reads {
-        assert!(lists(reading, action(read)), "{read}");
-    }
-    for write in &writes {
-        assert!(!lists(reading, write), "{write}");
-        match write.as_str() {
-            // The key's policy names the role itself, which is enough within an account.
-            "kms:EnableKeyRotation" => assert!(by_new_keys(write), "{write}"),
-            // Asked of the alias and of the key.
-            "kms:CreateAlias" => assert!(lists(sealing, write) && by_new_keys(write), "{write}"),
-            // Of a key that is there, and only if it carries the alias. That a new key's policy allows
-            // it too is for KMS's lock-out check.
-            "kms:PutKeyPolicy" => assert!(lists(restoring, write) && by_new_keys(write), "{write}"),
-            "kms:CancelKeyDeletion" | "kms:EnableKey" => assert!(lists(restoring, write), "{write}"),
-            _ => assert!(lists(sealing, write), "{write}"),
-        }
-    }
-    assert!(reports.iter().all(|report| lists(reporting, report)));
-    assert!(lists(sealing, "kms:TagResource"), "CreateKey with tags asks for it");
-}
-
-#[test]
-fn every_write_is_denied_in_dry_run() {
-    let template = file("template.yaml");
-    let denying = between(&template, "PolicyName: DryRun", "Outputs:");
-    for write in operations("write") {
-        let denied = denying.lines().filter_map(|line| line.trim().strip_prefix("- ")?.strip_suffix('*'));
-        assert!(denied.clone().any(|start| write.starts_with(start)), "{write}");
-        assert!(!denied.clone().any(|start| start.ends_with(':')), "reads are not denied");
-    }
-}
-
-#[test]
-fn the_rule_matches_the_events_that_the_code_acts_on() {
+fn the_rules_match_the_events_that_the_code_acts_on() {
+    let stack = Template::read().deployed(&Deployment::new("trailseal", "123456789012", "aws", "eu-west-1"));
+    let rules = stack.resources.values().filter(|resource| resource.kind == "AWS::Events::Rule");
+    let matched: BTreeSet<(String, Vec<String>)> = rules
+        .map(|rule| {
+            let pattern = &rule.properties["EventPattern"];
+            let texts = |list: &Value| serde_json::from_value::<Vec<String>>(list.clone()).unwrap();
+            (texts(&pattern["source"]).concat(), texts(&pattern["detail"]["eventName"]))
+        })
+        .collect();
     let trigger = file("crates/core/src/trigger.rs");
-    let events = trigger.lines().find_map(|line| line.strip_prefix("const TRAIL_EVENTS: [&str; 4] = [")).unwrap();
-    let listed = events.trim_end_matches("];").replace('"', "");
-    assert!(file("template.yaml").contains(&format!("eventName: [{listed}]")), "{listed}");
+    let of = |source: &str, constant| (source.to_owned(), named(&trigger, constant));
+    assert_eq!(matched, BTreeSet::from([of("aws.cloudtrail", "TRAIL_EVENTS"), of("aws.kms", "KEY_EVENTS")]));
 }

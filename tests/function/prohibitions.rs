@@ -94,6 +94,49 @@ fn what_breaks_keys_stops_trails_or_reads_logs_is_denied_whatever_else_allows_it
     );
 }
 
+/// Every action of CloudTrail's and KMS's that changes something, by their pages of the service authorization
+/// reference. (Of CloudTrail those that start with `Generate` and `Search` count as reads.)
+const WRITES: [(&str, &str); 2] = [
+    (
+        "cloudtrail",
+        "AddTags CancelQuery CreateChannel CreateDashboard CreateEventDataStore CreateServiceLinkedChannel CreateTrail \
+         DeleteChannel DeleteDashboard DeleteEventDataStore DeleteResourcePolicy DeleteServiceLinkedChannel DeleteTrail \
+         DeregisterOrganizationDelegatedAdmin DisableFederation EnableFederation PutEventConfiguration PutEventSelectors \
+         PutInsightSelectors PutResourcePolicy RegisterOrganizationDelegatedAdmin RemoveTags RestoreEventDataStore \
+         StartDashboardRefresh StartEventDataStoreIngestion StartImport StartLogging StartQuery StopEventDataStoreIngestion \
+         StopImport StopLogging UpdateChannel UpdateDashboard UpdateEventDataStore UpdateServiceLinkedChannel UpdateTrail",
+    ),
+    (
+        "kms",
+        "CancelKeyDeletion ConnectCustomKeyStore CreateAlias CreateCustomKeyStore CreateGrant CreateKey DeleteAlias \
+         DeleteCustomKeyStore DeleteImportedKeyMaterial DisableKey DisableKeyRotation DisconnectCustomKeyStore EnableKey \
+         EnableKeyRotation ImportKeyMaterial PutKeyPolicy ReplicateKey RetireGrant RevokeGrant RotateKeyOnDemand \
+         ScheduleKeyDeletion SynchronizeMultiRegionKey TagResource UntagResource UpdateAlias UpdateCustomKeyStore \
+         UpdateKeyDescription UpdatePrimaryRegion",
+    ),
+];
+
+#[test]
+fn in_dry_run_whatever_changes_a_trail_or_a_key_is_denied_even_by_an_open_key() {
+    let mut world = account();
+    let key = world.key(Key::new("eu-central-1").policy(&open()));
+    world.alias("eu-central-1", ALIAS, &key);
+    for parameters in [role::Texts::new(), role::every_parameter()] {
+        world.caller_policies = Some(role::in_mode("dry-run", &parameters));
+        for (service, names) in WRITES {
+            let resource = if service == "kms" { key.as_str() } else { AUDIT };
+            let allowed = names.split(' ').filter(|name| {
+                let question = world.question(&format!("{service}:{name}"), resource);
+                !denied(&world, &question)
+            });
+            assert_eq!(allowed.collect::<Vec<_>>(), [""; 0], "{service}");
+        }
+        for action in READS {
+            assert!(world.decide(&world.question(action, &key)).is_allowed(), "{action}");
+        }
+    }
+}
+
 #[test]
 fn the_topics_key_is_used_through_sns_only() {
     let mut world = account();
@@ -125,7 +168,7 @@ fn set(actions: &[&str]) -> BTreeSet<String> {
     actions.iter().map(|&action| action.to_owned()).collect()
 }
 
-const READS: [&str; 3] = ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListResourceTags"];
+const READS: [&str; 4] = ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListGrants", "kms:ListResourceTags"];
 const MENDS: [&str; 3] = ["kms:CancelKeyDeletion", "kms:EnableKey", "kms:PutKeyPolicy"];
 
 #[test]

@@ -3,7 +3,9 @@
 //! It knows the parts of CloudTrail, KMS, S3, SNS and the Resource Groups Tagging API that matter
 //! to a trail's encryption, with the rules that general emulators lack: `UpdateTrail` validates the
 //! key, its Region, its state and its policy; `PutKeyPolicy` validates principals and lock-out;
-//! trails have home Regions; what was just created may not be visible yet.
+//! trails have home Regions; what was just created may not be visible yet. Given the caller's own IAM
+//! policies, it authorises every call by them and by those of keys and buckets, see
+//! [`World::caller_policies`] and [`FakeAws::authorizations`].
 //!
 //! ```
 //! use fake_aws::{FakeAws, Trail, World};

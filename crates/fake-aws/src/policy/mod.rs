@@ -152,7 +152,7 @@ fn said(policy: &Value, question: &Question, named: impl Fn(&Value) -> Named) ->
     for (place, statement) in listed(&policy["Statement"]).into_iter().enumerate() {
         let allow = statement["Effect"] == "Allow";
         if !(names_action(statement, &question.action)
-            && names_resource(statement, &question.resource)
+            && names_resource(statement, &question.resource, !allow)
             && condition::all_hold(&statement["Condition"], question, !allow))
         {
             continue;
@@ -189,9 +189,12 @@ fn names_action(statement: &Value, action: &str) -> bool {
     }
 }
 
-fn names_resource(statement: &Value, resource: &str) -> bool {
+/// Policy variables are not known here: `if_unknown` for a statement that has one.
+fn names_resource(statement: &Value, resource: &str, if_unknown: bool) -> bool {
     let any = |value: &Value| texts(value).iter().any(|p| glob::matches(p, resource));
+    let variable = |value: &Value| texts(value).iter().any(|p| p.contains("${"));
     match &statement["NotResource"] {
+        _ if variable(&statement["Resource"]) || variable(&statement["NotResource"]) => if_unknown,
         Value::Null => any(&statement["Resource"]),
         not => !any(not),
     }

@@ -134,4 +134,8 @@ fn what_aws_promises_nothing_about_counts_against_the_caller() {
         assert_eq!(identity("Allow", condition.clone()), Said::default());
         assert!(identity("Deny", condition).denied.is_some());
     }
+    let question = Question::new(Caller::Principal(ROLE.into()), "s3:GetObject", "arn:aws:s3:::logs/a");
+    let statement = |effect: &str| json!({"Statement": {"Effect": effect, "Action": "*", "Resource": "arn:aws:s3:::${aws:username}"}});
+    assert_eq!(of_identity(&statement("Allow"), &question), Said::default());
+    assert!(of_identity(&statement("Deny"), &question).denied.is_some());
 }
