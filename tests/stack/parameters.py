@@ -39,6 +39,11 @@ PARAMETERS = {
             # Two of one Region.
             f"{KEY},{KEY}2",
             f"{KEY},{FAR_KEY}, {KEY}2",
+            # No partition, and no Region.
+            KEY.replace("arn:aws:", "arn:awsome:"),
+            KEY.replace("arn:aws:", "arn:aws-:"),
+            KEY.replace(HOME, "eu"),
+            KEY.replace(HOME, "eu-west-1a"),
         ],
     ),
     "KeyTags": (
@@ -51,6 +56,8 @@ PARAMETERS = {
             "managed-by-us=no,xmanaged-by=1",
             "not-aws:x=1",
             "a=1,aa=1,b=a=1",
+            "a=1,b=a, c=a=1",
+            ",".join(f"k{number}=v" for number in range(49)),
             f"{'k' * 128}={'v' * 256}",
         ],
         [
@@ -69,6 +76,10 @@ PARAMETERS = {
             # A key twice.
             "team=a,team=b",
             "x=1, team=a,y=2,team=b",
+            " team=a,team=b",
+            "team =a,  team=b",
+            # With trailseal's own, KMS takes one less.
+            ",".join(f"k{number}=v" for number in range(50)),
             f"{'k' * 129}=v",
             f"k={'v' * 257}",
         ],
@@ -89,6 +100,8 @@ PARAMETERS = {
             "arn:aws:iam::210987654321:root",
             "arn:aws:sts::210987654321:assumed-role/siem/x",
             "arn:aws:iam::210987654321:role/*",
+            ROLE.replace("arn:aws:", "arn:awsome:"),
+            ROLE.replace("arn:aws:", "arn:aws-:"),
         ],
     ),
     "OrgTrailOwner": (

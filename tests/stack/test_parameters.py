@@ -97,6 +97,9 @@ class TheFunction(unittest.TestCase):
             ("KeyTags", "team=a;b"),
             ("KeyTags", " managed-by=me"),
             ("KeyTags", "team=a,team=b"),
+            ("KeyTags", "team =a,  team=b"),
+            ("KeyTags", ",".join(f"k{number}=v" for number in range(50))),
+            ("KeyArns", KEY.replace("arn:aws:", "arn:awsome:")),
             ("LogReaders", f"{ROLE},everybody"),
         ):
             with self.subTest(f"{name}={value}"):
