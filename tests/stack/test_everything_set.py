@@ -74,13 +74,11 @@ class EverythingSet(unittest.TestCase):
 
     def test_the_statement_for_the_topics_key_is_printed_ready_to_use(self):
         statements = json.loads(outputs["TopicKeyStatement"])
-        self.assertEqual(
-            [(it["Sid"], it["Principal"]) for it in statements],
-            [
-                ("AlarmsReachTheTopic", {"Service": "cloudwatch.amazonaws.com"}),
-                ("AlertsReachTheTopic", {"AWS": outputs["RoleArn"]}),
-            ],
-        )
+        use = {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey*"], "Resource": "*"}
+        through_sns = {"StringEquals": {"kms:ViaService": f"sns.{HOME}.amazonaws.com"}}
+        alarms = use | {"Sid": "AlarmsReachTheTopic", "Principal": {"Service": "cloudwatch.amazonaws.com"}}
+        alerts = use | {"Sid": "AlertsReachTheTopic", "Principal": {"AWS": outputs["RoleArn"]}}
+        self.assertEqual(statements, [alarms, alerts | {"Condition": through_sns}])
         kms = cloud.client("kms")
         whole = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
         whole["Statement"] += statements
