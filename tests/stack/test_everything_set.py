@@ -62,6 +62,9 @@ class EverythingSet(unittest.TestCase):
         subscribed = cloud.client("sns").list_subscriptions_by_topic(TopicArn=outputs["AlertTopicArn"])
         found = [(it["Protocol"], it["Endpoint"]) for it in subscribed["Subscriptions"]]
         self.assertEqual(found, [("email", "ops@example.com")])
+        # With everything set, any other condition would do as well.
+        condition = template["Conditions"][template["Resources"]["AlertMail"]["Condition"]]
+        self.assertEqual(condition, {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlertEmail"}, ""]}]})
 
     def test_the_role_may_publish_to_the_encrypted_topic_and_through_sns_only(self):
         through = self.statement("Report", "EncryptAlerts")
