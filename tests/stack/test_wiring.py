@@ -136,6 +136,16 @@ class WhatStartsIt(unittest.TestCase):
         self.assertEqual(target["RetryPolicy"], {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 10})
         self.assertRegex(target["RoleArn"], f"^{SWEEP_ROLE_ARN}$")
 
+    def test_what_handles_and_measures_a_sweep_is_there_before_the_first(self):
+        # The emulator makes one thing after the other and sweeps nothing, so the template is read here.
+        resources = cloud.template()["Resources"]
+        before = resources["SweepSchedule"]["DependsOn"]
+        self.assertIn("Retries", before)
+        measured = [name for name, it in resources.items() if it["Type"] == "AWS::Logs::MetricFilter"]
+        # Sweeps are no remediations to that one.
+        self.assertEqual(sorted(set(measured) - set(before)), ["Remediations"])
+        self.assertEqual(resources["NoSweepAlarm"]["DependsOn"], "SweepSchedule")
+
     def test_what_the_schedule_hands_over_is_a_sweep(self):
         schedule = cloud.client("scheduler").get_schedule(Name=stack["SweepScheduleName"])
         answer = cloud.invoke(STACK, json.loads(schedule["Target"]["Input"]))
