@@ -1,23 +1,30 @@
 //! The SDK's clients: one for each service and Region, made when first needed, all on one connector.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::{ConfigLoader, SdkConfig};
+use aws_sdk_kms::config::http::HttpResponse;
+use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{Connector, tls};
 use aws_smithy_runtime_api::client::http::{
     HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_types::timeout::TimeoutConfig;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use trailseal_core::facts::Failure;
 use trailseal_core::ids::Region;
 
+use super::error::Attempt;
 use super::pace::{Kind, Pace};
 use super::publish::Publisher;
 use super::read::Reader;
 use super::retry;
+use super::under_way::{Place, Places};
 use super::write::Writer;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -28,6 +35,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Aws {
     sdk: SdkConfig,
     pace: Pace,
+    places: Places,
     cloudtrail: PerRegion<aws_sdk_cloudtrail::Client>,
     kms: PerRegion<aws_sdk_kms::Client>,
     s3: PerRegion<aws_sdk_s3::Client>,
@@ -79,6 +87,7 @@ impl Aws {
         let aws = Self {
             sdk,
             pace: Pace::default(),
+            places: Places::default(),
             cloudtrail: PerRegion::new(),
             kms: PerRegion::new(),
             s3: PerRegion::new(),
@@ -106,10 +115,45 @@ impl Aws {
         Publisher { aws: self, deadline }
     }
 
-    /// A call to CloudTrail in its turn.
-    pub(super) async fn in_turn<T>(&self, region: &Region, kind: Kind, call: impl Future<Output = T>) -> T {
-        self.pace.turn(region, kind).await;
-        call.await
+    /// Waits for a call's turn. Whoever waits has no place among the calls under way.
+    async fn turn(&self, region: &Region, kind: Kind) -> Place<'_> {
+        loop {
+            let place = self.places.take(region).await;
+            let Some(until) = self.pace.taken_until(region, kind) else { return place };
+            drop(place);
+            sleep_until(until).await;
+        }
+    }
+
+    /// Makes a call in its turn, and awaits it no longer than until the deadline. It is only prepared then:
+    /// what waits is small.
+    pub(super) async fn sent<F: Future>(
+        &self,
+        deadline: Instant,
+        (region, kind): (&Region, Kind),
+        attempt: &Attempt,
+        call: impl FnOnce() -> F,
+    ) -> Result<F::Output, Failure> {
+        let in_turn = async {
+            let _place = self.turn(region, kind).await;
+            Box::pin(call()).await
+        };
+        timeout_at(deadline, in_turn).await.map_err(|_| attempt.out_of_time())
+    }
+
+    /// The same, for a call whose refusal says all there is to say.
+    pub(super) async fn answer<T, E, F>(
+        &self,
+        deadline: Instant,
+        turn: (&Region, Kind),
+        attempt: &Attempt,
+        call: impl FnOnce() -> F,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        self.sent(deadline, turn, attempt, call).await?.map_err(|error| attempt.failure(&error))
     }
 
     pub(super) fn cloudtrail(&self, region: &Region) -> aws_sdk_cloudtrail::Client {

@@ -8,6 +8,7 @@ mod read;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod under_way;
 mod write;
 
 use std::future::Future;

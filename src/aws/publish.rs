@@ -8,7 +8,8 @@ use trailseal_core::ids::TopicArn;
 
 use super::clients::Aws;
 use super::error::Attempt;
-use super::read::{answer, send};
+use super::pace::Kind;
+use super::read::send;
 use super::retry::{Again, Rules};
 
 /// Publishes until the deadline.
@@ -37,6 +38,10 @@ impl Publisher<'_> {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
             call = call.message_attributes(*name, value.map_err(|odd| attempt.unusable_answer(&odd.to_string()))?);
         }
-        answer(self.deadline, &attempt, send!(call, aws_sdk_sns, Again::Usual, attempt)).await.map(drop)
+        let turn = (topic.region(), Kind::Other);
+        self.aws
+            .answer(self.deadline, turn, &attempt, || send!(call, aws_sdk_sns, Again::Usual, attempt))
+            .await
+            .map(drop)
     }
 }

@@ -61,6 +61,73 @@ fn a_broken_key_is_mended_although_another_region_does_not_answer() {
 }
 
 #[test]
+fn regions_that_do_not_answer_keep_no_trail_from_being_looked_at() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, THERE);
+    let silent = ["ap-south-1", "eu-central-1", "eu-north-1", "eu-west-2", "eu-west-3", "sa-east-1"];
+    for region in silent {
+        for name in ["one", "two", "three", "four", "five"] {
+            world.add_trail(Trail::new(name, region, "logs-us-east-1"));
+        }
+    }
+    let plain = world.add_trail(trail("plain", THERE));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(move |call, _| {
+        (call.operation == "GetTrailStatus" && silent.contains(&call.region.as_str())).then(silence)
+    });
+    let answer = sweep_within(&mut scene, Duration::from_secs(12));
+    assert_eq!(answer["summary"], json!({ "failed": 30, "remediated": 1 }), "{answer:#}");
+    assert_eq!(scene.aws.world().trails[&plain].kms_key_id, Some(key));
+}
+
+#[test]
+fn trails_whose_key_is_missing_wait_for_the_second_look_together_and_take_it_once() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, HERE);
+    let missing = format!("arn:aws:kms:{HERE}:{ACCOUNT}:key/00000000-0000-4000-8000-00000000dead");
+    let homes = ["eu-central-1", "eu-north-1", HERE, "eu-west-2", THERE];
+    for region in homes {
+        for name in ["one", "two", "three", "four", "five"] {
+            world.add_trail(Trail::new(name, region, "logs-eu-west-1").encrypted_with(&missing));
+        }
+    }
+    let mut scene = Scene::enforcing(world);
+    let answer = sweep_within(&mut scene, Duration::from_secs(150));
+    assert_eq!(answer["summary"], json!({ "remediated": 25 }), "{answer:#}");
+    assert!(scene.aws.world().trails.values().all(|trail| trail.kms_key_id.as_ref() == Some(&key)));
+    let asked = scene.aws.calls().iter().filter(|call| call.input["KeyId"] == json!(missing)).count();
+    assert_eq!(asked, 4, "DescribeKey and GetKeyPolicy, twice each");
+}
+
+#[test]
+fn never_more_than_twenty_calls_are_under_way_at_once() {
+    let mut world = World::new(ACCOUNT).topic("alerts", HERE);
+    world.rate_limits = true;
+    let areas = ["ap-south", "ap-east", "ca-west", "eu-north", "eu-south", "eu-west", "sa-east", "us-east"];
+    for region in areas.iter().flat_map(|area| (1..=4).map(move |number| format!("{area}-{number}"))) {
+        let bucket = format!("logs-{region}");
+        world.add_bucket(Bucket::new(&bucket, &region));
+        with_sealing_key(&mut world, &region);
+        for name in ["one", "two", "three"] {
+            world.add_trail(Trail::new(name, &region, &bucket));
+        }
+    }
+    let mut scene = Scene::enforcing(world);
+    scene.aws.set_latency(Duration::from_millis(50));
+    let answer = sweep_within(&mut scene, Duration::from_secs(60));
+    assert_eq!(answer["summary"], json!({ "remediated": 96 }), "{answer:#}");
+    let calls = scene.aws.calls();
+    let mut turns: Vec<_> = calls.iter().flat_map(|call| [(call.started, 1), (call.ended, -1)]).collect();
+    turns.sort();
+    let under_way = turns.iter().scan(0, |under_way, (_, change)| {
+        *under_way += change;
+        Some(*under_way)
+    });
+    assert_eq!(under_way.max(), Some(20));
+    assert!(calls.iter().all(|call| call.error.as_deref() != Some("ThrottlingException")));
+}
+
+#[test]
 fn a_bucket_that_cannot_be_found_from_one_region_is_found_from_another() {
     for fault in [silence(), Fault::error(403, "AccessDenied", "no")] {
         let mut world = account();

@@ -4,42 +4,21 @@ mod buckets;
 mod keys;
 mod trails;
 
-use std::error::Error;
-use std::future::Future;
 use std::time::Duration;
 
-use aws_sdk_kms::config::http::HttpResponse;
-use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 use trailseal_core::facts::{Failure, KeyMetadata, KeyTags, Reading, ReplicationRule, TrailSettings, TrailStatus};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::trigger::TrailRef;
 
 use super::Read;
 use super::clients::Aws;
-use super::error::Attempt;
 
 /// Reads AWS until the deadline.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
     pub(super) aws: &'a Aws,
     pub(super) deadline: Instant,
-}
-
-/// Awaits a call, no longer than until the deadline.
-pub(super) async fn answer<T, E>(
-    deadline: Instant,
-    attempt: &Attempt,
-    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, Failure>
-where
-    E: ProvideErrorMetadata + Error + 'static,
-{
-    match timeout_at(deadline, call).await {
-        Ok(Ok(output)) => Ok(output),
-        Ok(Err(error)) => Err(attempt.failure(&error)),
-        Err(_) => Err(attempt.out_of_time()),
-    }
 }
 
 /// Sends one SDK operation with our retry rules for its error type.

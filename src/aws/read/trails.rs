@@ -5,7 +5,7 @@ use trailseal_core::facts::{Failure, KeptSettings, TrailSettings, TrailStatus};
 use trailseal_core::ids::{Region, TrailArn};
 use trailseal_core::trigger::TrailRef;
 
-use super::{Reader, answer, kept, send, set};
+use super::{Reader, kept, send, set};
 use crate::aws::error::Attempt;
 use crate::aws::pace::Kind;
 use crate::aws::retry::{Again, Rules};
@@ -21,12 +21,12 @@ pub(super) async fn trail(reader: &Reader<'_>, trail: &TrailRef) -> Result<Optio
     let (name, region) = name(trail);
     let attempt = Attempt::new("cloudtrail:GetTrail", format!("read trail `{name}` in `{region}`"));
     let call = reader.aws.cloudtrail(region).get_trail().name(name);
-    match answer(
-        reader.deadline,
-        &attempt,
-        reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
-    )
-    .await
+    match reader
+        .aws
+        .answer(reader.deadline, (region, Kind::Read), &attempt, || {
+            send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
+        })
+        .await
     {
         Ok(output) => match output.trail {
             Some(trail) => settings(trail, &attempt).map(Some),
@@ -43,12 +43,12 @@ pub(super) async fn trail(reader: &Reader<'_>, trail: &TrailRef) -> Result<Optio
 pub(super) async fn of_region(reader: &Reader<'_>, region: &Region) -> Result<Vec<TrailSettings>, Failure> {
     let attempt = Attempt::new("cloudtrail:DescribeTrails", format!("read the trails of `{region}`"));
     let call = reader.aws.cloudtrail(region).describe_trails();
-    let output = answer(
-        reader.deadline,
-        &attempt,
-        reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
-    )
-    .await?;
+    let output = reader
+        .aws
+        .answer(reader.deadline, (region, Kind::Read), &attempt, || {
+            send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
+        })
+        .await?;
     let Some(trails) = output.trail_list else {
         return Err(attempt.unusable_answer("CloudTrail answered without a list"));
     };
@@ -62,12 +62,12 @@ pub(super) async fn status(reader: &Reader<'_>, trail: &TrailRef) -> Result<Opti
     let (name, region) = name(trail);
     let attempt = Attempt::new("cloudtrail:GetTrailStatus", format!("read the status of trail `{name}` in `{region}`"));
     let call = reader.aws.cloudtrail(region).get_trail_status().name(name);
-    match answer(
-        reader.deadline,
-        &attempt,
-        reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
-    )
-    .await
+    match reader
+        .aws
+        .answer(reader.deadline, (region, Kind::Read), &attempt, || {
+            send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
+        })
+        .await
     {
         Ok(status) => Ok(Some(TrailStatus {
             logging: status.is_logging.unwrap_or(false),
@@ -90,12 +90,12 @@ pub(super) async fn tag(
     let mut page = None;
     loop {
         let call = reader.aws.cloudtrail(home).list_tags().resource_id_list(trail.as_str()).set_next_token(page);
-        let output = answer(
-            reader.deadline,
-            &attempt,
-            reader.aws.in_turn(home, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
-        )
-        .await?;
+        let output = reader
+            .aws
+            .answer(reader.deadline, (home, Kind::Read), &attempt, || {
+                send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
+            })
+            .await?;
         // A list that is not there, or is about something else, is no list without the tag.
         let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
         let Some(resources) = output.resource_tag_list.filter(|resources| resources.iter().all(ours)) else {
@@ -118,12 +118,12 @@ pub(super) async fn all(reader: &Reader<'_>, region: &Region) -> Result<Vec<(Tra
     let mut page = None;
     loop {
         let call = reader.aws.cloudtrail(region).list_trails().set_next_token(page);
-        let output = answer(
-            reader.deadline,
-            &attempt,
-            reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
-        )
-        .await?;
+        let output = reader
+            .aws
+            .answer(reader.deadline, (region, Kind::Read), &attempt, || {
+                send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
+            })
+            .await?;
         let Some(listed) = output.trails else {
             return Err(attempt.unusable_answer("CloudTrail answered without a list"));
         };
