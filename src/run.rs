@@ -11,7 +11,7 @@ use trailseal_core::config::{Config, Mode};
 use trailseal_core::finding::Warning;
 use trailseal_core::ids::{FunctionArn, TrailArn};
 use trailseal_core::plan::Plan;
-use trailseal_core::planner::{Judged, left_over, plan, wanted};
+use trailseal_core::planner::{Judged, doubts, left_over, plan, wanted};
 use trailseal_core::progress::Progress;
 use trailseal_core::report::Answer;
 use trailseal_core::trigger::{Origin, Target};
@@ -62,21 +62,22 @@ pub async fn reconcile(
             let run = Run { aws, config, home, deadlines };
             let listed = meant.clone();
             let regions = match target {
-                Target::Sweep => observe::regions(&listed, home),
+                Target::Sweep => observe::regions(&listed, config, home),
                 _ => BTreeSet::new(),
             };
-            let tagged = observe::left_over(&reader, &listed, &regions, config, home);
-            let ((mut plan, progress, logging), mut tagged) = join!(run.passes(meant, fresh_until), tagged);
+            let found = observe::left_over(&reader, &listed, &regions, config, home);
+            let ((mut plan, progress, logging), mut found) = join!(run.passes(meant, fresh_until), found);
             if target == Target::Sweep {
                 // Where trails have their buckets and, so far, none its key.
-                let more = progress.keys.keys().filter(|region| !regions.contains(*region));
-                tagged.extend(observe::left_over(&aws.reader(deadlines.work), &listed, more, config, home).await);
+                let more = progress.keys.keys().filter(|region| !regions.contains(*region)).cloned().collect();
+                let more = observe::left_over(&aws.reader(deadlines.work), &listed, &more, config, home).await;
+                found = found.and(more);
             }
-            plan.add_strays(left_over(&tagged));
-            let warnings = match (target, logging) {
-                (Target::Sweep, Some(false)) if !progress.restarted() => vec![Warning::no_logging_trail()],
-                _ => vec![],
-            };
+            plan.add_strays(left_over(&found.keys));
+            let mut warnings = doubts(&found, &plan, &progress);
+            if target == Target::Sweep && logging == Some(false) && !progress.restarted() {
+                warnings.push(Warning::no_logging_trail());
+            }
             Answer::compose(config.mode, origin, &plan, &progress, warnings)
         }
     };

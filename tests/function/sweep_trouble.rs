@@ -237,3 +237,80 @@ fn a_stray_is_told_once_where_an_event_concerns_several_trails() {
     let told = published.iter().map(|alert| alert.message.contains(command));
     assert_eq!(told.collect::<Vec<_>>(), [true, false, false]);
 }
+
+/// An account with a trail that is well, and a key of ours that no trail uses.
+fn with_a_stray() -> (World, String) {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, HERE);
+    world.add_trail(trail("well", HERE).encrypted_with(&key));
+    let stray = world.key(Key::new(HERE).policy(&sealing_policy()).tag("managed-by", "trailseal").created(1));
+    (world, stray)
+}
+
+#[test]
+fn a_key_that_only_a_trail_that_cannot_be_read_may_use_is_told_of_and_not_to_be_deleted_yet() {
+    let (mut world, perhaps) = with_a_stray();
+    let closed = world.add_trail(trail("closed", THERE).encrypted_with(&perhaps));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.service == "cloudtrail" && call.region == THERE).then(Fault::access_denied));
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!((outcome(&answer, &closed), &answer["strays"]), ("failed", &json!([])));
+    let warnings = answer["warnings"].as_array().unwrap();
+    assert_eq!((warnings.len(), &warnings[0]["id"]), (1, &json!("key-unreadable")), "{warnings:#?}");
+    let detail = warnings[0]["detail"].as_str().unwrap();
+    for part in [&perhaps, "do not delete it yet", "read the trails of `us-east-1`", "cloudtrail:DescribeTrails"] {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
+    let message = scene.only_alert().message;
+    assert!(message.contains(detail) && !message.contains("schedule-key-deletion"), "{message}");
+}
+
+#[test]
+fn a_stray_is_reported_although_another_accounts_trail_cannot_be_read() {
+    let (mut world, stray) = with_a_stray();
+    let theirs = world.add_trail(trail("organization", THERE).multi_region().organization("999999999999"));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.service == "cloudtrail" && call.region == THERE).then(Fault::access_denied));
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!(outcome(&answer, &theirs), "out-of-scope");
+    assert_eq!((&answer["strays"][0]["key_arn"], &answer["warnings"]), (&json!(stray), &json!([])));
+    assert!(scene.only_alert().message.contains("schedule-key-deletion"));
+}
+
+#[test]
+fn that_strays_may_not_be_looked_for_is_told_once_for_all_regions() {
+    let (mut world, _) = with_a_stray();
+    let key = with_sealing_key(&mut world, THERE);
+    world.add_trail(trail("there", THERE).encrypted_with(&key));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.operation == "GetResources").then(Fault::access_denied));
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!((&answer["summary"], &answer["strays"]), (&json!({ "compliant": 2 }), &json!([])));
+    let warnings = answer["warnings"].as_array().unwrap();
+    assert_eq!((warnings.len(), &warnings[0]["id"]), (1, &json!("key-unreadable")), "{warnings:#?}");
+    let detail = warnings[0]["detail"].as_str().unwrap();
+    for part in ["`eu-west-1`, `us-east-1`", "allow `tag:GetResources`"] {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
+    assert!(scene.only_alert().message.contains(detail));
+    scene.aws.forget_hooks();
+    scene.aws.before(|call, _| (call.operation == "GetResources" && call.region == THERE).then(Fault::throttled));
+    let answer = sweep_within(&mut scene, Duration::from_secs(9));
+    assert_eq!(
+        (&answer["warnings"], answer["strays"].as_array().unwrap().len()),
+        (&json!([]), 1),
+        "what passes is seen by the next"
+    );
+}
+
+#[test]
+fn a_key_of_ours_that_may_not_be_read_is_told_of() {
+    let (world, unread) = with_a_stray();
+    let mut scene = Scene::enforcing(world);
+    let key = json!(unread);
+    scene.aws.before(move |call, _| (call.input["KeyId"] == key).then(Fault::access_denied));
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!((&answer["warnings"][0]["id"], &answer["strays"]), (&json!("key-unreadable"), &json!([])));
+    let detail = answer["warnings"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains(&unread) && detail.contains("do not delete it yet"), "{detail}");
+}

@@ -8,7 +8,9 @@ mod trail;
 use serde::Serialize;
 
 pub use bucket::{BucketFacts, ReplicationRule};
-pub use key::{Candidates, InUse, KeyFacts, KeyManager, KeyMetadata, KeyState, KeyTags, Made, SealingFacts, TaggedKey};
+pub use key::{
+    Candidates, InUse, KeyFacts, KeyManager, KeyMetadata, KeyState, KeyTags, LeftOver, Made, SealingFacts, TaggedKey,
+};
 pub use trail::{KeptSettings, MendingFacts, TrailFacts, TrailSettings, TrailStatus, UpdatedTrail};
 
 /// Whether trying again can help.

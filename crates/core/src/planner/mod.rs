@@ -2,9 +2,10 @@
 //! functions of values.
 
 mod bucket_side;
+mod left_over;
 mod sealing_key;
 
-pub use sealing_key::left_over;
+pub use left_over::{doubts, left_over};
 
 use std::collections::{BTreeMap, BTreeSet};
 
