@@ -35,7 +35,8 @@ pub struct Deadlines {
     pub report: Instant,
 }
 
-/// Reconciles what the trigger means and says what became of it.
+/// Reconciles what the trigger means and says what became of it. `first`, another number for each
+/// invocation, says with which trail to begin where they have to wait for each other.
 pub async fn reconcile(
     aws: &Aws,
     config: &Config,
@@ -43,6 +44,7 @@ pub async fn reconcile(
     target: Target,
     origin: &Origin,
     deadlines: Deadlines,
+    first: u64,
 ) -> Answer {
     let began = Instant::now();
     let fresh_until = began.checked_add(FRESH).unwrap_or(began);
@@ -59,7 +61,7 @@ pub async fn reconcile(
             Answer::ignored(config.mode, origin, format!("no trail uses key `{key}`"))
         }
         (Ok(meant), target) => {
-            let run = Run { aws, config, home, deadlines };
+            let run = Run { aws, config, home, deadlines, first };
             let listed = meant.clone();
             let regions = match target {
                 Target::Sweep => observe::regions(&listed, config, home),
@@ -100,6 +102,7 @@ struct Run<'a> {
     config: &'a Config,
     home: &'a FunctionArn,
     deadlines: Deadlines,
+    first: u64,
 }
 
 impl Run<'_> {
@@ -121,10 +124,10 @@ impl Run<'_> {
                 break;
             }
             let starter = self.aws.writer(self.deadlines.share(meant.len() == 1));
-            let mut surprises = apply::start(&starter, &plan, &mut progress).await;
+            let mut surprises = apply::start(&starter, &plan, self.first, &mut progress).await;
             let (reader, writer) = (self.aws.reader(self.deadlines.work), self.aws.writer(self.deadlines.work));
             let fresh_until = if seen.waited || pass > 1 { Instant::now() } else { fresh_until };
-            apply::seal(&reader, &writer, &plan, fresh_until, &mut progress, &mut surprises).await;
+            apply::seal(&reader, &writer, &plan, fresh_until, self.first, &mut progress, &mut surprises).await;
             let last = pass == PASSES || Instant::now() >= self.deadlines.work;
             if last {
                 progress.give_up(&plan, &surprises);

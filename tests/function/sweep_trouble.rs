@@ -1,6 +1,6 @@
 //! Where many trails are looked at, one Region's or trail's trouble stays its own.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fake_aws::{Bucket, Fault, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
@@ -313,4 +313,52 @@ fn a_key_of_ours_that_may_not_be_read_is_told_of() {
     assert_eq!((&answer["warnings"][0]["id"], &answer["strays"]), (&json!("key-unreadable"), &json!([])));
     let detail = answer["warnings"][0]["detail"].as_str().unwrap();
     assert!(detail.contains(&unread) && detail.contains("do not delete it yet"), "{detail}");
+}
+
+#[test]
+fn sweeps_at_the_same_time_of_day_do_not_all_begin_with_the_same_trail() {
+    let mut world = account();
+    with_sealing_key(&mut world, HERE);
+    let names = ["one", "two"];
+    let arns = names.map(|name| world.add_trail(trail(name, HERE)));
+    let mut scene = Scene::enforcing(world);
+    let mut begun = Vec::new();
+    for _ in 0..6 {
+        // An even second, as every schedule's is.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        std::thread::sleep(
+            Duration::from_secs(2 - now.as_secs() % 2) - Duration::from_nanos(now.subsec_nanos().into()),
+        );
+        assert_eq!(sweep_within(&mut scene, Duration::from_secs(10))["summary"], json!({ "remediated": 2 }));
+        let calls = scene.aws.calls();
+        let first = calls.iter().find(|call| call.operation == "UpdateTrail").unwrap();
+        begun.push(first.input["Name"].as_str().unwrap().to_owned());
+        scene.aws.forget_calls();
+        arns.iter().for_each(|arn| scene.aws.world().trails.get_mut(arn).unwrap().kms_key_id = None);
+    }
+    assert!(arns.iter().all(|arn| begun.contains(arn)), "{begun:#?}");
+}
+
+#[test]
+fn a_trail_that_somebody_else_is_changing_waits_behind_the_others_of_its_region() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, HERE);
+    let arns = ["one", "two", "three"].map(|name| world.add_trail(trail(name, HERE)));
+    let mut scene = Scene::enforcing(world);
+    // Whichever comes first is the one.
+    let mut busy: Option<Value> = None;
+    scene.aws.before(move |call, world| {
+        let others_wait = world.trails.values().filter(|trail| trail.kms_key_id.is_none()).count() > 1;
+        let refused = call.operation == "UpdateTrail"
+            && *busy.get_or_insert_with(|| call.input["Name"].clone()) == call.input["Name"];
+        (refused && others_wait).then(|| Fault::error(400, "ConflictException", "try again"))
+    });
+    let answer = sweep_within(&mut scene, Duration::from_secs(20));
+    assert_eq!(answer["summary"], json!({ "remediated": 3 }), "{answer:#}");
+    assert!(arns.iter().all(|arn| scene.aws.world().trails[arn].kms_key_id.as_ref() == Some(&key)));
+    let calls = scene.aws.calls();
+    let tried: Vec<_> =
+        calls.iter().filter(|call| call.operation == "UpdateTrail").map(|call| &call.input["Name"]).collect();
+    assert_eq!(tried.len(), 4, "{tried:#?}");
+    assert_eq!((tried[0], tried.iter().filter(|name| **name == tried[0]).count()), (tried[3], 2), "{tried:#?}");
 }
