@@ -15,10 +15,11 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_types::timeout::TimeoutConfig;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 use trailseal_core::facts::Failure;
 use trailseal_core::ids::Region;
 
+use super::Until;
 use super::error::Attempt;
 use super::pace::{Kind, Pace};
 use super::publish::Publisher;
@@ -101,18 +102,18 @@ impl Aws {
     }
 
     /// The port to read, until `deadline`.
-    pub fn reader(&self, deadline: Instant) -> Reader<'_> {
-        Reader { aws: self, deadline }
+    pub fn reader(&self, deadline: impl Into<Until>) -> Reader<'_> {
+        Reader { aws: self, until: deadline.into() }
     }
 
     /// The port to write, until `deadline`.
-    pub fn writer(&self, deadline: Instant) -> Writer<'_> {
-        Writer { aws: self, deadline }
+    pub fn writer(&self, deadline: impl Into<Until>) -> Writer<'_> {
+        Writer { aws: self, until: deadline.into() }
     }
 
     /// The port to alert, until `deadline`.
-    pub fn publisher(&self, deadline: Instant) -> Publisher<'_> {
-        Publisher { aws: self, deadline }
+    pub fn publisher(&self, deadline: impl Into<Until>) -> Publisher<'_> {
+        Publisher { aws: self, until: deadline.into() }
     }
 
     /// Waits for a call's turn. Whoever waits has no place among the calls under way.
@@ -129,7 +130,7 @@ impl Aws {
     /// what waits is small.
     pub(super) async fn sent<F: Future>(
         &self,
-        deadline: Instant,
+        until: Until,
         (region, kind): (&Region, Kind),
         attempt: &Attempt,
         call: impl FnOnce() -> F,
@@ -138,13 +139,13 @@ impl Aws {
             let _place = self.turn(region, kind).await;
             Box::pin(call()).await
         };
-        timeout_at(deadline, in_turn).await.map_err(|_| attempt.out_of_time())
+        timeout_at(until.at, in_turn).await.map_err(|_| attempt.out_of_time(until))
     }
 
     /// The same, for a call whose refusal says all there is to say.
     pub(super) async fn answer<T, E, F>(
         &self,
-        deadline: Instant,
+        until: Until,
         turn: (&Region, Kind),
         attempt: &Attempt,
         call: impl FnOnce() -> F,
@@ -153,7 +154,7 @@ impl Aws {
         E: ProvideErrorMetadata + Error + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     {
-        self.sent(deadline, turn, attempt, call).await?.map_err(|error| attempt.failure(&error))
+        self.sent(until, turn, attempt, call).await?.map_err(|error| attempt.failure(&error))
     }
 
     pub(super) fn cloudtrail(&self, region: &Region) -> aws_sdk_cloudtrail::Client {

@@ -14,6 +14,7 @@ mod write;
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use trailseal_core::facts::{
     Failure, KeyMetadata, KeyTags, Reading, ReplicationRule, TrailSettings, TrailStatus, UpdatedTrail,
 };
@@ -22,6 +23,29 @@ use trailseal_core::plan::NewKey;
 use trailseal_core::trigger::TrailRef;
 
 pub use clients::Aws;
+
+/// Until when a call may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Until {
+    /// When it is over.
+    at: Instant,
+    /// What is over then, as messages name it.
+    whose: &'static str,
+}
+
+impl Until {
+    /// What of the invocation's time is for this, so that the rest is left for other trails.
+    pub fn share(at: Instant) -> Self {
+        Self { at, whose: "its share of the invocation's time" }
+    }
+}
+
+/// All the time that there is.
+impl From<Instant> for Until {
+    fn from(at: Instant) -> Self {
+        Self { at, whose: "the invocation's time" }
+    }
+}
 
 /// Everything that is read. Observing and planning hold nothing else.
 pub trait Read: Sync {

@@ -1,11 +1,11 @@
 //! The port to alert.
 
 use aws_sdk_sns::types::MessageAttributeValue;
-use tokio::time::Instant;
 use trailseal_core::alert::Alert;
 use trailseal_core::facts::Failure;
 use trailseal_core::ids::TopicArn;
 
+use super::Until;
 use super::clients::Aws;
 use super::error::Attempt;
 use super::pace::Kind;
@@ -16,7 +16,7 @@ use super::retry::{Again, Rules};
 #[derive(Debug, Clone, Copy)]
 pub struct Publisher<'a> {
     pub(super) aws: &'a Aws,
-    pub(super) deadline: Instant,
+    pub(super) until: Until,
 }
 
 impl Publisher<'_> {
@@ -39,9 +39,6 @@ impl Publisher<'_> {
             call = call.message_attributes(*name, value.map_err(|odd| attempt.unusable_answer(&odd.to_string()))?);
         }
         let turn = (topic.region(), Kind::Other);
-        self.aws
-            .answer(self.deadline, turn, &attempt, || send!(call, aws_sdk_sns, Again::Usual, attempt))
-            .await
-            .map(drop)
+        self.aws.answer(self.until, turn, &attempt, || send!(call, aws_sdk_sns, Again::Usual, attempt)).await.map(drop)
     }
 }

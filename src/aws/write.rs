@@ -1,7 +1,6 @@
 //! The port to write.
 
 use aws_sdk_kms::types::{KeySpec, KeyUsageType, Tag};
-use tokio::time::Instant;
 use trailseal_core::facts::{Class, Failure, KeptSettings, UpdatedTrail};
 use trailseal_core::ids::{KeyAlias, KeyArn, Region, TrailArn};
 use trailseal_core::plan::NewKey;
@@ -11,13 +10,13 @@ use super::error::Attempt;
 use super::pace::Kind;
 use super::read::{kept, send, set};
 use super::retry::{Again, Rules};
-use super::{AliasCreation, Write};
+use super::{AliasCreation, Until, Write};
 
 /// Writes to AWS until the deadline.
 #[derive(Debug, Clone, Copy)]
 pub struct Writer<'a> {
     pub(super) aws: &'a Aws,
-    pub(super) deadline: Instant,
+    pub(super) until: Until,
 }
 
 /// What KMS may say of a key that it created a moment ago.
@@ -45,7 +44,7 @@ impl Write for Writer<'_> {
             .set_tags(Some(tags));
         let output = self
             .aws
-            .answer(self.deadline, (region, Kind::Other), &attempt, || {
+            .answer(self.until, (region, Kind::Other), &attempt, || {
                 send!(call, aws_sdk_kms, Again::IfThrottled, attempt)
             })
             .await?;
@@ -61,9 +60,7 @@ impl Write for Writer<'_> {
         let attempt = Attempt::new("kms:EnableKeyRotation", format!("switch on rotation of key `{key}`"));
         let call = self.aws.kms(key.region()).enable_key_rotation().key_id(key.as_str());
         self.aws
-            .answer(self.deadline, (key.region(), Kind::Other), &attempt, || {
-                send!(call, aws_sdk_kms, NEW_TO_KMS, attempt)
-            })
+            .answer(self.until, (key.region(), Kind::Other), &attempt, || send!(call, aws_sdk_kms, NEW_TO_KMS, attempt))
             .await
             .map(drop)
     }
@@ -73,9 +70,7 @@ impl Write for Writer<'_> {
         let call = self.aws.kms(key.region()).create_alias().alias_name(alias.as_str()).target_key_id(key.as_str());
         match self
             .aws
-            .answer(self.deadline, (key.region(), Kind::Other), &attempt, || {
-                send!(call, aws_sdk_kms, NEW_TO_KMS, attempt)
-            })
+            .answer(self.until, (key.region(), Kind::Other), &attempt, || send!(call, aws_sdk_kms, NEW_TO_KMS, attempt))
             .await
         {
             Ok(_) => Ok(AliasCreation::Created),
@@ -88,7 +83,7 @@ impl Write for Writer<'_> {
         let attempt = Attempt::new("kms:CancelKeyDeletion", format!("cancel the deletion of key `{key}`"));
         let call = self.aws.kms(key.region()).cancel_key_deletion().key_id(key.as_str());
         self.aws
-            .answer(self.deadline, (key.region(), Kind::Other), &attempt, || {
+            .answer(self.until, (key.region(), Kind::Other), &attempt, || {
                 send!(call, aws_sdk_kms, Again::IfThrottled, attempt)
             })
             .await
@@ -99,7 +94,7 @@ impl Write for Writer<'_> {
         let attempt = Attempt::new("kms:EnableKey", format!("enable key `{key}`"));
         let call = self.aws.kms(key.region()).enable_key().key_id(key.as_str());
         self.aws
-            .answer(self.deadline, (key.region(), Kind::Other), &attempt, || {
+            .answer(self.until, (key.region(), Kind::Other), &attempt, || {
                 send!(call, aws_sdk_kms, JUST_RESCUED, attempt)
             })
             .await
@@ -111,7 +106,7 @@ impl Write for Writer<'_> {
         let call = self.aws.kms(key.region()).put_key_policy().key_id(key.as_str());
         let call = call.policy_name("default").policy(policy);
         self.aws
-            .answer(self.deadline, (key.region(), Kind::Other), &attempt, || {
+            .answer(self.until, (key.region(), Kind::Other), &attempt, || {
                 send!(call, aws_sdk_kms, Again::IfThrottled, attempt)
             })
             .await
@@ -129,7 +124,7 @@ impl Write for Writer<'_> {
         let call = self.aws.cloudtrail(home).update_trail().name(trail.as_str()).kms_key_id(key.as_str());
         match self
             .aws
-            .answer(self.deadline, (home, Kind::Write), &attempt, || {
+            .answer(self.until, (home, Kind::Write), &attempt, || {
                 send!(call, aws_sdk_cloudtrail, Again::ByTheCaller, attempt)
             })
             .await
@@ -149,7 +144,7 @@ impl Write for Writer<'_> {
         let attempt = Attempt::new("cloudtrail:StartLogging", format!("start logging of trail `{trail}`"));
         let call = self.aws.cloudtrail(home).start_logging().name(trail.as_str());
         self.aws
-            .answer(self.deadline, (home, Kind::Write), &attempt, || {
+            .answer(self.until, (home, Kind::Write), &attempt, || {
                 send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
             })
             .await

@@ -39,6 +39,9 @@ fn who_loses_the_race_for_the_alias_uses_the_winners_key_and_reports_its_own_as_
         ["create-key done", "enable-rotation done", "create-alias not-needed", "update-trail done"]
     );
     let ours = world.keys.keys().find(|key| **key != winner).unwrap();
+    // Whose the winner is nobody looked at.
+    let told = format!("key `{winner}` had it first; `{ours}` is a stray");
+    assert_eq!(step(&answer, "create-alias")["detail"], json!(told));
     assert_eq!(answer["strays"].as_array().unwrap().len(), 1);
     assert_eq!(answer["strays"][0]["key_arn"], json!(ours));
     scene.again_nothing_happens("update-trail-by-name");

@@ -19,7 +19,7 @@ pub(super) async fn region(reader: &Reader<'_>, bucket: &str, home: &Region) -> 
     let attempt = Attempt::new("s3:HeadBucket", format!("find the Region of bucket `{bucket}`"));
     let call = reader.aws.s3(home).head_bucket().bucket(bucket);
     let send = || send!(call, aws_sdk_s3, Again::Usual, attempt);
-    let told = match reader.aws.sent(reader.deadline, (home, Kind::Other), &attempt, send).await? {
+    let told = match reader.aws.sent(reader.until, (home, Kind::Other), &attempt, send).await? {
         Ok(output) => output.bucket_region,
         Err(error) => {
             let response = error.raw_response().filter(|response| response.status().as_u16() != 404);
@@ -51,7 +51,7 @@ pub(super) async fn policy(reader: &Reader<'_>, bucket: &str, region: &Region) -
     let call = reader.aws.s3(region).get_bucket_policy().bucket(bucket);
     match reader
         .aws
-        .answer(reader.deadline, (region, Kind::Other), &attempt, || send!(call, aws_sdk_s3, Again::Usual, attempt))
+        .answer(reader.until, (region, Kind::Other), &attempt, || send!(call, aws_sdk_s3, Again::Usual, attempt))
         .await
     {
         Ok(output) => match output.policy {
@@ -72,7 +72,7 @@ pub(super) async fn replication(
     let call = reader.aws.s3(region).get_bucket_replication().bucket(bucket);
     match reader
         .aws
-        .answer(reader.deadline, (region, Kind::Other), &attempt, || send!(call, aws_sdk_s3, Again::Usual, attempt))
+        .answer(reader.until, (region, Kind::Other), &attempt, || send!(call, aws_sdk_s3, Again::Usual, attempt))
         .await
     {
         Ok(output) => match output.replication_configuration {

@@ -22,7 +22,7 @@ pub(super) async fn key(reader: &Reader<'_>, key: &str, region: &Region) -> Resu
     let call = reader.aws.kms(region).describe_key().key_id(key);
     match reader
         .aws
-        .answer(reader.deadline, (region, Kind::Other), &attempt, || send!(call, aws_sdk_kms, Again::Usual, attempt))
+        .answer(reader.until, (region, Kind::Other), &attempt, || send!(call, aws_sdk_kms, Again::Usual, attempt))
         .await
     {
         Ok(output) => match output.key_metadata {
@@ -40,9 +40,7 @@ pub(super) async fn policy(reader: &Reader<'_>, key: &KeyArn) -> Result<Reading<
     let call = reader.aws.kms(key.region()).get_key_policy().key_id(key.as_str()).policy_name("default");
     match reader
         .aws
-        .answer(reader.deadline, (key.region(), Kind::Other), &attempt, || {
-            send!(call, aws_sdk_kms, Again::Usual, attempt)
-        })
+        .answer(reader.until, (key.region(), Kind::Other), &attempt, || send!(call, aws_sdk_kms, Again::Usual, attempt))
         .await
     {
         Ok(output) => Ok(output.policy.map_or(Reading::Absent, Reading::Known)),
@@ -60,7 +58,7 @@ pub(super) async fn tags(reader: &Reader<'_>, key: &KeyArn, exempt_tag: &str) ->
         let call = reader.aws.kms(key.region()).list_resource_tags().key_id(key.as_str()).set_marker(page);
         let output = reader
             .aws
-            .answer(reader.deadline, (key.region(), Kind::Other), &attempt, || {
+            .answer(reader.until, (key.region(), Kind::Other), &attempt, || {
                 send!(call, aws_sdk_kms, Again::Usual, attempt)
             })
             .await?;
@@ -89,7 +87,7 @@ pub(super) async fn aliases(reader: &Reader<'_>, key: &KeyArn) -> Result<Vec<Str
         let call = reader.aws.kms(key.region()).list_aliases().key_id(key.as_str()).set_marker(page);
         let output = reader
             .aws
-            .answer(reader.deadline, (key.region(), Kind::Other), &attempt, || {
+            .answer(reader.until, (key.region(), Kind::Other), &attempt, || {
                 send!(call, aws_sdk_kms, Again::Usual, attempt)
             })
             .await?;
@@ -119,7 +117,7 @@ pub(super) async fn tagged(reader: &Reader<'_>, region: &Region) -> Result<Vec<K
             .resource_type_filters("kms:key")
             .set_pagination_token(page);
         let sent = || send!(call, aws_sdk_resourcegroupstagging, Again::Usual, attempt);
-        let output = reader.aws.answer(reader.deadline, (region, Kind::Other), &attempt, sent).await?;
+        let output = reader.aws.answer(reader.until, (region, Kind::Other), &attempt, sent).await?;
         let Some(listed) = output.resource_tag_mapping_list else {
             return Err(attempt.unusable_answer("the tag index answered without a list"));
         };

@@ -11,14 +11,14 @@ use trailseal_core::facts::{Failure, KeyMetadata, KeyTags, Reading, ReplicationR
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::trigger::TrailRef;
 
-use super::Read;
 use super::clients::Aws;
+use super::{Read, Until};
 
 /// Reads AWS until the deadline.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
     pub(super) aws: &'a Aws,
-    pub(super) deadline: Instant,
+    pub(super) until: Until,
 }
 
 /// Sends one SDK operation with our retry rules for its error type.
@@ -124,8 +124,10 @@ impl Read for Reader<'_> {
     }
 
     async fn wait(&self, time: Duration) -> Result<(), Failure> {
-        if self.deadline.saturating_duration_since(Instant::now()) <= time {
-            let message = "something has to be read again a little later, and the invocation has no time left for that";
+        let Until { at, whose } = self.until;
+        if at.saturating_duration_since(Instant::now()) <= time {
+            let message =
+                format!("something has to be read again a little later, and {whose} does not last until then");
             return Err(Failure::transient(message));
         }
         sleep(time).await;

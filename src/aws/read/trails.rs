@@ -23,9 +23,7 @@ pub(super) async fn trail(reader: &Reader<'_>, trail: &TrailRef) -> Result<Optio
     let call = reader.aws.cloudtrail(region).get_trail().name(name);
     match reader
         .aws
-        .answer(reader.deadline, (region, Kind::Read), &attempt, || {
-            send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
-        })
+        .answer(reader.until, (region, Kind::Read), &attempt, || send!(call, aws_sdk_cloudtrail, Again::Usual, attempt))
         .await
     {
         Ok(output) => match output.trail {
@@ -45,9 +43,7 @@ pub(super) async fn of_region(reader: &Reader<'_>, region: &Region) -> Result<Ve
     let call = reader.aws.cloudtrail(region).describe_trails();
     let output = reader
         .aws
-        .answer(reader.deadline, (region, Kind::Read), &attempt, || {
-            send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
-        })
+        .answer(reader.until, (region, Kind::Read), &attempt, || send!(call, aws_sdk_cloudtrail, Again::Usual, attempt))
         .await?;
     let Some(trails) = output.trail_list else {
         return Err(attempt.unusable_answer("CloudTrail answered without a list"));
@@ -64,9 +60,7 @@ pub(super) async fn status(reader: &Reader<'_>, trail: &TrailRef) -> Result<Opti
     let call = reader.aws.cloudtrail(region).get_trail_status().name(name);
     match reader
         .aws
-        .answer(reader.deadline, (region, Kind::Read), &attempt, || {
-            send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
-        })
+        .answer(reader.until, (region, Kind::Read), &attempt, || send!(call, aws_sdk_cloudtrail, Again::Usual, attempt))
         .await
     {
         Ok(status) => Ok(Some(TrailStatus {
@@ -92,7 +86,7 @@ pub(super) async fn tag(
         let call = reader.aws.cloudtrail(home).list_tags().resource_id_list(trail.as_str()).set_next_token(page);
         let output = reader
             .aws
-            .answer(reader.deadline, (home, Kind::Read), &attempt, || {
+            .answer(reader.until, (home, Kind::Read), &attempt, || {
                 send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
             })
             .await?;
@@ -120,7 +114,7 @@ pub(super) async fn all(reader: &Reader<'_>, region: &Region) -> Result<Vec<(Tra
         let call = reader.aws.cloudtrail(region).list_trails().set_next_token(page);
         let output = reader
             .aws
-            .answer(reader.deadline, (region, Kind::Read), &attempt, || {
+            .answer(reader.until, (region, Kind::Read), &attempt, || {
                 send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
             })
             .await?;
