@@ -59,7 +59,9 @@ fn a_stray_is_told_also_where_the_winner_sealed_the_trail() {
     assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
     assert_eq!(answer["alerts"], json!({ "sent": 1, "failed": 0 }));
     let command = answer["strays"][0]["command"].as_str().unwrap();
-    assert!(scene.only_alert().message.contains(command));
+    let alert = scene.only_alert();
+    assert!(alert.message.contains(command));
+    assert_eq!(alert.attributes["outcome"], "noted", "a filter on outcomes lets it through");
 }
 
 #[test]
