@@ -40,8 +40,9 @@ pub(super) async fn start_logging(
         Err(failure) if is_gone(&failure) => return Err(gone(failure, done)),
         Err(failure) => {
             let detail = failure.message.clone();
+            let status = if failure.not_sent { StepStatus::Planned } else { StepStatus::Failed };
             done.not_restarted = Some(failure);
-            (StepStatus::Failed, detail)
+            (status, detail)
         }
     };
     done.steps.push(StepReport::new(StepName::StartLogging, status, detail));
@@ -103,6 +104,7 @@ impl Update<'_> {
                     return Ok(());
                 }
                 Err(failure) if is_gone(&failure) => return Err(gone(failure, done)),
+                Err(failure) if failure.not_sent => return self.not_sent(failure, done),
                 Err(failure) => failure,
             };
             if failure.left_open {
@@ -137,7 +139,7 @@ impl Update<'_> {
         done.failure = Some(Failure::terminal(message, "look who else changes this trail"));
     }
 
-    /// The trail could not be read again, so nothing more is sent.
+    /// The trail could not be read again, or its turn did not come in time, so nothing more is sent.
     fn not_sent(&self, failure: Failure, done: &mut TrailProgress) -> Result<(), Surprise> {
         if done.unanswered.is_some() {
             let detail = format!("it is not known whether the trail has `{}`: {}", self.key, failure.message);

@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_types::timeout::TimeoutConfig;
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use trailseal_core::facts::Failure;
 use trailseal_core::ids::Region;
 
@@ -135,11 +135,9 @@ impl Aws {
         attempt: &Attempt,
         call: impl FnOnce() -> F,
     ) -> Result<F::Output, Failure> {
-        let in_turn = async {
-            let _place = self.turn(region, kind).await;
-            Box::pin(call()).await
-        };
-        timeout_at(until.at, in_turn).await.map_err(|_| attempt.out_of_time(until))
+        let place = timeout_at(until.at, self.turn(region, kind)).await.ok().filter(|_| Instant::now() < until.at);
+        let Some(_place) = place else { return Err(attempt.not_sent(until)) };
+        timeout_at(until.at, Box::pin(call())).await.map_err(|_| attempt.out_of_time(until))
     }
 
     /// The same, for a call whose refusal says all there is to say.

@@ -245,6 +245,12 @@ impl Attempt {
         }
     }
 
+    /// The failure of an attempt for which time ran out while it waited for its turn.
+    pub(super) fn not_sent(&self, Until { whose, .. }: Until) -> Failure {
+        let cause = format!("{whose} ran out before it was its turn");
+        Failure { not_sent: true, ..self.report(Class::Transient, None, &cause, None, false) }
+    }
+
     /// The failure of an attempt whose answer cannot be worked with.
     pub(super) fn unusable_answer(&self, why: &str) -> Failure {
         let remedy = Some("look whether something stands between the function and AWS; else tell AWS Support".into());
@@ -270,6 +276,7 @@ impl Attempt {
             request_id,
             remedy: (class == Class::Transient).then(|| ASK_LATER.into()),
             left_open,
+            not_sent: false,
         }
     }
 }

@@ -362,3 +362,32 @@ fn a_trail_that_somebody_else_is_changing_waits_behind_the_others_of_its_region(
     assert_eq!(tried.len(), 4, "{tried:#?}");
     assert_eq!((tried[0], tried.iter().filter(|name| **name == tried[0]).count()), (tried[3], 2), "{tried:#?}");
 }
+
+#[test]
+fn a_trail_whose_turn_does_not_come_in_time_is_said_not_to_have_been_changed() {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, HERE);
+    // More of them could not even be looked at in time: ten reads a second.
+    for name in ["one", "two", "three", "four"] {
+        world.add_trail(trail(name, HERE));
+    }
+    let mut scene = Scene::enforcing(world);
+    let answer = sweep_within(&mut scene, Duration::from_millis(2800));
+    let (mut sealed, mut waiting) = (0, 0);
+    for trail in answer["trails"].as_array().unwrap() {
+        let (arn, step) = (trail["trail_arn"].as_str().unwrap(), &trail["steps"][0]);
+        let has = scene.aws.world().trails[arn].kms_key_id.clone();
+        if trail["outcome"] == "remediated" {
+            assert_eq!(has, Some(key.clone()));
+            sealed += 1;
+            continue;
+        }
+        let said = (&trail["outcome"], &trail["error"]["class"], &step["step"], &step["status"], has);
+        assert_eq!(said, (&json!("failed"), &json!("transient"), &json!("update-trail"), &json!("planned"), None));
+        let message = trail["error"]["message"].as_str().unwrap();
+        assert!(message.ends_with("the invocation's time ran out before it was its turn"), "{message}");
+        waiting += 1;
+    }
+    let sent = scene.aws.calls().iter().filter(|call| call.operation == "UpdateTrail").count();
+    assert!(sent == sealed && sealed > 0 && waiting > 0, "{sent} sent, {sealed} sealed, {waiting} waiting");
+}

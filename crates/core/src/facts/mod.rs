@@ -43,6 +43,9 @@ pub struct Failure {
     /// Whether the call may have taken effect all the same (no answer, or a 5xx).
     #[serde(skip)]
     pub left_open: bool,
+    /// Whether the call certainly was not sent: its turn did not come in time.
+    #[serde(skip)]
+    pub not_sent: bool,
 }
 
 impl Failure {
@@ -56,6 +59,7 @@ impl Failure {
             request_id: None,
             remedy: Some(remedy.into()),
             left_open: false,
+            not_sent: false,
         }
     }
 
