@@ -51,35 +51,37 @@ pub async fn reconcile(
     let reader = aws.reader(deadlines.share(matches!(target, Target::Trail(_))));
     let meant = match &target {
         Target::Ignored(reason) => return Answer::ignored(config.mode, origin, reason.clone()),
-        Target::Trail(trail) => Ok(vec![Meant::named(trail.clone())]),
-        Target::Key(key) => observe::trails_with_key(&reader, home, key).await,
+        Target::Trail(trail) => Ok((vec![Meant::named(trail.clone())], vec![])),
+        Target::Key(key) => observe::trails_with_key(&reader, home, key).await.map(|meant| (meant, vec![])),
         Target::Sweep => observe::every_trail(&reader, home).await,
     };
     let mut answer = match (meant, target) {
         (Err(failure), _) => Answer::unlisted(config.mode, origin, failure),
-        (Ok(meant), Target::Key(key)) if meant.is_empty() => {
+        (Ok((meant, _)), Target::Key(key)) if meant.is_empty() => {
             Answer::ignored(config.mode, origin, format!("no trail uses key `{key}`"))
         }
-        (Ok(meant), target) => {
+        (Ok((meant, odd)), target) => {
             let run = Run { aws, config, home, deadlines, first };
             let listed = meant.clone();
             let regions = match target {
                 Target::Sweep => observe::regions(&listed, config, home),
                 _ => BTreeSet::new(),
             };
-            let found = observe::left_over(&reader, &listed, &regions, config, home);
+            let trails = (listed.as_slice(), odd.as_slice());
+            let found = observe::left_over(&reader, trails, &regions, config, home);
             let ((mut plan, progress, logging), mut found) = join!(run.passes(meant, fresh_until), found);
             if target == Target::Sweep {
                 // Where trails have their buckets and, so far, none its key.
                 let more = progress.keys.keys().filter(|region| !regions.contains(*region)).cloned().collect();
-                let more = observe::left_over(&aws.reader(deadlines.work), &listed, &more, config, home).await;
+                let more = observe::left_over(&aws.reader(deadlines.work), trails, &more, config, home).await;
                 found = found.and(more);
             }
             plan.add_strays(left_over(&found.keys));
             let mut warnings = doubts(&found, &plan, &progress);
-            if target == Target::Sweep && logging == Some(false) && !progress.restarted() {
+            if target == Target::Sweep && logging == Some(false) && odd.is_empty() && !progress.restarted() {
                 warnings.push(Warning::no_logging_trail());
             }
+            plan.odd = odd;
             Answer::compose(config.mode, origin, &plan, &progress, warnings)
         }
     };

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use trailseal_core::facts::{
-    Failure, KeyMetadata, KeyTags, Reading, ReplicationRule, TrailSettings, TrailStatus, UpdatedTrail,
+    Failure, KeyMetadata, KeyTags, ListedTrails, Reading, ReplicationRule, TrailSettings, TrailStatus, UpdatedTrail,
 };
 use trailseal_core::ids::{KeyAlias, KeyArn, Region, TrailArn};
 use trailseal_core::plan::NewKey;
@@ -61,7 +61,7 @@ pub trait Read: Sync {
         key: &str,
     ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
     /// Every trail that the account sees, by its ARN and its home Region: `ListTrails`, asked in `region`.
-    fn trails(&self, region: &Region) -> impl Future<Output = Result<Vec<(TrailArn, Region)>, Failure>> + Send;
+    fn trails(&self, region: &Region) -> impl Future<Output = Result<ListedTrails, Failure>> + Send;
     /// Every trail that can be changed in that Region, with its settings: `DescribeTrails`.
     fn trails_of(&self, region: &Region) -> impl Future<Output = Result<Vec<TrailSettings>, Failure>> + Send;
     /// The Region of a bucket, asked in the trail's home Region.

@@ -151,7 +151,7 @@ mod tests {
     use std::sync::Mutex;
 
     use trailseal_core::facts::{
-        KeptSettings, KeyManager, KeyMetadata, KeyState, KeyTags, ReplicationRule, TrailStatus,
+        KeptSettings, KeyManager, KeyMetadata, KeyState, KeyTags, ListedTrails, ReplicationRule, TrailStatus,
     };
     use trailseal_core::ids::TrailArn;
     use trailseal_core::trigger::TrailRef;
@@ -206,8 +206,8 @@ mod tests {
         async fn trails_of(&self, _: &Region) -> Result<Vec<TrailSettings>, Failure> {
             Ok(vec![])
         }
-        async fn trails(&self, _: &Region) -> Result<Vec<(TrailArn, Region)>, Failure> {
-            Ok(Vec::new())
+        async fn trails(&self, _: &Region) -> Result<ListedTrails, Failure> {
+            Ok(ListedTrails::default())
         }
         async fn bucket_policy(&self, _: &str, _: &Region) -> Result<Reading<String>, Failure> {
             Ok(Reading::Absent)

@@ -1,14 +1,14 @@
 //! What giving keys to trails hangs on, beyond the single trail: the candidates for each Region's
 //! sealing key, and the trails' buckets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::join;
 use trailseal_core::assess::is_ours;
 use trailseal_core::config::Config;
 use trailseal_core::facts::{
-    BucketFacts, Candidates, Class, Failure, InUse, KeyFacts, LeftOver, Reading, SealingFacts, TaggedKey,
+    BucketFacts, Candidates, Class, Failure, InUse, KeyFacts, LeftOver, OddTrail, Reading, SealingFacts, TaggedKey,
 };
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
 use trailseal_core::key::sealing_key_hangs_on_tags;
@@ -177,7 +177,7 @@ pub(crate) fn regions(meant: &[Meant], config: &Config, home: &FunctionArn) -> B
 /// The keys with our tag that none of these trails is seen to use, in those Regions.
 pub(crate) async fn left_over(
     reader: &impl Read,
-    meant: &[Meant],
+    (meant, odd): (&[Meant], &[OddTrail]),
     regions: &BTreeSet<Region>,
     config: &Config,
     home: &FunctionArn,
@@ -188,7 +188,7 @@ pub(crate) async fn left_over(
     // Another account's trail that cannot be read raises no doubt: keys of ours let in this account's.
     let counts =
         |meant: &&Meant| matches!(meant.settings, Some(Ok(_))) || is_ours(&meant.trail.arn(home), config, home);
-    let (used, unseen) = named_keys(reader, meant.iter().filter(counts).cloned()).await;
+    let (used, unseen) = named_keys(reader, meant.iter().filter(counts).cloned(), odd).await;
     let in_region = async |region: &Region| {
         let mut found = LeftOver::default();
         let arns = match reader.tagged_keys(region).await {
@@ -207,27 +207,33 @@ pub(crate) async fn left_over(
         }
         found
     };
-    let found = side_by_side(regions.iter().map(in_region)).await;
-    found.into_iter().fold(LeftOver::default(), LeftOver::and)
+    let found = side_by_side(regions.iter().map(async |region| (region, in_region(region).await))).await;
+    // In the order of the Regions, not of their answers.
+    let found: BTreeMap<&Region, LeftOver> = found.into_iter().collect();
+    found.into_values().fold(LeftOver::default(), LeftOver::and)
 }
 
 /// The keys of every trail that this account can see, and why not every trail could be looked at.
 async fn used_keys(reader: &impl Read, home: &FunctionArn) -> (BTreeSet<String>, Option<Failure>) {
     match every_trail(reader, home).await {
-        Ok(meant) => named_keys(reader, meant).await,
+        Ok((meant, odd)) => named_keys(reader, meant, &odd).await,
         Err(failure) => (BTreeSet::new(), Some(failure)),
     }
 }
 
 /// The keys that these trails name, and why not every one could be looked at.
-async fn named_keys(reader: &impl Read, meant: impl IntoIterator<Item = Meant>) -> (BTreeSet<String>, Option<Failure>) {
+async fn named_keys(
+    reader: &impl Read,
+    meant: impl IntoIterator<Item = Meant>,
+    odd: &[OddTrail],
+) -> (BTreeSet<String>, Option<Failure>) {
     let read = side_by_side(meant.into_iter().map(async |meant| match meant.settings {
         Some(settings) => settings.map(Some),
         None => reader.trail(&meant.trail).await,
     }))
     .await;
     let mut used = BTreeSet::new();
-    let mut unseen = None;
+    let mut unseen = odd.first().map(|odd| odd.failure.clone());
     for settings in read {
         match settings {
             Ok(settings) => used.extend(settings.and_then(|settings| settings.kms_key_id)),

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use trailseal_core::facts::{Failure, KeyMetadata, KeyTags, Reading, ReplicationRule, TrailSettings, TrailStatus};
+use trailseal_core::facts::{
+    Failure, KeyMetadata, KeyTags, ListedTrails, Reading, ReplicationRule, TrailSettings, TrailStatus,
+};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::trigger::TrailRef;
 
@@ -76,7 +78,7 @@ impl<R: Read> Read for Shared<'_, R> {
         self.reader.trail_tag(trail, home, key).await
     }
 
-    async fn trails(&self, region: &Region) -> Result<Vec<(TrailArn, Region)>, Failure> {
+    async fn trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
         self.reader.trails(region).await
     }
 

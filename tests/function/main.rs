@@ -28,3 +28,4 @@ mod support;
 mod sweep_trouble;
 mod sweeps;
 mod triggers;
+mod turns;

@@ -1,17 +1,17 @@
 //! Where many trails are looked at, one Region's or trail's trouble stays its own.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use fake_aws::{Bucket, Fault, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
 use crate::support::{ACCOUNT, Scene, Setting, event, logged, sealing_policy, with_sealing_key};
 
-const HERE: &str = "eu-west-1";
-const THERE: &str = "us-east-1";
+pub const HERE: &str = "eu-west-1";
+pub const THERE: &str = "us-east-1";
 
 /// An account with a bucket for logs in two Regions.
-fn account() -> World {
+pub fn account() -> World {
     let mut world = World::new(ACCOUNT).topic("alerts", HERE);
     world.rate_limits = true;
     for region in [HERE, THERE] {
@@ -20,12 +20,12 @@ fn account() -> World {
     world
 }
 
-fn trail(name: &str, region: &str) -> Trail {
+pub fn trail(name: &str, region: &str) -> Trail {
     Trail::new(name, region, &format!("logs-{region}"))
 }
 
 /// Silence beyond any deadline.
-fn silence() -> Fault {
+pub fn silence() -> Fault {
     Fault::Hang(Duration::from_secs(60))
 }
 
@@ -34,7 +34,7 @@ fn outcome<'a>(answer: &'a Value, arn: &str) -> &'a str {
     trails.iter().find(|trail| trail["trail_arn"] == arn).unwrap()["outcome"].as_str().unwrap()
 }
 
-fn sweep_within(scene: &mut Scene, deadline: Duration) -> Value {
+pub fn sweep_within(scene: &mut Scene, deadline: Duration) -> Value {
     scene.function.invoke_within(json!({ "sweep": {} }).to_string().as_bytes(), deadline).outcome.unwrap()
 }
 
@@ -58,73 +58,6 @@ fn a_broken_key_is_mended_although_another_region_does_not_answer() {
     // What could not be listed is not asked for again.
     let asked = scene.aws.calls().iter().any(|call| call.region == THERE && call.operation == "GetTrailStatus");
     assert!(!asked);
-}
-
-#[test]
-fn regions_that_do_not_answer_keep_no_trail_from_being_looked_at() {
-    let mut world = account();
-    let key = with_sealing_key(&mut world, THERE);
-    let silent = ["ap-south-1", "eu-central-1", "eu-north-1", "eu-west-2", "eu-west-3", "sa-east-1"];
-    for region in silent {
-        for name in ["one", "two", "three", "four", "five"] {
-            world.add_trail(Trail::new(name, region, "logs-us-east-1"));
-        }
-    }
-    let plain = world.add_trail(trail("plain", THERE));
-    let mut scene = Scene::enforcing(world);
-    scene.aws.before(move |call, _| {
-        (call.operation == "GetTrailStatus" && silent.contains(&call.region.as_str())).then(silence)
-    });
-    let answer = sweep_within(&mut scene, Duration::from_secs(12));
-    assert_eq!(answer["summary"], json!({ "failed": 30, "remediated": 1 }), "{answer:#}");
-    assert_eq!(scene.aws.world().trails[&plain].kms_key_id, Some(key));
-}
-
-#[test]
-fn trails_whose_key_is_missing_wait_for_the_second_look_together_and_take_it_once() {
-    let mut world = account();
-    let key = with_sealing_key(&mut world, HERE);
-    let missing = format!("arn:aws:kms:{HERE}:{ACCOUNT}:key/00000000-0000-4000-8000-00000000dead");
-    let homes = ["eu-central-1", "eu-north-1", HERE, "eu-west-2", THERE];
-    for region in homes {
-        for name in ["one", "two", "three", "four", "five"] {
-            world.add_trail(Trail::new(name, region, "logs-eu-west-1").encrypted_with(&missing));
-        }
-    }
-    let mut scene = Scene::enforcing(world);
-    let answer = sweep_within(&mut scene, Duration::from_secs(150));
-    assert_eq!(answer["summary"], json!({ "remediated": 25 }), "{answer:#}");
-    assert!(scene.aws.world().trails.values().all(|trail| trail.kms_key_id.as_ref() == Some(&key)));
-    let asked = scene.aws.calls().iter().filter(|call| call.input["KeyId"] == json!(missing)).count();
-    assert_eq!(asked, 4, "DescribeKey and GetKeyPolicy, twice each");
-}
-
-#[test]
-fn never_more_than_twenty_calls_are_under_way_at_once() {
-    let mut world = World::new(ACCOUNT).topic("alerts", HERE);
-    world.rate_limits = true;
-    let areas = ["ap-south", "ap-east", "ca-west", "eu-north", "eu-south", "eu-west", "sa-east", "us-east"];
-    for region in areas.iter().flat_map(|area| (1..=4).map(move |number| format!("{area}-{number}"))) {
-        let bucket = format!("logs-{region}");
-        world.add_bucket(Bucket::new(&bucket, &region));
-        with_sealing_key(&mut world, &region);
-        for name in ["one", "two", "three"] {
-            world.add_trail(Trail::new(name, &region, &bucket));
-        }
-    }
-    let mut scene = Scene::enforcing(world);
-    scene.aws.set_latency(Duration::from_millis(50));
-    let answer = sweep_within(&mut scene, Duration::from_secs(60));
-    assert_eq!(answer["summary"], json!({ "remediated": 96 }), "{answer:#}");
-    let calls = scene.aws.calls();
-    let mut turns: Vec<_> = calls.iter().flat_map(|call| [(call.started, 1), (call.ended, -1)]).collect();
-    turns.sort();
-    let under_way = turns.iter().scan(0, |under_way, (_, change)| {
-        *under_way += change;
-        Some(*under_way)
-    });
-    assert_eq!(under_way.max(), Some(20));
-    assert!(calls.iter().all(|call| call.error.as_deref() != Some("ThrottlingException")));
 }
 
 #[test]
@@ -316,78 +249,28 @@ fn a_key_of_ours_that_may_not_be_read_is_told_of() {
 }
 
 #[test]
-fn sweeps_at_the_same_time_of_day_do_not_all_begin_with_the_same_trail() {
-    let mut world = account();
-    with_sealing_key(&mut world, HERE);
-    let names = ["one", "two"];
-    let arns = names.map(|name| world.add_trail(trail(name, HERE)));
+fn a_trail_under_a_name_that_is_none_is_reported_and_the_others_are_looked_at() {
+    let (mut world, perhaps) = with_a_stray();
+    let sealed_with = world.alias_target(HERE, "alias/trailseal").unwrap().to_owned();
+    let plain = world.add_trail(trail("plain", HERE));
+    let odd = world.add_trail(trail("o dd", HERE));
     let mut scene = Scene::enforcing(world);
-    let mut begun = Vec::new();
-    for _ in 0..6 {
-        // An even second, as every schedule's is.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        std::thread::sleep(
-            Duration::from_secs(2 - now.as_secs() % 2) - Duration::from_nanos(now.subsec_nanos().into()),
-        );
-        assert_eq!(sweep_within(&mut scene, Duration::from_secs(10))["summary"], json!({ "remediated": 2 }));
-        let calls = scene.aws.calls();
-        let first = calls.iter().find(|call| call.operation == "UpdateTrail").unwrap();
-        begun.push(first.input["Name"].as_str().unwrap().to_owned());
-        scene.aws.forget_calls();
-        arns.iter().for_each(|arn| scene.aws.world().trails.get_mut(arn).unwrap().kms_key_id = None);
-    }
-    assert!(arns.iter().all(|arn| begun.contains(arn)), "{begun:#?}");
-}
-
-#[test]
-fn a_trail_that_somebody_else_is_changing_waits_behind_the_others_of_its_region() {
-    let mut world = account();
-    let key = with_sealing_key(&mut world, HERE);
-    let arns = ["one", "two", "three"].map(|name| world.add_trail(trail(name, HERE)));
-    let mut scene = Scene::enforcing(world);
-    // Whichever comes first is the one.
-    let mut busy: Option<Value> = None;
-    scene.aws.before(move |call, world| {
-        let others_wait = world.trails.values().filter(|trail| trail.kms_key_id.is_none()).count() > 1;
-        let refused = call.operation == "UpdateTrail"
-            && *busy.get_or_insert_with(|| call.input["Name"].clone()) == call.input["Name"];
-        (refused && others_wait).then(|| Fault::error(400, "ConflictException", "try again"))
-    });
-    let answer = sweep_within(&mut scene, Duration::from_secs(20));
-    assert_eq!(answer["summary"], json!({ "remediated": 3 }), "{answer:#}");
-    assert!(arns.iter().all(|arn| scene.aws.world().trails[arn].kms_key_id.as_ref() == Some(&key)));
-    let calls = scene.aws.calls();
-    let tried: Vec<_> =
-        calls.iter().filter(|call| call.operation == "UpdateTrail").map(|call| &call.input["Name"]).collect();
-    assert_eq!(tried.len(), 4, "{tried:#?}");
-    assert_eq!((tried[0], tried.iter().filter(|name| **name == tried[0]).count()), (tried[3], 2), "{tried:#?}");
-}
-
-#[test]
-fn a_trail_whose_turn_does_not_come_in_time_is_said_not_to_have_been_changed() {
-    let mut world = account();
-    let key = with_sealing_key(&mut world, HERE);
-    // More of them could not even be looked at in time: ten reads a second.
-    for name in ["one", "two", "three", "four"] {
-        world.add_trail(trail(name, HERE));
-    }
-    let mut scene = Scene::enforcing(world);
-    let answer = sweep_within(&mut scene, Duration::from_millis(2800));
-    let (mut sealed, mut waiting) = (0, 0);
-    for trail in answer["trails"].as_array().unwrap() {
-        let (arn, step) = (trail["trail_arn"].as_str().unwrap(), &trail["steps"][0]);
-        let has = scene.aws.world().trails[arn].kms_key_id.clone();
-        if trail["outcome"] == "remediated" {
-            assert_eq!(has, Some(key.clone()));
-            sealed += 1;
-            continue;
-        }
-        let said = (&trail["outcome"], &trail["error"]["class"], &step["step"], &step["status"], has);
-        assert_eq!(said, (&json!("failed"), &json!("transient"), &json!("update-trail"), &json!("planned"), None));
-        let message = trail["error"]["message"].as_str().unwrap();
-        assert!(message.ends_with("the invocation's time ran out before it was its turn"), "{message}");
-        waiting += 1;
-    }
-    let sent = scene.aws.calls().iter().filter(|call| call.operation == "UpdateTrail").count();
-    assert!(sent == sealed && sealed > 0 && waiting > 0, "{sent} sent, {sealed} sealed, {waiting} waiting");
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!(answer["summary"], json!({ "compliant": 1, "failed": 1, "remediated": 1 }), "{answer:#}");
+    assert_eq!((outcome(&answer, &odd), &answer["error"]), ("failed", &Value::Null));
+    assert_eq!(scene.aws.world().trails[&plain].kms_key_id, Some(sealed_with));
+    let error = &answer["trails"][0]["error"];
+    assert_eq!((&error["class"], &error["operation"]), (&json!("terminal"), &json!("cloudtrail:ListTrails")));
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(&format!("`{odd}` is not a trail's ARN")), "{message}");
+    // It may use the key.
+    assert_eq!((&answer["strays"], &answer["warnings"][0]["id"]), (&json!([]), &json!("key-unreadable")));
+    assert!(answer["warnings"][0]["detail"].as_str().unwrap().contains(&perhaps));
+    let alert = scene.only_alert();
+    assert_eq!(alert.subject.as_deref(), Some("trailseal: 1 failed, 1 remediated of 3 trails"));
+    assert!(alert.message.contains(message));
+    let mut event = event("disable-key");
+    event["detail"]["requestParameters"]["keyId"] = json!(perhaps);
+    event["detail"]["resources"] = json!([{ "ARN": perhaps }]);
+    assert!(scene.answer(&event)["ignored"].as_str().unwrap().contains("no trail uses key"));
 }

@@ -7,7 +7,9 @@ mod trails;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use trailseal_core::facts::{Failure, KeyMetadata, KeyTags, Reading, ReplicationRule, TrailSettings, TrailStatus};
+use trailseal_core::facts::{
+    Failure, KeyMetadata, KeyTags, ListedTrails, Reading, ReplicationRule, TrailSettings, TrailStatus,
+};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::trigger::TrailRef;
 
@@ -79,7 +81,7 @@ impl Read for Reader<'_> {
         trails::tag(self, trail, home, key).await
     }
 
-    async fn trails(&self, region: &Region) -> Result<Vec<(TrailArn, Region)>, Failure> {
+    async fn trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
         trails::all(self, region).await
     }
 

@@ -1,8 +1,8 @@
 //! Trails, read from CloudTrail.
 
 use aws_sdk_cloudtrail::types::{ResourceTag, Trail, TrailInfo};
-use trailseal_core::facts::{Failure, KeptSettings, TrailSettings, TrailStatus};
-use trailseal_core::ids::{Region, TrailArn};
+use trailseal_core::facts::{Failure, KeptSettings, ListedTrails, OddTrail, TrailSettings, TrailStatus};
+use trailseal_core::ids::{Region, TrailArn, shorten};
 use trailseal_core::trigger::TrailRef;
 
 use super::{Reader, kept, send, set};
@@ -48,10 +48,9 @@ pub(super) async fn of_region(reader: &Reader<'_>, region: &Region) -> Result<Ve
     let Some(trails) = output.trail_list else {
         return Err(attempt.unusable_answer("CloudTrail answered without a list"));
     };
-    let trails = trails.into_iter().map(|trail| settings(trail, &attempt));
-    let own =
-        |trail: &Result<TrailSettings, Failure>| trail.as_ref().map_or(true, |trail| trail.home_region == *region);
-    trails.filter(own).collect()
+    // What is odd about one is nothing of the others; who lists the trails tells of it.
+    let trails = trails.into_iter().filter_map(|trail| settings(trail, &attempt).ok());
+    Ok(trails.filter(|trail| trail.home_region == *region).collect())
 }
 
 pub(super) async fn status(reader: &Reader<'_>, trail: &TrailRef) -> Result<Option<TrailStatus>, Failure> {
@@ -106,9 +105,9 @@ pub(super) async fn tag(
     }
 }
 
-pub(super) async fn all(reader: &Reader<'_>, region: &Region) -> Result<Vec<(TrailArn, Region)>, Failure> {
+pub(super) async fn all(reader: &Reader<'_>, region: &Region) -> Result<ListedTrails, Failure> {
     let attempt = Attempt::new("cloudtrail:ListTrails", format!("list the account's trails in `{region}`"));
-    let mut trails = Vec::new();
+    let mut all = ListedTrails::default();
     let mut page = None;
     loop {
         let call = reader.aws.cloudtrail(region).list_trails().set_next_token(page);
@@ -122,20 +121,26 @@ pub(super) async fn all(reader: &Reader<'_>, region: &Region) -> Result<Vec<(Tra
             return Err(attempt.unusable_answer("CloudTrail answered without a list"));
         };
         for trail in listed {
-            trails.push(listed_trail(trail, &attempt)?);
+            list(trail, region, &mut all);
         }
         page = set(output.next_token);
         if page.is_none() {
-            return Ok(trails);
+            return Ok(all);
         }
     }
 }
 
-/// A trail that nobody can look at must not be passed over in silence.
-fn listed_trail(trail: TrailInfo, attempt: &Attempt) -> Result<(TrailArn, Region), Failure> {
-    let arn = arn(trail.trail_arn, attempt)?;
-    let home = home(trail.home_region, &arn);
-    Ok((arn, home))
+/// Puts a trail among the others, or among those that cannot be asked for.
+fn list(trail: TrailInfo, region: &Region, all: &mut ListedTrails) {
+    let attempt = Attempt::new("cloudtrail:ListTrails", format!("look at a trail that is listed in `{region}`"));
+    let told = trail.trail_arn.clone().or(trail.name).unwrap_or_default();
+    match arn(trail.trail_arn, &attempt) {
+        Ok(arn) => {
+            let home = home(trail.home_region, &arn);
+            all.trails.push((arn, home));
+        }
+        Err(failure) => all.odd.push(OddTrail { told: shorten(&told, 256), failure }),
+    }
 }
 
 fn settings(trail: Trail, attempt: &Attempt) -> Result<TrailSettings, Failure> {

@@ -11,7 +11,9 @@ pub use bucket::{BucketFacts, ReplicationRule};
 pub use key::{
     Candidates, InUse, KeyFacts, KeyManager, KeyMetadata, KeyState, KeyTags, LeftOver, Made, SealingFacts, TaggedKey,
 };
-pub use trail::{KeptSettings, MendingFacts, TrailFacts, TrailSettings, TrailStatus, UpdatedTrail};
+pub use trail::{
+    KeptSettings, ListedTrails, MendingFacts, OddTrail, TrailFacts, TrailSettings, TrailStatus, UpdatedTrail,
+};
 
 /// Whether trying again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

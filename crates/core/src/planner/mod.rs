@@ -84,7 +84,7 @@ pub fn plan(trails: BTreeMap<TrailArn, Judged>, sealing: &SealingFacts, config: 
         })
         .collect();
     let strays = planner.strays(&keys);
-    Plan { keys, trails, strays }
+    Plan { keys, trails, strays, odd: vec![] }
 }
 
 struct Planner<'a> {
