@@ -1,6 +1,7 @@
 //! From the Lambda's input to its answer.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -80,7 +81,8 @@ pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Re
         .map_err(|error| invalid(error.to_string()))?;
     let Trigger { origin, target } = trigger;
     let sweep = target == Target::Sweep;
-    let answer = reconcile(aws, config, &home, target, &origin, deadlines(&event.context)).await;
+    let first = number_of(&event.context.request_id);
+    let answer = reconcile(aws, config, &home, target, &origin, deadlines(&event.context), first).await;
     log(&answer);
     match answer.unfinished() {
         // The next sweep looks at everything again, if this one looked at anything.
@@ -89,6 +91,13 @@ pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Re
         }
         _ => Ok(answer),
     }
+}
+
+/// A number that differs from invocation to invocation, also where those come at the same time of day.
+fn number_of(request_id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    request_id.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Leaves time to tell about it: a tenth of what there is, between half a second and five.

@@ -11,13 +11,13 @@ use trailseal_core::config::{Config, Mode};
 use trailseal_core::finding::Warning;
 use trailseal_core::ids::{FunctionArn, TrailArn};
 use trailseal_core::plan::Plan;
-use trailseal_core::planner::{Judged, left_over, plan, wanted};
+use trailseal_core::planner::{Judged, doubts, left_over, plan, wanted};
 use trailseal_core::progress::Progress;
 use trailseal_core::report::Answer;
 use trailseal_core::trigger::{Origin, Target};
 
 use crate::apply::{self, Surprises};
-use crate::aws::{Aws, Read};
+use crate::aws::{Aws, Read, Until};
 use crate::observe::{self, Meant, Shared};
 
 /// How often a surprise is met by looking again.
@@ -35,7 +35,8 @@ pub struct Deadlines {
     pub report: Instant,
 }
 
-/// Reconciles what the trigger means and says what became of it.
+/// Reconciles what the trigger means and says what became of it. `first`, another number for each
+/// invocation, says with which trail to begin where they have to wait for each other.
 pub async fn reconcile(
     aws: &Aws,
     config: &Config,
@@ -43,40 +44,44 @@ pub async fn reconcile(
     target: Target,
     origin: &Origin,
     deadlines: Deadlines,
+    first: u64,
 ) -> Answer {
     let began = Instant::now();
     let fresh_until = began.checked_add(FRESH).unwrap_or(began);
     let reader = aws.reader(deadlines.share(matches!(target, Target::Trail(_))));
     let meant = match &target {
         Target::Ignored(reason) => return Answer::ignored(config.mode, origin, reason.clone()),
-        Target::Trail(trail) => Ok(vec![Meant::named(trail.clone())]),
-        Target::Key(key) => observe::trails_with_key(&reader, home, key).await,
+        Target::Trail(trail) => Ok((vec![Meant::named(trail.clone())], vec![])),
+        Target::Key(key) => observe::trails_with_key(&reader, home, key).await.map(|meant| (meant, vec![])),
         Target::Sweep => observe::every_trail(&reader, home).await,
     };
     let mut answer = match (meant, target) {
         (Err(failure), _) => Answer::unlisted(config.mode, origin, failure),
-        (Ok(meant), Target::Key(key)) if meant.is_empty() => {
+        (Ok((meant, _)), Target::Key(key)) if meant.is_empty() => {
             Answer::ignored(config.mode, origin, format!("no trail uses key `{key}`"))
         }
-        (Ok(meant), target) => {
-            let run = Run { aws, config, home, deadlines };
+        (Ok((meant, odd)), target) => {
+            let run = Run { aws, config, home, deadlines, first };
             let listed = meant.clone();
             let regions = match target {
-                Target::Sweep => observe::regions(&listed, home),
+                Target::Sweep => observe::regions(&listed, config, home),
                 _ => BTreeSet::new(),
             };
-            let tagged = observe::left_over(&reader, &listed, &regions, config, home);
-            let ((mut plan, progress, logging), mut tagged) = join!(run.passes(meant, fresh_until), tagged);
+            let trails = (listed.as_slice(), odd.as_slice());
+            let found = observe::left_over(&reader, trails, &regions, config, home);
+            let ((mut plan, progress, logging), mut found) = join!(run.passes(meant, fresh_until), found);
             if target == Target::Sweep {
                 // Where trails have their buckets and, so far, none its key.
-                let more = progress.keys.keys().filter(|region| !regions.contains(*region));
-                tagged.extend(observe::left_over(&aws.reader(deadlines.work), &listed, more, config, home).await);
+                let more = progress.keys.keys().filter(|region| !regions.contains(*region)).cloned().collect();
+                let more = observe::left_over(&aws.reader(deadlines.work), trails, &more, config, home).await;
+                found = found.and(more);
             }
-            plan.add_strays(left_over(&tagged));
-            let warnings = match (target, logging) {
-                (Target::Sweep, Some(false)) if !progress.restarted() => vec![Warning::no_logging_trail()],
-                _ => vec![],
-            };
+            plan.add_strays(left_over(&found.keys));
+            let mut warnings = doubts(&found, &plan, &progress);
+            if target == Target::Sweep && logging == Some(false) && odd.is_empty() && !progress.restarted() {
+                warnings.push(Warning::no_logging_trail());
+            }
+            plan.odd = odd;
             Answer::compose(config.mode, origin, &plan, &progress, warnings)
         }
     };
@@ -87,10 +92,13 @@ pub async fn reconcile(
 impl Deadlines {
     /// The time until which is looked, or started: of several trails, one that does not answer must leave
     /// the others time to be mended.
-    fn share(self, alone: bool) -> Instant {
+    fn share(self, alone: bool) -> Until {
+        if alone {
+            return self.work.into();
+        }
         let left = self.work.saturating_duration_since(Instant::now());
         let third = left.checked_div(3).unwrap_or(left);
-        if alone { self.work } else { Instant::now().checked_add(third).unwrap_or(self.work) }
+        Until::share(Instant::now().checked_add(third).unwrap_or(self.work))
     }
 }
 
@@ -99,6 +107,7 @@ struct Run<'a> {
     config: &'a Config,
     home: &'a FunctionArn,
     deadlines: Deadlines,
+    first: u64,
 }
 
 impl Run<'_> {
@@ -120,10 +129,10 @@ impl Run<'_> {
                 break;
             }
             let starter = self.aws.writer(self.deadlines.share(meant.len() == 1));
-            let mut surprises = apply::start(&starter, &plan, &mut progress).await;
+            let mut surprises = apply::start(&starter, &plan, self.first, &mut progress).await;
             let (reader, writer) = (self.aws.reader(self.deadlines.work), self.aws.writer(self.deadlines.work));
             let fresh_until = if seen.waited || pass > 1 { Instant::now() } else { fresh_until };
-            apply::seal(&reader, &writer, &plan, fresh_until, &mut progress, &mut surprises).await;
+            apply::seal(&reader, &writer, &plan, fresh_until, self.first, &mut progress, &mut surprises).await;
             let last = pass == PASSES || Instant::now() >= self.deadlines.work;
             if last {
                 progress.give_up(&plan, &surprises);

@@ -7,7 +7,6 @@ mod key;
 mod trail;
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
@@ -28,14 +27,14 @@ pub(crate) type Surprises = BTreeMap<TrailArn, String>;
 
 /// Starts the trails that are to log again. First of all: it must not hang on how long sealing takes,
 /// nor on whether it is possible.
-pub(crate) async fn start(writer: &impl Write, plan: &Plan, progress: &mut Progress) -> Surprises {
+pub(crate) async fn start(writer: &impl Write, plan: &Plan, first: u64, progress: &mut Progress) -> Surprises {
     let starts = |step: &TrailStep| matches!(step, TrailStep::StartLogging { .. });
     let mut regions: BTreeMap<&Region, Vec<AtWork<'_>>> = BTreeMap::new();
     for (arn, trail) in plan.trails.iter().filter(|(_, trail)| trail.steps.iter().any(starts)) {
         let done = progress.trails.get(arn).cloned().unwrap_or_default();
         regions.entry(arn.region()).or_default().push((arn, trail, done));
     }
-    let started = join_all(regions.into_values().map(|trails| start_each(writer, trails))).await;
+    let started = join_all(regions.into_values().map(|trails| start_each(writer, beginning_with(first, trails)))).await;
     let mut surprises = Surprises::new();
     note(started.into_iter().flatten(), progress, &mut surprises);
     surprises
@@ -48,14 +47,16 @@ pub(crate) async fn seal<'a>(
     writer: &impl Write,
     plan: &'a Plan,
     fresh_until: Instant,
+    first: u64,
     progress: &mut Progress,
     surprises: &mut Surprises,
 ) {
     let turns: BTreeMap<&Region, Turn> = plan.trails.keys().map(|arn| (arn.region(), Turn::default())).collect();
+    let of_its_own = Turn::default();
     let keys = join_all(plan.keys.iter().map(|(region, key)| {
         let mut done = std::mem::take(progress.key(region));
-        let trails = updates(plan, region, progress, surprises);
-        let turns = &turns;
+        let trails = beginning_with(first, updates(plan, region, progress, surprises));
+        let (turns, of_its_own) = (&turns, &of_its_own);
         async move {
             let sealed = key::seal_region(reader, writer, region, key, &mut done).await;
             let given = match sealed {
@@ -63,8 +64,10 @@ pub(crate) async fn seal<'a>(
                 Err(surprise) => return (region, done, vec![], Some(surprise)),
             };
             let given = given.as_ref().map(|given| (given, key));
-            let update =
-                |trail: AtWork<'a>| update(reader, writer, given, fresh_until, turns.get(trail.0.region()), trail);
+            let update = |trail: AtWork<'a>| {
+                let turn = turns.get(trail.0.region()).unwrap_or(of_its_own);
+                update(reader, writer, given, fresh_until, turn, trail)
+            };
             (region, done, join_all(trails.into_iter().map(update)).await, None)
         }
     }))
@@ -108,21 +111,24 @@ async fn start_each<'a>(writer: &impl Write, trails: Vec<AtWork<'a>>) -> Vec<Wor
     worked
 }
 
-/// The trails that are to be given the sealing key of that Region, beginning with another one each second,
-/// so that none is always the last when time runs out.
+/// The trails that are to be given the sealing key of that Region.
 fn updates<'a>(plan: &'a Plan, region: &Region, progress: &Progress, surprises: &Surprises) -> Vec<AtWork<'a>> {
     let wanted = |step: &TrailStep| matches!(step, TrailStep::Update { bucket_region, .. } if bucket_region == region);
     let trails =
         plan.trails.iter().filter(|(arn, trail)| trail.steps.iter().any(wanted) && !surprises.contains_key(*arn));
-    let mut trails: Vec<AtWork<'_>> =
-        trails.map(|(arn, trail)| (arn, trail, progress.trails.get(arn).cloned().unwrap_or_default())).collect();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let first = usize::try_from(now).unwrap_or_default().checked_rem(trails.len()).unwrap_or_default();
-    trails.rotate_left(first);
+    trails.map(|(arn, trail)| (arn, trail, progress.trails.get(arn).cloned().unwrap_or_default())).collect()
+}
+
+/// The same trails in turn, beginning with another one each time, so that none is always the last when time
+/// runs out.
+fn beginning_with(first: u64, mut trails: Vec<AtWork<'_>>) -> Vec<AtWork<'_>> {
+    let count = u64::try_from(trails.len()).unwrap_or_default();
+    let first = first.checked_rem(count).and_then(|first| usize::try_from(first).ok());
+    trails.rotate_left(first.unwrap_or_default());
     trails
 }
 
-/// The turn to change a trail in a Region, and whether one was changed there before.
+/// The turn to change a trail in a Region, and whether one was changed there before. First come, first served.
 type Turn = Mutex<bool>;
 
 /// Gives a trail its key when it is its turn.
@@ -131,14 +137,10 @@ async fn update<'a>(
     writer: &impl Write,
     given: Option<(&KeyArn, &KeyPlan)>,
     fresh_until: Instant,
-    turn: Option<&Turn>,
+    turn: &Turn,
     (arn, plan, mut done): AtWork<'a>,
 ) -> Worked<'a> {
-    let mut turn = match turn {
-        Some(turn) => Some(turn.lock().await),
-        None => None,
-    };
-    let mut stale = turn.as_ref().is_none_or(|changed| **changed) || Instant::now() >= fresh_until;
+    let mut stale = false;
     let mut result = Ok(());
     for step in &plan.steps {
         let TrailStep::Update { observed, if_refused, .. } = step else {
@@ -147,10 +149,9 @@ async fn update<'a>(
         };
         match given {
             Some((key, of_key)) => {
-                let stale = stale || !of_key.steps.is_empty();
+                let fresh_until = Some(fresh_until).filter(|_| !stale && of_key.steps.is_empty());
                 let update = trail::Update { observed, key, fresh: of_key.fresh, if_refused };
-                result = update.send(reader, writer, stale, &mut done).await;
-                turn.iter_mut().for_each(|changed| **changed = true);
+                result = update.send(reader, writer, turn, fresh_until, &mut done).await;
             }
             None => done.leave(step, None),
         }

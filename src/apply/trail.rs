@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use trailseal_core::facts::{Class, Failure, TrailSettings, UpdatedTrail};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::plan::StepName;
 use trailseal_core::progress::{StepReport, StepStatus, TrailProgress, Unanswered, given};
 use trailseal_core::trigger::TrailRef;
 
-use super::Surprise;
+use super::{Surprise, Turn};
 use crate::aws::{Read, Write};
 
 /// How long is waited before `UpdateTrail` is sent again. Not left to the SDK, which cannot look in
@@ -39,8 +40,9 @@ pub(super) async fn start_logging(
         Err(failure) if is_gone(&failure) => return Err(gone(failure, done)),
         Err(failure) => {
             let detail = failure.message.clone();
+            let status = if failure.not_sent { StepStatus::Planned } else { StepStatus::Failed };
             done.not_restarted = Some(failure);
-            (StepStatus::Failed, detail)
+            (status, detail)
         }
     };
     done.steps.push(StepReport::new(StepName::StartLogging, status, detail));
@@ -74,19 +76,22 @@ pub(super) struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// Sends it, again and again while what refuses it passes; never for a trail that is not as it was
-    /// read, which `stale` says is not certain.
+    /// Sends it, again and again while what refuses it passes, each time when it is its turn: in between, the
+    /// others of its Region have theirs. Never for a trail that is not as it was read, which is certain until
+    /// `fresh_until` at most.
     pub(super) async fn send(
         &self,
         reader: &impl Read,
         writer: &impl Write,
-        mut stale: bool,
+        turn: &Turn,
+        mut fresh_until: Option<Instant>,
         done: &mut TrailProgress,
     ) -> Result<(), Surprise> {
         let Self { observed, key, fresh, .. } = self;
         let mut pauses = PAUSES.iter();
         loop {
-            if stale {
+            let mut changed = turn.lock().await;
+            if std::mem::replace(&mut *changed, true) || fresh_until.is_none_or(|until| Instant::now() >= until) {
                 match reader.trail(&TrailRef::Arn(observed.arn.clone())).await {
                     Ok(Some(now)) if now == **observed => {}
                     Ok(_) => return Err(Surprise(format!("trail `{}` was changed meanwhile", observed.arn))),
@@ -99,14 +104,16 @@ impl Update<'_> {
                     return Ok(());
                 }
                 Err(failure) if is_gone(&failure) => return Err(gone(failure, done)),
+                Err(failure) if failure.not_sent => return self.not_sent(failure, done),
                 Err(failure) => failure,
             };
             if failure.left_open {
                 done.unanswered = Some(Unanswered { key: (*key).clone(), observed: (*observed).clone() });
             }
+            drop(changed);
             let pause = pauses.next().filter(|_| failure.class == Class::Transient);
             match pause {
-                Some(pause) if reader.wait(*pause).await.is_ok() => stale = true,
+                Some(pause) if reader.wait(*pause).await.is_ok() => fresh_until = None,
                 _ => return self.refused(failure, done),
             }
         }
@@ -132,7 +139,7 @@ impl Update<'_> {
         done.failure = Some(Failure::terminal(message, "look who else changes this trail"));
     }
 
-    /// The trail could not be read again, so nothing more is sent.
+    /// The trail could not be read again, or its turn did not come in time, so nothing more is sent.
     fn not_sent(&self, failure: Failure, done: &mut TrailProgress) -> Result<(), Surprise> {
         if done.unanswered.is_some() {
             let detail = format!("it is not known whether the trail has `{}`: {}", self.key, failure.message);

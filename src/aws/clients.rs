@@ -1,23 +1,31 @@
 //! The SDK's clients: one for each service and Region, made when first needed, all on one connector.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::{ConfigLoader, SdkConfig};
+use aws_sdk_kms::config::http::HttpResponse;
+use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{Connector, tls};
 use aws_smithy_runtime_api::client::http::{
     HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_types::timeout::TimeoutConfig;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use trailseal_core::facts::Failure;
 use trailseal_core::ids::Region;
 
+use super::Until;
+use super::error::Attempt;
 use super::pace::{Kind, Pace};
 use super::publish::Publisher;
 use super::read::Reader;
 use super::retry;
+use super::under_way::{Place, Places};
 use super::write::Writer;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -28,6 +36,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Aws {
     sdk: SdkConfig,
     pace: Pace,
+    places: Places,
     cloudtrail: PerRegion<aws_sdk_cloudtrail::Client>,
     kms: PerRegion<aws_sdk_kms::Client>,
     s3: PerRegion<aws_sdk_s3::Client>,
@@ -79,6 +88,7 @@ impl Aws {
         let aws = Self {
             sdk,
             pace: Pace::default(),
+            places: Places::default(),
             cloudtrail: PerRegion::new(),
             kms: PerRegion::new(),
             s3: PerRegion::new(),
@@ -92,24 +102,57 @@ impl Aws {
     }
 
     /// The port to read, until `deadline`.
-    pub fn reader(&self, deadline: Instant) -> Reader<'_> {
-        Reader { aws: self, deadline }
+    pub fn reader(&self, deadline: impl Into<Until>) -> Reader<'_> {
+        Reader { aws: self, until: deadline.into() }
     }
 
     /// The port to write, until `deadline`.
-    pub fn writer(&self, deadline: Instant) -> Writer<'_> {
-        Writer { aws: self, deadline }
+    pub fn writer(&self, deadline: impl Into<Until>) -> Writer<'_> {
+        Writer { aws: self, until: deadline.into() }
     }
 
     /// The port to alert, until `deadline`.
-    pub fn publisher(&self, deadline: Instant) -> Publisher<'_> {
-        Publisher { aws: self, deadline }
+    pub fn publisher(&self, deadline: impl Into<Until>) -> Publisher<'_> {
+        Publisher { aws: self, until: deadline.into() }
     }
 
-    /// A call to CloudTrail in its turn.
-    pub(super) async fn in_turn<T>(&self, region: &Region, kind: Kind, call: impl Future<Output = T>) -> T {
-        self.pace.turn(region, kind).await;
-        call.await
+    /// Waits for a call's turn. Whoever waits has no place among the calls under way.
+    async fn turn(&self, region: &Region, kind: Kind) -> Place<'_> {
+        loop {
+            let place = self.places.take(region).await;
+            let Some(until) = self.pace.taken_until(region, kind) else { return place };
+            drop(place);
+            sleep_until(until).await;
+        }
+    }
+
+    /// Makes a call in its turn, and awaits it no longer than until the deadline. It is only prepared then:
+    /// what waits is small.
+    pub(super) async fn sent<F: Future>(
+        &self,
+        until: Until,
+        (region, kind): (&Region, Kind),
+        attempt: &Attempt,
+        call: impl FnOnce() -> F,
+    ) -> Result<F::Output, Failure> {
+        let place = timeout_at(until.at, self.turn(region, kind)).await.ok().filter(|_| Instant::now() < until.at);
+        let Some(_place) = place else { return Err(attempt.not_sent(until)) };
+        timeout_at(until.at, Box::pin(call())).await.map_err(|_| attempt.out_of_time(until))
+    }
+
+    /// The same, for a call whose refusal says all there is to say.
+    pub(super) async fn answer<T, E, F>(
+        &self,
+        until: Until,
+        turn: (&Region, Kind),
+        attempt: &Attempt,
+        call: impl FnOnce() -> F,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        self.sent(until, turn, attempt, call).await?.map_err(|error| attempt.failure(&error))
     }
 
     pub(super) fn cloudtrail(&self, region: &Region) -> aws_sdk_cloudtrail::Client {

@@ -8,6 +8,7 @@ use aws_sdk_kms::operation::RequestId;
 use aws_smithy_types::error::ErrorMetadata;
 use trailseal_core::facts::{Class, Failure};
 
+use super::Until;
 use super::retry::{LastRefusal, Refusal};
 
 /// A call that is about to be made, as messages name it.
@@ -232,17 +233,22 @@ impl Attempt {
         failure
     }
 
-    /// The failure of an attempt for which the invocation's time ran out. Whatever was being tried
+    /// The failure of an attempt for which time ran out. Whatever was being tried
     /// again until then is its cause, and passes.
-    pub(super) fn out_of_time(&self) -> Failure {
-        const OVER: &str = "the invocation's time ran out";
+    pub(super) fn out_of_time(&self, Until { whose, .. }: Until) -> Failure {
         match self.last.get() {
-            None => self.report(Class::Transient, None, OVER, None, true),
+            None => self.report(Class::Transient, None, &format!("{whose} ran out"), None, true),
             Some(Refusal { code, message, request_id }) => {
-                let cause = format!("{message} (tried again until {OVER})");
+                let cause = format!("{message} (tried again until {whose} ran out)");
                 self.report(Class::Transient, Some(code), &cause, request_id, true)
             }
         }
+    }
+
+    /// The failure of an attempt for which time ran out while it waited for its turn.
+    pub(super) fn not_sent(&self, Until { whose, .. }: Until) -> Failure {
+        let cause = format!("{whose} ran out before it was its turn");
+        Failure { not_sent: true, ..self.report(Class::Transient, None, &cause, None, false) }
     }
 
     /// The failure of an attempt whose answer cannot be worked with.
@@ -270,6 +276,7 @@ impl Attempt {
             request_id,
             remedy: (class == Class::Transient).then(|| ASK_LATER.into()),
             left_open,
+            not_sent: false,
         }
     }
 }

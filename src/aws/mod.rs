@@ -8,19 +8,44 @@ mod read;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod under_way;
 mod write;
 
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use trailseal_core::facts::{
-    Failure, KeyMetadata, KeyTags, Reading, ReplicationRule, TrailSettings, TrailStatus, UpdatedTrail,
+    Failure, KeyMetadata, KeyTags, ListedTrails, Reading, ReplicationRule, TrailSettings, TrailStatus, UpdatedTrail,
 };
 use trailseal_core::ids::{KeyAlias, KeyArn, Region, TrailArn};
 use trailseal_core::plan::NewKey;
 use trailseal_core::trigger::TrailRef;
 
 pub use clients::Aws;
+
+/// Until when a call may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Until {
+    /// When it is over.
+    at: Instant,
+    /// What is over then, as messages name it.
+    whose: &'static str,
+}
+
+impl Until {
+    /// What of the invocation's time is for this, so that the rest is left for other trails.
+    pub fn share(at: Instant) -> Self {
+        Self { at, whose: "its share of the invocation's time" }
+    }
+}
+
+/// All the time that there is.
+impl From<Instant> for Until {
+    fn from(at: Instant) -> Self {
+        Self { at, whose: "the invocation's time" }
+    }
+}
 
 /// Everything that is read. Observing and planning hold nothing else.
 pub trait Read: Sync {
@@ -36,7 +61,7 @@ pub trait Read: Sync {
         key: &str,
     ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
     /// Every trail that the account sees, by its ARN and its home Region: `ListTrails`, asked in `region`.
-    fn trails(&self, region: &Region) -> impl Future<Output = Result<Vec<(TrailArn, Region)>, Failure>> + Send;
+    fn trails(&self, region: &Region) -> impl Future<Output = Result<ListedTrails, Failure>> + Send;
     /// Every trail that can be changed in that Region, with its settings: `DescribeTrails`.
     fn trails_of(&self, region: &Region) -> impl Future<Output = Result<Vec<TrailSettings>, Failure>> + Send;
     /// The Region of a bucket, asked in the trail's home Region.

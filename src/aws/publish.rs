@@ -1,21 +1,22 @@
 //! The port to alert.
 
 use aws_sdk_sns::types::MessageAttributeValue;
-use tokio::time::Instant;
 use trailseal_core::alert::Alert;
 use trailseal_core::facts::Failure;
 use trailseal_core::ids::TopicArn;
 
+use super::Until;
 use super::clients::Aws;
 use super::error::Attempt;
-use super::read::{answer, send};
+use super::pace::Kind;
+use super::read::send;
 use super::retry::{Again, Rules};
 
 /// Publishes until the deadline.
 #[derive(Debug, Clone, Copy)]
 pub struct Publisher<'a> {
     pub(super) aws: &'a Aws,
-    pub(super) deadline: Instant,
+    pub(super) until: Until,
 }
 
 impl Publisher<'_> {
@@ -37,6 +38,7 @@ impl Publisher<'_> {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
             call = call.message_attributes(*name, value.map_err(|odd| attempt.unusable_answer(&odd.to_string()))?);
         }
-        answer(self.deadline, &attempt, send!(call, aws_sdk_sns, Again::Usual, attempt)).await.map(drop)
+        let turn = (topic.region(), Kind::Other);
+        self.aws.answer(self.until, turn, &attempt, || send!(call, aws_sdk_sns, Again::Usual, attempt)).await.map(drop)
     }
 }

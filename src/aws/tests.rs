@@ -110,7 +110,7 @@ async fn every_trail_is_listed_with_its_home() {
     let fake = FakeAws::start(world);
     let aws = connect(&fake).await;
     let listed = aws.reader(soon()).trails(&region(IRELAND)).await.unwrap();
-    let listed: Vec<_> = listed.iter().map(|(arn, home)| (arn.as_str(), home.as_str())).collect();
+    let listed: Vec<_> = listed.trails.iter().map(|(arn, home)| (arn.as_str(), home.as_str())).collect();
     assert_eq!(listed, [(arns[0].as_str(), FRANKFURT), (arns[1].as_str(), IRELAND)]);
 }
 

@@ -7,7 +7,7 @@ mod targets;
 
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use trailseal_core::assess::is_ours;
 use trailseal_core::config::Config;
 use trailseal_core::facts::{Class, Failure, KeyFacts, KeyTags, MendingFacts, Reading, TrailFacts, TrailSettings};
@@ -20,12 +20,10 @@ pub(crate) use targets::{Meant, every_trail, trails_with_key};
 
 use crate::aws::Read;
 
-/// How much is looked at at once: each call under way has a connection of its own, and its memory.
-const AT_ONCE: usize = 20;
-
-/// Awaits them all, not too many at a time.
+/// Awaits them all. How many calls are under way at once is limited where they are made (`aws::under_way`),
+/// so that a look that waits, or hangs, holds up no other.
 pub(crate) async fn side_by_side<F: Future>(looks: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    stream::iter(looks).buffer_unordered(AT_ONCE).collect().await
+    looks.into_iter().collect::<FuturesUnordered<_>>().collect().await
 }
 
 /// A key that is missing is looked for again after this time: a wrong reading must not move a trail
@@ -153,7 +151,7 @@ mod tests {
     use std::sync::Mutex;
 
     use trailseal_core::facts::{
-        KeptSettings, KeyManager, KeyMetadata, KeyState, KeyTags, ReplicationRule, TrailStatus,
+        KeptSettings, KeyManager, KeyMetadata, KeyState, KeyTags, ListedTrails, ReplicationRule, TrailStatus,
     };
     use trailseal_core::ids::TrailArn;
     use trailseal_core::trigger::TrailRef;
@@ -210,8 +208,8 @@ mod tests {
         async fn trails_of(&self, _: &Region) -> Result<Vec<TrailSettings>, Failure> {
             Ok(vec![])
         }
-        async fn trails(&self, _: &Region) -> Result<Vec<(TrailArn, Region)>, Failure> {
-            Ok(Vec::new())
+        async fn trails(&self, _: &Region) -> Result<ListedTrails, Failure> {
+            Ok(ListedTrails::default())
         }
         async fn bucket_policy(&self, _: &str, _: &Region) -> Result<Reading<String>, Failure> {
             Ok(Reading::Absent)

@@ -1,13 +1,14 @@
 //! What giving keys to trails hangs on, beyond the single trail: the candidates for each Region's
 //! sealing key, and the trails' buckets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::join;
+use trailseal_core::assess::is_ours;
 use trailseal_core::config::Config;
 use trailseal_core::facts::{
-    BucketFacts, Candidates, Class, Failure, InUse, KeyFacts, Reading, SealingFacts, TaggedKey,
+    BucketFacts, Candidates, Class, Failure, InUse, KeyFacts, LeftOver, OddTrail, Reading, SealingFacts, TaggedKey,
 };
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
 use trailseal_core::key::sealing_key_hangs_on_tags;
@@ -164,10 +165,11 @@ async fn tagged_key(
     Ok(Some(TaggedKey { facts, aliases: aliases?, granted: false, in_use: InUse::No }))
 }
 
-/// The Regions that trails have to do with, as far as their settings tell.
-pub(crate) fn regions(meant: &[Meant], home: &FunctionArn) -> BTreeSet<Region> {
+/// The Regions that trails of ours have to do with, as far as their settings tell.
+pub(crate) fn regions(meant: &[Meant], config: &Config, home: &FunctionArn) -> BTreeSet<Region> {
     let mut regions = BTreeSet::from([home.region().clone()]);
-    for settings in meant.iter().filter_map(|meant| meant.settings.as_ref()?.as_ref().ok()) {
+    let known = meant.iter().filter_map(|meant| meant.settings.as_ref()?.as_ref().ok());
+    for settings in known.filter(|settings| is_ours(&settings.arn, config, home)) {
         regions.insert(settings.home_region.clone());
         let key = settings.kms_key_id.as_ref().and_then(|named| named.parse::<KeyArn>().ok());
         regions.extend(key.map(|key| key.region().clone()));
@@ -175,43 +177,66 @@ pub(crate) fn regions(meant: &[Meant], home: &FunctionArn) -> BTreeSet<Region> {
     regions
 }
 
-/// The keys with our tag that none of these trails uses, in those Regions. Nothing, if not every trail
-/// could be looked at; a Region that cannot be looked at is passed over.
+/// The keys with our tag that none of these trails is seen to use, in those Regions.
 pub(crate) async fn left_over(
     reader: &impl Read,
-    meant: &[Meant],
-    regions: impl IntoIterator<Item = &Region>,
+    (meant, odd): (&[Meant], &[OddTrail]),
+    regions: &BTreeSet<Region>,
     config: &Config,
     home: &FunctionArn,
-) -> Vec<TaggedKey> {
-    let mut used = BTreeSet::new();
-    for meant in meant {
-        let Some(Ok(settings)) = &meant.settings else { return Vec::new() };
-        used.extend(settings.kms_key_id.clone());
+) -> LeftOver {
+    if regions.is_empty() {
+        return LeftOver::default();
     }
+    // Another account's trail that cannot be read raises no doubt: keys of ours let in this account's.
+    let counts =
+        |meant: &&Meant| matches!(meant.settings, Some(Ok(_))) || is_ours(&meant.trail.arn(home), config, home);
+    let (used, unseen) = named_keys(reader, meant.iter().filter(counts).cloned(), odd).await;
     let in_region = async |region: &Region| {
-        let mut found = Vec::new();
-        for arn in reader.tagged_keys(region).await.unwrap_or_default().iter().filter(|arn| !is_named(&used, arn)) {
-            found.extend(tagged_key(reader, arn, config, home).await.ok().flatten());
+        let mut found = LeftOver::default();
+        let arns = match reader.tagged_keys(region).await {
+            Ok(arns) => arns,
+            Err(failure) => return LeftOver { regions: vec![(region.clone(), failure)], ..found },
+        };
+        for arn in arns.into_iter().filter(|arn| !is_named(&used, arn)) {
+            match tagged_key(reader, &arn, config, home).await {
+                Ok(None) => {}
+                Ok(Some(key)) => {
+                    let in_use = unseen.clone().map_or(InUse::No, InUse::Unknown);
+                    found.keys.push(TaggedKey { in_use, ..key });
+                }
+                Err(failure) => found.unread.push((arn, failure)),
+            }
         }
         found
     };
-    side_by_side(regions.into_iter().map(in_region)).await.concat()
+    let found = side_by_side(regions.iter().map(async |region| (region, in_region(region).await))).await;
+    // In the order of the Regions, not of their answers.
+    let found: BTreeMap<&Region, LeftOver> = found.into_iter().collect();
+    found.into_values().fold(LeftOver::default(), LeftOver::and)
 }
 
 /// The keys of every trail that this account can see, and why not every trail could be looked at.
 async fn used_keys(reader: &impl Read, home: &FunctionArn) -> (BTreeSet<String>, Option<Failure>) {
-    let meant = match every_trail(reader, home).await {
-        Ok(meant) => meant,
-        Err(failure) => return (BTreeSet::new(), Some(failure)),
-    };
+    match every_trail(reader, home).await {
+        Ok((meant, odd)) => named_keys(reader, meant, &odd).await,
+        Err(failure) => (BTreeSet::new(), Some(failure)),
+    }
+}
+
+/// The keys that these trails name, and why not every one could be looked at.
+async fn named_keys(
+    reader: &impl Read,
+    meant: impl IntoIterator<Item = Meant>,
+    odd: &[OddTrail],
+) -> (BTreeSet<String>, Option<Failure>) {
     let read = side_by_side(meant.into_iter().map(async |meant| match meant.settings {
         Some(settings) => settings.map(Some),
         None => reader.trail(&meant.trail).await,
     }))
     .await;
     let mut used = BTreeSet::new();
-    let mut unseen = None;
+    let mut unseen = odd.first().map(|odd| odd.failure.clone());
     for settings in read {
         match settings {
             Ok(settings) => used.extend(settings.and_then(|settings| settings.kms_key_id)),

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
-use trailseal_core::facts::{Failure, KeyMetadata, KeyTags, Reading, ReplicationRule, TrailSettings, TrailStatus};
+use tokio::time::Instant;
+use trailseal_core::facts::{
+    Failure, KeyMetadata, KeyTags, ListedTrails, Reading, ReplicationRule, TrailSettings, TrailStatus,
+};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::trigger::TrailRef;
 
@@ -24,9 +27,9 @@ pub(crate) struct Shared<'a, R> {
 
 /// What was asked for, by what it is about; whoever asks while an answer is under way waits for it.
 #[derive(Debug)]
-struct Once<T>(Mutex<BTreeMap<String, Answered<T>>>);
+struct Once<T>(Mutex<BTreeMap<String, (Instant, Answered<T>)>>);
 
-/// An answer, or one that is under way.
+/// An answer, or one that is under way. It stands beside the time at which it was first asked for.
 type Answered<T> = Arc<OnceCell<Result<T, Failure>>>;
 
 impl<T: Clone> Once<T> {
@@ -35,12 +38,14 @@ impl<T: Clone> Once<T> {
     }
 
     async fn get(&self, about: String, read: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let cell = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(about).or_default().clone();
+        let asked = || (Instant::now(), Answered::default());
+        let (_, cell) =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(about).or_insert_with(asked).clone();
         cell.get_or_init(|| read).await.clone()
     }
 
-    fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    fn forget(&self, until: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (asked, _)| *asked > until);
     }
 }
 
@@ -73,7 +78,7 @@ impl<R: Read> Read for Shared<'_, R> {
         self.reader.trail_tag(trail, home, key).await
     }
 
-    async fn trails(&self, region: &Region) -> Result<Vec<(TrailArn, Region)>, Failure> {
+    async fn trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
         self.reader.trails(region).await
     }
 
@@ -122,11 +127,12 @@ impl<R: Read> Read for Shared<'_, R> {
         self.reader.tagged_keys(region).await
     }
 
-    /// Whoever waits wants to see something else than before.
+    /// Whoever waits wants to see something else than before; of several who do, the first has read it anew.
     async fn wait(&self, time: Duration) -> Result<(), Failure> {
+        let began = Instant::now();
         let waited = self.reader.wait(time).await;
-        self.keys.forget();
-        self.key_policies.forget();
+        self.keys.forget(began);
+        self.key_policies.forget(began);
         waited
     }
 }

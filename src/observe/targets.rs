@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trailseal_core::facts::{Class, Failure, TrailSettings};
+use trailseal_core::facts::{Class, Failure, ListedTrails, OddTrail, TrailSettings};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
 use trailseal_core::trigger::TrailRef;
 
@@ -25,9 +25,14 @@ impl Meant {
     }
 }
 
-/// Every trail that this account can see, each once and in its home Region, where it can be changed.
-pub(crate) async fn every_trail(reader: &impl Read, home: &FunctionArn) -> Result<Vec<Meant>, Failure> {
-    let listed: BTreeMap<TrailArn, Region> = reader.trails(home.region()).await?.into_iter().collect();
+/// Every trail that this account can see, each once and in its home Region, where it can be changed; and
+/// those that are there and cannot be asked for.
+pub(crate) async fn every_trail(
+    reader: &impl Read,
+    home: &FunctionArn,
+) -> Result<(Vec<Meant>, Vec<OddTrail>), Failure> {
+    let ListedTrails { trails, odd } = reader.trails(home.region()).await?;
+    let listed: BTreeMap<TrailArn, Region> = trails.into_iter().collect();
     let regions: BTreeSet<&Region> = listed.values().collect();
     let read = side_by_side(regions.into_iter().map(async |region| (region, reader.trails_of(region).await))).await;
     let mut settings = BTreeMap::new();
@@ -47,7 +52,7 @@ pub(crate) async fn every_trail(reader: &impl Read, home: &FunctionArn) -> Resul
             (None, None) => None,
         },
     });
-    Ok(meant.collect())
+    Ok((meant.collect(), odd))
 }
 
 /// Every trail that uses that key, as far as can be told.
@@ -62,7 +67,8 @@ pub(crate) async fn trails_with_key(
         Some(Err(failure)) => failure.class == Class::Transient,
         None => true,
     };
-    Ok(every_trail(reader, home).await?.into_iter().filter(uses).collect())
+    let (meant, _) = every_trail(reader, home).await?;
+    Ok(meant.into_iter().filter(uses).collect())
 }
 
 /// CloudTrail names a key by its ARN; some emulators, and old trails, by its id.

@@ -33,3 +33,4 @@ mod sweeps;
 #[path = "../template/mod.rs"]
 mod template;
 mod triggers;
+mod turns;

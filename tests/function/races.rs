@@ -39,6 +39,9 @@ fn who_loses_the_race_for_the_alias_uses_the_winners_key_and_reports_its_own_as_
         ["create-key done", "enable-rotation done", "create-alias not-needed", "update-trail done"]
     );
     let ours = world.keys.keys().find(|key| **key != winner).unwrap();
+    // Whose the winner is nobody looked at.
+    let told = format!("key `{winner}` had it first; `{ours}` is a stray");
+    assert_eq!(step(&answer, "create-alias")["detail"], json!(told));
     assert_eq!(answer["strays"].as_array().unwrap().len(), 1);
     assert_eq!(answer["strays"][0]["key_arn"], json!(ours));
     scene.again_nothing_happens("update-trail-by-name");
@@ -56,7 +59,9 @@ fn a_stray_is_told_also_where_the_winner_sealed_the_trail() {
     assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
     assert_eq!(answer["alerts"], json!({ "sent": 1, "failed": 0 }));
     let command = answer["strays"][0]["command"].as_str().unwrap();
-    assert!(scene.only_alert().message.contains(command));
+    let alert = scene.only_alert();
+    assert!(alert.message.contains(command));
+    assert_eq!(alert.attributes["outcome"], "noted", "a filter on outcomes lets it through");
 }
 
 #[test]

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::support::{ACCOUNT, Scene, Setting, event, logged, sealing_policy, with_sealing_key};
 
-const HERE: &str = "eu-west-1";
-const THERE: &str = "us-east-1";
+pub const HERE: &str = "eu-west-1";
+pub const THERE: &str = "us-east-1";
 
 /// An account with a bucket for logs in two Regions.
-fn account() -> World {
+pub fn account() -> World {
     let mut world = World::new(ACCOUNT).topic("alerts", HERE);
     world.rate_limits = true;
     for region in [HERE, THERE] {
@@ -20,12 +20,12 @@ fn account() -> World {
     world
 }
 
-fn trail(name: &str, region: &str) -> Trail {
+pub fn trail(name: &str, region: &str) -> Trail {
     Trail::new(name, region, &format!("logs-{region}"))
 }
 
 /// Silence beyond any deadline.
-fn silence() -> Fault {
+pub fn silence() -> Fault {
     Fault::Hang(Duration::from_secs(60))
 }
 
@@ -34,7 +34,7 @@ fn outcome<'a>(answer: &'a Value, arn: &str) -> &'a str {
     trails.iter().find(|trail| trail["trail_arn"] == arn).unwrap()["outcome"].as_str().unwrap()
 }
 
-fn sweep_within(scene: &mut Scene, deadline: Duration) -> Value {
+pub fn sweep_within(scene: &mut Scene, deadline: Duration) -> Value {
     scene.function.invoke_within(json!({ "sweep": {} }).to_string().as_bytes(), deadline).outcome.unwrap()
 }
 
@@ -169,4 +169,108 @@ fn a_stray_is_told_once_where_an_event_concerns_several_trails() {
     let published = scene.aws.snapshot().published;
     let told = published.iter().map(|alert| alert.message.contains(command));
     assert_eq!(told.collect::<Vec<_>>(), [true, false, false]);
+}
+
+/// An account with a trail that is well, and a key of ours that no trail uses.
+fn with_a_stray() -> (World, String) {
+    let mut world = account();
+    let key = with_sealing_key(&mut world, HERE);
+    world.add_trail(trail("well", HERE).encrypted_with(&key));
+    let stray = world.key(Key::new(HERE).policy(&sealing_policy()).tag("managed-by", "trailseal").created(1));
+    (world, stray)
+}
+
+#[test]
+fn a_key_that_only_a_trail_that_cannot_be_read_may_use_is_told_of_and_not_to_be_deleted_yet() {
+    let (mut world, perhaps) = with_a_stray();
+    let closed = world.add_trail(trail("closed", THERE).encrypted_with(&perhaps));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.service == "cloudtrail" && call.region == THERE).then(Fault::access_denied));
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!((outcome(&answer, &closed), &answer["strays"]), ("failed", &json!([])));
+    let warnings = answer["warnings"].as_array().unwrap();
+    assert_eq!((warnings.len(), &warnings[0]["id"]), (1, &json!("key-unreadable")), "{warnings:#?}");
+    let detail = warnings[0]["detail"].as_str().unwrap();
+    for part in [&perhaps, "do not delete it yet", "read the trails of `us-east-1`", "cloudtrail:DescribeTrails"] {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
+    let message = scene.only_alert().message;
+    assert!(message.contains(detail) && !message.contains("schedule-key-deletion"), "{message}");
+}
+
+#[test]
+fn a_stray_is_reported_although_another_accounts_trail_cannot_be_read() {
+    let (mut world, stray) = with_a_stray();
+    let theirs = world.add_trail(trail("organization", THERE).multi_region().organization("999999999999"));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.service == "cloudtrail" && call.region == THERE).then(Fault::access_denied));
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!(outcome(&answer, &theirs), "out-of-scope");
+    assert_eq!((&answer["strays"][0]["key_arn"], &answer["warnings"]), (&json!(stray), &json!([])));
+    assert!(scene.only_alert().message.contains("schedule-key-deletion"));
+}
+
+#[test]
+fn that_strays_may_not_be_looked_for_is_told_once_for_all_regions() {
+    let (mut world, _) = with_a_stray();
+    let key = with_sealing_key(&mut world, THERE);
+    world.add_trail(trail("there", THERE).encrypted_with(&key));
+    let mut scene = Scene::enforcing(world);
+    scene.aws.before(|call, _| (call.operation == "GetResources").then(Fault::access_denied));
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!((&answer["summary"], &answer["strays"]), (&json!({ "compliant": 2 }), &json!([])));
+    let warnings = answer["warnings"].as_array().unwrap();
+    assert_eq!((warnings.len(), &warnings[0]["id"]), (1, &json!("key-unreadable")), "{warnings:#?}");
+    let detail = warnings[0]["detail"].as_str().unwrap();
+    for part in ["`eu-west-1`, `us-east-1`", "allow `tag:GetResources`"] {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
+    assert!(scene.only_alert().message.contains(detail));
+    scene.aws.forget_hooks();
+    scene.aws.before(|call, _| (call.operation == "GetResources" && call.region == THERE).then(Fault::throttled));
+    let answer = sweep_within(&mut scene, Duration::from_secs(9));
+    assert_eq!(
+        (&answer["warnings"], answer["strays"].as_array().unwrap().len()),
+        (&json!([]), 1),
+        "what passes is seen by the next"
+    );
+}
+
+#[test]
+fn a_key_of_ours_that_may_not_be_read_is_told_of() {
+    let (world, unread) = with_a_stray();
+    let mut scene = Scene::enforcing(world);
+    let key = json!(unread);
+    scene.aws.before(move |call, _| (call.input["KeyId"] == key).then(Fault::access_denied));
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!((&answer["warnings"][0]["id"], &answer["strays"]), (&json!("key-unreadable"), &json!([])));
+    let detail = answer["warnings"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains(&unread) && detail.contains("do not delete it yet"), "{detail}");
+}
+
+#[test]
+fn a_trail_under_a_name_that_is_none_is_reported_and_the_others_are_looked_at() {
+    let (mut world, perhaps) = with_a_stray();
+    let sealed_with = world.alias_target(HERE, "alias/trailseal").unwrap().to_owned();
+    let plain = world.add_trail(trail("plain", HERE));
+    let odd = world.add_trail(trail("o dd", HERE));
+    let mut scene = Scene::enforcing(world);
+    let answer = scene.answer(&json!({ "sweep": {} }));
+    assert_eq!(answer["summary"], json!({ "compliant": 1, "failed": 1, "remediated": 1 }), "{answer:#}");
+    assert_eq!((outcome(&answer, &odd), &answer["error"]), ("failed", &Value::Null));
+    assert_eq!(scene.aws.world().trails[&plain].kms_key_id, Some(sealed_with));
+    let error = &answer["trails"][0]["error"];
+    assert_eq!((&error["class"], &error["operation"]), (&json!("terminal"), &json!("cloudtrail:ListTrails")));
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(&format!("`{odd}` is not a trail's ARN")), "{message}");
+    // It may use the key.
+    assert_eq!((&answer["strays"], &answer["warnings"][0]["id"]), (&json!([]), &json!("key-unreadable")));
+    assert!(answer["warnings"][0]["detail"].as_str().unwrap().contains(&perhaps));
+    let alert = scene.only_alert();
+    assert_eq!(alert.subject.as_deref(), Some("trailseal: 1 failed, 1 remediated of 3 trails"));
+    assert!(alert.message.contains(message));
+    let mut event = event("disable-key");
+    event["detail"]["requestParameters"]["keyId"] = json!(perhaps);
+    event["detail"]["resources"] = json!([{ "ARN": perhaps }]);
+    assert!(scene.answer(&event)["ignored"].as_str().unwrap().contains("no trail uses key"));
 }

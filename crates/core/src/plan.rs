@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::config::OWNER_TAG;
-use crate::facts::{Class, Failure, TrailSettings};
+use crate::facts::{Class, Failure, OddTrail, TrailSettings};
 use crate::finding::{Finding, Warning};
 use crate::ids::{KeyAlias, KeyArn, Region, TrailArn};
 use crate::policy::{Extension, KeyPolicy};
@@ -308,6 +308,8 @@ pub struct Plan {
     pub trails: BTreeMap<TrailArn, TrailPlan>,
     /// Keys of ours that were found on the way and that nothing uses.
     pub strays: Vec<Stray>,
+    /// Trails that cannot even be looked at.
+    pub odd: Vec<OddTrail>,
 }
 
 impl Plan {

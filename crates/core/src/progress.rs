@@ -370,7 +370,7 @@ impl KeyProgress {
             (Aliased::Yes, StepStatus::Done, format!("for `{created}` (the answer was lost; read back)"))
         } else {
             let left_over = if *in_use { "stays in use without it" } else { "is a stray" };
-            let detail = format!("somebody else's key `{holder}` had it first; `{created}` {left_over}");
+            let detail = format!("key `{holder}` had it first; `{created}` {left_over}");
             (Aliased::Lost, StepStatus::NotNeeded, detail)
         };
         *aliased = now;

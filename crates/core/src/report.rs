@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::config::Mode;
-use crate::facts::{Class, Failure};
+use crate::facts::{Class, Failure, OddTrail};
 use crate::finding::{Finding, Warning};
 use crate::ids::TrailArn;
 use crate::plan::{Fate, KeyOwner, Plan, StepName, TrailPlan};
@@ -163,7 +163,9 @@ impl Answer {
 
     /// The answer for every trail of the plan.
     pub fn compose(mode: Mode, origin: &Origin, plan: &Plan, progress: &Progress, warnings: Vec<Warning>) -> Self {
-        let trails = plan.trails.iter().map(|(arn, trail)| trail_report(mode, arn, trail, plan, progress)).collect();
+        let trails = plan.trails.iter().map(|(arn, trail)| trail_report(mode, arn, trail, plan, progress));
+        let mut trails: Vec<TrailReport> = trails.chain(plan.odd.iter().map(odd_report)).collect();
+        trails.sort_by(|one, other| one.trail_arn.cmp(&other.trail_arn));
         let mut strays = progress.strays();
         strays.extend(plan.strays.iter().filter(|stray| progress.made_no(&stray.key_arn)).cloned());
         let mut answer = Self::of(mode, origin, trails, strays);
@@ -269,6 +271,23 @@ fn trail_report(mode: Mode, arn: &TrailArn, trail: &TrailPlan, plan: &Plan, prog
         error,
         key_owner: would_get.map(|key| key.owner),
         new_key_policy: key.filter(listed_here).and_then(|key| key.new_policy.clone()),
+    }
+}
+
+/// A trail of which nothing is known but that it is there must not be passed over in silence.
+fn odd_report(odd: &OddTrail) -> TrailReport {
+    TrailReport {
+        trail_arn: odd.told.clone(),
+        outcome: Outcome::Failed,
+        detail: None,
+        findings: vec![],
+        key_arn: None,
+        previous_key_arn: None,
+        steps: vec![],
+        warnings: vec![],
+        error: Some(odd.failure.clone()),
+        key_owner: None,
+        new_key_policy: None,
     }
 }
 

@@ -5,12 +5,12 @@ use std::error::Error;
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{ReplicationRule as SdkRule, ReplicationRuleStatus, SseKmsEncryptedObjectsStatus};
-use tokio::time::timeout_at;
 use trailseal_core::facts::{Failure, Reading, ReplicationRule};
 use trailseal_core::ids::Region;
 
-use super::{Reader, answer, send, set};
+use super::{Reader, send, set};
 use crate::aws::error::{Attempt, is_denied};
+use crate::aws::pace::Kind;
 use crate::aws::retry::{Again, Rules};
 
 /// S3 names the Region in a header of whatever it answers, also where it refuses or redirects:
@@ -18,8 +18,8 @@ use crate::aws::retry::{Again, Rules};
 pub(super) async fn region(reader: &Reader<'_>, bucket: &str, home: &Region) -> Result<Region, Failure> {
     let attempt = Attempt::new("s3:HeadBucket", format!("find the Region of bucket `{bucket}`"));
     let call = reader.aws.s3(home).head_bucket().bucket(bucket);
-    let sent = timeout_at(reader.deadline, send!(call, aws_sdk_s3, Again::Usual, attempt)).await;
-    let told = match sent.map_err(|_| attempt.out_of_time())? {
+    let send = || send!(call, aws_sdk_s3, Again::Usual, attempt);
+    let told = match reader.aws.sent(reader.until, (home, Kind::Other), &attempt, send).await? {
         Ok(output) => output.bucket_region,
         Err(error) => {
             let response = error.raw_response().filter(|response| response.status().as_u16() != 404);
@@ -49,7 +49,11 @@ where
 pub(super) async fn policy(reader: &Reader<'_>, bucket: &str, region: &Region) -> Result<Reading<String>, Failure> {
     let attempt = Attempt::new("s3:GetBucketPolicy", format!("read the policy of bucket `{bucket}` in `{region}`"));
     let call = reader.aws.s3(region).get_bucket_policy().bucket(bucket);
-    match answer(reader.deadline, &attempt, send!(call, aws_sdk_s3, Again::Usual, attempt)).await {
+    match reader
+        .aws
+        .answer(reader.until, (region, Kind::Other), &attempt, || send!(call, aws_sdk_s3, Again::Usual, attempt))
+        .await
+    {
         Ok(output) => match output.policy {
             Some(policy) => Ok(Reading::Known(policy)),
             None => Err(attempt.unusable_answer("S3 answered without a policy")),
@@ -66,7 +70,11 @@ pub(super) async fn replication(
     let attempt =
         Attempt::new("s3:GetBucketReplication", format!("read the replication of bucket `{bucket}` in `{region}`"));
     let call = reader.aws.s3(region).get_bucket_replication().bucket(bucket);
-    match answer(reader.deadline, &attempt, send!(call, aws_sdk_s3, Again::Usual, attempt)).await {
+    match reader
+        .aws
+        .answer(reader.until, (region, Kind::Other), &attempt, || send!(call, aws_sdk_s3, Again::Usual, attempt))
+        .await
+    {
         Ok(output) => match output.replication_configuration {
             Some(replication) => Ok(Reading::Known(replication.rules.into_iter().map(rule).collect())),
             None => Err(attempt.unusable_answer("S3 answered without a configuration")),

@@ -4,42 +4,23 @@ mod buckets;
 mod keys;
 mod trails;
 
-use std::error::Error;
-use std::future::Future;
 use std::time::Duration;
 
-use aws_sdk_kms::config::http::HttpResponse;
-use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
-use tokio::time::{Instant, sleep, timeout_at};
-use trailseal_core::facts::{Failure, KeyMetadata, KeyTags, Reading, ReplicationRule, TrailSettings, TrailStatus};
+use tokio::time::{Instant, sleep};
+use trailseal_core::facts::{
+    Failure, KeyMetadata, KeyTags, ListedTrails, Reading, ReplicationRule, TrailSettings, TrailStatus,
+};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::trigger::TrailRef;
 
-use super::Read;
 use super::clients::Aws;
-use super::error::Attempt;
+use super::{Read, Until};
 
 /// Reads AWS until the deadline.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
     pub(super) aws: &'a Aws,
-    pub(super) deadline: Instant,
-}
-
-/// Awaits a call, no longer than until the deadline.
-pub(super) async fn answer<T, E>(
-    deadline: Instant,
-    attempt: &Attempt,
-    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, Failure>
-where
-    E: ProvideErrorMetadata + Error + 'static,
-{
-    match timeout_at(deadline, call).await {
-        Ok(Ok(output)) => Ok(output),
-        Ok(Err(error)) => Err(attempt.failure(&error)),
-        Err(_) => Err(attempt.out_of_time()),
-    }
+    pub(super) until: Until,
 }
 
 /// Sends one SDK operation with our retry rules for its error type.
@@ -100,7 +81,7 @@ impl Read for Reader<'_> {
         trails::tag(self, trail, home, key).await
     }
 
-    async fn trails(&self, region: &Region) -> Result<Vec<(TrailArn, Region)>, Failure> {
+    async fn trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
         trails::all(self, region).await
     }
 
@@ -149,8 +130,10 @@ impl Read for Reader<'_> {
     }
 
     async fn wait(&self, time: Duration) -> Result<(), Failure> {
-        if self.deadline.saturating_duration_since(Instant::now()) <= time {
-            let message = "something has to be read again a little later, and the invocation has no time left for that";
+        let Until { at, whose } = self.until;
+        if at.saturating_duration_since(Instant::now()) <= time {
+            let message =
+                format!("something has to be read again a little later, and {whose} does not last until then");
             return Err(Failure::transient(message));
         }
         sleep(time).await;

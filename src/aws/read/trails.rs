@@ -1,11 +1,11 @@
 //! Trails, read from CloudTrail.
 
 use aws_sdk_cloudtrail::types::{ResourceTag, Trail, TrailInfo};
-use trailseal_core::facts::{Failure, KeptSettings, TrailSettings, TrailStatus};
-use trailseal_core::ids::{Region, TrailArn};
+use trailseal_core::facts::{Failure, KeptSettings, ListedTrails, OddTrail, TrailSettings, TrailStatus};
+use trailseal_core::ids::{Region, TrailArn, shorten};
 use trailseal_core::trigger::TrailRef;
 
-use super::{Reader, answer, kept, send, set};
+use super::{Reader, kept, send, set};
 use crate::aws::error::Attempt;
 use crate::aws::pace::Kind;
 use crate::aws::retry::{Again, Rules};
@@ -21,12 +21,10 @@ pub(super) async fn trail(reader: &Reader<'_>, trail: &TrailRef) -> Result<Optio
     let (name, region) = name(trail);
     let attempt = Attempt::new("cloudtrail:GetTrail", format!("read trail `{name}` in `{region}`"));
     let call = reader.aws.cloudtrail(region).get_trail().name(name);
-    match answer(
-        reader.deadline,
-        &attempt,
-        reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
-    )
-    .await
+    match reader
+        .aws
+        .answer(reader.until, (region, Kind::Read), &attempt, || send!(call, aws_sdk_cloudtrail, Again::Usual, attempt))
+        .await
     {
         Ok(output) => match output.trail {
             Some(trail) => settings(trail, &attempt).map(Some),
@@ -43,31 +41,26 @@ pub(super) async fn trail(reader: &Reader<'_>, trail: &TrailRef) -> Result<Optio
 pub(super) async fn of_region(reader: &Reader<'_>, region: &Region) -> Result<Vec<TrailSettings>, Failure> {
     let attempt = Attempt::new("cloudtrail:DescribeTrails", format!("read the trails of `{region}`"));
     let call = reader.aws.cloudtrail(region).describe_trails();
-    let output = answer(
-        reader.deadline,
-        &attempt,
-        reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
-    )
-    .await?;
+    let output = reader
+        .aws
+        .answer(reader.until, (region, Kind::Read), &attempt, || send!(call, aws_sdk_cloudtrail, Again::Usual, attempt))
+        .await?;
     let Some(trails) = output.trail_list else {
         return Err(attempt.unusable_answer("CloudTrail answered without a list"));
     };
-    let trails = trails.into_iter().map(|trail| settings(trail, &attempt));
-    let own =
-        |trail: &Result<TrailSettings, Failure>| trail.as_ref().map_or(true, |trail| trail.home_region == *region);
-    trails.filter(own).collect()
+    // What is odd about one is nothing of the others; who lists the trails tells of it.
+    let trails = trails.into_iter().filter_map(|trail| settings(trail, &attempt).ok());
+    Ok(trails.filter(|trail| trail.home_region == *region).collect())
 }
 
 pub(super) async fn status(reader: &Reader<'_>, trail: &TrailRef) -> Result<Option<TrailStatus>, Failure> {
     let (name, region) = name(trail);
     let attempt = Attempt::new("cloudtrail:GetTrailStatus", format!("read the status of trail `{name}` in `{region}`"));
     let call = reader.aws.cloudtrail(region).get_trail_status().name(name);
-    match answer(
-        reader.deadline,
-        &attempt,
-        reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
-    )
-    .await
+    match reader
+        .aws
+        .answer(reader.until, (region, Kind::Read), &attempt, || send!(call, aws_sdk_cloudtrail, Again::Usual, attempt))
+        .await
     {
         Ok(status) => Ok(Some(TrailStatus {
             logging: status.is_logging.unwrap_or(false),
@@ -90,12 +83,12 @@ pub(super) async fn tag(
     let mut page = None;
     loop {
         let call = reader.aws.cloudtrail(home).list_tags().resource_id_list(trail.as_str()).set_next_token(page);
-        let output = answer(
-            reader.deadline,
-            &attempt,
-            reader.aws.in_turn(home, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
-        )
-        .await?;
+        let output = reader
+            .aws
+            .answer(reader.until, (home, Kind::Read), &attempt, || {
+                send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
+            })
+            .await?;
         // A list that is not there, or is about something else, is no list without the tag.
         let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
         let Some(resources) = output.resource_tag_list.filter(|resources| resources.iter().all(ours)) else {
@@ -112,36 +105,42 @@ pub(super) async fn tag(
     }
 }
 
-pub(super) async fn all(reader: &Reader<'_>, region: &Region) -> Result<Vec<(TrailArn, Region)>, Failure> {
+pub(super) async fn all(reader: &Reader<'_>, region: &Region) -> Result<ListedTrails, Failure> {
     let attempt = Attempt::new("cloudtrail:ListTrails", format!("list the account's trails in `{region}`"));
-    let mut trails = Vec::new();
+    let mut all = ListedTrails::default();
     let mut page = None;
     loop {
         let call = reader.aws.cloudtrail(region).list_trails().set_next_token(page);
-        let output = answer(
-            reader.deadline,
-            &attempt,
-            reader.aws.in_turn(region, Kind::Read, send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)),
-        )
-        .await?;
+        let output = reader
+            .aws
+            .answer(reader.until, (region, Kind::Read), &attempt, || {
+                send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
+            })
+            .await?;
         let Some(listed) = output.trails else {
             return Err(attempt.unusable_answer("CloudTrail answered without a list"));
         };
         for trail in listed {
-            trails.push(listed_trail(trail, &attempt)?);
+            list(trail, region, &mut all);
         }
         page = set(output.next_token);
         if page.is_none() {
-            return Ok(trails);
+            return Ok(all);
         }
     }
 }
 
-/// A trail that nobody can look at must not be passed over in silence.
-fn listed_trail(trail: TrailInfo, attempt: &Attempt) -> Result<(TrailArn, Region), Failure> {
-    let arn = arn(trail.trail_arn, attempt)?;
-    let home = home(trail.home_region, &arn);
-    Ok((arn, home))
+/// Puts a trail among the others, or among those that cannot be asked for.
+fn list(trail: TrailInfo, region: &Region, all: &mut ListedTrails) {
+    let attempt = Attempt::new("cloudtrail:ListTrails", format!("look at a trail that is listed in `{region}`"));
+    let told = trail.trail_arn.clone().or(trail.name).unwrap_or_default();
+    match arn(trail.trail_arn, &attempt) {
+        Ok(arn) => {
+            let home = home(trail.home_region, &arn);
+            all.trails.push((arn, home));
+        }
+        Err(failure) => all.odd.push(OddTrail { told: shorten(&told, 256), failure }),
+    }
 }
 
 fn settings(trail: Trail, attempt: &Attempt) -> Result<TrailSettings, Failure> {

@@ -67,7 +67,8 @@ fn about_keys(answer: &Answer, config: &Config) -> Option<Alert> {
     let certain = answer.strays.iter().any(|stray| stray.certain);
     let headline = if certain { "a KMS key was left over" } else { "a KMS key needs your attention" };
     let text = format!("{}.\n\nTrail: {}\n\n{}\n", capitalised(headline), trail.trail_arn, words.join("\n\n"));
-    Some(about_trail(answer, trail, config, headline, text))
+    // A trail that is well must not keep it from a filter that is after whatever calls for somebody.
+    Some(about_trail(answer, trail, trail.outcome.max(Outcome::Noted), config, headline, text))
 }
 
 /// What there is to say of keys beside what became of the trails.
@@ -84,13 +85,20 @@ fn alert(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config,
     let name = trail.trail_arn.rsplit('/').next().unwrap_or_default();
     let headline = headline(trail, name, config.mode);
     let text = text(trail, origin, config, &headline, beside);
-    about_trail(answer, trail, config, &headline, text)
+    about_trail(answer, trail, trail.outcome, config, &headline, text)
 }
 
-fn about_trail(answer: &Answer, trail: &TrailReport, config: &Config, headline: &str, text: String) -> Alert {
+fn about_trail(
+    answer: &Answer,
+    trail: &TrailReport,
+    outcome: Outcome,
+    config: &Config,
+    headline: &str,
+    text: String,
+) -> Alert {
     let region = trail.trail_arn.split(':').nth(3).unwrap_or_default();
     let attributes = vec![
-        ("outcome", trail.outcome.as_str().to_owned()),
+        ("outcome", outcome.as_str().to_owned()),
         ("mode", answer.mode.to_owned()),
         ("region", region.to_owned()),
         ("trail_arn", trail.trail_arn.clone()),

@@ -117,6 +117,28 @@ pub enum InUse {
     Unknown(Failure),
 }
 
+/// What came of looking for keys of ours that nothing uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOver {
+    /// Those with our tag that no trail names that could be looked at.
+    pub keys: Vec<TaggedKey>,
+    /// Those that could not be looked at.
+    pub unread: Vec<(KeyArn, Failure)>,
+    /// The Regions where none could be looked for.
+    pub regions: Vec<(Region, Failure)>,
+}
+
+impl LeftOver {
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, more: Self) -> Self {
+        self.keys.extend(more.keys);
+        self.unread.extend(more.unread);
+        self.regions.extend(more.regions);
+        self
+    }
+}
+
 /// A key that this run created. KMS may not show its alias yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {

@@ -8,8 +8,12 @@ mod trail;
 use serde::Serialize;
 
 pub use bucket::{BucketFacts, ReplicationRule};
-pub use key::{Candidates, InUse, KeyFacts, KeyManager, KeyMetadata, KeyState, KeyTags, Made, SealingFacts, TaggedKey};
-pub use trail::{KeptSettings, MendingFacts, TrailFacts, TrailSettings, TrailStatus, UpdatedTrail};
+pub use key::{
+    Candidates, InUse, KeyFacts, KeyManager, KeyMetadata, KeyState, KeyTags, LeftOver, Made, SealingFacts, TaggedKey,
+};
+pub use trail::{
+    KeptSettings, ListedTrails, MendingFacts, OddTrail, TrailFacts, TrailSettings, TrailStatus, UpdatedTrail,
+};
 
 /// Whether trying again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -41,6 +45,9 @@ pub struct Failure {
     /// Whether the call may have taken effect all the same (no answer, or a 5xx).
     #[serde(skip)]
     pub left_open: bool,
+    /// Whether the call certainly was not sent: its turn did not come in time.
+    #[serde(skip)]
+    pub not_sent: bool,
 }
 
 impl Failure {
@@ -54,6 +61,7 @@ impl Failure {
             request_id: None,
             remedy: Some(remedy.into()),
             left_open: false,
+            not_sent: false,
         }
     }
 

@@ -3,6 +3,24 @@
 use crate::facts::{Failure, KeyFacts, Reading};
 use crate::ids::{Region, TrailArn};
 
+/// The trails of an account, as `ListTrails` tells them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListedTrails {
+    /// Each with its home Region.
+    pub trails: Vec<(TrailArn, Region)>,
+    /// Those that cannot be asked for.
+    pub odd: Vec<OddTrail>,
+}
+
+/// A trail that cannot be asked for, since what it is called is no ARN of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OddTrail {
+    /// What it is called.
+    pub told: String,
+    /// The same as a failure.
+    pub failure: Failure,
+}
+
 /// A trail as `GetTrail` tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrailSettings {

@@ -2,9 +2,10 @@
 //! functions of values.
 
 mod bucket_side;
+mod left_over;
 mod sealing_key;
 
-pub use sealing_key::left_over;
+pub use left_over::{doubts, left_over};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,7 +84,7 @@ pub fn plan(trails: BTreeMap<TrailArn, Judged>, sealing: &SealingFacts, config: 
         })
         .collect();
     let strays = planner.strays(&keys);
-    Plan { keys, trails, strays }
+    Plan { keys, trails, strays, odd: vec![] }
 }
 
 struct Planner<'a> {

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::Planner;
+use super::left_over::{left_over, perhaps_left_over};
 use crate::config::OWNER_TAG;
 use crate::facts::{Candidates, Class, Failure, InUse, KeyFacts, KeyMetadata, KeyState, Made, Reading, TaggedKey};
 use crate::finding::{FindingId, Warning, WarningId};
@@ -238,50 +239,6 @@ impl Planner<'_> {
         };
         left_over(tagged.filter(other))
     }
-}
-
-/// Keys of ours that nothing uses. A young one may be another run's, about to be finished; one with any
-/// alias is somebody's.
-pub fn left_over<'a>(tagged: impl IntoIterator<Item = &'a TaggedKey>) -> Vec<Stray> {
-    let unused = tagged.into_iter().filter(|key| {
-        let KeyMetadata { state, fresh, .. } = &key.facts.metadata;
-        let ours = key.facts.ours().is_some_and(|tags| tags.exempt.is_none());
-        let going = *state == KeyState::PendingDeletion;
-        ours && !going && !fresh && key.aliases.is_empty() && key.in_use == InUse::No
-    });
-    unused.map(|key| Stray::unused(&key.facts.metadata.arn)).collect()
-}
-
-/// What cannot be told of keys that earlier runs may have left over: none of ours is to stay unnoticed.
-fn perhaps_left_over(
-    tagged: Option<&Result<Vec<TaggedKey>, Failure>>,
-    region: &Region,
-    adopted: Option<&KeyArn>,
-) -> Vec<Warning> {
-    let unknown = |what: String, Failure { message, remedy, .. }: &Failure| {
-        let remedy = remedy.as_deref().unwrap_or_default();
-        Warning::new(WarningId::KeyUnreadable, format!("{what} is not known: {message}. {remedy}"))
-    };
-    let keys = match tagged {
-        None => return vec![],
-        Some(Err(failure)) => {
-            return vec![unknown(format!("whether an earlier run left an unfinished key in `{region}`"), failure)];
-        }
-        Some(Ok(keys)) => keys,
-    };
-    let perhaps = keys.iter().filter_map(|TaggedKey { facts, aliases, granted: _, in_use }| {
-        let KeyMetadata { arn, state, .. } = &facts.metadata;
-        let failure = match (&facts.tags, in_use) {
-            (_, InUse::Yes) => None,
-            (Some(Err(failure)), _) => Some(failure),
-            (Some(Ok(tags)), InUse::Unknown(failure)) if tags.ours && tags.exempt.is_none() => Some(failure),
-            _ => None,
-        }?;
-        let theirs = !aliases.is_empty() || *state == KeyState::PendingDeletion || adopted == Some(arn);
-        let what = format!("whether key `{arn}`, which the tag index says is trailseal's, is left over");
-        (!theirs).then(|| unknown(what, failure))
-    });
-    perhaps.collect()
 }
 
 /// A supplied key that may not be read.
