@@ -87,7 +87,8 @@ fn on(statement: &Value) -> String {
         keys.as_object().unwrap().iter().map(move |(key, value)| {
             let (whose, how) = match operator.as_str() {
                 "StringEquals" | "Bool" => ("", "is"),
-                "StringNotLike" => ("", "is not like"),
+                "StringNotLike" | "ArnNotLike" => ("", "is not like"),
+                "Null" if value == "false" => return format!("`{key}` is there"),
                 "ForAnyValue:StringEquals" => ("one of ", "is"),
                 "ForAllValues:StringLike" => ("each of ", "is like"),
                 operator => panic!("the page has no words for {operator}"),

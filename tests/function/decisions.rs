@@ -203,6 +203,7 @@ fn only_alerts(scene: &Scene, answer: &Value, problems: &mut Problems) {
 /// Whether a key is seen yet is nothing that anybody wrote, nor is what the role may do.
 fn settled(mut world: World) -> World {
     world.caller_policies = None;
+    world.caller_function_arn = None;
     world.keys.values_mut().for_each(|key| key.hidden_calls = 0);
     world
 }

@@ -119,6 +119,17 @@ fn every_right_that_the_role_has_is_used() {
 }
 
 #[test]
+fn another_function_that_was_given_the_role_may_do_none_of_it() {
+    let another = role::FUNCTION.replace("trailseal", "another");
+    for (mode, asked) in asked() {
+        let question = asked.question.clone().with("lambda:SourceFunctionArn", &another);
+        let policies = role::in_mode(mode, &role::Texts::new());
+        let decision = Authorization { question, ..asked }.under(&policies);
+        assert!(matches!(decision.denied_by, Some(Statement::Own { .. })), "{decision:?}");
+    }
+}
+
+#[test]
 fn in_dry_run_every_write_is_explicitly_denied() {
     let asked = asked();
     let writes_of = |mode: &str| {

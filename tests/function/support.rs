@@ -131,7 +131,11 @@ impl Setting {
     }
 
     pub fn start(self) -> Scene {
-        self.aws.world().caller_policies = Some(role::policies(&self.function_arn, &self.variables, &self.parameters));
+        let policies = role::policies(&self.function_arn, &self.variables, &self.parameters);
+        let mut world = self.aws.world();
+        world.caller_policies = Some(policies);
+        world.caller_function_arn = Some(self.function_arn.clone());
+        drop(world);
         let launch = self.launch.function_arn(self.function_arn).envs(self.variables);
         Scene { aws: self.aws, function: launch.start().unwrap() }
     }

@@ -82,6 +82,10 @@ impl World {
             .without(&["aws:SourceArn", "aws:SourceAccount"])
             // All that KMS tells of a request or of a key is set here or by who asks.
             .without_others(&["kms:", "aws:RequestTag/", "aws:TagKeys"]);
+        let question = match &self.caller_function_arn {
+            Some(function) => question.with("lambda:SourceFunctionArn", function),
+            None => question.without(&["lambda:SourceFunctionArn"]),
+        };
         match (self.keys.get(resource), self.trails.get(resource)) {
             (Some(key), _) => self.about_key(question, key, resource),
             (_, Some(trail)) => tagged(question, &trail.tags),

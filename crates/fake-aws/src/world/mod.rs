@@ -44,6 +44,8 @@ pub struct World {
     /// The caller's own policies. With them, every call is authorised as AWS does it: by them and by the
     /// resource's policy. `None`: nobody asks.
     pub caller_policies: Option<Vec<IdentityPolicy>>,
+    /// The Lambda function whose code makes these calls, which Lambda tells with each; `None`: none does.
+    pub caller_function_arn: Option<String>,
     /// Without `caller_policies`: whether the caller's IAM allows `kms:PutKeyPolicy`, so that a key policy
     /// that delegates to the account root passes KMS's lock-out check.
     pub caller_iam_allows_put_key_policy: bool,
@@ -97,6 +99,7 @@ impl World {
             caller_role_arn,
             caller_iam_allows_put_key_policy: false,
             caller_policies: None,
+            caller_function_arn: None,
             delegated_admin: false,
             denied: BTreeSet::new(),
             settle: Settle::default(),
