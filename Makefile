@@ -38,6 +38,14 @@ build: cargo $(call installed,sam) ## Build the function for Lambda, into .aws-s
 deploy: build ## Deploy to your AWS account; PARAMETERS="Mode=enforce AlertEmail=..." sets parameters
 	$(SAM) deploy --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
 
+.PHONY: deploy-forwarders
+deploy-forwarders: $(call installed,sam) ## Have other Regions send their events; REGIONS="eu-central-1 ..."
+	@$(TOOLS)/sam/bin/python -B scripts/forwarders deploy $(REGIONS)
+
+.PHONY: delete-forwarders
+delete-forwarders: $(call installed,sam) ## Undo that; REGIONS="eu-central-1 ..."
+	@$(TOOLS)/sam/bin/python -B scripts/forwarders delete $(REGIONS)
+
 .PHONY: test
 test: lint lint-template release check-deps $(call installed,moto) ## Everything that must pass: lints, tests, template, linked libraries
 	TRAILSEAL_BINARY="$(abspath target/release/trailseal)" MOTO_SERVER="$(TOOLS)/moto/bin/moto_server" \
@@ -58,6 +66,7 @@ lint: cargo ## Formatting, clippy and rustdoc, none of which may warn
 .PHONY: lint-template
 lint-template: $(call installed,sam) ## Validate template.yaml, and check that the tests judge what it comes to
 	$(SAM) validate --lint --region eu-west-1
+	$(SAM) validate --lint --region eu-west-1 --template-file forwarder.yaml
 	$(TOOLS)/sam/bin/python -B scripts/expand-template --check
 
 .PHONY: expand-template
