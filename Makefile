@@ -16,8 +16,9 @@ endif
 TOOLS := $(CURDIR)/.tools
 installed = $(TOOLS)/$(1)/.installed
 
-# sam finds cargo-lambda and its zig on the path; their caches stay in .tools too.
-SAM := PATH="$(TOOLS)/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR="$(TOOLS)/sam-home" \
+# sam finds cargo-lambda and its zig on the path; their caches stay in .tools too. What is built does not know where the sources
+# of its crates were.
+SAM := RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo $${RUSTFLAGS:-}" PATH="$(TOOLS)/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR="$(TOOLS)/sam-home" \
 	ZIG_GLOBAL_CACHE_DIR="$(TOOLS)/cache/zig" CARGO_ZIGBUILD_CACHE_DIR="$(TOOLS)/cache/zigbuild" sam
 
 .PHONY: help
@@ -37,6 +38,21 @@ build: cargo $(call installed,sam) ## Build the function for Lambda, into .aws-s
 .PHONY: deploy
 deploy: build ## Deploy to your AWS account; PARAMETERS="Mode=enforce AlertEmail=..." sets parameters
 	$(SAM) deploy --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+
+RUST_TARGET_x86_64 := x86_64-unknown-linux-gnu
+RUST_TARGET_arm64 := aarch64-unknown-linux-gnu
+
+.PHONY: package
+package: cargo $(call installed,sam) $(TOOLS)/cyclonedx/bin/cargo-cyclonedx ## Make a folder in dist/ that is deployed without the sources
+	$(SAM) build --build-dir .tools/package/build --parameter-overrides Architecture=$(ARCH)
+	PATH="$(TOOLS)/cyclonedx/bin:$$PATH" SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --no-build-deps \
+		--target $(RUST_TARGET_$(ARCH)) --override-filename trailseal.cdx
+	mv trailseal.cdx.json .tools/package && rm -f crates/*/trailseal.cdx.json
+	@$(PYTHON) -B scripts/package $(ARCH) .tools/package/build .tools/package/trailseal.cdx.json
+
+# Built here, like everything else that a bill of materials tells of.
+$(TOOLS)/cyclonedx/bin/cargo-cyclonedx:
+	cargo install cargo-cyclonedx@0.5.9 --quiet --locked --root "$(TOOLS)/cyclonedx"
 
 .PHONY: deploy-forwarders
 deploy-forwarders: $(call installed,sam) ## Have other Regions send their events; REGIONS="eu-central-1 ..."

@@ -99,6 +99,8 @@ def sam(what: str, *arguments: str, env: dict[str, str], logs: Path = LOGS) -> f
     log = logs / f"{what}.log"
     bin_folder = TOOLS / "sam" / "bin"
     env = env | {
+        # As in the Makefile, so that what one has built the other need not.
+        "RUSTFLAGS": f"--remap-path-prefix={env.get('CARGO_HOME', Path.home() / '.cargo')}=/cargo {env.get('RUSTFLAGS', '')}",
         # cargo-lambda and its zig are found on the path.
         "PATH": f"{bin_folder}{os.pathsep}{env['PATH']}",
         "SAM_CLI_TELEMETRY": "0",
