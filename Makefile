@@ -47,8 +47,8 @@ package: cargo $(call installed,sam) $(TOOLS)/cyclonedx/bin/cargo-cyclonedx ## M
 	$(SAM) build --build-dir .tools/package/build --parameter-overrides Architecture=$(ARCH)
 	PATH="$(TOOLS)/cyclonedx/bin:$$PATH" SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --no-build-deps \
 		--target $(RUST_TARGET_$(ARCH)) --override-filename trailseal.cdx
-	mv trailseal.cdx.json .tools/package && rm -f crates/*/trailseal.cdx.json
-	@$(PYTHON) -B scripts/package $(ARCH) .tools/package/build .tools/package/trailseal.cdx.json
+	mv trailseal.cdx.json .tools/package/ && rm -f crates/*/trailseal.cdx.json
+	@$(PYTHON) -B scripts/package $(ARCH) .tools/package/build .tools/package/trailseal.cdx.json dist
 
 # Built here, like everything else that a bill of materials tells of.
 $(TOOLS)/cyclonedx/bin/cargo-cyclonedx:

@@ -50,8 +50,11 @@ class Cloud(Account):
 
     def deploy(self, *parameters: str, stack: str = STACK) -> dict[str, str]:
         """Says what came out."""
+        return self.deploy_from(Path(os.environ.get("TRAILSEAL_BUILD", BUILD)), *parameters, stack=stack)
+
+    def deploy_from(self, built: Path, *parameters: str, stack: str = STACK) -> dict[str, str]:
+        """The same from another folder than that of the build."""
         what = "-".join(["deploy", stack, str(sum(1 for _ in self.logs.glob("deploy-*")))])
-        built = Path(os.environ.get("TRAILSEAL_BUILD", BUILD))
         deploy(what, stack, *parameters, env=self.env, built=built, logs=self.logs)
         return self.outputs(stack)
 
