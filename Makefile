@@ -24,7 +24,7 @@ SAM := RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo $${RU
 .PHONY: help
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
-		printf '  %-16s %s\n' "$$target" "$$text"; done
+		printf '  %-18s %s\n' "$$target" "$$text"; done
 	@echo 'ARCH=arm64 builds and deploys for arm64 (default: x86_64); PYTHON names a Python of 3.10 or later.'
 
 .PHONY: demo

@@ -48,4 +48,4 @@ def trouble(show: Show, account: Account, stack: dict[str, str], mailbox: str) -
         len(texts) == 1 and f"{heading} in docs/operations.md" in texts[0] and section(heading) != "",
         texts,
     )
-    show.quote("\n".join(section(heading).splitlines()[:6]))
+    show.quote(section(heading).partition("\n\n")[0])
