@@ -9,7 +9,7 @@ use super::Until;
 use super::clients::Aws;
 use super::error::Attempt;
 use super::pace::Kind;
-use super::read::send;
+use super::read::answer;
 use super::retry::{Again, Rules};
 
 /// Publishes until the deadline.
@@ -39,6 +39,6 @@ impl Publisher<'_> {
             call = call.message_attributes(*name, value.map_err(|odd| attempt.unusable_answer(&odd.to_string()))?);
         }
         let turn = (topic.region(), Kind::Other);
-        self.aws.answer(self.until, turn, &attempt, || send!(call, aws_sdk_sns, Again::Usual, attempt)).await.map(drop)
+        answer!(self, turn, call, aws_sdk_sns, Again::Usual, attempt).await.map(drop)
     }
 }

@@ -8,7 +8,7 @@ use trailseal_core::plan::NewKey;
 use super::clients::Aws;
 use super::error::Attempt;
 use super::pace::Kind;
-use super::read::{kept, send, set};
+use super::read::{answer, kept, set};
 use super::retry::{Again, Rules};
 use super::{AliasCreation, Until, Write};
 
@@ -42,12 +42,7 @@ impl Write for Writer<'_> {
             .description(&key.description)
             .policy(key.policy.text())
             .set_tags(Some(tags));
-        let output = self
-            .aws
-            .answer(self.until, (region, Kind::Other), &attempt, || {
-                send!(call, aws_sdk_kms, Again::IfThrottled, attempt)
-            })
-            .await?;
+        let output = answer!(self, (region, Kind::Other), call, aws_sdk_kms, Again::IfThrottled, attempt).await?;
         let arn = output.key_metadata.and_then(|metadata| metadata.arn).unwrap_or_default();
         // One may have been created all the same.
         arn.parse().map_err(|malformed| Failure {
@@ -59,20 +54,13 @@ impl Write for Writer<'_> {
     async fn enable_rotation(&self, key: &KeyArn) -> Result<(), Failure> {
         let attempt = Attempt::new("kms:EnableKeyRotation", format!("switch on rotation of key `{key}`"));
         let call = self.aws.kms(key.region()).enable_key_rotation().key_id(key.as_str());
-        self.aws
-            .answer(self.until, (key.region(), Kind::Other), &attempt, || send!(call, aws_sdk_kms, NEW_TO_KMS, attempt))
-            .await
-            .map(drop)
+        answer!(self, (key.region(), Kind::Other), call, aws_sdk_kms, NEW_TO_KMS, attempt).await.map(drop)
     }
 
     async fn create_alias(&self, alias: &KeyAlias, key: &KeyArn) -> Result<AliasCreation, Failure> {
         let attempt = Attempt::new("kms:CreateAlias", format!("create `{alias}` for key `{key}`"));
         let call = self.aws.kms(key.region()).create_alias().alias_name(alias.as_str()).target_key_id(key.as_str());
-        match self
-            .aws
-            .answer(self.until, (key.region(), Kind::Other), &attempt, || send!(call, aws_sdk_kms, NEW_TO_KMS, attempt))
-            .await
-        {
+        match answer!(self, (key.region(), Kind::Other), call, aws_sdk_kms, NEW_TO_KMS, attempt).await {
             Ok(_) => Ok(AliasCreation::Created),
             Err(failure) if failure.is("AlreadyExistsException") => Ok(AliasCreation::AlreadyExists),
             Err(failure) => Err(failure),
@@ -82,35 +70,20 @@ impl Write for Writer<'_> {
     async fn cancel_key_deletion(&self, key: &KeyArn) -> Result<(), Failure> {
         let attempt = Attempt::new("kms:CancelKeyDeletion", format!("cancel the deletion of key `{key}`"));
         let call = self.aws.kms(key.region()).cancel_key_deletion().key_id(key.as_str());
-        self.aws
-            .answer(self.until, (key.region(), Kind::Other), &attempt, || {
-                send!(call, aws_sdk_kms, Again::IfThrottled, attempt)
-            })
-            .await
-            .map(drop)
+        answer!(self, (key.region(), Kind::Other), call, aws_sdk_kms, Again::IfThrottled, attempt).await.map(drop)
     }
 
     async fn enable_key(&self, key: &KeyArn) -> Result<(), Failure> {
         let attempt = Attempt::new("kms:EnableKey", format!("enable key `{key}`"));
         let call = self.aws.kms(key.region()).enable_key().key_id(key.as_str());
-        self.aws
-            .answer(self.until, (key.region(), Kind::Other), &attempt, || {
-                send!(call, aws_sdk_kms, JUST_RESCUED, attempt)
-            })
-            .await
-            .map(drop)
+        answer!(self, (key.region(), Kind::Other), call, aws_sdk_kms, JUST_RESCUED, attempt).await.map(drop)
     }
 
     async fn put_key_policy(&self, key: &KeyArn, policy: &str) -> Result<(), Failure> {
         let attempt = Attempt::new("kms:PutKeyPolicy", format!("extend the policy of key `{key}`"));
         let call = self.aws.kms(key.region()).put_key_policy().key_id(key.as_str());
         let call = call.policy_name("default").policy(policy);
-        self.aws
-            .answer(self.until, (key.region(), Kind::Other), &attempt, || {
-                send!(call, aws_sdk_kms, Again::IfThrottled, attempt)
-            })
-            .await
-            .map(drop)
+        answer!(self, (key.region(), Kind::Other), call, aws_sdk_kms, Again::IfThrottled, attempt).await.map(drop)
     }
 
     async fn update_trail(
@@ -122,13 +95,7 @@ impl Write for Writer<'_> {
     ) -> Result<UpdatedTrail, Failure> {
         let attempt = Attempt::new("cloudtrail:UpdateTrail", format!("give trail `{trail}` the key `{key}`"));
         let call = self.aws.cloudtrail(home).update_trail().name(trail.as_str()).kms_key_id(key.as_str());
-        match self
-            .aws
-            .answer(self.until, (home, Kind::Write), &attempt, || {
-                send!(call, aws_sdk_cloudtrail, Again::ByTheCaller, attempt)
-            })
-            .await
-        {
+        match answer!(self, (home, Kind::Write), call, aws_sdk_cloudtrail, Again::ByTheCaller, attempt).await {
             Ok(updated) => Ok(UpdatedTrail { kms_key_id: set(updated.kms_key_id), kept: kept!(updated) }),
             Err(mut failure) => {
                 // A later try may succeed while the key is young.
@@ -143,11 +110,6 @@ impl Write for Writer<'_> {
     async fn start_logging(&self, trail: &TrailArn, home: &Region) -> Result<(), Failure> {
         let attempt = Attempt::new("cloudtrail:StartLogging", format!("start logging of trail `{trail}`"));
         let call = self.aws.cloudtrail(home).start_logging().name(trail.as_str());
-        self.aws
-            .answer(self.until, (home, Kind::Write), &attempt, || {
-                send!(call, aws_sdk_cloudtrail, Again::Usual, attempt)
-            })
-            .await
-            .map(drop)
+        answer!(self, (home, Kind::Write), call, aws_sdk_cloudtrail, Again::Usual, attempt).await.map(drop)
     }
 }

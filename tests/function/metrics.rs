@@ -4,14 +4,14 @@
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html>.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 use fake_aws::lambda::Invocation;
 use fake_aws::{Fault, Trail};
 use serde_json::{Value, json};
 
-use crate::support::{Scene, account, answer_schema, event, sealed};
+use crate::support::{ACCOUNT, Scene, account, answer_schema, event, sealed};
+use crate::template::{Deployment, Template};
 
 /// A metric filter of the template.
 struct Filter {
@@ -66,17 +66,15 @@ fn at<'a>(line: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 fn filters() -> Vec<Filter> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/template/expanded.json");
-    let template: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let resources = template["Resources"].as_object().unwrap().values();
-    let filters = resources.filter(|it| it["Type"] == "AWS::Logs::MetricFilter").map(|it| &it["Properties"]);
+    let stack = Template::read().deployed(&Deployment::new("trailseal", ACCOUNT, "aws", "eu-west-1"));
+    let filters = stack.resources.values().filter(|it| it.kind == "AWS::Logs::MetricFilter").map(|it| &it.properties);
     let parsed = filters.map(|it| {
         let pattern = it["FilterPattern"].as_str().unwrap();
         let terms = pattern.strip_prefix("{ ").unwrap().strip_suffix(" }").unwrap().split(" && ");
         let [transformation] = it["MetricTransformations"].as_array().unwrap().as_slice() else { panic!("{it:#}") };
         let text = |name: &str| transformation[name].as_str().unwrap().to_owned();
-        assert_eq!(it["LogGroupName"], json!({ "Ref": "LogGroup" }));
-        assert_eq!(transformation["MetricNamespace"], json!({ "Ref": "AWS::StackName" }));
+        assert_eq!(it["LogGroupName"], "/aws/lambda/trailseal");
+        assert_eq!(transformation["MetricNamespace"], "trailseal");
         Filter { metric: text("MetricName"), terms: terms.map(Term::parse).collect(), value: text("MetricValue") }
     });
     parsed.collect()

@@ -8,7 +8,7 @@ use aws_sdk_s3::types::{ReplicationRule as SdkRule, ReplicationRuleStatus, SseKm
 use trailseal_core::facts::{Failure, Reading, ReplicationRule};
 use trailseal_core::ids::Region;
 
-use super::{Reader, send, set};
+use super::{Reader, answer, send, set};
 use crate::aws::error::{Attempt, is_denied};
 use crate::aws::pace::Kind;
 use crate::aws::retry::{Again, Rules};
@@ -49,11 +49,7 @@ where
 pub(super) async fn policy(reader: &Reader<'_>, bucket: &str, region: &Region) -> Result<Reading<String>, Failure> {
     let attempt = Attempt::new("s3:GetBucketPolicy", format!("read the policy of bucket `{bucket}` in `{region}`"));
     let call = reader.aws.s3(region).get_bucket_policy().bucket(bucket);
-    match reader
-        .aws
-        .answer(reader.until, (region, Kind::Other), &attempt, || send!(call, aws_sdk_s3, Again::Usual, attempt))
-        .await
-    {
+    match answer!(reader, (region, Kind::Other), call, aws_sdk_s3, Again::Usual, attempt).await {
         Ok(output) => match output.policy {
             Some(policy) => Ok(Reading::Known(policy)),
             None => Err(attempt.unusable_answer("S3 answered without a policy")),
@@ -70,11 +66,7 @@ pub(super) async fn replication(
     let attempt =
         Attempt::new("s3:GetBucketReplication", format!("read the replication of bucket `{bucket}` in `{region}`"));
     let call = reader.aws.s3(region).get_bucket_replication().bucket(bucket);
-    match reader
-        .aws
-        .answer(reader.until, (region, Kind::Other), &attempt, || send!(call, aws_sdk_s3, Again::Usual, attempt))
-        .await
-    {
+    match answer!(reader, (region, Kind::Other), call, aws_sdk_s3, Again::Usual, attempt).await {
         Ok(output) => match output.replication_configuration {
             Some(replication) => Ok(Reading::Known(replication.rules.into_iter().map(rule).collect())),
             None => Err(attempt.unusable_answer("S3 answered without a configuration")),

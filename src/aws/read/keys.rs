@@ -8,7 +8,7 @@ use trailseal_core::config::OWNER_TAG;
 use trailseal_core::facts::{Failure, KeyManager, KeyMetadata, KeyState, KeyTags, Reading};
 use trailseal_core::ids::{KeyArn, Region};
 
-use super::{Reader, send, set};
+use super::{Reader, answer, set};
 use crate::aws::error::{Attempt, is_denied};
 use crate::aws::pace::Kind;
 use crate::aws::retry::{Again, Rules};
@@ -20,11 +20,7 @@ const SETTLING: Duration = Duration::from_secs(180);
 pub(super) async fn key(reader: &Reader<'_>, key: &str, region: &Region) -> Result<Reading<KeyMetadata>, Failure> {
     let attempt = Attempt::new("kms:DescribeKey", format!("read key `{key}` in `{region}`"));
     let call = reader.aws.kms(region).describe_key().key_id(key);
-    match reader
-        .aws
-        .answer(reader.until, (region, Kind::Other), &attempt, || send!(call, aws_sdk_kms, Again::Usual, attempt))
-        .await
-    {
+    match answer!(reader, (region, Kind::Other), call, aws_sdk_kms, Again::Usual, attempt).await {
         Ok(output) => match output.key_metadata {
             Some(metadata) => key_metadata(metadata, &attempt).map(Reading::Known),
             None => Err(attempt.unusable_answer("KMS answered without saying anything of the key")),
@@ -38,11 +34,7 @@ pub(super) async fn key(reader: &Reader<'_>, key: &str, region: &Region) -> Resu
 pub(super) async fn policy(reader: &Reader<'_>, key: &KeyArn) -> Result<Reading<String>, Failure> {
     let attempt = Attempt::new("kms:GetKeyPolicy", format!("read the policy of key `{key}`"));
     let call = reader.aws.kms(key.region()).get_key_policy().key_id(key.as_str()).policy_name("default");
-    match reader
-        .aws
-        .answer(reader.until, (key.region(), Kind::Other), &attempt, || send!(call, aws_sdk_kms, Again::Usual, attempt))
-        .await
-    {
+    match answer!(reader, (key.region(), Kind::Other), call, aws_sdk_kms, Again::Usual, attempt).await {
         Ok(output) => Ok(output.policy.map_or(Reading::Absent, Reading::Known)),
         Err(failure) if failure.is("NotFoundException") => Ok(Reading::Absent),
         Err(failure) if is_denied(&failure) => Ok(Reading::Denied(failure)),
@@ -56,12 +48,7 @@ pub(super) async fn tags(reader: &Reader<'_>, key: &KeyArn, exempt_tag: &str) ->
     let mut page = None;
     loop {
         let call = reader.aws.kms(key.region()).list_resource_tags().key_id(key.as_str()).set_marker(page);
-        let output = reader
-            .aws
-            .answer(reader.until, (key.region(), Kind::Other), &attempt, || {
-                send!(call, aws_sdk_kms, Again::Usual, attempt)
-            })
-            .await?;
+        let output = answer!(reader, (key.region(), Kind::Other), call, aws_sdk_kms, Again::Usual, attempt).await?;
         // A list that is not there is no list without the tags.
         let Some(listed) = output.tags else {
             return Err(attempt.unusable_answer("KMS answered without saying anything of its tags"));
@@ -85,12 +72,7 @@ pub(super) async fn aliases(reader: &Reader<'_>, key: &KeyArn) -> Result<Vec<Str
     let mut page = None;
     loop {
         let call = reader.aws.kms(key.region()).list_aliases().key_id(key.as_str()).set_marker(page);
-        let output = reader
-            .aws
-            .answer(reader.until, (key.region(), Kind::Other), &attempt, || {
-                send!(call, aws_sdk_kms, Again::Usual, attempt)
-            })
-            .await?;
+        let output = answer!(reader, (key.region(), Kind::Other), call, aws_sdk_kms, Again::Usual, attempt).await?;
         let Some(listed) = output.aliases else {
             return Err(attempt.unusable_answer("KMS answered without a list"));
         };
@@ -107,12 +89,7 @@ pub(super) async fn has_grants(reader: &Reader<'_>, key: &KeyArn) -> Result<bool
     let mut page = None;
     loop {
         let call = reader.aws.kms(key.region()).list_grants().key_id(key.as_str()).set_marker(page);
-        let output = reader
-            .aws
-            .answer(reader.until, (key.region(), Kind::Other), &attempt, || {
-                send!(call, aws_sdk_kms, Again::Usual, attempt)
-            })
-            .await?;
+        let output = answer!(reader, (key.region(), Kind::Other), call, aws_sdk_kms, Again::Usual, attempt).await?;
         let Some(listed) = output.grants else {
             return Err(attempt.unusable_answer("KMS answered without a list"));
         };
@@ -138,8 +115,8 @@ pub(super) async fn tagged(reader: &Reader<'_>, region: &Region) -> Result<Vec<K
             .tag_filters(TagFilter::builder().key(name).values(value).build())
             .resource_type_filters("kms:key")
             .set_pagination_token(page);
-        let sent = || send!(call, aws_sdk_resourcegroupstagging, Again::Usual, attempt);
-        let output = reader.aws.answer(reader.until, (region, Kind::Other), &attempt, sent).await?;
+        let turn = (region, Kind::Other);
+        let output = answer!(reader, turn, call, aws_sdk_resourcegroupstagging, Again::Usual, attempt).await?;
         let Some(listed) = output.resource_tag_mapping_list else {
             return Err(attempt.unusable_answer("the tag index answered without a list"));
         };

@@ -44,6 +44,14 @@ macro_rules! send {
 }
 pub(super) use send;
 
+/// Sends one in its turn (a Region, and what it counts as there), for whoever holds the clients until a deadline.
+macro_rules! answer {
+    ($port:expr, $turn:expr, $operation:expr, $sdk:ident, $again:expr, $attempt:expr) => {
+        $port.aws.answer($port.until, $turn, &$attempt, || $crate::aws::read::send!($operation, $sdk, $again, $attempt))
+    };
+}
+pub(super) use answer;
+
 /// What the console and some emulators send as an empty text is not set.
 pub(super) fn set(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
