@@ -85,7 +85,7 @@ pub async fn reconcile(
             Answer::compose(config.mode, origin, &plan, &progress, warnings)
         }
     };
-    alert(aws, config, origin, deadlines.report, &mut answer).await;
+    alert(aws, config, home, origin, deadlines.report, &mut answer).await;
     answer.fitting()
 }
 
@@ -211,9 +211,16 @@ fn again(meant: &[Meant], surprises: &Surprises, home: &FunctionArn) -> Vec<Mean
 
 /// Publishes what there is to say. A message that does not get out is logged and counted, and changes
 /// nothing else.
-async fn alert(aws: &Aws, config: &Config, origin: &Origin, deadline: Instant, answer: &mut Answer) {
+async fn alert(
+    aws: &Aws,
+    config: &Config,
+    home: &FunctionArn,
+    origin: &Origin,
+    deadline: Instant,
+    answer: &mut Answer,
+) {
     let Some(topic) = &config.alert_topic else { return };
-    for alert in alerts(answer, origin, config) {
+    for alert in alerts(answer, origin, config, home) {
         match aws.publisher(deadline).publish(topic, &alert).await {
             Ok(()) => answer.alerts.sent = answer.alerts.sent.saturating_add(1),
             Err(failure) => {

@@ -29,8 +29,29 @@ fn the_alert_says_what_was_wrong_who_caused_it_what_was_done_and_what_it_costs()
     ] {
         assert!(alert.message.contains(part), "{part} is not in\n{}", alert.message);
     }
-    let expected = [("mode", "enforce"), ("outcome", "remediated"), ("region", "eu-west-1"), ("trail_arn", AUDIT)];
-    assert_eq!(alert.attributes, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    let about = [("account", "123456789012"), ("region", "eu-west-1"), ("trail_arn", AUDIT)];
+    let expected = [&about[..], &[("mode", "enforce"), ("outcome", "remediated")]].concat();
+    assert_eq!(alert.attributes, expected.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect());
+}
+
+#[test]
+fn the_topic_of_another_account_is_told_whose_account_an_alert_is_about() {
+    let central = "arn:aws:sns:eu-west-1:999999999999:trailseal";
+    for (input, subject) in [
+        (event("create-trail-terraform"), "trailseal: 123456789012: trail audit is now encrypted with a"),
+        (json!({ "sweep": {} }), "trailseal: 123456789012: 1 remediated of 1 trails"),
+    ] {
+        let mut world = account();
+        world.topics.insert(central.to_owned(), fake_aws::Topic::default());
+        let setting = Setting::new(world).with("TRAILSEAL_ALERT_TOPIC_ARN", central);
+        let mut scene = setting.parameter("AlertTopicArn", central).start();
+        scene.answer(&input);
+        let alert = scene.only_alert();
+        assert_eq!(alert.topic_arn, central);
+        assert!(alert.subject.as_deref().unwrap().starts_with(subject), "{:?}", alert.subject);
+        assert!(alert.message.starts_with("Account: 123456789012\n\n"), "{}", alert.message);
+        assert_eq!(alert.attributes["account"], "123456789012");
+    }
 }
 
 #[test]

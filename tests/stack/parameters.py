@@ -9,6 +9,7 @@ MULTI_REGION_KEY = f"arn:aws-us-gov:kms:us-gov-west-1:{ACCOUNT}:key/mrk-1234abcd
 ALIAS_ARN = f"arn:aws:kms:{HOME}:{ACCOUNT}:alias/logs"
 ROLE = "arn:aws:iam::210987654321:role/path/siem+log.s@a-b_c"
 USER = "arn:aws:iam::210987654321:user/ann"
+TOPIC = f"arn:aws:sns:{HOME}:999999999999:trailseal-alerts"
 BUS = f"arn:aws:events:{HOME}:{ACCOUNT}:event-bus/outcomes"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/path/boundary"
 
@@ -111,6 +112,11 @@ PARAMETERS = {
     ),
     "AlertFormat": ("TRAILSEAL_ALERT_FORMAT", ["text", "chatbot"], ["html", "", "Text"]),
     "AlertEmail": (None, ["", "ops@example.com"], ["ops", "ops@", "a@b@c", "a@b c@d", "a@example.com,b@example.com c"]),
+    "AlertTopicArn": (
+        None,
+        ["", TOPIC, TOPIC.replace("arn:aws:", "arn:aws-us-gov:")],
+        ["alerts", f"{TOPIC}.fifo", f"{TOPIC}:subscription", f"{TOPIC},{TOPIC}", TOPIC.replace("arn:aws:", "arn:awsome:")],
+    ),
     "TopicKeyArn": (None, ["", KEY, MULTI_REGION_KEY], ["alias/aws/sns", ALIAS_ARN, f"{KEY},{FAR_KEY}"]),
     "OutcomeBusArn": (None, ["", BUS, BUS + "/a.b_c-d"], ["default", BUS.replace("event-bus", "rule"), f"{BUS},{BUS}"]),
     "SweepInterval": (None, ["hourly", "every-6-hours", "every-12-hours", "daily"], ["", "weekly", "rate(1 hour)"]),
@@ -121,10 +127,12 @@ PARAMETERS = {
         ["boundary", BOUNDARY.replace("policy", "role"), f"{BOUNDARY} {BOUNDARY}"],
     ),
     "LogRetentionDays": (None, ["1", "30", "365", "3653"], ["0", "2", "never", ""]),
+    "CreateDashboard": (None, ["true", "false"], ["", "yes", "True"]),
     "Architecture": (None, ["x86_64", "arm64"], ["x86", "amd64", ""]),
 }
 # What is right by itself, but not together, and what the refusal names.
 COMBINATIONS = [
     ({"AlertFormat": "chatbot", "AlertEmail": "ops@example.com"}, "leave AlertEmail empty"),
+    ({"AlertTopicArn": TOPIC, "AlertEmail": "ops@example.com"}, "leave AlertEmail empty"),
     ({"OrgTrailOwner": ACCOUNT}, "OrgTrailOwner is this account"),
 ]

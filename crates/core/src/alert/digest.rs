@@ -1,7 +1,7 @@
 //! One message for a whole sweep.
 
-use super::{Alert, Config, Mode, Origin, Outcome, SWEEP};
-use super::{about, beside, caused_by, id, message, next};
+use super::{Config, Draft, Mode, Origin, Outcome, SWEEP};
+use super::{about, beside, caused_by, id, next};
 use crate::report::{Answer, TrailReport};
 
 /// SNS takes 256 KB; what does not fit is in the log. Source:
@@ -9,7 +9,7 @@ use crate::report::{Answer, TrailReport};
 const ROOM: usize = 200_000;
 
 /// The message, if there is anything to say.
-pub(super) fn of(answer: &Answer, origin: &Origin, config: &Config) -> Option<Alert> {
+pub(super) fn of(answer: &Answer, origin: &Origin, config: &Config) -> Option<Draft> {
     let told = |trail: &&TrailReport| {
         // Every member account would say the same of an organization trail every day.
         !matches!(trail.outcome, Outcome::Compliant | Outcome::Gone | Outcome::Exempt | Outcome::OutOfScope)
@@ -69,7 +69,7 @@ pub(super) fn of(answer: &Answer, origin: &Origin, config: &Config) -> Option<Al
     }
     let region = config.alert_topic.as_ref().map(|topic| topic.region().to_string()).unwrap_or_default();
     let attributes = vec![("outcome", worst.as_str().to_owned()), ("mode", answer.mode.to_owned()), ("region", region)];
-    Some(message(config, &headline, &text, attributes))
+    Some(Draft { headline, text, attributes })
 }
 
 fn headline_of(answer: &Answer, trails: &[&TrailReport]) -> String {

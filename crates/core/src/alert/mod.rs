@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::config::{AlertFormat, Config, Mode};
 use crate::facts::Class;
 use crate::finding::FindingId;
-use crate::ids::shorten;
+use crate::ids::{FunctionArn, shorten};
 use crate::plan::{KeyOwner, StepName};
 use crate::progress::StepStatus;
 use crate::report::{Answer, Outcome, TrailReport};
@@ -25,9 +25,22 @@ pub struct Alert {
     pub attributes: Vec<(&'static str, String)>,
 }
 
-/// The alerts that this answer calls for: one for each trail about which there is something to say, of a
-/// sweep one for all. None for a failure that passes, where the invocation is tried again.
-pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
+/// What is to be told, before it is put into the form that the topic's readers take.
+struct Draft {
+    /// A part of a sentence, for the subject.
+    headline: String,
+    text: String,
+    attributes: Vec<(&'static str, String)>,
+}
+
+/// The alerts that this answer of the function at `home` calls for: one for each trail about which there is
+/// something to say, of a sweep one for all. None for a failure that passes, where the invocation is tried
+/// again.
+pub fn alerts(answer: &Answer, origin: &Origin, config: &Config, home: &FunctionArn) -> Vec<Alert> {
+    drafts(answer, origin, config).into_iter().map(|draft| message(draft, config, home)).collect()
+}
+
+fn drafts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Draft> {
     let unlisted = answer.error.as_ref().map(|error| error.class);
     if unlisted == Some(Class::Transient) {
         return Vec::new();
@@ -47,10 +60,10 @@ pub fn alerts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Alert> {
     // Where there are several, the first tells what is to be told beside the trails.
     let mut beside = beside(answer);
     let mut alert = |trail| alert(answer, trail, origin, config, &std::mem::take(&mut beside));
-    let mut alerts: Vec<Alert> = answer.trails.iter().filter(worth_it).map(&mut alert).collect();
+    let mut alerts: Vec<Draft> = answer.trails.iter().filter(worth_it).map(&mut alert).collect();
     // Nothing is left over unnoticed, also where there is nothing to say of the trail, or not yet.
     if alerts.is_empty() {
-        alerts.extend(about_keys(answer, config));
+        alerts.extend(about_keys(answer));
     }
     alerts
 }
@@ -61,14 +74,14 @@ fn mended_a_key(trail: &TrailReport) -> bool {
 }
 
 /// The alert about keys alone.
-fn about_keys(answer: &Answer, config: &Config) -> Option<Alert> {
+fn about_keys(answer: &Answer) -> Option<Draft> {
     let words = beside(answer);
     let trail = answer.trails.first().filter(|_| !words.is_empty())?;
     let certain = answer.strays.iter().any(|stray| stray.certain);
     let headline = if certain { "a KMS key was left over" } else { "a KMS key needs your attention" };
     let text = format!("{}.\n\nTrail: {}\n\n{}\n", capitalised(headline), trail.trail_arn, words.join("\n\n"));
     // A trail that is well must not keep it from a filter that is after whatever calls for somebody.
-    Some(about_trail(answer, trail, trail.outcome.max(Outcome::Noted), config, headline, text))
+    Some(about_trail(answer, trail, trail.outcome.max(Outcome::Noted), headline.to_owned(), text))
 }
 
 /// What there is to say of keys beside what became of the trails.
@@ -81,21 +94,14 @@ fn beside(answer: &Answer) -> Vec<String> {
     answer.strays.iter().map(stray).chain(answer.asides.iter().cloned()).collect()
 }
 
-fn alert(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, beside: &[String]) -> Alert {
+fn alert(answer: &Answer, trail: &TrailReport, origin: &Origin, config: &Config, beside: &[String]) -> Draft {
     let name = trail.trail_arn.rsplit('/').next().unwrap_or_default();
     let headline = headline(trail, name, config.mode);
     let text = text(trail, origin, config, &headline, beside);
-    about_trail(answer, trail, trail.outcome, config, &headline, text)
+    about_trail(answer, trail, trail.outcome, headline, text)
 }
 
-fn about_trail(
-    answer: &Answer,
-    trail: &TrailReport,
-    outcome: Outcome,
-    config: &Config,
-    headline: &str,
-    text: String,
-) -> Alert {
+fn about_trail(answer: &Answer, trail: &TrailReport, outcome: Outcome, headline: String, text: String) -> Draft {
     let region = trail.trail_arn.split(':').nth(3).unwrap_or_default();
     let attributes = vec![
         ("outcome", outcome.as_str().to_owned()),
@@ -103,16 +109,24 @@ fn about_trail(
         ("region", region.to_owned()),
         ("trail_arn", trail.trail_arn.clone()),
     ];
-    message(config, headline, &text, attributes)
+    Draft { headline, text, attributes }
 }
 
-fn message(config: &Config, headline: &str, text: &str, attributes: Vec<(&'static str, String)>) -> Alert {
+fn message(draft: Draft, config: &Config, home: &FunctionArn) -> Alert {
+    let Draft { mut headline, mut text, mut attributes } = draft;
+    let account = home.account();
+    // Another account's topic hears of many accounts.
+    if config.alert_topic.as_ref().is_some_and(|topic| topic.account() != account) {
+        headline = format!("{account}: {headline}");
+        text = format!("Account: {account}\n\n{text}");
+    }
+    attributes.push(("account", account.to_string()));
     Alert {
         // SNS takes less than 100 characters.
         subject: shorten_ascii(&format!("trailseal: {headline}"), 99),
         message: match config.alert_format {
-            AlertFormat::Text => text.to_owned(),
-            AlertFormat::Chatbot => chatbot(headline, text),
+            AlertFormat::Text => text,
+            AlertFormat::Chatbot => chatbot(&headline, &text),
         },
         attributes,
     }
