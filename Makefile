@@ -48,7 +48,7 @@ package: cargo $(call installed,sam) $(TOOLS)/cyclonedx/bin/cargo-cyclonedx ## M
 	PATH="$(TOOLS)/cyclonedx/bin:$$PATH" SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --no-build-deps \
 		--target $(RUST_TARGET_$(ARCH)) --override-filename trailseal.cdx
 	mv trailseal.cdx.json .tools/package/ && rm -f crates/*/trailseal.cdx.json
-	@$(PYTHON) -B scripts/package $(ARCH) .tools/package/build .tools/package/trailseal.cdx.json dist
+	@$(TOOLS)/sam/bin/python -B scripts/package $(ARCH) .tools/package/build .tools/package/trailseal.cdx.json dist
 
 # Built here, like everything else that a bill of materials tells of.
 $(TOOLS)/cyclonedx/bin/cargo-cyclonedx:
@@ -80,9 +80,12 @@ lint: cargo ## Formatting, clippy and rustdoc, none of which may warn
 
 # The Region is only there because sam wants one; nothing is asked over the network.
 .PHONY: lint-template
-lint-template: $(call installed,sam) ## Validate template.yaml, and check that the tests judge what it comes to
+lint-template: $(call installed,sam) ## Validate the templates, and check that the tests judge what they come to
 	$(SAM) validate --lint --region eu-west-1
 	$(SAM) validate --lint --region eu-west-1 --template-file forwarder.yaml
+	$(SAM) validate --lint --region eu-west-1 --template-file hub.yaml
+	$(TOOLS)/sam/bin/python -B scripts/expand-template --stackset .tools/stackset.json
+	$(SAM) validate --lint --region eu-west-1 --template-file .tools/stackset.json
 	$(TOOLS)/sam/bin/python -B scripts/expand-template --check
 
 .PHONY: expand-template

@@ -64,7 +64,8 @@ class EverythingSet(unittest.TestCase):
         self.assertEqual(found, [("email", "ops@example.com")])
         # With everything set, any other condition would do as well.
         condition = template["Conditions"][template["Resources"]["AlertMail"]["Condition"]]
-        self.assertEqual(condition, {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlertEmail"}, ""]}]})
+        asked = {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlertEmail"}, ""]}]}
+        self.assertEqual(condition, {"Fn::And": [{"Condition": "MakesTopic"}, asked]})
 
     def test_the_role_may_publish_to_the_encrypted_topic_and_through_sns_only(self):
         through = self.statement("Report", "EncryptAlerts")
@@ -87,16 +88,68 @@ class EverythingSet(unittest.TestCase):
         whole["Statement"] += statements
         kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(whole))
 
-    def test_answers_go_to_the_bus_and_the_role_may_put_them_there(self):
+    def test_answers_go_by_way_of_the_default_bus_which_lambda_is_documented_to_send_to(self):
+        default = f"arn:aws:events:{HOME}:{ACCOUNT}:event-bus/default"
         retries = cloud.client("lambda").get_function_event_invoke_config(FunctionName=STACK, Qualifier="$LATEST")
         # The emulator keeps this and sends nothing there (`invoke_async_with_retry` in lambda_svc.py).
-        self.assertEqual(retries["DestinationConfig"]["OnSuccess"], {"Destination": bus})
+        self.assertEqual(retries["DestinationConfig"]["OnSuccess"], {"Destination": default})
         self.assertEqual(
             retries["DestinationConfig"]["OnFailure"],
             {"Destination": f"arn:aws:sqs:{HOME}:{ACCOUNT}:{STACK}-failed"},
         )
         may = self.statement("Report", "SendOutcomes")
-        self.assertEqual((may["Effect"], may["Action"], may["Resource"]), ("Allow", "events:PutEvents", bus))
+        self.assertEqual((may["Effect"], may["Action"], may["Resource"]), ("Allow", "events:PutEvents", default))
+
+    def test_a_rule_sends_them_on_to_the_bus_as_a_role_that_may_do_nothing_else(self):
+        events = cloud.client("events")
+        [rule] = [it for it in events.list_rules()["Rules"] if "OutcomeRule" in it["Name"]]
+        [target] = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+        role = f"{STACK}-outcomes-{HOME}"
+        undelivered = f"arn:aws:sqs:{HOME}:{ACCOUNT}:{STACK}-undelivered"
+        self.assertEqual(target["Arn"], bus)
+        self.assertEqual(target["RoleArn"], f"arn:aws:iam::{ACCOUNT}:role/{role}")
+        self.assertEqual(target["DeadLetterConfig"], {"Arn": undelivered})
+        [statement] = [it for policy in cloud.role(role).values() for it in policy["Statement"]]
+        self.assertEqual(
+            (statement["Effect"], statement["Action"], statement["Resource"]), ("Allow", "events:PutEvents", bus)
+        )
+        [parks] = json.loads(cloud.queue(outputs["UndeliveredQueueUrl"])["Policy"])["Statement"]
+        self.assertIn(rule["Arn"], parks["Condition"]["ArnEquals"]["aws:SourceArn"])
+
+    def test_this_functions_answers_are_sent_on_and_no_others(self):
+        events = cloud.client("events")
+        [rule] = [it["Name"] for it in events.list_rules()["Rules"] if "OutcomeRule" in it["Name"]]
+        own = f"arn:aws:lambda:{HOME}:{ACCOUNT}:function:{STACK}"
+
+        def answer(function: str, source: str = "lambda", result: str = "Success", account: str = ACCOUNT) -> dict:
+            return {
+                **{"version": "0", "id": "1", "time": "2026-11-20T10:00:00Z", "region": HOME, "resources": []},
+                **{"source": source, "account": account, "detail-type": f"Lambda Function Invocation Result - {result}"},
+                "detail": {"requestContext": {"functionArn": function}, "responsePayload": {"schema": 1}},
+            }
+
+        for sent_on in (answer(f"{own}:$LATEST"), answer(own), answer(f"{own}:$LATEST", source="aws.lambda")):
+            self.assertTrue(cloud.matches(rule, sent_on), sent_on)
+        for not_sent_on in (
+            answer(f"{own}-of-another:$LATEST"),
+            answer(f"{own}:$LATEST", source="my.lambda"),
+            answer(f"{own}:$LATEST", result="Failure"),
+            answer(f"{own}:$LATEST", account="999999999999"),
+        ):
+            self.assertFalse(cloud.matches(rule, not_sent_on), not_sent_on)
+
+    def test_an_answer_that_lambda_puts_on_the_default_bus_arrives_on_the_other(self):
+        events, sqs = cloud.client("events"), cloud.client("sqs")
+        queue = sqs.create_queue(QueueName="siem")["QueueUrl"]
+        events.put_rule(Name="to-siem", EventBusName="outcomes", EventPattern=json.dumps({"source": ["lambda"]}))
+        target = {"Id": "siem", "Arn": f"arn:aws:sqs:{HOME}:{ACCOUNT}:siem"}
+        events.put_targets(Rule="to-siem", EventBusName="outcomes", Targets=[target])
+        function = f"arn:aws:lambda:{HOME}:{ACCOUNT}:function:{STACK}:$LATEST"
+        detail = {"requestContext": {"functionArn": function}, "responsePayload": {"schema": 1}}
+        kind = "Lambda Function Invocation Result - Success"
+        events.put_events(Entries=[{"Source": "lambda", "DetailType": kind, "Detail": json.dumps(detail)}])
+        [message] = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10).get("Messages", [])
+        self.assertEqual(json.loads(message["Body"])["detail"], detail)
 
     def test_it_sweeps_every_hour_and_is_missed_after_two(self):
         schedule = cloud.client("scheduler").get_schedule(Name=outputs["SweepScheduleName"])
@@ -134,6 +187,7 @@ class EverythingSet(unittest.TestCase):
             ("Function", "ReservedConcurrentExecutions", "ReservesConcurrency", "ReservedConcurrency"),
             ("Role", "PermissionsBoundary", "IsBounded", "PermissionsBoundary"),
             ("SweepRole", "PermissionsBoundary", "IsBounded", "PermissionsBoundary"),
+            ("OutcomeRole", "PermissionsBoundary", "IsBounded", "PermissionsBoundary"),
             ("AlertTopic", "KmsMasterKeyId", "EncryptsTopic", "TopicKeyArn"),
         ):
             with self.subTest(resource):

@@ -2,21 +2,16 @@
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
-import sys
 import unittest
 import zipfile
 from pathlib import Path
 
 from account import HOME
-from cloud import LOGS, STACK, open_cloud
-from local import BUILD, PROJECT, architecture
-
-INTO = LOGS / "package"
-# As cargo-cyclonedx names the workspace's crates.
-BILL = {"bomFormat": "CycloneDX", "metadata": {"component": {"bom-ref": f"path+file://{PROJECT}#trailseal@0.1.0"}}}
+from cloud import STACK, open_cloud
+from local import PROJECT, architecture
+from packed import INTO, package
 
 
 def setUpModule() -> None:
@@ -25,20 +20,11 @@ def setUpModule() -> None:
     folder = package(INTO / "one")
 
 
-def package(into: Path, build: Path = Path(os.environ.get("TRAILSEAL_BUILD", BUILD))) -> Path:
-    into.mkdir(parents=True)
-    (into / "bill.json").write_text(json.dumps(BILL))
-    script = [sys.executable, "-B", PROJECT / "scripts" / "package", architecture(), build, into / "bill.json", into]
-    subprocess.run(script, check=True, capture_output=True, text=True)
-    [made] = into.glob(f"trailseal-*-{architecture()}")
-    return made
-
-
 class WhatIsInIt(unittest.TestCase):
     def test_it_has_all_that_a_deployment_needs(self):
         there = sorted(path.name for path in folder.iterdir())
-        expected = ["LICENSE", "README.txt", "SHA256SUMS", "forwarder.yaml", "samconfig.toml", "template.yaml"]
-        self.assertEqual(there, sorted([*expected, "trailseal.cdx.json", "trailseal.zip"]))
+        expected = ["LICENSE", "README.txt", "SHA256SUMS", "forwarder.yaml", "hub.yaml", "samconfig.toml", "stackset.json"]
+        self.assertEqual(there, sorted([*expected, "template.yaml", "trailseal.cdx.json", "trailseal.zip"]))
 
     def test_the_sums_are_those_of_every_file(self):
         told = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
