@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 from account import HOME, Account
+from botocore.exceptions import ClientError
 from cloud import open_cloud
 from local import ACCOUNT, PROJECT, architecture
 from packed import INTO, package
@@ -180,6 +181,60 @@ class AMember(unittest.TestCase):
             self.assertEqual(target["Arn"], f"arn:aws:events:{HOME}:{ACCOUNT}:event-bus/default")
             # SQS takes names of 80 characters.
             self.assertLessEqual(len(target["DeadLetterConfig"]["Arn"].rpartition(":")[2]), 80)
+
+
+class Refused(unittest.TestCase):
+    GOOD = {
+        "hub.yaml": {"OrganizationId": ORGANIZATION},
+        "stackset.json": {"CodeBucket": "code"},
+        "forwarder.yaml": {"MainRegion": ELSEWHERE},
+    }
+    BAD = {
+        "hub.yaml": {
+            "OrganizationId": ["", "o-short", "r-a1b2", "ou-a1b2-c3d4e5f6", "o-ABCDEFGHIJ"],
+            "Name": ["", "1st", "a_b", "trail seal", "x" * 41],
+            "AlertEmail": ["ops", "a@b@c"],
+            "LogRetentionDays": ["0", "2", ""],
+        },
+        "stackset.json": {
+            "Name": ["", "1st", "a_b", "trail seal", "x" * 41],
+            "CodeBucket": ["", "s3://code", "Code", "code/"],
+            "AlertTopicArn": ["alerts"],
+            "Architecture": ["amd64"],
+        },
+    }
+
+    def refusal(self, template: str, **parameters: str) -> str | None:
+        cloudformation = member.client("cloudformation")
+        given = self.GOOD[template] | parameters
+        try:
+            cloudformation.create_change_set(
+                StackName="tried",
+                ChangeSetName="tried",
+                ChangeSetType="CREATE",
+                TemplateBody=(folder / template).read_text(),
+                Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()],
+                Capabilities=["CAPABILITY_NAMED_IAM"],
+            )
+        except ClientError as error:
+            return error.response["Error"]["Message"]
+        cloudformation.delete_stack(StackName="tried")
+        return None
+
+    def test_good_values_are_taken(self):
+        for template in self.GOOD:
+            self.assertIsNone(self.refusal(template), template)
+
+    def test_bad_values_are_refused_with_the_parameters_name(self):
+        for template, parameters in self.BAD.items():
+            for name, values in parameters.items():
+                for value in values:
+                    with self.subTest(f"{template}: {name}={value}"):
+                        self.assertIn(f"'{name}'", self.refusal(template, **{name: value}) or "taken")
+
+    def test_mail_for_an_account_beside_the_topic_of_all_is_refused_with_what_to_do(self):
+        said = self.refusal("stackset.json", AlertTopicArn=hub["AlertTopicArn"], AlertEmail="ops@example.com")
+        self.assertIn("leave AlertEmail empty", said or "taken")
 
 
 class TheHub(unittest.TestCase):
