@@ -12,6 +12,7 @@
 mod adopting;
 mod alerts;
 mod answers;
+mod command;
 mod configuration;
 mod decisions;
 mod failing;

@@ -1,7 +1,7 @@
 //! The policy of a central key: one that the owner of many accounts keeps in one of them, and names to
 //! each account's trailseal in `TRAILSEAL_KEY_ARNS`.
 //!
-//! trailseal never writes this policy, so its statements are no [`Template`]s: what is recognised as
+//! trailseal never writes this policy, so its statements are none of its templates: what is recognised as
 //! trailseal's on its own keys stays what it was. Those for the key's own account are the same to the
 //! letter, so that trailseal, there, judges the policy with certainty.
 //!
@@ -41,15 +41,11 @@ pub struct CentralKey {
 pub enum NoPolicy {
     /// Nobody but the key's own account would use it.
     #[error(
-        "no other account would use the key; for the trails of `{0}` alone, the key that trailseal makes there does"
+        "no other account would use the key; for the trails of one account alone, the key that trailseal makes there does"
     )]
-    NobodyElse(AccountId),
+    NobodyElse,
     /// KMS would not take it.
-    #[error("the policy would be {bytes} bytes long and KMS takes {MAX_BYTES}: {}", if *.accounts == 0 {
-        "there are too many readers; an account or an organization is shorter than its roles".to_owned()
-    } else {
-        format!("of the {accounts} further accounts, {fitting} fit; an organization says the same of all of its accounts at once")
-    })]
+    #[error("the policy would be {bytes} bytes long and KMS takes {MAX_BYTES}: {}", what_fits(*accounts, *fitting))]
     TooLong {
         /// Its length, without layout.
         bytes: usize,
@@ -61,6 +57,15 @@ pub enum NoPolicy {
     /// It is no JSON.
     #[error("the policy cannot be written: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+fn what_fits(accounts: usize, fitting: usize) -> String {
+    if accounts == 0 {
+        return "there are too many readers; an account or an organization is shorter than its roles".to_owned();
+    }
+    format!(
+        "of the {accounts} further accounts, {fitting} fit; an organization says the same of all of its accounts at once"
+    )
 }
 
 #[derive(Debug, Serialize)]
@@ -107,7 +112,7 @@ impl CentralKey {
     pub fn policy(&self) -> Result<String, NoPolicy> {
         let accounts: Vec<&AccountId> = self.accounts.iter().filter(|account| **account != self.account).collect();
         if accounts.is_empty() && self.organization.is_none() {
-            return Err(NoPolicy::NobodyElse(self.account.clone()));
+            return Err(NoPolicy::NobodyElse);
         }
         let policy = self.policy_with(&accounts);
         let laid_out = serde_json::to_string_pretty(&policy)?;

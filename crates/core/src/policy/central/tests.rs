@@ -228,8 +228,7 @@ fn arns_are_of_the_keys_partition() {
 fn a_key_for_its_own_account_alone_is_left_to_trailseal() {
     for accounts in [&[][..], &["123456789012"]] {
         let refused = central(None, accounts, "o-abcdefghij").policy().unwrap_err();
-        assert!(matches!(refused, NoPolicy::NobodyElse(_)), "{refused}");
-        assert!(refused.to_string().contains("for the trails of `123456789012` alone"), "{refused}");
+        assert!(matches!(refused, NoPolicy::NobodyElse), "{refused}");
     }
 }
 
