@@ -211,3 +211,15 @@ fn in_the_keys_own_account_the_policy_is_judged_with_certainty() {
     assert_eq!(scene.aws.world().keys, before, "it is nobody's but its owner's");
     scene.again_nothing_happens("update-trail-by-name");
 }
+
+#[test]
+fn a_sweep_in_the_keys_own_account_never_takes_it_for_left_over_whatever_its_tags_say() {
+    // No trail of this account uses it, and the members' cannot be seen from here.
+    for key in [Key::new("eu-west-1"), Key::new("eu-west-1").tag("managed-by", "trailseal")] {
+        let (world, key) = archive(key);
+        let mut scene = Setting::new(world).dry_run().with("TRAILSEAL_KEY_ARNS", &key).start();
+        let answer = scene.answer(&json!({ "sweep": {} }));
+        assert!(scene.aws.names().contains(&"tagging:GetResources".to_owned()));
+        assert_eq!((&answer["strays"], &answer["warnings"]), (&json!([]), &json!([])), "{answer:#}");
+    }
+}
