@@ -1,4 +1,7 @@
 //! The Lambda function: reads the configuration, makes the clients, serves events. Decides nothing.
+//! With arguments, which Lambda does not give, it is a command line instead.
+
+mod command;
 
 use std::process::ExitCode;
 
@@ -8,8 +11,12 @@ use trailseal::aws::Aws;
 use trailseal::handler::{Input, handle};
 use trailseal_core::config::Config;
 
+fn main() -> ExitCode {
+    if std::env::args_os().len() > 1 { command::run() } else { serve() }
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn serve() -> ExitCode {
     log_as_json();
     let config = match Config::parse(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())) {
         Ok(config) => config,

@@ -192,13 +192,15 @@ pub(crate) async fn left_over(
     let counts =
         |meant: &&Meant| matches!(meant.settings, Some(Ok(_))) || is_ours(&meant.trail.arn(home), config, home);
     let (used, unseen) = named_keys(reader, meant.iter().filter(counts).cloned(), odd).await;
+    // A supplied key is its owner's, whatever its tags say, and trails of other accounts may use it.
+    let supplied = |arn: &KeyArn| config.supplied_keys.values().any(|supplied| supplied == arn);
     let in_region = async |region: &Region| {
         let mut found = LeftOver::default();
         let arns = match reader.tagged_keys(region).await {
             Ok(arns) => arns,
             Err(failure) => return LeftOver { regions: vec![(region.clone(), failure)], ..found },
         };
-        for arn in arns.into_iter().filter(|arn| !is_named(&used, arn)) {
+        for arn in arns.into_iter().filter(|arn| !is_named(&used, arn) && !supplied(arn)) {
             match tagged_key(reader, &arn, config, home).await {
                 Ok(None) => {}
                 Ok(Some(key)) => {

@@ -12,6 +12,8 @@
 mod adopting;
 mod alerts;
 mod answers;
+mod central_key;
+mod command;
 mod configuration;
 mod decisions;
 mod failing;

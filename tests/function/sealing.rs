@@ -149,7 +149,7 @@ fn a_supplied_key_is_used_as_it_is() {
 #[test]
 fn another_accounts_supplied_key_that_may_not_be_read_is_tried() {
     let mut world = account();
-    let policy = sealing_policy();
+    let policy = sealing_policy().replace(":iam::123456789012:", ":iam::210987654321:");
     let central = world.key(Key::new("eu-central-1").of_account("210987654321").policy(&policy));
     let mut scene = Setting::new(world).with("TRAILSEAL_KEY_ARNS", &central).start();
     let answer = scene.event("update-trail-by-name");

@@ -63,6 +63,37 @@ pub struct LogReaders {
     pub own_account: bool,
 }
 
+impl LogReaders {
+    /// What a list of readers is made of.
+    pub const TAKES: &'static str =
+        "ARNs of roles or users, 12-digit account ids, organization ids (`o-…`) or `account`, comma-separated";
+
+    /// Reads a list of readers. Beside them: the items that are none.
+    #[must_use]
+    pub fn read(list: &str) -> (Self, Vec<&str>) {
+        let (mut readers, mut wrong) = (Self::default(), Vec::new());
+        for item in items(list) {
+            if item == "account" {
+                readers.own_account = true;
+            } else if let Ok(principal) = item.parse() {
+                readers.principals.insert(principal);
+            } else if let Ok(account) = item.parse() {
+                readers.accounts.insert(account);
+            } else if let Ok(organization) = item.parse() {
+                readers.organizations.insert(organization);
+            } else {
+                wrong.push(item);
+            }
+        }
+        (readers, wrong)
+    }
+}
+
+/// The items of a comma-separated list. Spaces around one do not count, and an empty one is none.
+pub fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
 /// The validated configuration. Every variable is described in the README.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -158,8 +189,7 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
     }
 
     fn list(&self, name: &str) -> Vec<String> {
-        let text = self.text(name).unwrap_or_default();
-        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+        items(&self.text(name).unwrap_or_default()).map(str::to_owned).collect()
     }
 
     fn problem(&mut self, name: &str, value: &str, takes: &str) {
@@ -230,19 +260,10 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
 
     fn log_readers(&mut self) -> LogReaders {
         let name = "TRAILSEAL_LOG_READERS";
-        let mut readers = LogReaders::default();
-        for text in self.list(name) {
-            if text == "account" {
-                readers.own_account = true;
-            } else if let Ok(principal) = text.parse() {
-                readers.principals.insert(principal);
-            } else if let Ok(account) = text.parse() {
-                readers.accounts.insert(account);
-            } else if let Ok(organization) = text.parse() {
-                readers.organizations.insert(organization);
-            } else {
-                self.problem(name, &text, "ARNs of roles or users, 12-digit account ids, organization ids (`o-…`) or `account`, comma-separated");
-            }
+        let text = self.text(name).unwrap_or_default();
+        let (readers, wrong) = LogReaders::read(&text);
+        for item in wrong {
+            self.problem(name, item, LogReaders::TAKES);
         }
         readers
     }

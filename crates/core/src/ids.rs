@@ -126,6 +126,22 @@ checked_text!(
 );
 
 checked_text!(
+    /// The name of a stack of trailseal's. With `-REGION` it is the name of a role, which has up to 64 characters.
+    /// Form: <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-parameters.html>.
+    StackName, "the name of a stack of trailseal's", "up to 48 letters, digits or `-`, with a letter first",
+    |text| text.len() <= 48
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+);
+
+impl StackName {
+    /// The name of the stack where none was chosen.
+    pub fn of_trailseal() -> Self {
+        Self("trailseal".into())
+    }
+}
+
+checked_text!(
     /// The alias under which the sealing key is found in each Region.
     /// Form: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html>.
     KeyAlias, "an alias for a customer-managed key",
@@ -136,6 +152,13 @@ checked_text!(
             && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-'))
     })
 );
+
+impl Partition {
+    /// The partition of most accounts.
+    pub fn commercial() -> Self {
+        Self("aws".into())
+    }
+}
 
 impl KeyAlias {
     /// The alias where none is configured.

@@ -172,7 +172,7 @@ impl Scenery {
                 anothers().policy(&only_where(&documented, "Allow CloudTrail to describe key", &vpc))
             }
             "another's, of another Region" => Key { region: "us-east-1".into(), ..anothers() },
-            "another account's" => anothers().of_account(OTHER),
+            "another account's" => elsewhere(anothers()),
             "another account's, with a gap" => here().of_account(OTHER),
             "another account's, to be seen" => to_be_seen(anothers()),
             "another account's, to be seen, disabled" => to_be_seen(anothers()).state(KeyState::Disabled),
@@ -284,8 +284,19 @@ fn doomed(key: Key) -> Key {
     Key { deletion_date: Some(1_900_000_000), ..key.state(KeyState::PendingDeletion) }
 }
 
+/// Another account's, whose policy leaves to that account what it left to this one.
+fn elsewhere(key: Key) -> Key {
+    let policy = key.policy.replace(&format!(":iam::{ACCOUNT}:"), &format!(":iam::{OTHER}:"));
+    key.of_account(OTHER).policy(&policy)
+}
+
 fn to_be_seen(key: Key) -> Key {
-    Key { describable_from_outside: true, ..key.of_account(OTHER) }
+    let caller = json!({ "AWS": format!("arn:aws:iam::{ACCOUNT}:root") });
+    let seen =
+        json!({ "Sid": "Seen", "Effect": "Allow", "Principal": caller, "Action": "kms:DescribeKey", "Resource": "*" });
+    let key = elsewhere(key);
+    let policy = with(&key.policy, seen);
+    key.policy(&policy)
 }
 
 fn policy(statements: &Value) -> String {

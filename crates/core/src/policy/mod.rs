@@ -2,6 +2,7 @@
 //! a question.
 
 pub mod bucket;
+pub mod central;
 pub mod cloudtrail;
 mod compare;
 mod condition;

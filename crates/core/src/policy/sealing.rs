@@ -5,8 +5,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::{Config, LogReaders};
-use crate::ids::{AccountId, FunctionArn, Partition};
+use crate::ids::{AccountId, FunctionArn, Partition, RoleArn};
 use crate::policy::CLOUDTRAIL;
+
+/// The version of the policy language.
+pub(super) const VERSION: &str = "2012-10-17";
 
 /// A key policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -170,11 +173,50 @@ impl Template {
 }
 
 /// One text, or an array of several.
-fn one_or_many(texts: impl IntoIterator<Item = String>) -> Value {
+pub(super) fn one_or_many(texts: impl IntoIterator<Item = String>) -> Value {
     let mut texts: Vec<Value> = texts.into_iter().map(Value::String).collect();
     match (texts.len(), texts.pop()) {
         (1, Some(only)) => only,
         (_, last) => texts.into_iter().chain(last).collect(),
+    }
+}
+
+/// What decides which statements trailseal writes for a key.
+pub(super) struct Terms<'a> {
+    /// Where the key is.
+    pub(super) partition: &'a Partition,
+    /// Whose key it is.
+    pub(super) account: &'a AccountId,
+    /// Whose trails use it, each account once.
+    pub(super) owners: Vec<&'a AccountId>,
+    /// The function's role, which finishes a key that it made.
+    pub(super) role: Option<&'a RoleArn>,
+    /// Who decrypts what CloudTrail encrypts.
+    pub(super) readers: &'a LogReaders,
+}
+
+impl Terms<'_> {
+    /// The statements, in the order of [`Template::ALL`].
+    pub(super) fn statements(&self) -> Vec<Statement> {
+        let statements = Template::ALL.into_iter().map(|template| Statement::of(template, self.whom(template)));
+        statements.filter(|statement| !statement.whom.is_empty()).collect()
+    }
+
+    fn whom(&self, template: Template) -> Vec<String> {
+        let Self { partition, account, owners, role, readers } = self;
+        let root_of = |account: &AccountId| format!("arn:{partition}:iam::{account}:root");
+        match template {
+            Template::AccountAdministers => vec![root_of(account)],
+            // Without a role (in dry-run it may be unset) nothing can be created, so nothing is missing.
+            Template::FinishesCreation => role.iter().map(ToString::to_string).collect(),
+            Template::CloudTrailEncrypts | Template::CloudTrailDescribes | Template::CloudTrailDecrypts => {
+                owners.iter().map(|owner| format!("arn:{partition}:cloudtrail:*:{owner}:trail/*")).collect()
+            }
+            Template::LogReaders => readers.principals.iter().map(ToString::to_string).collect(),
+            Template::ReaderAccounts => readers.accounts.iter().map(root_of).collect(),
+            Template::OrganizationReaders => readers.organizations.iter().map(ToString::to_string).collect(),
+            Template::AccountReaders => readers.own_account.then(|| account.to_string()).into_iter().collect(),
+        }
     }
 }
 
@@ -183,34 +225,13 @@ impl KeyPolicy {
     #[must_use]
     pub fn of(config: &Config, home: &FunctionArn) -> Self {
         let (partition, account) = (home.partition(), home.account());
-        let root_of = |account: &AccountId| format!("arn:{partition}:iam::{account}:root");
         // The owner of an organization trail is the management account, also where a delegated
         // administrator looks after it.
-        let owners = std::iter::once(account).chain(&config.org_trail_owner);
-        let mut trails: Vec<String> =
-            owners.map(|owner| format!("arn:{partition}:cloudtrail:*:{owner}:trail/*")).collect();
-        trails.dedup();
-        let LogReaders { principals, accounts, organizations, own_account } = &config.log_readers;
-        let whom = |template: Template| -> Vec<String> {
-            match template {
-                Template::AccountAdministers => vec![root_of(account)],
-                // Without a role (in dry-run it may be unset) nothing can be created, so nothing is missing.
-                Template::FinishesCreation => config.role_arn.iter().map(ToString::to_string).collect(),
-                Template::CloudTrailEncrypts | Template::CloudTrailDescribes | Template::CloudTrailDecrypts => {
-                    trails.clone()
-                }
-                Template::LogReaders => principals.iter().map(ToString::to_string).collect(),
-                Template::ReaderAccounts => accounts.iter().map(root_of).collect(),
-                Template::OrganizationReaders => organizations.iter().map(ToString::to_string).collect(),
-                Template::AccountReaders => own_account.then(|| account.to_string()).into_iter().collect(),
-            }
-        };
-        let statement = Template::ALL
-            .into_iter()
-            .map(|template| Statement::of(template, whom(template)))
-            .filter(|statement| !statement.whom.is_empty())
-            .collect();
-        Self { version: "2012-10-17", statement, partition: partition.clone(), account: account.clone() }
+        let mut owners: Vec<&AccountId> = std::iter::once(account).chain(&config.org_trail_owner).collect();
+        owners.dedup();
+        let terms = Terms { partition, account, owners, role: config.role_arn.as_ref(), readers: &config.log_readers };
+        let statement = terms.statements();
+        Self { version: VERSION, statement, partition: partition.clone(), account: account.clone() }
     }
 
     /// The policy's text, as `CreateKey` takes it.

@@ -82,6 +82,10 @@ impl World {
             .without(&["aws:SourceArn", "aws:SourceAccount"])
             // All that KMS tells of a request or of a key is set here or by who asks.
             .without_others(&["kms:", "aws:RequestTag/", "aws:TagKeys"]);
+        let question = match self.organizations.get(&self.account) {
+            Some(organization) => question.with("aws:PrincipalOrgID", organization),
+            None => question.without(&["aws:PrincipalOrgID"]),
+        };
         let question = match &self.caller_function_arn {
             Some(function) => question.with("lambda:SourceFunctionArn", function),
             None => question.without(&["lambda:SourceFunctionArn"]),
@@ -112,7 +116,7 @@ impl World {
     }
 
     /// Who else has a say about a resource. (What other accounts say of theirs, is the operations' to tell:
-    /// `Key::describable_from_outside`, `Bucket::of_account`.)
+    /// `describe_key`, `Bucket::of_account`.)
     fn guard(&self, resource: &str) -> Guard {
         if let Some(key) = self.keys.get(resource).filter(|key| key.account == self.account) {
             return Guard::Key(key.policy.clone());

@@ -79,7 +79,7 @@ pub(crate) fn key(world: &mut World, trail_arn: &str, trail: &Trail) -> Result<(
         key.unsettled_tries -= 1;
         return Err(insufficient(&bucket, &key_arn));
     }
-    match gap(key, &key_arn, trail_arn, &bucket) {
+    match gap(world, &key_arn, trail_arn, &bucket) {
         None => Ok(()),
         Some(_) => Err(insufficient(&bucket, &key_arn)),
     }
@@ -107,23 +107,24 @@ pub(crate) fn judge_key(key: &Key, key_arn: &str, bucket: &Bucket) -> Result<(),
 }
 
 /// What the key's policy does not let CloudTrail do for the trail, if anything.
-pub(crate) fn gap(key: &Key, key_arn: &str, trail_arn: &str, bucket: &Bucket) -> Option<String> {
+pub(crate) fn gap(world: &World, key_arn: &str, trail_arn: &str, bucket: &Bucket) -> Option<String> {
+    let policy = &world.keys.get(key_arn)?.policy;
     let partition = Arn::parse(trail_arn).map_or("aws", |arn| arn.partition);
     let bucket_arn = format!("arn:{partition}:s3:::{}", bucket.name);
     let context = "kms:EncryptionContext:aws:cloudtrail:arn";
     let s3_context = "kms:EncryptionContext:aws:s3:arn";
     let mut questions = vec![
-        question("kms:GenerateDataKey", key_arn, trail_arn)
+        question(world, "kms:GenerateDataKey", key_arn, trail_arn)
             .with(context, trail_arn)
             .with(s3_context, &format!("{bucket_arn}/AWSLogs")),
-        question("kms:DescribeKey", key_arn, trail_arn).without(&[context, s3_context]),
+        question(world, "kms:DescribeKey", key_arn, trail_arn).without(&[context, s3_context]),
     ];
     if bucket.bucket_key {
         // The encryption context is the bucket's then; nobody says that the trail's is there as well.
-        let decrypt = question("kms:Decrypt", key_arn, trail_arn);
+        let decrypt = question(world, "kms:Decrypt", key_arn, trail_arn);
         questions.push(decrypt.without(&[context]).with(s3_context, &bucket_arn));
     }
-    questions.into_iter().find_map(|question| match policy::ask(&key.policy, &question) {
+    questions.into_iter().find_map(|question| match policy::ask(policy, &question) {
         Verdict::Allowed => None,
         Verdict::Denied(by) => Some(format!("{} is denied by {by}", question.action)),
         Verdict::Delegated | Verdict::Silent => Some(format!("{} is not allowed", question.action)),
@@ -131,14 +132,20 @@ pub(crate) fn gap(key: &Key, key_arn: &str, trail_arn: &str, bucket: &Bucket) ->
 }
 
 /// A call of CloudTrail's own on behalf of a trail.
-pub(crate) fn question(action: &str, resource: &str, trail_arn: &str) -> Question {
-    Question::new(Caller::Service(CLOUDTRAIL.to_owned()), action, resource)
+pub(crate) fn question(world: &World, action: &str, resource: &str, trail_arn: &str) -> Question {
+    let owner = names::account_of(trail_arn);
+    let question = Question::new(Caller::Service(CLOUDTRAIL.to_owned()), action, resource)
         .with("aws:SourceArn", trail_arn)
-        .with("aws:SourceAccount", names::account_of(trail_arn))
+        .with("aws:SourceAccount", owner)
         .with("aws:PrincipalIsAWSService", "true")
         .with("aws:PrincipalServiceName", CLOUDTRAIL)
         .with("aws:SecureTransport", "true")
-        .without(&OF_IDENTITIES)
+        .without(&OF_IDENTITIES);
+    // The organization of the account for which it asks; the service is in none.
+    match world.organizations.get(owner) {
+        Some(organization) => question.with("aws:SourceOrgID", organization),
+        None => question.without(&["aws:SourceOrgID"]),
+    }
 }
 
 fn key_not_found(key_arn: &str) -> Refusal {

@@ -33,7 +33,7 @@ impl World {
         if let Some(key_arn) = &trail.kms_key_id {
             let key = self.keys.get(key_arn).ok_or("the key does not exist")?;
             check::judge_key(key, key_arn, bucket).map_err(|refusal| refusal.message)?;
-            if let Some(gap) = check::gap(key, key_arn, trail_arn, bucket) {
+            if let Some(gap) = check::gap(self, key_arn, trail_arn, bucket) {
                 return Err(format!("the key's policy: {gap}"));
             }
         }
@@ -44,7 +44,7 @@ impl World {
         );
         let encryption = trail.kms_key_id.as_ref().map_or("AES256", |_| "aws:kms");
         let key_header = "s3:x-amz-server-side-encryption-aws-kms-key-id";
-        let write = check::question("s3:PutObject", &object, trail_arn)
+        let write = check::question(self, "s3:PutObject", &object, trail_arn)
             .with("s3:x-amz-acl", "bucket-owner-full-control")
             .with("s3:x-amz-server-side-encryption", encryption);
         let write = match &trail.kms_key_id {

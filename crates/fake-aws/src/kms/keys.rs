@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Asked, key_policy, not_found, tags, validation};
 use crate::answer::{Outcome, Refusal, page};
 use crate::names::{self, Arn};
+use crate::policy::{self, Verdict};
 use crate::{Key, KeyManager, KeyState};
 
 const SPECS: [&str; 9] = [
@@ -65,7 +66,8 @@ pub(super) fn create_key(asked: &mut Asked<'_>) -> Outcome {
     Ok(json!({"KeyMetadata": metadata(&arn, &asked.world.keys[&arn])}))
 }
 
-/// Takes ids, ARNs, alias names and alias ARNs; another account's key by ARN.
+/// Takes ids, ARNs, alias names and alias ARNs; another account's key by ARN, if its policy lets the caller
+/// or its account. (That the caller's own policies let it, too, was asked before.)
 pub(super) fn describe_key(asked: &mut Asked<'_>) -> Outcome {
     let id = asked.required("KeyId")?;
     let arn = match id.starts_with("alias/") {
@@ -75,9 +77,10 @@ pub(super) fn describe_key(asked: &mut Asked<'_>) -> Outcome {
     let is_alias = Arn::kms(&arn).is_some_and(|arn| arn.resource.starts_with("alias/"));
     let arn = if is_alias { behind_alias(asked, &arn)? } else { arn };
     let foreign = names::account_of(&arn) != asked.world.account;
-    let refused = asked.denied();
+    let (refused, question) = (asked.denied(), asked.world.question("kms:DescribeKey", &arn));
     let key = asked.seen(&arn)?;
-    match foreign && !key.describable_from_outside {
+    let let_in = matches!(policy::ask(&key.policy, &question), Verdict::Allowed | Verdict::Delegated);
+    match foreign && !let_in {
         true => Err(refused),
         false => Ok(json!({"KeyMetadata": metadata(&arn, key)})),
     }

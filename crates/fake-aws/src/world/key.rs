@@ -64,8 +64,6 @@ pub struct Key {
     pub created: u64,
     /// When it will be deleted, if that is scheduled.
     pub deletion_date: Option<u64>,
-    /// For another account's key: whether the caller may describe it.
-    pub describable_from_outside: bool,
     /// Whether its policy was ever written with the lock-out check bypassed.
     pub lockout_check_bypassed: bool,
     /// Operations refused for this key, like `kms:GetKeyPolicy`.
@@ -98,7 +96,6 @@ impl Key {
             rotation_days: None,
             created: 0,
             deletion_date: None,
-            describable_from_outside: false,
             lockout_check_bypassed: false,
             denied: BTreeSet::new(),
             hidden_calls: 0,

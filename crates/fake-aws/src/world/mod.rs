@@ -49,6 +49,8 @@ pub struct World {
     /// Without `caller_policies`: whether the caller's IAM allows `kms:PutKeyPolicy`, so that a key policy
     /// that delegates to the account root passes KMS's lock-out check.
     pub caller_iam_allows_put_key_policy: bool,
+    /// The organization (`o-…`) of each account that is in one.
+    pub organizations: BTreeMap<String, String>,
     /// Whether the account is a delegated administrator, which may change the organization's trails.
     pub delegated_admin: bool,
     /// Operations refused with AccessDenied, like `kms:CreateKey`.
@@ -100,6 +102,7 @@ impl World {
             caller_iam_allows_put_key_policy: false,
             caller_policies: None,
             caller_function_arn: None,
+            organizations: BTreeMap::new(),
             delegated_admin: false,
             denied: BTreeSet::new(),
             settle: Settle::default(),
@@ -128,6 +131,13 @@ impl World {
     pub fn topic(mut self, name: &str, region: &str) -> World {
         let arn = self.arn("sns", region, name);
         self.topics.insert(arn, Topic::default());
+        self
+    }
+
+    /// With these accounts in an organization.
+    #[must_use]
+    pub fn organization(mut self, id: &str, accounts: &[&str]) -> World {
+        self.organizations.extend(accounts.iter().map(|&account| (account.to_owned(), id.to_owned())));
         self
     }
 

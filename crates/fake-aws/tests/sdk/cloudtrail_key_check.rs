@@ -2,7 +2,7 @@
 
 use fake_aws::{Bucket, FakeAws, Key, KeyState, Settle, Trail, World};
 
-use crate::{FRANKFURT, IRELAND, OTHER_ACCOUNT, cloudtrail, code, world};
+use crate::{ACCOUNT, FRANKFURT, IRELAND, OTHER_ACCOUNT, cloudtrail, code, world};
 
 /// A trail in Ireland whose bucket lies in Frankfurt.
 fn plain() -> World {
@@ -83,6 +83,26 @@ async fn a_key_must_be_symmetric_and_the_customers() {
 async fn another_accounts_key_is_taken_if_it_lets_cloudtrail_in() {
     let (world, key) = with_key(Key::new(FRANKFURT).of_account(OTHER_ACCOUNT));
     let aws = FakeAws::start(world);
+    let client = cloudtrail(&aws, IRELAND).await;
+    client.update_trail().name("audit").kms_key_id(&key).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn cloudtrail_says_of_which_organization_the_trails_account_is() {
+    let (mut world, key) = with_key(Key::new(FRANKFURT).of_account(OTHER_ACCOUNT));
+    let policy = &mut world.keys.get_mut(&key).unwrap().policy;
+    *policy = policy.replace(
+        "\"aws:SourceArn\":\"arn:aws:cloudtrail:*:123456789012:trail/*\"",
+        "\"aws:SourceArn\":\"o-abcdefghij\"",
+    );
+    *policy = policy.replace("ArnLike", "StringEquals").replace("aws:SourceArn", "aws:SourceOrgID");
+    assert!(policy.contains(r#"{"StringEquals":{"aws:SourceOrgID":"o-abcdefghij"}"#), "{policy}");
+    assert_eq!(refusal(world.clone(), &key).await, "InsufficientEncryptionPolicyException");
+    assert_eq!(
+        refusal(world.clone().organization("o-bbbbbbbbbb", &[ACCOUNT]), &key).await,
+        "InsufficientEncryptionPolicyException"
+    );
+    let aws = FakeAws::start(world.organization("o-abcdefghij", &[ACCOUNT]));
     let client = cloudtrail(&aws, IRELAND).await;
     client.update_trail().name("audit").kms_key_id(&key).send().await.unwrap();
 }

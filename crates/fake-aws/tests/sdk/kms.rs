@@ -1,7 +1,7 @@
 use aws_sdk_kms::types::{KeyManagerType, KeyState as SdkState, Tag};
 use fake_aws::{FakeAws, Fault, Key, KeyState, Settle};
 
-use crate::{FRANKFURT, IRELAND, OTHER_ACCOUNT, code, kms, world};
+use crate::{ACCOUNT, FRANKFURT, IRELAND, OTHER_ACCOUNT, code, kms, world};
 
 /// A world with one key, and its ARN.
 fn one_key(key: Key) -> (FakeAws, String) {
@@ -65,9 +65,22 @@ async fn another_accounts_key_is_described_by_its_arn_if_it_lets_us_and_its_poli
     let (aws, arn) = one_key(Key::new(IRELAND).of_account(OTHER_ACCOUNT));
     let client = kms(&aws, IRELAND).await;
     assert_eq!(code(client.describe_key().key_id(&arn).send().await), "AccessDeniedException");
-    aws.world().keys.get_mut(&arn).unwrap().describable_from_outside = true;
+    let policy = aws.world().cloudtrail_key_policy();
+    aws.world().keys.get_mut(&arn).unwrap().policy = policy;
     client.describe_key().key_id(&arn).send().await.unwrap();
     assert_eq!(code(client.get_key_policy().key_id(&arn).send().await), "AccessDeniedException");
+}
+
+#[tokio::test]
+async fn a_key_may_be_described_by_the_accounts_of_its_organization() {
+    let policy = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"kms:DescribeKey","Resource":"*",
+        "Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-abcdefghij"}}}}"#;
+    let (aws, arn) = one_key(Key::new(IRELAND).of_account(OTHER_ACCOUNT).policy(policy));
+    let client = kms(&aws, IRELAND).await;
+    for (organization, let_in) in [(None, false), (Some("o-bbbbbbbbbb"), false), (Some("o-abcdefghij"), true)] {
+        aws.world().organizations = organization.map(|id| (ACCOUNT.to_owned(), id.to_owned())).into_iter().collect();
+        assert_eq!(client.describe_key().key_id(&arn).send().await.is_ok(), let_in, "{organization:?}");
+    }
 }
 
 #[tokio::test]
