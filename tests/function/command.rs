@@ -40,6 +40,18 @@ fn problems_of_key_policy(arguments: &[&str]) -> Vec<String> {
 const ORGANIZATION: [&str; 4] = ["--account", "111122223333", "--organization", "o-abcdefghij"];
 
 #[test]
+fn the_policy_in_the_documents_is_the_one_that_is_printed() {
+    let page = include_str!("../../docs/organization.md");
+    let (before, block) = page.split_once("```json\n").unwrap();
+    // As the page names its arguments, broken into lines.
+    let example = before.rsplit('`').nth(1).unwrap();
+    let arguments: Vec<&str> = example.split_whitespace().collect();
+    let shown: Value = serde_json::from_str(block.split_once("```").unwrap().0).unwrap();
+    let printed: Value = serde_json::from_str(&key_policy(&arguments)).unwrap();
+    assert_eq!(shown, printed);
+}
+
+#[test]
 fn the_policy_is_printed_for_people_and_for_aws() {
     let printed = key_policy(&[&ORGANIZATION[..], &["--readers=account"]].concat());
     assert!(printed.starts_with("{\n  \"Version\": \"2012-10-17\",\n") && printed.ends_with("\n}\n"), "{printed}");
