@@ -13,7 +13,7 @@ use crate::support::{Setting, TOPIC, account, sealed};
 
 /// What others do as this role, on the function's behalf.
 const BY_OTHERS: [(&str, &str); 4] = [
-    ("events:PutEvents", "Lambda sends answers to the default bus, from which they go to `OutcomeBusArn`"),
+    ("events:PutEvents", "Lambda sends answers to the stack's bus, from which they go to `OutcomeBusArn`"),
     ("logs:CreateLogStream", "Lambda keeps what the function writes"),
     ("logs:PutLogEvents", "Lambda keeps what the function writes"),
     ("sqs:SendMessage", "Lambda parks events that failed for good"),

@@ -88,66 +88,72 @@ class EverythingSet(unittest.TestCase):
         whole["Statement"] += statements
         kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(whole))
 
-    def test_answers_go_by_way_of_the_default_bus_which_lambda_is_documented_to_send_to(self):
-        default = f"arn:aws:events:{HOME}:{ACCOUNT}:event-bus/default"
+    def test_answers_go_by_way_of_a_bus_of_this_account_which_lambda_is_documented_to_send_to(self):
+        own = f"arn:aws:events:{HOME}:{ACCOUNT}:event-bus/{STACK}-outcomes"
         retries = cloud.client("lambda").get_function_event_invoke_config(FunctionName=STACK, Qualifier="$LATEST")
         # The emulator keeps this and sends nothing there (`invoke_async_with_retry` in lambda_svc.py).
-        self.assertEqual(retries["DestinationConfig"]["OnSuccess"], {"Destination": default})
+        self.assertEqual(retries["DestinationConfig"]["OnSuccess"], {"Destination": own})
         self.assertEqual(
             retries["DestinationConfig"]["OnFailure"],
             {"Destination": f"arn:aws:sqs:{HOME}:{ACCOUNT}:{STACK}-failed"},
         )
         may = self.statement("Report", "SendOutcomes")
-        self.assertEqual((may["Effect"], may["Action"], may["Resource"]), ("Allow", "events:PutEvents", default))
+        self.assertEqual((may["Effect"], may["Action"], may["Resource"]), ("Allow", "events:PutEvents", own))
+
+    def test_nobody_but_the_function_may_put_anything_on_it(self):
+        # The emulator's CloudFormation drops the bus's policy (`_eb_event_bus_create` in provisioners.py).
+        [statement] = template["Resources"]["OutcomeBus"]["Properties"]["Policy"]["Statement"]
+        self.assertEqual((statement["Effect"], statement["Principal"]), ("Deny", "*"))
+        self.assertEqual(statement["Action"], "events:PutEvents")
+        role = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${AWS::StackName}-${AWS::Region}"
+        self.assertEqual(statement["Condition"], {"ArnNotEquals": {"aws:PrincipalArn": {"Fn::Sub": role}}})
+        self.assertEqual(outputs["RoleArn"], f"arn:aws:iam::{ACCOUNT}:role/{STACK}-{HOME}")
+
+    def outcome_rule(self) -> tuple[dict, dict]:
+        """It and its target."""
+        asked = {"EventBusName": f"{STACK}-outcomes"}
+        [rule] = cloud.client("events").list_rules(**asked)["Rules"]
+        [target] = cloud.client("events").list_targets_by_rule(Rule=rule["Name"], **asked)["Targets"]
+        return rule, target
 
     def test_a_rule_sends_them_on_to_the_bus_as_a_role_that_may_do_nothing_else(self):
-        events = cloud.client("events")
-        [rule] = [it for it in events.list_rules()["Rules"] if "OutcomeRule" in it["Name"]]
-        [target] = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+        rule, target = self.outcome_rule()
         role = f"{STACK}-outcomes-{HOME}"
-        undelivered = f"arn:aws:sqs:{HOME}:{ACCOUNT}:{STACK}-undelivered"
-        self.assertEqual(target["Arn"], bus)
+        self.assertEqual((rule["Name"], target["Arn"]), (f"{STACK}-outcomes", bus))
         self.assertEqual(target["RoleArn"], f"arn:aws:iam::{ACCOUNT}:role/{role}")
-        self.assertEqual(target["DeadLetterConfig"], {"Arn": undelivered})
+        self.assertEqual(target["DeadLetterConfig"], {"Arn": f"arn:aws:sqs:{HOME}:{ACCOUNT}:{STACK}-undelivered"})
         [statement] = [it for policy in cloud.role(role).values() for it in policy["Statement"]]
-        self.assertEqual(
-            (statement["Effect"], statement["Action"], statement["Resource"]), ("Allow", "events:PutEvents", bus)
-        )
+        granted = (statement["Effect"], statement["Action"], statement["Resource"])
+        self.assertEqual(granted, ("Allow", "events:PutEvents", bus))
         [parks] = json.loads(cloud.queue(outputs["UndeliveredQueueUrl"])["Policy"])["Statement"]
         self.assertIn(rule["Arn"], parks["Condition"]["ArnEquals"]["aws:SourceArn"])
 
-    def test_this_functions_answers_are_sent_on_and_no_others(self):
-        events = cloud.client("events")
-        [rule] = [it["Name"] for it in events.list_rules()["Rules"] if "OutcomeRule" in it["Name"]]
-        own = f"arn:aws:lambda:{HOME}:{ACCOUNT}:function:{STACK}"
-
-        def answer(function: str, source: str = "lambda", result: str = "Success", account: str = ACCOUNT) -> dict:
-            return {
-                **{"version": "0", "id": "1", "time": "2026-11-20T10:00:00Z", "region": HOME, "resources": []},
-                **{"source": source, "account": account, "detail-type": f"Lambda Function Invocation Result - {result}"},
-                "detail": {"requestContext": {"functionArn": function}, "responsePayload": {"schema": 1}},
-            }
-
-        for sent_on in (answer(f"{own}:$LATEST"), answer(own), answer(f"{own}:$LATEST", source="aws.lambda")):
-            self.assertTrue(cloud.matches(rule, sent_on), sent_on)
-        for not_sent_on in (
-            answer(f"{own}-of-another:$LATEST"),
-            answer(f"{own}:$LATEST", source="my.lambda"),
-            answer(f"{own}:$LATEST", result="Failure"),
-            answer(f"{own}:$LATEST", account="999999999999"),
+    def test_answers_are_sent_on_and_nothing_else(self):
+        pattern = self.outcome_rule()[0]["EventPattern"]
+        answer = {
+            **{"version": "0", "id": "1", "time": "2026-11-20T10:00:00Z", "region": HOME, "resources": []},
+            **{"source": "lambda", "account": ACCOUNT, "detail": {"responsePayload": {"schema": 1}}},
+            "detail-type": "Lambda Function Invocation Result - Success",
+        }
+        for event, sent_on in (
+            (answer, True),
+            (answer | {"source": "aws.lambda"}, True),
+            (answer | {"source": "my.lambda"}, False),
+            (answer | {"detail-type": "Lambda Function Invocation Result - Failure"}, False),
+            (answer | {"account": "999999999999"}, False),
         ):
-            self.assertFalse(cloud.matches(rule, not_sent_on), not_sent_on)
+            asked = cloud.client("events").test_event_pattern(EventPattern=pattern, Event=json.dumps(event))
+            self.assertEqual(asked["Result"], sent_on, event)
 
-    def test_an_answer_that_lambda_puts_on_the_default_bus_arrives_on_the_other(self):
+    def test_an_answer_that_lambda_puts_on_the_stacks_bus_arrives_on_the_other(self):
         events, sqs = cloud.client("events"), cloud.client("sqs")
         queue = sqs.create_queue(QueueName="siem")["QueueUrl"]
         events.put_rule(Name="to-siem", EventBusName="outcomes", EventPattern=json.dumps({"source": ["lambda"]}))
         target = {"Id": "siem", "Arn": f"arn:aws:sqs:{HOME}:{ACCOUNT}:siem"}
         events.put_targets(Rule="to-siem", EventBusName="outcomes", Targets=[target])
-        function = f"arn:aws:lambda:{HOME}:{ACCOUNT}:function:{STACK}:$LATEST"
-        detail = {"requestContext": {"functionArn": function}, "responsePayload": {"schema": 1}}
-        kind = "Lambda Function Invocation Result - Success"
-        events.put_events(Entries=[{"Source": "lambda", "DetailType": kind, "Detail": json.dumps(detail)}])
+        detail = {"responsePayload": {"schema": 1}}
+        entry = {"Source": "lambda", "EventBusName": f"{STACK}-outcomes", "Detail": json.dumps(detail)}
+        events.put_events(Entries=[entry | {"DetailType": "Lambda Function Invocation Result - Success"}])
         [message] = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10).get("Messages", [])
         self.assertEqual(json.loads(message["Body"])["detail"], detail)
 

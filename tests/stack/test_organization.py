@@ -109,13 +109,14 @@ class TheTemplate(unittest.TestCase):
             "RoleName": 64, "FunctionName": 64, "QueueName": 80, "TopicName": 256, "AlarmName": 255, "DashboardName": 255,
             "LogGroupName": 512,
         }  # fmt: skip
+        named = {"AWS::Scheduler::Schedule": 64, "AWS::Events::Rule": 64, "AWS::Events::EventBus": 256}
         name = "x" * 40
         self.assertRegex(name, self.template["Parameters"]["Name"]["AllowedPattern"])
         self.assertNotRegex(name + "x", self.template["Parameters"]["Name"]["AllowedPattern"])
         names = {"${Name}": name, "${AWS::Region}": "ap-southeast-1", "${Mode}": "enforce"}
         seen = set()
         for kind, properties in ((it["Type"], it["Properties"]) for it in self.template["Resources"].values()):
-            for property, limit in ({"Name": 64} if kind == "AWS::Scheduler::Schedule" else limits).items():
+            for property, limit in ({"Name": named[kind]} if kind in named else limits).items():
                 if text := properties.get(property, {}).get("Fn::Sub") if isinstance(properties.get(property), dict) else None:
                     for variable, value in names.items():
                         text = text.replace(variable, value)
@@ -150,9 +151,8 @@ class AMember(unittest.TestCase):
         report = member.role(f"trailseal-{HOME}")["Report"]["Statement"]
         granted = {it["Sid"]: (it["Effect"], it["Action"], it["Resource"]) for it in report}
         self.assertEqual(granted["Alert"], ("Allow", "sns:Publish", hub["AlertTopicArn"]))
-        asked = {"StackName": STACK, "LogicalResourceId": "OutcomeRule"}
-        rule = member.client("cloudformation").describe_stack_resource(**asked)["StackResourceDetail"]
-        [target] = member.client("events").list_targets_by_rule(Rule=rule["PhysicalResourceId"])["Targets"]
+        asked = {"Rule": "trailseal-outcomes", "EventBusName": "trailseal-outcomes"}
+        [target] = member.client("events").list_targets_by_rule(**asked)["Targets"]
         self.assertEqual(target["Arn"], hub["OutcomeBusArn"])
         # The bus lets in a role of that name.
         self.assertEqual(target["RoleArn"], f"arn:aws:iam::{ACCOUNT}:role/trailseal-outcomes-{HOME}")
@@ -267,7 +267,12 @@ class TheHub(unittest.TestCase):
             alarms["Condition"],
             {
                 "StringEqualsIfExists": {"aws:SourceOrgID": ORGANIZATION},
-                "ArnLike": {"aws:SourceArn": f"arn:aws:cloudwatch:{HOME}:*:alarm:trailseal-*"},
+                "ArnLike": {
+                    "aws:SourceArn": [
+                        f"arn:aws:cloudwatch:{HOME}:*:alarm:trailseal-*",
+                        f"arn:aws:cloudwatch:{HOME}:{SECURITY}:alarm:trailseal-hub-*",
+                    ]
+                },
             },
         )
         self.assertEqual({it["Action"] for it in statements.values()}, {"sns:Publish"})
@@ -292,7 +297,13 @@ class TheHub(unittest.TestCase):
         [rule] = events.list_rules(EventBusName=bus)["Rules"]
         [target] = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]
         log = f"arn:aws:logs:{HOME}:{SECURITY}:log-group:{hub['OutcomeLogName']}"
-        self.assertEqual(target["Arn"].removesuffix(":*"), log)
+        self.assertEqual(target["Arn"], log)
+        [alarm] = security.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        self.assertEqual((alarm["Namespace"], alarm["MetricName"]), ("AWS/Events", "FailedInvocations"))
+        self.assertEqual(
+            {it["Name"]: it["Value"] for it in alarm["Dimensions"]}, {"EventBusName": bus, "RuleName": rule["Name"]}
+        )
+        self.assertEqual(alarm["AlarmActions"], [hub["AlertTopicArn"]])
         [policy] = security.client("logs").describe_resource_policies()["resourcePolicies"]
         makes, logs = json.loads(policy["policyDocument"])["Statement"]
         self.assertEqual((makes["Action"], logs["Action"]), ("logs:CreateLogStream", "logs:PutLogEvents"))

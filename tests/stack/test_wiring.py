@@ -53,7 +53,7 @@ FUNCTION_ARN = arn("lambda", f"function:{STACK}")
 TOPIC_ARN = arn("sns", f"{STACK}-alerts")
 FAILED_ARN = arn("sqs", f"{STACK}-failed")
 UNDELIVERED_ARN = arn("sqs", f"{STACK}-undelivered")
-SWEEP_ROLE_ARN = rf"arn:aws:iam::{ACCOUNT}:role/{STACK}-SweepRole-\w+"
+SWEEP_ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/{STACK}-sweep-{HOME}"
 
 
 class TheFunction(unittest.TestCase):
