@@ -10,6 +10,7 @@
 //! `TRAILSEAL_BINARY` names another build of the function, `TRAILSEAL_STOCK_BARE` a build of the yardstick without
 //! this repository's build settings, for one more line.
 
+mod event;
 mod figure;
 mod machine;
 mod measure;
