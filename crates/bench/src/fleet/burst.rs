@@ -1,0 +1,82 @@
+//! Many events of one account at the same time, as when a deployment writes the policies of all its keys. Each is
+//! an invocation of its own, and together they meet the request rates to which each by itself keeps.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
+
+use fake_aws::lambda::Function;
+
+use super::{
+    account::{Account, Day},
+    day::{What, happenings},
+};
+use crate::scene::Scene;
+
+/// So many events.
+pub const EVENTS: usize = 30;
+
+/// The time-out of the template.
+const TIMEOUT: Duration = Duration::from_secs(180);
+
+/// What became of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Burst {
+    /// Calls in all.
+    pub calls: usize,
+    /// Those of them that were throttled, and sent again by the function.
+    pub throttled: usize,
+    /// From the events to the last answer.
+    pub last: Duration,
+}
+
+/// Hands [`EVENTS`] events of keys that no trail uses to so many processes, each of which gets its share of them one
+/// after another. With one process, that is a reserved concurrency of 1.
+pub fn burst(binary: &Path, latency: Duration, at_once: usize) -> Result<Burst, String> {
+    let account = Account { number: 0 };
+    let scene = Scene::new(account.world(Day::Ordinary));
+    scene.aws.set_latency(latency);
+    let mut happened = happenings(account, Day::Ordinary);
+    happened.retain(|happening| happening.what == What::OtherKey);
+    let event = happened.first().ok_or("a day without an event of a key")?;
+    let payload = event.payload.to_string();
+    let functions = (0..at_once).map(|_| scene.start(binary)).collect::<Result<Vec<_>, _>>()?;
+    let (ready, payload) = (&Barrier::new(at_once), payload.as_bytes());
+    let began = Instant::now();
+    let answered = thread::scope(|scope| {
+        let share = |mut function: Function| {
+            ready.wait();
+            (0..EVENTS / at_once).map(|_| function.invoke_within(payload, TIMEOUT)).collect::<Vec<_>>()
+        };
+        let shares: Vec<_> = functions.into_iter().map(|function| scope.spawn(move || share(function))).collect();
+        shares.into_iter().map(|share| share.join().map_err(|_| "an event was lost")).collect::<Result<Vec<_>, _>>()
+    })?;
+    let last = began.elapsed();
+    for invocation in answered.iter().flatten() {
+        let answer = invocation.outcome.as_ref().map_err(|error| format!("one of {EVENTS} events failed: {error}"))?;
+        if let Some(difference) = event.expected.differs(answer) {
+            return Err(difference);
+        }
+    }
+    let calls = scene.aws.calls();
+    Ok(Burst {
+        calls: calls.len(),
+        throttled: calls.iter().filter(|call| call.error.as_deref() == Some("ThrottlingException")).count(),
+        last,
+    })
+}
+
+impl fmt::Display for Burst {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { calls, throttled, last } = self;
+        write!(
+            out,
+            "all answered after {:.1} s, {throttled} of {calls} calls throttled and sent again",
+            last.as_secs_f64()
+        )
+    }
+}
