@@ -17,9 +17,6 @@ use super::{
 };
 use crate::scene::Scene;
 
-/// So many events.
-pub const EVENTS: usize = 30;
-
 /// The time-out of the template.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
@@ -30,13 +27,17 @@ pub struct Burst {
     pub calls: usize,
     /// Those of them that were throttled, and sent again by the function.
     pub throttled: usize,
-    /// From the events to the last answer.
+    /// From the events to the last answer or error.
     pub last: Duration,
+    /// How many events there were.
+    pub events: usize,
+    /// How many of them failed because calls were refused for too long: Lambda's to try again.
+    pub left: usize,
 }
 
-/// Hands [`EVENTS`] events of keys that no trail uses to so many processes, each of which gets its share of them one
+/// Hands so many events of keys that no trail uses to so many processes, each of which gets its share of them one
 /// after another. With one process, that is a reserved concurrency of 1.
-pub fn burst(binary: &Path, latency: Duration, at_once: usize) -> Result<Burst, String> {
+pub fn burst(binary: &Path, latency: Duration, events: usize, at_once: usize) -> Result<Burst, String> {
     let account = Account { number: 0 };
     let scene = Scene::new(account.world(Day::Ordinary));
     scene.aws.set_latency(latency);
@@ -50,16 +51,18 @@ pub fn burst(binary: &Path, latency: Duration, at_once: usize) -> Result<Burst, 
     let answered = thread::scope(|scope| {
         let share = |mut function: Function| {
             ready.wait();
-            (0..EVENTS / at_once).map(|_| function.invoke_within(payload, TIMEOUT)).collect::<Vec<_>>()
+            (0..events / at_once).map(|_| function.invoke_within(payload, TIMEOUT)).collect::<Vec<_>>()
         };
         let shares: Vec<_> = functions.into_iter().map(|function| scope.spawn(move || share(function))).collect();
         shares.into_iter().map(|share| share.join().map_err(|_| "an event was lost")).collect::<Result<Vec<_>, _>>()
     })?;
     let last = began.elapsed();
+    let mut left = 0;
     for invocation in answered.iter().flatten() {
-        let answer = invocation.outcome.as_ref().map_err(|error| format!("one of {EVENTS} events failed: {error}"))?;
-        if let Some(difference) = event.expected.differs(answer) {
-            return Err(difference);
+        match &invocation.outcome {
+            Ok(answer) => event.expected.differs(answer).map_or(Ok(()), Err)?,
+            Err(error) if error.error_type == "Transient" => left += 1,
+            Err(error) => return Err(format!("one of {events} events failed: {error}")),
         }
     }
     let calls = scene.aws.calls();
@@ -67,16 +70,33 @@ pub fn burst(binary: &Path, latency: Duration, at_once: usize) -> Result<Burst, 
         calls: calls.len(),
         throttled: calls.iter().filter(|call| call.error.as_deref() == Some("ThrottlingException")).count(),
         last,
+        events,
+        left,
     })
 }
 
 impl fmt::Display for Burst {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, throttled, last } = self;
-        write!(
-            out,
-            "all answered after {:.1} s, {throttled} of {calls} calls throttled and sent again",
-            last.as_secs_f64()
-        )
+        let Self { calls, throttled, last, events, left } = self;
+        let last = last.as_secs_f64();
+        match left {
+            0 => write!(out, "all answered after {last:.1} s")?,
+            _ => write!(out, "{} answered and {left} left for Lambda to try again, after {last:.1} s", events - left)?,
+        }
+        write!(out, "; {throttled} of {calls} calls throttled")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_is_told() {
+        let mut burst = Burst { calls: 178, throttled: 118, last: Duration::from_secs(9), events: 30, left: 0 };
+        assert_eq!(burst.to_string(), "all answered after 9.0 s; 118 of 178 calls throttled");
+        burst.left = 2;
+        let told = "28 answered and 2 left for Lambda to try again, after 9.0 s; 118 of 178 calls throttled";
+        assert_eq!(burst.to_string(), told);
     }
 }

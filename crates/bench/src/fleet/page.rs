@@ -81,11 +81,11 @@ fn month(told: &Told<'_>) -> String {
     text += &format!(
         "| **total** | | **{:.2}** |\n\n\
          Left out is what an account has whatever happens: keys, alarms, dashboard. GB-seconds are 0.125 GB × (CPU ÷ {CPU_SHARE} + \
-         waiting). The\nCPU includes the start of the process, which \
-         [Lambda bills](https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/). \
-         Waiting is measured in one block with {latency} ms\na call; on AWS there is a TLS connection for each service and Region \
-         to be made as well. The log is what the function wrote, 26 bytes a\nline, and 900 bytes an invocation for Lambda's own \
-         lines, an estimate. Outcomes cost only where `OutcomeBusArn` is set.\n\n",
+         waiting). The CPU\nincludes the start of the process, which\n\
+         [Lambda bills](https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/). Waiting is measured in \
+         one block with\n{latency} ms a call; on AWS a TLS connection is made for each service and Region, too. The log is what the function \
+         wrote, 26\nbytes a line, and 900 bytes an invocation for Lambda's own lines, an estimate. Outcomes cost only where\n\
+         `OutcomeBusArn` is set.\n\n",
         total(bill)
     );
     text
@@ -95,8 +95,8 @@ fn month(told: &Told<'_>) -> String {
 fn in_one_account(ordinary: &Tally, roll_out: &Tally) -> String {
     let mut text = String::from(
         "The most calls that one invocation made in any second in one Region, over a network without latency, beside AWS's\n\
-         quotas of an account and Region ([CloudTrail's](https://docs.aws.amazon.com/general/latest/gr/ct.html) are fixed, \
-         [KMS's](https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html) can be raised):\n\n\
+         quotas of an account and Region: [CloudTrail's](https://docs.aws.amazon.com/general/latest/gr/ct.html), which are fixed, and\n\
+         [KMS's](https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html), which can be raised.\n\n\
          | calls | ordinary day | roll-out | AWS allows |\n|---|---|---|---|\n",
     );
     let mut quotas: Vec<Quota> = ordinary.peaks.0.keys().chain(roll_out.peaks.0.keys()).copied().collect();
@@ -107,10 +107,10 @@ fn in_one_account(ordinary: &Tally, roll_out: &Tally) -> String {
         let [day, first] = [ordinary, roll_out].map(|tally| tally.peaks.0.get(&quota).copied().unwrap_or(0));
         text += &format!("| {name} | {day} | {first} | {allowed} |\n");
     }
-    text + "\nInvocations of one account that run at once share them, and each keeps only its own calls below. A deployment that writes \
-           the\npolicies of many keys meets CloudTrail's 10 reads a second, as the events at once above do: they are throttled and try \
-           again, and what\nis still refused after that is Lambda's to try a minute later. With `ReservedConcurrency=1` they come in turn and \
-           none is throttled.\n"
+    text + "\nInvocations of one account that run at once share these, and each keeps only its own calls below. A deployment that\n\
+           writes the policies of many keys meets CloudTrail's 10 reads a second, as the events at once above do. What is throttled\n\
+           is tried again for about a quarter of a minute; an event that is not done by then fails and is Lambda's to try a minute\n\
+           later. With `ReservedConcurrency=1` Lambda hands the events out in turn, and none is throttled.\n"
 }
 
 /// The rates that meet, where an organization brings alerts or outcomes together.
@@ -121,7 +121,7 @@ fn together(ordinary: &Tally, roll_out: &Tally) -> String {
          | what | in an ordinary day | in the worst second: all first sweeps at once | AWS allows |\n|---|---|---|---|\n\
          | alerts to the topic | {alerts} | {first_alerts} | 300 to 30,000 a second, by Region \\* |\n\
          | e-mails to one address | {alerts} | {first_alerts} | \
-         [10 a second; SNS ends a subscription with more](https://repost.aws/knowledge-center/sns-email-subscription-disabled) |\n\
+         [10 a second; SNS switches off a subscription that gets more](https://repost.aws/knowledge-center/sns-email-subscription-disabled) |\n\
          | outcomes to the bus | {outcomes} | {accounts} | `PutEvents`: 400 to 10,000 a second, by Region \\* |\n\
          | targets that the bus's rules start | {outcomes} | {accounts} | \
          [750 to 18,750 a second, by Region](https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html); more are started later |\n\n\

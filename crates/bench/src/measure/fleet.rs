@@ -10,7 +10,7 @@ use crate::{
     figure::Figure,
     fleet::{
         account::{BLOCK, Day},
-        burst::{EVENTS, burst},
+        burst::burst,
         page::{self, Told},
         price::{self, number, total},
         run::Play,
@@ -74,20 +74,24 @@ pub fn measure(subjects: &Subjects, extent: Extent) -> Measured {
         ),
     ]);
     figures.extend(scene("Fleet's roll-out", &first, played[1], roll_out.times_for(extent.accounts)[0]));
-    let together = burst(&subjects.function, LATENCY, EVENTS)?;
-    let in_turn = burst(&subjects.function, LATENCY, 1)?;
-    if in_turn.throttled > 0 {
-        return Err(format!("one process that had {EVENTS} events in turn was throttled: {in_turn}"));
-    }
-    figures.extend([
-        Figure::information(
-            format!("{EVENTS} events of other keys in one account at once, {} ms a call", LATENCY.as_millis()),
-            together.to_string(),
-        ),
-        Figure::information("The same handed to one process in turn", in_turn.to_string()),
-    ]);
+    figures.extend(at_once(subjects)?);
     eprintln!("the fleet took {:.0} s", began.elapsed().as_secs_f64());
     Ok((figures, section))
+}
+
+/// Events of one account that come at the same time.
+fn at_once(subjects: &Subjects) -> super::Measured {
+    let burst = |events, at_once| burst(&subjects.function, LATENCY, events, at_once);
+    let in_turn = burst(30, 1)?;
+    if in_turn.throttled + in_turn.left > 0 {
+        return Err(format!("one process that had 30 events in turn did not keep to CloudTrail's rates: {in_turn}"));
+    }
+    let name = format!("30 events of other keys in one account at once, {} ms a call", LATENCY.as_millis());
+    Ok(vec![
+        Figure::information(name, burst(30, 30)?.to_string()),
+        Figure::information("100 of them at once", burst(100, 100)?.to_string()),
+        Figure::information("30 of them in turn, in one process", in_turn.to_string()),
+    ])
 }
 
 /// The lines that both days have.
