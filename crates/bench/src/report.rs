@@ -21,8 +21,8 @@ pub fn table(figures: &[Figure]) -> String {
     })
 }
 
-/// The figures as a Markdown page that says how they came about.
-pub fn markdown(figures: &[Figure], machine: &Machine, runs: usize) -> String {
+/// The figures as a Markdown page that says how they came about, with the fleet's section.
+pub fn markdown(figures: &[Figure], fleet: &str, machine: &Machine, runs: usize) -> String {
     let mut page = String::from(HEAD);
     for figure in figures {
         let Figure { name, bar, measured, verdict } = figure;
@@ -39,6 +39,7 @@ pub fn markdown(figures: &[Figure], machine: &Machine, runs: usize) -> String {
         "\n\nMeasured on {date}: {processor}; {kernel}; {rustc}; {roots} trust roots. \
          Times are the median of {runs} cold processes, with the quartiles in brackets.\n"
     );
+    page += fleet;
     page += HOW;
     page
 }
@@ -69,6 +70,10 @@ network. Every run is a new process and a new fake, and every run's outcome is c
   call starts after one of them was answered.
 - *Sweeps*, where the function makes them, meet CloudTrail's request rates (10 reads a second in each Region) and fail the measurement if one call is
   throttled. All Regions are one host here; on AWS each is a TLS connection of its own.
+- *The fleet* is played two accounts at a time. One fake serves one account after another; each invocation is a new process. After
+  `--fleet-seconds` (180) no further block of accounts is begun, and the rest of the `--fleet` (1000) is scaled up.
+- *Events at once* are as many processes that meet CloudTrail's request rates together, each of which can keep only its own calls
+  below them.
 - *Deployed zip* is the release binary under the name `bootstrap`, deflated at level 9.
 
 To compare with a build without this repository's settings for aws-lc (`.cargo/config.toml`), build bare without them and name it:
@@ -106,8 +111,10 @@ CPU                             7 ms
             rustc: "rustc 1.95.0".into(),
             date: "2026-11-20".into(),
         };
-        let page = markdown(&[Figure::judged("Deployed zip", "≤ 3.5 MB", "4 MB", false)], &machine, 15);
+        let page =
+            markdown(&[Figure::judged("Deployed zip", "≤ 3.5 MB", "4 MB", false)], "\n## A fleet\n", &machine, 15);
         assert!(page.contains("\n|---|---|---|---|\n| Deployed zip | ≤ 3.5 MB | 4 MB | **missed** |\n\nMeasured on"));
         assert!(page.contains("2026-11-20: Some CPU, 2 cores; Linux 6.18 x86_64; rustc 1.95.0;"), "{page}");
+        assert!(page.contains("\n\n## A fleet\n\n## How it is measured\n"), "{page}");
     }
 }

@@ -17,6 +17,16 @@ impl Sample {
         self.quantile(0.5)
     }
 
+    /// All of them together.
+    pub fn total(&self) -> Duration {
+        Duration::from_secs_f64(self.0.iter().sum::<f64>() / 1e3)
+    }
+
+    /// Those of another sample, too.
+    pub fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// The smallest value that this share of the measurements does not exceed.
     fn quantile(&self, share: f64) -> f64 {
         assert!(!self.0.is_empty(), "nothing was measured");
@@ -47,6 +57,7 @@ mod tests {
             sample.push(Duration::from_millis(time));
         }
         assert_eq!(sample.median(), 3.0);
+        assert_eq!(sample.total(), Duration::from_millis(15));
         assert_eq!(sample.to_string(), "3.0 ms (2.0–4.0)");
         sample = Sample::default();
         sample.push(Duration::from_micros(123_456));

@@ -14,8 +14,8 @@ use fake_aws::{
 };
 use serde_json::{Value, json};
 
-/// The account.
-const ACCOUNT: &str = "123456789012";
+/// The account of all but the fleet.
+pub const ACCOUNT: &str = "123456789012";
 /// The Region of all but the sweeps.
 pub const REGION: &str = "eu-west-1";
 /// The trail of all but the sweeps.
@@ -63,12 +63,15 @@ impl Scene {
 
     /// The function in enforce mode, alerts on, ready to be started.
     pub fn launch(&self, binary: &Path) -> Launch {
+        let world = self.aws.world();
+        let account = &world.account;
         Function::launch(binary)
+            .function_arn(format!("arn:aws:lambda:{REGION}:{account}:function:trailseal"))
             .env("AWS_ENDPOINT_URL", self.aws.url())
             .env("SSL_CERT_FILE", self.roots.display().to_string())
             .env("TRAILSEAL_MODE", "enforce")
-            .env("TRAILSEAL_ROLE_ARN", self.aws.world().caller_role_arn.clone())
-            .env("TRAILSEAL_ALERT_TOPIC_ARN", format!("arn:aws:sns:{REGION}:{ACCOUNT}:alerts"))
+            .env("TRAILSEAL_ROLE_ARN", &world.caller_role_arn)
+            .env("TRAILSEAL_ALERT_TOPIC_ARN", format!("arn:aws:sns:{REGION}:{account}:alerts"))
     }
 
     /// Starts the function.
@@ -114,7 +117,7 @@ pub fn outcomes(answer: &Value, outcome: &str) -> u64 {
 
 fn one_trail(state: State) -> World {
     let mut world = World::new(ACCOUNT).topic("alerts", REGION);
-    world.add_bucket(Bucket::new("audit-logs", REGION).policy(&bucket_policy("audit-logs")));
+    world.add_bucket(Bucket::new("audit-logs", REGION).policy(&bucket_policy(ACCOUNT, "audit-logs")));
     let mut trail = Trail::new(TRAIL, REGION, "audit-logs").multi_region();
     if state != State::NoKey {
         let key = sealing_key(&mut world, REGION);
@@ -141,7 +144,7 @@ pub fn estate(regions: usize, estate: Estate) -> World {
     world.rate_limits = true;
     for region in REGIONS.iter().take(regions) {
         let bucket = format!("audit-logs-{region}");
-        world.add_bucket(Bucket::new(&bucket, region).policy(&bucket_policy(&bucket)));
+        world.add_bucket(Bucket::new(&bucket, region).policy(&bucket_policy(ACCOUNT, &bucket)));
         let key = sealing_key(&mut world, region);
         for number in 1..=5 {
             let trail = Trail::new(&format!("audit-{number}"), region, &bucket);
@@ -155,7 +158,7 @@ pub fn estate(regions: usize, estate: Estate) -> World {
 }
 
 /// A key as the function would have created it, behind its alias.
-fn sealing_key(world: &mut World, region: &str) -> String {
+pub fn sealing_key(world: &mut World, region: &str) -> String {
     let mut key = Key::new(region).policy(&world.cloudtrail_key_policy()).tag("managed-by", "trailseal");
     key.rotation_days = Some(365);
     let arn = world.key(key);
@@ -164,8 +167,8 @@ fn sealing_key(world: &mut World, region: &str) -> String {
 }
 
 /// The policy that CloudTrail's console gives a bucket.
-fn bucket_policy(bucket: &str) -> String {
-    let trails = format!("arn:aws:cloudtrail:*:{ACCOUNT}:trail/*");
+pub fn bucket_policy(account: &str, bucket: &str) -> String {
+    let trails = format!("arn:aws:cloudtrail:*:{account}:trail/*");
     let cloudtrail = json!({ "Service": "cloudtrail.amazonaws.com" });
     json!({
         "Version": "2012-10-17",
@@ -183,7 +186,7 @@ fn bucket_policy(bucket: &str) -> String {
                 "Effect": "Allow",
                 "Principal": cloudtrail,
                 "Action": "s3:PutObject",
-                "Resource": format!("arn:aws:s3:::{bucket}/AWSLogs/{ACCOUNT}/*"),
+                "Resource": format!("arn:aws:s3:::{bucket}/AWSLogs/{account}/*"),
                 "Condition": {
                     "StringEquals": { "s3:x-amz-acl": "bucket-owner-full-control" },
                     "StringLike": { "AWS:SourceArn": trails }
@@ -194,67 +197,8 @@ fn bucket_policy(bucket: &str) -> String {
     .to_string()
 }
 
-/// What EventBridge hands over after somebody changed the trail in the console.
-pub fn update_event() -> Value {
-    let arn = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/{TRAIL}");
-    json!({
-        "version": "0",
-        "id": "6f87d04b-9f74-4f04-a780-7acf4b0a9b38",
-        "detail-type": "AWS API Call via CloudTrail",
-        "source": "aws.cloudtrail",
-        "account": ACCOUNT,
-        "time": "2026-11-20T10:23:00Z",
-        "region": REGION,
-        "resources": [],
-        "detail": {
-            "eventVersion": "1.11",
-            "userIdentity": {
-                "type": "AssumedRole",
-                "principalId": "AROAEXAMPLEID:alice",
-                "arn": format!("arn:aws:sts::{ACCOUNT}:assumed-role/admin/alice"),
-                "accountId": ACCOUNT,
-                "accessKeyId": "ASIAIOSFODNN7EXAMPLE",
-                "sessionContext": {
-                    "sessionIssuer": {
-                        "type": "Role",
-                        "principalId": "AROAEXAMPLEID",
-                        "arn": format!("arn:aws:iam::{ACCOUNT}:role/admin"),
-                        "accountId": ACCOUNT,
-                        "userName": "admin"
-                    },
-                    "attributes": { "creationDate": "2026-11-20T10:00:00Z", "mfaAuthenticated": "true" }
-                }
-            },
-            "eventTime": "2026-11-20T10:22:58Z",
-            "eventSource": "cloudtrail.amazonaws.com",
-            "eventName": "UpdateTrail",
-            "awsRegion": REGION,
-            "sourceIPAddress": "198.51.100.7",
-            "userAgent": "AWS Internal",
-            "requestParameters": { "name": arn, "kmsKeyId": "", "snsTopicName": "" },
-            "responseElements": {
-                "name": TRAIL,
-                "s3BucketName": "audit-logs",
-                "includeGlobalServiceEvents": true,
-                "isMultiRegionTrail": true,
-                "trailARN": arn,
-                "logFileValidationEnabled": true,
-                "isOrganizationTrail": false
-            },
-            "requestID": "c9a0bd2c-8e5a-4d5b-8f0a-2f3c5f1f0a11",
-            "eventID": "0d2f1b0e-7c1f-4e7f-9a53-1c6a6c1a2b3c",
-            "readOnly": false,
-            "eventType": "AwsApiCall",
-            "managementEvent": true,
-            "recipientAccountId": ACCOUNT,
-            "eventCategory": "Management",
-            "sessionCredentialFromConsole": "true"
-        }
-    })
-}
-
 /// The Regions of the `aws` partition, those open by default first.
-const REGIONS: [&str; 34] = [
+pub const REGIONS: [&str; 34] = [
     "us-east-1",
     "us-east-2",
     "us-west-1",

@@ -139,6 +139,24 @@ impl FakeAws {
         lock(&self.shared.after).clear();
     }
 
+    /// Puts another account in the place of this one, with no call, authorization or request rate
+    /// remembered. Hooks and latency stay.
+    pub fn replace(&self, world: World) {
+        *self.world() = world;
+        self.forget_calls();
+        lock(&self.shared.authorizations).clear();
+        *lock(&self.shared.limits) = Limits::default();
+    }
+
+    /// Lets time pass, a second at least, in which nobody calls: the clock moves on, and CloudTrail's
+    /// request rates begin anew.
+    pub fn let_pass(&self, time: Duration) {
+        self.world().now += time.as_secs();
+        if time >= Duration::from_secs(1) {
+            *lock(&self.shared.limits) = Limits::default();
+        }
+    }
+
     /// How long each call takes from now on, at least. Calls wait side by side, not in a row.
     pub fn set_latency(&self, latency: Duration) {
         *lock(&self.shared.latency) = latency;

@@ -1,5 +1,6 @@
 //! What is measured. Each module measures one thing and returns its lines of the report, or why it could not.
 
+pub mod fleet;
 pub mod package;
 pub mod remediation;
 pub mod startup;

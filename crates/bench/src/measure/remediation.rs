@@ -4,9 +4,10 @@ use std::{path::Path, time::Duration};
 
 use super::{Measured, Subjects};
 use crate::{
+    event::update_event,
     figure::{Figure, megabytes},
     sample::Sample,
-    scene::{Scene, State, answered, outcomes, update_event},
+    scene::{Scene, State, answered, outcomes},
 };
 
 /// How long a call takes in the run that makes rounds visible.

@@ -6,8 +6,9 @@ use fake_aws::{Call, rounds};
 
 use super::{Measured, Subjects};
 use crate::{
+    event::update_event,
     figure::Figure,
-    scene::{Scene, State, answered, update_event},
+    scene::{Scene, State, answered},
 };
 
 /// Long enough for calls that are made together to overlap.

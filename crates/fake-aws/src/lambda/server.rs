@@ -109,8 +109,16 @@ impl Server {
 }
 
 impl Context {
+    /// A process may be heard before whoever started it got to name it. It waits for its answer meanwhile, and
+    /// uses no CPU; the id 0 would be this process.
     fn stamp(&self) -> Stamp {
-        Stamp::of(self.pid.load(Ordering::Acquire))
+        let at = Instant::now();
+        let mut pid = self.pid.load(Ordering::Acquire);
+        while pid == 0 {
+            thread::yield_now();
+            pid = self.pid.load(Ordering::Acquire);
+        }
+        Stamp { at, cpu: process::cpu(pid) }
     }
 
     fn tell(&self, heard: Heard) -> Response {
@@ -184,5 +192,27 @@ fn told(body: &[u8]) -> FunctionError {
             error_type: "Runtime.Unknown".into(),
             error_message: String::from_utf8_lossy(body).into_owned(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_heard_before_it_is_named_is_waited_for() {
+        let context = Context { tell: mpsc::channel().0, pid: Arc::default() };
+        let pid = Arc::clone(&context.pid);
+        let began = Instant::now();
+        let naming = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            pid.store(std::process::id(), Ordering::Release);
+        });
+        let stamp = context.stamp();
+        assert!(began.elapsed() >= Duration::from_millis(20));
+        assert!(stamp.at.duration_since(began) < Duration::from_millis(20), "it was heard at once");
+        naming.join().unwrap();
     }
 }

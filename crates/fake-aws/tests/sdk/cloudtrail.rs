@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use aws_sdk_cloudtrail::types::Tag;
 use fake_aws::{FakeAws, Fault, Trail};
 
@@ -200,4 +202,21 @@ async fn injected_errors_are_read_as_their_own_kind() {
     let client = cloudtrail(&aws, IRELAND).await;
     let error = client.update_trail().name("audit").send().await.unwrap_err().into_service_error();
     assert!(error.is_conflict_exception());
+}
+
+#[tokio::test]
+async fn rates_begin_anew_after_a_while_and_with_another_account() {
+    let mut world = world().bucket("logs", IRELAND).trail(Trail::new("audit", IRELAND, "logs"));
+    world.rate_limits = true;
+    let began = world.now;
+    let aws = FakeAws::start(world.clone());
+    let client = cloudtrail(&aws, IRELAND).await;
+    client.update_trail().name("audit").send().await.unwrap();
+    aws.let_pass(Duration::from_secs(3600));
+    assert_eq!(aws.world().now, began + 3600);
+    client.update_trail().name("audit").send().await.unwrap();
+    aws.replace(world);
+    assert_eq!((aws.world().now, aws.calls()), (began, vec![]));
+    client.update_trail().name("audit").send().await.unwrap();
+    assert_eq!(code(client.update_trail().name("audit").send().await), "ThrottlingException");
 }
