@@ -15,7 +15,7 @@ from local import PROJECT
 
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 # The CLI's own, and what is not in the services' models.
-OF_THE_CLI = {"region", "query", "output", "cli-read-timeout", "cli-binary-format", "cli-input-json", "profile"}
+OF_THE_CLI = {"region", "query", "output", "cli-read-timeout", "cli-binary-format", "cli-input-json", "max-items"}
 OWN_COMMANDS = {("s3", "cp"), ("s3", "mb"), ("s3", "rb"), ("cloudformation", "deploy"), ("logs", "tail")}
 SESSION = botocore.session.get_session()
 
@@ -41,7 +41,8 @@ def commands(path: Path) -> list[list[str]]:
 
 def words(text: str) -> list[str] | None:
     """None in the middle of a quotation."""
-    lexer = shlex.shlex(text, posix=True, punctuation_chars="|&;>")
+    # What a function of the page puts in is as in another command there.
+    lexer = shlex.shlex(re.sub(r" \$\(keep [^)]*\)", "", text), posix=True, punctuation_chars="|&;>")
     lexer.whitespace_split = True
     try:
         return list(itertools.takewhile(lambda word: word[:1] not in tuple("|&;>"), lexer))
@@ -124,6 +125,39 @@ def structure(shape: Shape, text: str) -> dict:
             raise ValueError(f"{name} is true or false, not {value}")
         found[name] = typed(member, [value])
     return found
+
+
+def has(schema: dict, path: list[str], root: dict) -> bool:
+    """Whether values of that schema have something there."""
+    if "$ref" in schema:
+        return has(root["$defs"][schema["$ref"].rpartition("/")[2]], path, root)
+    if options := schema.get("anyOf", schema.get("oneOf")):
+        return any(has(it, path, root) for it in options)
+    if not path:
+        return True
+    if "items" in schema:
+        return has(schema["items"], path, root)
+    return path[0] in schema.get("properties", {}) and has(schema["properties"][path[0]], path[1:], root)
+
+
+class Queries(unittest.TestCase):
+    """Nothing here runs queries of CloudWatch Logs Insights; the fields that they ask for can be looked up."""
+
+    def test_they_ask_for_fields_that_answers_have(self):
+        schema = json.loads((PROJECT / "docs" / "answer.schema.json").read_text())
+        queries = [it for it in blocks(PROJECT / "docs" / "organization.md") if it.startswith("filter ")]
+        self.assertEqual(len(queries), 5)
+        for query in queries:
+            # What is taken apart, by the name that its parts get.
+            parts = {name: path.split(".") for path, name in re.findall(r"unnest (\S+) into (\w+)", query)}
+            for name in re.findall(r"\b(?:detail|event|trail|warning)\.[\w.]+", query):
+                path = name.split(".")
+                while path[0] in parts:
+                    path = [*parts[path[0]], *path[1:]]
+                path = path[1:] if path[0] == "event" else path
+                with self.subTest(f"{name} of {query}"):
+                    self.assertEqual(path[:2], ["detail", "responsePayload"])
+                    self.assertTrue(has(schema, path[2:], schema), path)
 
 
 class Documents(unittest.TestCase):

@@ -34,13 +34,14 @@ def forwarders(command: str, *regions: str, **variables: str) -> tuple[int, list
 
 def rules(region: str, stack: str) -> dict[str, dict]:
     """The stack's rules there, by their logical names."""
-    events = cloud.client("events", region)
+    events, cloudformation = cloud.client("events", region), cloud.client("cloudformation", region)
     found = {}
-    for rule in events.list_rules(NamePrefix=f"{stack}-")["Rules"]:
-        logical = rule["Name"].removeprefix(f"{stack}-").partition("-")[0]
-        if logical.endswith("Rule"):
+    for resource in cloudformation.describe_stack_resources(StackName=stack)["StackResources"]:
+        if resource["ResourceType"] == "AWS::Events::Rule":
+            rule = events.describe_rule(Name=resource["PhysicalResourceId"])
             [target] = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-            found[logical] = {"pattern": json.loads(rule["EventPattern"]), "arn": rule["Arn"], "target": target}
+            pattern = json.loads(rule["EventPattern"])
+            found[resource["LogicalResourceId"]] = {"pattern": pattern, "arn": rule["Arn"], "target": target}
     return found
 
 

@@ -97,7 +97,8 @@ pub fn bill(day: &Tally, gb_seconds: f64) -> Vec<Line> {
         line("KMS requests", number(kms), kms * KMS_REQUEST),
         line("S3 requests \\*", number(s3), s3 * S3_READ),
         line("alerts to a topic, one e-mail each \\*", number(alerts), alerts * (MESSAGE + MAIL)),
-        line("outcomes to a bus \\*", number(invocations), invocations * OUTCOME),
+        // Onto the stack's bus, and from there onto the one that was named.
+        line("outcomes, on two buses each \\*", number(2.0 * invocations), 2.0 * invocations * OUTCOME),
         line("EventBridge Scheduler \\*", number(sweeps), sweeps * SCHEDULED),
     ]
 }
@@ -146,13 +147,13 @@ mod tests {
         // 10,000 × (1,000 + 900 + 4 × 26).
         assert!((log_bytes(&day) - 20_040_000.0).abs() < 1e-3);
         let bill = bill(&day, 200.0);
-        let expected = [0.1, 0.06, 0.3006, 0.216_432, 18.0, 0.9, 0.012, 0.0615, 0.3, 0.03];
+        let expected = [0.1, 0.06, 0.3006, 0.216_432, 18.0, 0.9, 0.012, 0.0615, 0.6, 0.03];
         assert_eq!(bill.len(), expected.len());
         for (line, expected) in bill.iter().zip(expected) {
             assert!((line.dollars - expected).abs() < 1e-5, "{line:?}: {expected}");
         }
         assert_eq!(bill[0].amount, "6,000 GB-seconds");
-        assert!((total(&bill) - 19.980_532).abs() < 1e-4);
+        assert!((total(&bill) - 20.280_532).abs() < 1e-4);
     }
 
     #[test]
