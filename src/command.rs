@@ -1,4 +1,4 @@
-//! What the binary does if somebody starts it with arguments. Lambda starts it without any.
+//! What the binary does if somebody else than Lambda starts it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use trailseal_core::ids::{AccountId, Malformed, Partition, StackName, shorten};
 use trailseal_core::policy::central::{CentralKey, NoPolicy};
 
 const USAGE: &str = "\
-trailseal keeps CloudTrail logs encrypted. Without arguments it is the AWS Lambda function.
+trailseal keeps CloudTrail logs encrypted. Started by AWS Lambda, it is the function that does.
 
 usage: trailseal key-policy --account ID [OPTION]...
        trailseal --help | --version
@@ -91,7 +91,9 @@ fn asked(mut arguments: Parser) -> Result<String, String> {
         Ok(Some(Arg::Short('V') | Arg::Long("version"))) => Ok(format!("trailseal {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Some(Arg::Value(command))) if command == "key-policy" => key_policy(arguments),
         Ok(Some(other)) => Err(wrong(&unknown("trailseal", &other, "`key-policy`, `--help` or `--version`"))),
-        Ok(None) => Err(wrong("`trailseal` takes `key-policy`, `--help` or `--version`")),
+        Ok(None) => Err(wrong(
+            "nothing to do: Lambda did not start this, and `trailseal` takes `key-policy`, `--help` or `--version`",
+        )),
         Err(error) => Err(wrong(&error.to_string())),
     }
 }

@@ -1,5 +1,5 @@
 //! The Lambda function: reads the configuration, makes the clients, serves events. Decides nothing.
-//! With arguments, which Lambda does not give, it is a command line instead.
+//! Where there is no Lambda, it is a command line instead.
 
 mod command;
 
@@ -12,7 +12,9 @@ use trailseal::handler::{Input, handle};
 use trailseal_core::config::Config;
 
 fn main() -> ExitCode {
-    if std::env::args_os().len() > 1 { command::run() } else { serve() }
+    // Lambda sets it, and some of what stands in for Lambda passes arguments, too:
+    // <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>.
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() { serve() } else { command::run() }
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! The binary with arguments: `trailseal key-policy`.
+//! The binary as somebody starts it who is not Lambda: `trailseal key-policy`.
 
 use std::process::{Command, Output};
 
@@ -168,6 +168,28 @@ fn more_accounts_than_a_policy_holds_are_refused_with_how_many_fit() {
     assert_eq!(told.len(), 1);
     assert!(told[0].contains("KMS takes 32768: of the 300 further accounts, "), "{told:?}");
     assert!(told[0].ends_with("an organization says the same of all of its accounts at once (`--organization`)"));
+}
+
+#[test]
+fn without_lambda_and_arguments_it_says_what_it_takes() {
+    assert_eq!(
+        problems(&[]),
+        ["nothing to do: Lambda did not start this, and `trailseal` takes `key-policy`, `--help` or `--version`"]
+    );
+}
+
+#[test]
+fn started_by_lambda_it_is_the_function_whatever_arguments_it_gets() {
+    let mut command = Command::new(binary());
+    // Where nobody answers.
+    command.env_clear().env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9").env("AWS_REGION", "eu-west-1");
+    for name in ["FUNCTION_NAME", "FUNCTION_VERSION", "LOG_GROUP_NAME", "LOG_STREAM_NAME"] {
+        command.env(format!("AWS_LAMBDA_{name}"), "1");
+    }
+    let output = command.env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128").args(["key-policy", "--help"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stdout);
+    assert!(told.contains("cannot serve events") && !told.contains("usage"), "{told}");
 }
 
 #[test]
