@@ -11,12 +11,12 @@ from translate import Refused, translated
 # What CloudFormation takes without a bucket for the template:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 BODY = 51_200
-# Of the longest name made of it, NAME-REGION, IAM takes 64 characters.
+# Of the longest name made of it, NAME-outcomes-REGION, IAM takes 64 characters.
 NAME = {
     "Type": "String",
     "Description": (
-        "What the function is called in every account; its role, topic, queues and alarms begin with it. StackSets name the stacks "
-        "themselves."
+        "What the function is called in every account; the names of its roles, rules, bus, topic, queues and alarms begin with it. "
+        "StackSets name the stacks themselves."
     ),
     "AllowedPattern": "^[a-zA-Z][a-zA-Z0-9-]{0,39}$",
     "ConstraintDescription": "must be at most 40 letters, digits and dashes, the first a letter",
@@ -64,7 +64,7 @@ def text(template: dict) -> str:
 
     found = "{\n" + ",\n".join(section(*it) for it in template.items()) + "\n}\n"
     if len(found.encode()) > BODY:
-        raise Refused(f"the template for StackSets has {len(found.encode())} bytes, of {BODY} that CloudFormation takes")
+        raise Refused(f"the template for StackSets has {len(found.encode())} bytes, of {BODY} that CloudFormation takes: shorten descriptions in template.yaml")
     return found
 
 

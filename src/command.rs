@@ -32,13 +32,15 @@ usage: trailseal key-policy --account ID [--organization ID] [--accounts IDS]
   --account ID           the account that the key is in; its trails use the key, too
   --organization ID      the organization (o-...) whose accounts' trails use the key
   --accounts IDS         further accounts whose trails use the key, comma-separated: those
-                         outside the organization, or all of them instead of it
+                         outside the organization, or all of them instead of it; and the
+                         management account, where the key's account has OrgTrailOwner
   --readers LIST         who may decrypt the logs, comma-separated, as in LogReaders
                          (TRAILSEAL_LOG_READERS): ARNs of roles or users, account ids,
                          organization ids, or `account`: everybody in the key's account.
                          Who is outside the key's account needs its own account's IAM, too
-  --name NAME            the name of trailseal's stack in each account, whose function may
-                         see the key's state [default: trailseal]
+  --name NAME            what trailseal is called in each account: the stack's name or, of a
+                         StackSet, its parameter Name. Its function may see the key's state
+                         [default: trailseal]
   --partition PARTITION  the AWS partition [default: aws]
   -h, --help             prints this
 

@@ -124,7 +124,7 @@ fn every_wrong_value_is_named_with_what_it_takes() {
             "`--accounts` = `1`: takes 12-digit account ids, comma-separated",
             "`--accounts` = ` [31m`: takes 12-digit account ids, comma-separated",
             "`--readers` = `everybody`: takes ARNs of roles or users, 12-digit account ids, organization ids (`o-…`) or `account`, comma-separated",
-            "`--name` = `a_b`: takes up to 48 letters, digits or `-`, with a letter first",
+            "`--name` = `a_b`: takes up to 43 letters, digits or `-`, with a letter first",
             "`--partition` = `azure`: takes `aws`, `aws-cn`, `aws-us-gov` or the like",
         ]
     );

@@ -32,7 +32,9 @@ def commands(path: Path) -> list[list[str]]:
     for block in blocks(path):
         lines = iter(block.splitlines())
         for line in lines:
-            if line.strip().startswith("aws "):
+            # By itself, in a function of the page's, or for a variable.
+            if begins := re.match(r"\s*(?:\w+\(\) \{ |(\w+=\$\())?(?=aws )", line):
+                line = line[begins.end() :].removesuffix(")" if begins[1] else "")
                 while (read := words(line)) is None:
                     line += "\n" + next(lines)
                 found.append(read)

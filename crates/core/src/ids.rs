@@ -126,10 +126,11 @@ checked_text!(
 );
 
 checked_text!(
-    /// The name of a stack of trailseal's. With `-REGION` it is the name of a role, which has up to 64 characters.
+    /// The name of a stack of trailseal's. With `-sweep-REGION` it is the name of a role, which has up
+    /// to 64 characters.
     /// Form: <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-parameters.html>.
-    StackName, "the name of a stack of trailseal's", "up to 48 letters, digits or `-`, with a letter first",
-    |text| text.len() <= 48
+    StackName, "the name of a stack of trailseal's", "up to 43 letters, digits or `-`, with a letter first",
+    |text| text.len() <= 43
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 );

@@ -32,7 +32,8 @@ pub struct CentralKey {
     pub accounts: BTreeSet<AccountId>,
     /// Who decrypts the logs. `own_account` is the key's.
     pub readers: LogReaders,
-    /// What trailseal's stacks are called in the accounts: the function's role is `NAME-REGION`.
+    /// What trailseal is called in the accounts (the stack's name; of a StackSet, its parameter `Name`): the
+    /// function's role is `NAME-REGION`.
     pub stack: StackName,
 }
 
