@@ -20,7 +20,7 @@ use trailseal_core::facts::Failure;
 use trailseal_core::ids::Region;
 
 use super::Until;
-use super::error::Attempt;
+use super::error::{Attempt, is_throttled};
 use super::pace::{Kind, Pace};
 use super::publish::Publisher;
 use super::read::Reader;
@@ -153,6 +153,30 @@ impl Aws {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     {
         self.sent(until, turn, attempt, call).await?.map_err(|error| attempt.failure(&error))
+    }
+
+    /// The same for a call whose rate is shared with other invocations, which may be many at once: while it is
+    /// throttled, it waits for another turn as long as there is time.
+    pub(super) async fn patiently<T, E, F>(
+        &self,
+        until: Until,
+        turn: (&Region, Kind),
+        attempt: &Attempt,
+        call: impl Fn() -> F,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        let mut throttled = None;
+        loop {
+            match self.answer(until, turn, attempt, &call).await {
+                Err(failure) if is_throttled(&failure) => throttled = Some(failure),
+                // Why there was another says more than that its turn did not come.
+                Err(failure) if failure.not_sent => return Err(throttled.unwrap_or(failure)),
+                answer => return answer,
+            }
+        }
     }
 
     pub(super) fn cloudtrail(&self, region: &Region) -> aws_sdk_cloudtrail::Client {

@@ -37,6 +37,23 @@ const fn terminal(codes: &'static [&'static str], remedy: &'static str) -> Meani
     Meaning { codes, class: Class::Terminal, remedy }
 }
 
+const THROTTLED: &[&str] = &[
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "Throttled",
+];
+
+/// Whether AWS refused it for its rate, and time did not run out over that.
+pub(super) fn is_throttled(failure: &Failure) -> bool {
+    !failure.left_open && THROTTLED.iter().any(|code| failure.is(code))
+}
+
 const ASK_LATER: &str = "nothing, unless it stays so: it is tried again";
 
 /// Sources: the errors of CloudTrail's UpdateTrail
@@ -46,20 +63,7 @@ const ASK_LATER: &str = "nothing, unless it stays so: it is tried again";
 /// (<https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html>), of S3
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>), of SNS's Publish, and the common ones.
 const MEANINGS: &[Meaning] = &[
-    transient(
-        &[
-            "Throttling",
-            "ThrottlingException",
-            "ThrottledException",
-            "RequestThrottled",
-            "RequestThrottledException",
-            "TooManyRequestsException",
-            "RequestLimitExceeded",
-            "SlowDown",
-            "Throttled",
-        ],
-        "nothing, unless it stays so: AWS limits how often this may be called, and it is tried again",
-    ),
+    transient(THROTTLED, "nothing, unless it stays so: AWS limits how often this may be called, and it is tried again"),
     transient(
         &["ConflictException"],
         "nothing, unless it stays so: somebody else is changing the trail, and it is tried again",

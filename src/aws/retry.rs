@@ -13,7 +13,8 @@ use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryA
 use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 
-/// Eight attempts take about a quarter of a minute; the invocation's deadline may end them earlier.
+/// Eight attempts take about a quarter of a minute; the invocation's deadline may end them earlier. (What
+/// CloudTrail throttles gets further turns, see `Aws::patiently`.)
 pub(super) fn config() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(8)

@@ -40,6 +40,26 @@ fn throttling_conflicts_and_server_errors_are_retried_inside() {
 }
 
 #[test]
+fn a_read_that_many_invocations_share_the_rate_of_is_tried_for_longer_than_others() {
+    let mut scene = Scene::enforcing(account());
+    // One more than the attempts of other calls.
+    refuse(&scene, "GetTrail", 9, Fault::throttled());
+    let answer = scene.event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert_eq!(scene.calls().iter().filter(|call| *call == "cloudtrail:GetTrail").count(), 11);
+}
+
+#[test]
+fn a_read_that_is_throttled_until_time_is_over_says_so() {
+    let mut scene = Scene::enforcing(account());
+    refuse(&scene, "GetTrail", usize::MAX, Fault::throttled());
+    let (error, invocation) = scene.failure_within("update-trail-by-name", Duration::from_secs(25));
+    assert_eq!(error.error_type, "Transient");
+    let error = &logged(&invocation)[0]["trails"][0]["error"];
+    assert_eq!((&error["class"], &error["code"]), (&json!("transient"), &json!("ThrottlingException")), "{error:#}");
+}
+
+#[test]
 fn what_does_not_pass_in_time_fails_the_invocation_for_lambda_to_retry_without_an_alert() {
     let mut world = account();
     with_sealing_key(&mut world, "eu-central-1");

@@ -206,8 +206,13 @@ fn a_sweep_that_could_not_even_list_the_trails_is_tried_again_if_that_passes() {
     let (world, _) = sealed();
     let mut scene = Scene::enforcing(world);
     scene.aws.before(|call, _| (call.operation == "ListTrails").then(Fault::throttled));
-    let error = scene.function.invoke(sweep().to_string().as_bytes()).outcome.unwrap_err();
+    let sweep = sweep().to_string();
+    let error = scene.function.invoke_within(sweep.as_bytes(), Duration::from_secs(3)).outcome.unwrap_err();
     assert_eq!(error.error_type, "Transient");
+    assert!(
+        error.error_message.contains("Rate exceeded") || error.error_message.contains("ThrottlingException"),
+        "{error}"
+    );
     assert_eq!(scene.aws.world().published.len(), 0);
 }
 

@@ -5,10 +5,19 @@ use trailseal_core::facts::{Failure, KeptSettings, ListedTrails, OddTrail, Trail
 use trailseal_core::ids::{Region, TrailArn, shorten};
 use trailseal_core::trigger::TrailRef;
 
-use super::{Reader, answer, kept, set};
+use super::{Reader, kept, send, set};
 use crate::aws::error::Attempt;
 use crate::aws::pace::Kind;
 use crate::aws::retry::{Again, Rules};
+
+/// Reads in CloudTrail's own turn.
+macro_rules! read {
+    ($reader:ident, $region:ident, $call:ident, $attempt:ident) => {
+        $reader.aws.patiently($reader.until, ($region, Kind::Read), &$attempt, || {
+            send!($call.clone(), aws_sdk_cloudtrail, Again::Usual, $attempt)
+        })
+    };
+}
 
 fn name(trail: &TrailRef) -> (&str, &Region) {
     match trail {
@@ -21,7 +30,7 @@ pub(super) async fn trail(reader: &Reader<'_>, trail: &TrailRef) -> Result<Optio
     let (name, region) = name(trail);
     let attempt = Attempt::new("cloudtrail:GetTrail", format!("read trail `{name}` in `{region}`"));
     let call = reader.aws.cloudtrail(region).get_trail().name(name);
-    match answer!(reader, (region, Kind::Read), call, aws_sdk_cloudtrail, Again::Usual, attempt).await {
+    match read!(reader, region, call, attempt).await {
         Ok(output) => match output.trail {
             Some(trail) => settings(trail, &attempt).map(Some),
             None => Err(attempt.unusable_answer("CloudTrail answered without saying anything of it")),
@@ -37,7 +46,7 @@ pub(super) async fn trail(reader: &Reader<'_>, trail: &TrailRef) -> Result<Optio
 pub(super) async fn of_region(reader: &Reader<'_>, region: &Region) -> Result<Vec<TrailSettings>, Failure> {
     let attempt = Attempt::new("cloudtrail:DescribeTrails", format!("read the trails of `{region}`"));
     let call = reader.aws.cloudtrail(region).describe_trails();
-    let output = answer!(reader, (region, Kind::Read), call, aws_sdk_cloudtrail, Again::Usual, attempt).await?;
+    let output = read!(reader, region, call, attempt).await?;
     let Some(trails) = output.trail_list else {
         return Err(attempt.unusable_answer("CloudTrail answered without a list"));
     };
@@ -50,7 +59,7 @@ pub(super) async fn status(reader: &Reader<'_>, trail: &TrailRef) -> Result<Opti
     let (name, region) = name(trail);
     let attempt = Attempt::new("cloudtrail:GetTrailStatus", format!("read the status of trail `{name}` in `{region}`"));
     let call = reader.aws.cloudtrail(region).get_trail_status().name(name);
-    match answer!(reader, (region, Kind::Read), call, aws_sdk_cloudtrail, Again::Usual, attempt).await {
+    match read!(reader, region, call, attempt).await {
         Ok(status) => Ok(Some(TrailStatus {
             logging: status.is_logging.unwrap_or(false),
             ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
@@ -72,7 +81,7 @@ pub(super) async fn tag(
     let mut page = None;
     loop {
         let call = reader.aws.cloudtrail(home).list_tags().resource_id_list(trail.as_str()).set_next_token(page);
-        let output = answer!(reader, (home, Kind::Read), call, aws_sdk_cloudtrail, Again::Usual, attempt).await?;
+        let output = read!(reader, home, call, attempt).await?;
         // A list that is not there, or is about something else, is no list without the tag.
         let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
         let Some(resources) = output.resource_tag_list.filter(|resources| resources.iter().all(ours)) else {
@@ -95,7 +104,7 @@ pub(super) async fn all(reader: &Reader<'_>, region: &Region) -> Result<ListedTr
     let mut page = None;
     loop {
         let call = reader.aws.cloudtrail(region).list_trails().set_next_token(page);
-        let output = answer!(reader, (region, Kind::Read), call, aws_sdk_cloudtrail, Again::Usual, attempt).await?;
+        let output = read!(reader, region, call, attempt).await?;
         let Some(listed) = output.trails else {
             return Err(attempt.unusable_answer("CloudTrail answered without a list"));
         };

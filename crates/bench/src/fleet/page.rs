@@ -109,7 +109,7 @@ fn in_one_account(ordinary: &Tally, roll_out: &Tally) -> String {
     }
     text + "\nInvocations of one account that run at once share these, and each keeps only its own calls below. A deployment that\n\
            writes the policies of many keys meets CloudTrail's 10 reads a second, as the events at once above do. What is throttled\n\
-           is tried again for about a quarter of a minute; an event that is not done by then fails and is Lambda's to try a minute\n\
+           is tried again as long as the invocation lasts; an event that is not done by then fails and is Lambda's to try a minute\n\
            later. With `ReservedConcurrency=1` Lambda hands the events out in turn, and none is throttled.\n"
 }
 
