@@ -44,11 +44,11 @@ def stackset(template: Path, arch: str, sha256: str) -> str:
         0, {"Label": {"default": "What is deployed?"}, "Parameters": ["Name", "CodeBucket"]}
     )
     interface["ParameterLabels"] |= {"Name": {"default": "Name"}, "CodeBucket": {"default": "Bucket with the code"}}
-    function = found["Resources"]["Function"]["Properties"]
+    function = found["Resources"]["Function"]
     # Its name is what it holds: other code is another name, and CloudFormation sees that there is something to deploy.
-    function["Code"] = {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": f"{sha256}.zip"}
-    # It says that SAM deployed it.
-    del function["Tags"]
+    function["Properties"]["Code"] = {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": f"{sha256}.zip"}
+    # How SAM builds it, and that SAM deployed it.
+    del function["Metadata"], function["Properties"]["Tags"]
     first = ("AWSTemplateFormatVersion", "Description")
     return text({name: found[name] for name in (*first, *(it for it in found if it not in first))})
 

@@ -156,7 +156,7 @@ impl Aws {
     }
 
     /// The same for a call whose rate is shared with other invocations, which may be many at once: while it is
-    /// throttled, it waits for another turn as long as there is time.
+    /// throttled, it waits for another turn as long as there is time. Turns keep it from asking without pause.
     pub(super) async fn patiently<T, E, F>(
         &self,
         until: Until,

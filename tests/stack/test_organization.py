@@ -92,8 +92,9 @@ class TheTemplate(unittest.TestCase):
         own = json.loads(self.text.replace("${Name}", "${AWS::StackName}").replace('"Ref": "Name"', '"Ref": "AWS::StackName"'))
         for template in (expanded, own):
             function = template["Resources"]["Function"]
-            for name in ("Metadata", "Code", "Tags"):
-                function.pop(name, function["Properties"].pop(name, None))
+            function.pop("Metadata", None)
+            for name in ("Code", "Tags"):
+                function["Properties"].pop(name, None)
             template["Parameters"].pop("Architecture")
         self.assertEqual(own["Resources"], expanded["Resources"])
         self.assertEqual(own["Outputs"], expanded["Outputs"])
