@@ -9,7 +9,7 @@ use std::str::FromStr;
 use lexopt::{Arg, Parser};
 use trailseal_core::config::{LogReaders, items};
 use trailseal_core::ids::{AccountId, Malformed, Partition, StackName, shorten};
-use trailseal_core::policy::central::{CentralKey, NoPolicy};
+use trailseal_core::key_policy::central::{CentralKey, NoPolicy};
 
 const USAGE: &str = "\
 trailseal keeps CloudTrail logs encrypted. Started by AWS Lambda, it is the function that does.

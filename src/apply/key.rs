@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use trailseal_core::facts::{Failure, KeyState, Reading};
 use trailseal_core::ids::{KeyArn, Region};
+use trailseal_core::key_policy::same;
+use trailseal_core::observation::{Failure, KeyState, Reading};
 use trailseal_core::plan::{KeyPlan, KeyStep, PolicyChange, StepName};
-use trailseal_core::policy::same;
 use trailseal_core::progress::{Aliased, KeyProgress, MadeKey, PerhapsCreated, StepReport, StepStatus};
 
 use super::Surprise;

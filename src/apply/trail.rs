@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use trailseal_core::facts::{Class, Failure, TrailSettings, UpdatedTrail};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
+use trailseal_core::observation::{Class, Failure, TrailSettings, UpdatedTrail};
 use trailseal_core::plan::StepName;
 use trailseal_core::progress::{StepReport, StepStatus, TrailProgress, Unanswered, given};
 use trailseal_core::trigger::TrailRef;

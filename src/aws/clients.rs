@@ -16,8 +16,8 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use trailseal_core::facts::Failure;
 use trailseal_core::ids::Region;
+use trailseal_core::observation::Failure;
 
 use super::Until;
 use super::error::{Attempt, is_throttled};

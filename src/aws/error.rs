@@ -6,7 +6,7 @@ use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use aws_smithy_types::error::ErrorMetadata;
-use trailseal_core::facts::{Class, Failure};
+use trailseal_core::observation::{Class, Failure};
 
 use super::Until;
 use super::retry::{LastRefusal, Refusal};

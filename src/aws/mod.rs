@@ -15,10 +15,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use trailseal_core::facts::{
+use trailseal_core::ids::{KeyAlias, KeyArn, Region, TrailArn};
+use trailseal_core::observation::{
     Failure, KeyMetadata, KeyTags, ListedTrails, Reading, ReplicationRule, TrailSettings, TrailStatus, UpdatedTrail,
 };
-use trailseal_core::ids::{KeyAlias, KeyArn, Region, TrailArn};
 use trailseal_core::plan::NewKey;
 use trailseal_core::trigger::TrailRef;
 

@@ -2,8 +2,8 @@
 
 use aws_sdk_sns::types::MessageAttributeValue;
 use trailseal_core::alert::Alert;
-use trailseal_core::facts::Failure;
 use trailseal_core::ids::TopicArn;
+use trailseal_core::observation::Failure;
 
 use super::Until;
 use super::clients::Aws;

@@ -1,8 +1,8 @@
 //! The port to write.
 
 use aws_sdk_kms::types::{KeySpec, KeyUsageType, Tag};
-use trailseal_core::facts::{Class, Failure, KeptSettings, UpdatedTrail};
 use trailseal_core::ids::{KeyAlias, KeyArn, Region, TrailArn};
+use trailseal_core::observation::{Class, Failure, KeptSettings, UpdatedTrail};
 use trailseal_core::plan::NewKey;
 
 use super::clients::Aws;

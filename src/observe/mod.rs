@@ -10,9 +10,11 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use trailseal_core::assess::is_ours;
 use trailseal_core::config::Config;
-use trailseal_core::facts::{Class, Failure, KeyFacts, KeyTags, MendingFacts, Reading, TrailFacts, TrailSettings};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
 use trailseal_core::key::own_key_hangs_on_tags;
+use trailseal_core::observation::{
+    Class, Failure, KeyFacts, KeyTags, MendingFacts, Reading, TrailFacts, TrailSettings,
+};
 
 pub(crate) use sealing::{left_over, regions, sealing};
 pub(crate) use shared::Shared;
@@ -150,10 +152,10 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::Mutex;
 
-    use trailseal_core::facts::{
+    use trailseal_core::ids::TrailArn;
+    use trailseal_core::observation::{
         KeptSettings, KeyManager, KeyMetadata, KeyState, KeyTags, ListedTrails, ReplicationRule, TrailStatus,
     };
-    use trailseal_core::ids::TrailArn;
     use trailseal_core::trigger::TrailRef;
 
     use super::*;

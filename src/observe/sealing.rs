@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::join;
 use trailseal_core::assess::is_ours;
 use trailseal_core::config::Config;
-use trailseal_core::facts::{
-    BucketFacts, Candidates, Class, Failure, InUse, KeyFacts, LeftOver, OddTrail, Reading, SealingFacts, TaggedKey,
-};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
 use trailseal_core::key::sealing_key_hangs_on_tags;
+use trailseal_core::observation::{
+    BucketFacts, Candidates, Class, Failure, InUse, KeyFacts, LeftOver, OddTrail, Reading, SealingFacts, TaggedKey,
+};
 use trailseal_core::planner::Wanted;
 use trailseal_core::progress::Progress;
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use trailseal_core::facts::{
+use trailseal_core::ids::{KeyArn, Region, TrailArn};
+use trailseal_core::observation::{
     Failure, KeyMetadata, KeyTags, ListedTrails, Reading, ReplicationRule, TrailSettings, TrailStatus,
 };
-use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::trigger::TrailRef;
 
 use crate::aws::Read;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trailseal_core::facts::{Class, Failure, ListedTrails, OddTrail, TrailSettings};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
+use trailseal_core::observation::{Class, Failure, ListedTrails, OddTrail, TrailSettings};
 use trailseal_core::trigger::TrailRef;
 
 use super::side_by_side;

@@ -2,11 +2,11 @@
 //! could be seen.
 
 use crate::config::Config;
-use crate::facts::{KeyFacts, Reading, TrailFacts};
 use crate::finding::{Finding, FindingId, Warning, WarningId};
 use crate::ids::{FunctionArn, KeyArn, TrailArn};
 use crate::key::{LetsIn, Policy, needs_decrypt, not_revoked, odd_state, unclear, untold_tags, unusable};
-use crate::policy::KeyPolicy;
+use crate::key_policy::KeyPolicy;
+use crate::observation::{KeyFacts, Reading, TrailFacts};
 
 /// What the findings call for.
 #[derive(Debug, Clone, PartialEq, Eq)]

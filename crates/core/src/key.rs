@@ -1,14 +1,14 @@
 //! What is wrong with a key: whether CloudTrail can work with it at all, and whether its policy lets
 //! CloudTrail in.
 
+use crate::access::cloudtrail_key::{Entry, lets_cloudtrail_in};
 use crate::config::Config;
-use crate::facts::{KeyFacts, KeyManager, KeyMetadata, KeyState, Reading};
 use crate::finding::{Finding, FindingId, Warning, WarningId};
+use crate::iam::document::Document;
+use crate::iam::evaluate::{Says, Verdict};
 use crate::ids::{FunctionArn, KeyArn, TrailArn};
-use crate::policy::cloudtrail::{Entry, lets_cloudtrail_in};
-use crate::policy::document::Document;
-use crate::policy::evaluate::{Says, Verdict};
-use crate::policy::{Extension, KeyPolicy};
+use crate::key_policy::{Extension, KeyPolicy};
+use crate::observation::{KeyFacts, KeyManager, KeyMetadata, KeyState, Reading};
 
 /// Every reason why CloudTrail cannot work with this key, whatever its policy says.
 pub(crate) fn unusable(key: &KeyMetadata) -> Vec<Finding> {
@@ -147,7 +147,7 @@ pub(crate) fn needs_decrypt(key: &KeyArn, why: &str) -> Warning {
 /// Every reader who is not configured any more and is let in by a statement of trailseal's.
 pub(crate) fn not_revoked(key: &KeyArn, document: &Document, policy: &KeyPolicy) -> Vec<Warning> {
     let region = key.region();
-    let warning = |lost: crate::policy::NotRevoked| {
+    let warning = |lost: crate::key_policy::NotRevoked| {
         Warning::new(
             WarningId::ReaderNotRevoked,
             format!(

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::config::OWNER_TAG;
-use crate::facts::{Class, Failure, OddTrail, TrailSettings};
 use crate::finding::{Finding, Warning};
 use crate::ids::{KeyAlias, KeyArn, Region, TrailArn};
-use crate::policy::{Extension, KeyPolicy};
+use crate::key_policy::{Extension, KeyPolicy};
+use crate::observation::{Class, Failure, OddTrail, TrailSettings};
 use crate::stray::Stray;
 
 /// One step, as reports name it.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::facts::{Class, Failure, KeptSettings, Made, Reading, SealingFacts, TrailSettings};
 use crate::finding::Finding;
 use crate::ids::{KeyArn, Region, TrailArn};
+use crate::key_policy::KeyPolicy;
+use crate::observation::{Class, Failure, KeptSettings, Made, Reading, SealingFacts, TrailSettings};
 use crate::plan::{Adoption, Fate, KeyPlan, KeyStep, Plan, StepName, TrailStep};
 use crate::planner::Judged;
-use crate::policy::KeyPolicy;
 use crate::stray::Stray;
 
 /// What became of a step.

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::config::Mode;
-use crate::facts::{Class, Failure, OddTrail};
 use crate::finding::{Finding, Warning};
 use crate::ids::TrailArn;
+use crate::key_policy::KeyPolicy;
+use crate::observation::{Class, Failure, OddTrail};
 use crate::plan::{Fate, KeyOwner, Plan, StepName, TrailPlan};
-use crate::policy::KeyPolicy;
 use crate::progress::{KeyProgress, Progress, StepReport, StepStatus, TrailProgress};
 use crate::stray::Stray;
 use crate::trigger::Origin;

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use trailseal_core::access::cloudtrail_bucket::{LogFiles, Refusal, refuses};
+use trailseal_core::access::readers::{LockedOut, locked_out};
 use trailseal_core::config::Config;
 use trailseal_core::ids::{AccountId, KeyArn, TrailArn};
-use trailseal_core::policy::KeyPolicy;
-use trailseal_core::policy::bucket::{LogFiles, Refusal, refuses};
-use trailseal_core::policy::readers::{LockedOut, locked_out};
+use trailseal_core::key_policy::KeyPolicy;
 
 mod cases;
 #[expect(dead_code, reason = "each test uses some of it")]

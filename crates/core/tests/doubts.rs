@@ -4,8 +4,8 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use trailseal_core::policy::document::Document;
-use trailseal_core::policy::evaluate::{Says, Verdict, ask};
+use trailseal_core::iam::document::Document;
+use trailseal_core::iam::evaluate::{Says, Verdict, ask};
 
 #[expect(dead_code, reason = "each test uses some of it")]
 mod asked;

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 use serde_json::{Value, json};
+use trailseal_core::access::cloudtrail_key::{Entry, lets_cloudtrail_in};
+use trailseal_core::iam::document::Document;
+use trailseal_core::iam::evaluate::{Says, ask};
 use trailseal_core::ids::KeyArn;
-use trailseal_core::policy::cloudtrail::{Entry, lets_cloudtrail_in};
-use trailseal_core::policy::document::Document;
-use trailseal_core::policy::evaluate::{Says, ask};
-use trailseal_core::policy::{Extension, KeyPolicy, NotRevoked};
+use trailseal_core::key_policy::{Extension, KeyPolicy, NotRevoked};
 
 #[expect(dead_code, clippy::panic, reason = "each test uses some of it")]
 mod asked;

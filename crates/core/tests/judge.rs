@@ -11,7 +11,7 @@ use iam_rs::{Arn, Context, ContextValue, Decision, IAMPolicy, IAMRequest, Princi
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
-use trailseal_core::policy::evaluate::{Says, Verdict, ask};
+use trailseal_core::iam::evaluate::{Says, Verdict, ask};
 
 mod asked;
 mod cases;

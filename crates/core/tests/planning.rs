@@ -6,18 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use trailseal_core::access::cloudtrail_key::lets_cloudtrail_in;
 use trailseal_core::assess::{Verdict, assess};
 use trailseal_core::config::{Config, Mode};
-use trailseal_core::facts::{
+use trailseal_core::iam::evaluate::Says;
+use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
+use trailseal_core::key_policy::KeyPolicy;
+use trailseal_core::observation::{
     BucketFacts, Candidates, Failure, KeptSettings, KeyFacts, KeyManager, KeyMetadata, KeyState, KeyTags, Made,
     MendingFacts, Reading, SealingFacts, TrailFacts, TrailSettings, TrailStatus,
 };
-use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
 use trailseal_core::plan::{Fate, KeyStep, Plan, TrailStep};
 use trailseal_core::planner::{Judged, plan, wanted};
-use trailseal_core::policy::KeyPolicy;
-use trailseal_core::policy::cloudtrail::lets_cloudtrail_in;
-use trailseal_core::policy::evaluate::Says;
 use trailseal_core::progress::Progress;
 use trailseal_core::report::{Answer, Outcome};
 use trailseal_core::trigger::Origin;

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use trailseal_core::policy::document::Document;
-use trailseal_core::policy::evaluate::ask;
+use trailseal_core::iam::document::Document;
+use trailseal_core::iam::evaluate::ask;
 
 mod asked;
 

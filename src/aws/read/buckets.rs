@@ -5,8 +5,8 @@ use std::error::Error;
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{ReplicationRule as SdkRule, ReplicationRuleStatus, SseKmsEncryptedObjectsStatus};
-use trailseal_core::facts::{Failure, Reading, ReplicationRule};
 use trailseal_core::ids::Region;
+use trailseal_core::observation::{Failure, Reading, ReplicationRule};
 
 use super::{Reader, answer, send, set};
 use crate::aws::error::{Attempt, is_denied};

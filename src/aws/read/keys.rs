@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_kms::types::{KeyManagerType, KeyState as SdkKeyState};
 use aws_sdk_resourcegroupstagging::types::TagFilter;
 use trailseal_core::config::OWNER_TAG;
-use trailseal_core::facts::{Failure, KeyManager, KeyMetadata, KeyState, KeyTags, Reading};
 use trailseal_core::ids::{KeyArn, Region};
+use trailseal_core::observation::{Failure, KeyManager, KeyMetadata, KeyState, KeyTags, Reading};
 
 use super::{Reader, answer, set};
 use crate::aws::error::{Attempt, is_denied};

@@ -7,10 +7,10 @@ mod trails;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use trailseal_core::facts::{
+use trailseal_core::ids::{KeyArn, Region, TrailArn};
+use trailseal_core::observation::{
     Failure, KeyMetadata, KeyTags, ListedTrails, Reading, ReplicationRule, TrailSettings, TrailStatus,
 };
-use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::trigger::TrailRef;
 
 use super::clients::Aws;

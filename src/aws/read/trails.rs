@@ -1,8 +1,8 @@
 //! Trails, read from CloudTrail.
 
 use aws_sdk_cloudtrail::types::{ResourceTag, Trail, TrailInfo};
-use trailseal_core::facts::{Failure, KeptSettings, ListedTrails, OddTrail, TrailSettings, TrailStatus};
 use trailseal_core::ids::{Region, TrailArn, shorten};
+use trailseal_core::observation::{Failure, KeptSettings, ListedTrails, OddTrail, TrailSettings, TrailStatus};
 use trailseal_core::trigger::TrailRef;
 
 use super::{Reader, kept, send, set};

@@ -5,9 +5,9 @@ mod digest;
 use serde_json::json;
 
 use crate::config::{AlertFormat, Config, Mode};
-use crate::facts::Class;
 use crate::finding::FindingId;
 use crate::ids::{FunctionArn, shorten};
+use crate::observation::Class;
 use crate::plan::{KeyOwner, StepName};
 use crate::progress::StepStatus;
 use crate::report::{Answer, Outcome, TrailReport};

@@ -2,14 +2,14 @@
 //! longer read.
 
 use super::Planner;
+use crate::access::cloudtrail_bucket::{LogFiles, Refusal, refuses};
+use crate::access::readers::{LockedOut, locked_out};
+use crate::access::replication::will_stop;
 use crate::config::ReadersLockedOut;
-use crate::facts::{Failure, KeptSettings, Reading, ReplicationRule, TrailSettings};
 use crate::finding::{Warning, WarningId};
 use crate::ids::KeyArn;
+use crate::observation::{Failure, KeptSettings, Reading, ReplicationRule, TrailSettings};
 use crate::plan::{KeyOwner, KeyPlan};
-use crate::policy::bucket::{LogFiles, Refusal, refuses};
-use crate::policy::readers::{LockedOut, locked_out};
-use crate::policy::replication::will_stop;
 
 impl Planner<'_> {
     /// What would become of the trail's readers and replicas with that key; fails where CloudTrail could

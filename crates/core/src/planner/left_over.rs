@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{Class, Failure, InUse, KeyFacts, KeyMetadata, KeyState, LeftOver, TaggedKey};
 use crate::finding::{Warning, WarningId};
 use crate::ids::{KeyArn, Region};
+use crate::observation::{Class, Failure, InUse, KeyFacts, KeyMetadata, KeyState, LeftOver, TaggedKey};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::stray::Stray;

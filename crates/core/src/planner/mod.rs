@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assess::{Assessment, KeyNeed, Verdict, belongs_to, is_ours};
 use crate::config::Config;
-use crate::facts::{Class, Failure, MendingFacts, SealingFacts, TrailSettings};
 use crate::finding::Warning;
 use crate::ids::{FunctionArn, KeyArn, Region, TrailArn, shorten};
 use crate::key::{LetsIn, needs_decrypt, unclear};
+use crate::key_policy::KeyPolicy;
+use crate::observation::{Class, Failure, MendingFacts, SealingFacts, TrailSettings};
 use crate::plan::{Fate, KeyOwner, KeyPlan, Plan, TrailPlan, TrailStep};
-use crate::policy::KeyPolicy;
 
 /// One trail as planning sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use super::Planner;
 use super::left_over::{left_over, perhaps_left_over};
 use crate::config::OWNER_TAG;
-use crate::facts::{Candidates, Class, Failure, InUse, KeyFacts, KeyMetadata, KeyState, Made, Reading, TaggedKey};
 use crate::finding::{FindingId, Warning, WarningId};
 use crate::ids::{KeyArn, Region, shorten};
 use crate::key::{Policy, not_revoked, untold_tags, unusable};
+use crate::key_policy::MAX_BYTES;
+use crate::observation::{
+    Candidates, Class, Failure, InUse, KeyFacts, KeyMetadata, KeyState, Made, Reading, TaggedKey,
+};
 use crate::plan::{Adoption, KeyOwner, KeyPlan, KeyStep, NewKey, PolicyChange, restore_command};
-use crate::policy::MAX_BYTES;
 use crate::stray::Stray;
 
 impl Planner<'_> {

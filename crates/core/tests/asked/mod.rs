@@ -1,8 +1,8 @@
 //! A question to a policy, written as JSON.
 
 use serde_json::{Map, Value};
-use trailseal_core::policy::evaluate::Says;
-use trailseal_core::policy::question::{Caller, Context, Identity, Question};
+use trailseal_core::iam::evaluate::Says;
+use trailseal_core::iam::request::{Caller, Context, Identity, Question};
 
 /// A service by its name, an identity by its ARN, or `anonymous`.
 pub(crate) fn caller(text: &str) -> Caller {

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 use trailseal_core::config::Config;
+use trailseal_core::iam::evaluate::Says;
 use trailseal_core::ids::FunctionArn;
-use trailseal_core::policy::KeyPolicy;
-use trailseal_core::policy::evaluate::Says;
+use trailseal_core::key_policy::KeyPolicy;
 
 const HOME: &str = "123456789012";
 const OWNER: &str = "999999999999";

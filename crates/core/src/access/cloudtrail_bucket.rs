@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
+use crate::access::CLOUDTRAIL;
+use crate::access::cloudtrail_key::on_behalf_of;
+use crate::iam::document::{Document, Statement};
+use crate::iam::evaluate::{StatementId, Verdict, evaluate};
+use crate::iam::principal::texts;
+use crate::iam::request::{Caller, Context, Question};
 use crate::ids::{AccountId, KeyArn, OrganizationId, Region, TrailArn};
-use crate::policy::CLOUDTRAIL;
-use crate::policy::cloudtrail::on_behalf_of;
-use crate::policy::document::{Document, Statement};
-use crate::policy::evaluate::{StatementId, Verdict, evaluate};
-use crate::policy::principal::texts;
-use crate::policy::question::{Caller, Context, Question};
 
 /// Where a trail's log files go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

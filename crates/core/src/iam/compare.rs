@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use crate::iam::pattern::Pattern;
+use crate::iam::truth::Truth;
 use crate::ids::shorten;
-use crate::policy::pattern::Pattern;
-use crate::policy::truth::Truth;
 
 /// What a condition operator compares, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

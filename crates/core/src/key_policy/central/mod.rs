@@ -14,10 +14,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use crate::access::CLOUDTRAIL;
 use crate::config::LogReaders;
 use crate::ids::{AccountId, OrganizationId, Partition, StackName};
-use crate::policy::sealing::{Statement, Template, Terms, VERSION, one_or_many};
-use crate::policy::{CLOUDTRAIL, MAX_BYTES};
+use crate::key_policy::MAX_BYTES;
+use crate::key_policy::templates::{Statement, Template, Terms, VERSION, one_or_many};
 
 /// A key that encrypts the logs of many accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Trails.
 
-use crate::facts::{Failure, KeyFacts, Reading};
 use crate::ids::{Region, TrailArn};
+use crate::observation::{Failure, KeyFacts, Reading};
 
 /// The trails of an account, as `ListTrails` tells them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 
 use serde_json::Value;
 
+use crate::iam::document::{Document, Statement as Theirs};
+use crate::iam::evaluate::{Reason, StatementId};
+use crate::iam::principal::is_unique_id;
 use crate::ids::{AccountId, OrganizationId, PrincipalArn, split_arn};
-use crate::policy::document::{Document, Statement as Theirs};
-use crate::policy::evaluate::{Reason, StatementId};
-use crate::policy::principal::is_unique_id;
-use crate::policy::sealing::{KeyPolicy, Statement, Template};
+use crate::key_policy::templates::{KeyPolicy, Statement, Template};
 
 /// A reader whom a key's policy lets in by a statement of trailseal's and the configuration does not name.
 #[derive(Debug, Clone, PartialEq, Eq)]

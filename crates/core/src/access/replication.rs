@@ -1,7 +1,7 @@
 //! Which replication of a bucket would stop once a trail's log files are encrypted with a KMS key.
 
-use crate::facts::ReplicationRule;
-use crate::policy::bucket::LogFiles;
+use crate::access::cloudtrail_bucket::LogFiles;
+use crate::observation::ReplicationRule;
 
 /// The rules that replicate these log files today and would not do so any more. S3 leaves out what is
 /// encrypted with a KMS key unless a rule's `SourceSelectionCriteria` has `SseKmsEncryptedObjects`.

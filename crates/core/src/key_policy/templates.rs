@@ -4,9 +4,9 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::access::CLOUDTRAIL;
 use crate::config::{Config, LogReaders};
 use crate::ids::{AccountId, FunctionArn, Partition, RoleArn};
-use crate::policy::CLOUDTRAIL;
 
 /// The version of the policy language.
 pub(super) const VERSION: &str = "2012-10-17";

@@ -1,9 +1,9 @@
 //! Whether a key's policy lets CloudTrail encrypt a trail's log files with the key.
 
+use crate::access::CLOUDTRAIL;
+use crate::iam::evaluate::{Verdict, ask};
+use crate::iam::request::{Caller, Context, Question};
 use crate::ids::{KeyArn, TrailArn};
-use crate::policy::CLOUDTRAIL;
-use crate::policy::evaluate::{Verdict, ask};
-use crate::policy::question::{Caller, Context, Question};
 
 /// What a key's policy says to CloudTrail, call by call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +67,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::policy::KeyPolicy;
-    use crate::policy::evaluate::Says;
+    use crate::iam::evaluate::Says;
+    use crate::key_policy::KeyPolicy;
     use crate::testing::{config, home};
 
     fn entry(policy: &str, trail: &str) -> Entry {

@@ -5,10 +5,10 @@
 
 use serde_json::Value;
 
+use crate::iam::compare::{Kind, compare};
+use crate::iam::request::{Context, Fact};
+use crate::iam::truth::Truth;
 use crate::ids::shorten;
-use crate::policy::compare::{Kind, compare};
-use crate::policy::question::{Context, Fact};
-use crate::policy::truth::Truth;
 
 /// A condition operator, taken apart: `ForAllValues:StringNotLikeIfExists`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::policy::document::{Document, Statement as Theirs};
-use crate::policy::grant::Grant;
-use crate::policy::principal::{is_unique_id, texts};
-use crate::policy::same::same;
-use crate::policy::sealing::{KeyPolicy, Statement, Template};
+use crate::iam::document::{Document, Statement as Theirs};
+use crate::iam::principal::{is_unique_id, texts};
+use crate::key_policy::coverage::Grant;
+use crate::key_policy::equal::same;
+use crate::key_policy::templates::{KeyPolicy, Statement, Template};
 
 /// The longest key policy that KMS takes, in bytes.
 /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html>.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::access::cloudtrail_bucket::{LogFiles, over_tls, resources};
+use crate::access::principal_set::{Who, Whom, admitted};
+use crate::iam::document::{Document, Unreadable};
+use crate::iam::evaluate::{Reason, Says, StatementId, Verdict, evaluate};
+use crate::iam::request::{Context, Question};
 use crate::ids::{AccountId, KeyArn, Partition, shorten};
-use crate::policy::bucket::{LogFiles, over_tls, resources};
-use crate::policy::document::{Document, Unreadable};
-use crate::policy::evaluate::{Reason, Says, StatementId, Verdict, evaluate};
-use crate::policy::question::{Context, Question};
-use crate::policy::who::{Who, Whom, admitted};
 
 /// Somebody whom a bucket's policy lets read and whom a key's policy does not let decrypt.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,13 +3,13 @@
 
 use serde_json::{Map, Value};
 
+use crate::access::CLOUDTRAIL;
+use crate::iam::document::Statement;
+use crate::iam::pattern::Pattern;
+use crate::iam::principal::{is_unique_id, texts};
+use crate::iam::request::{Caller, Context, Identity, Kind};
+use crate::iam::truth::Truth;
 use crate::ids::{AccountId, OrganizationId, Partition, shorten, split_arn};
-use crate::policy::CLOUDTRAIL;
-use crate::policy::document::Statement;
-use crate::policy::pattern::Pattern;
-use crate::policy::principal::{is_unique_id, texts};
-use crate::policy::question::{Caller, Context, Identity, Kind};
-use crate::policy::truth::Truth;
 
 /// Somebody, or many, whom a statement lets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,7 +283,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::policy::document::Document;
+    use crate::iam::document::Document;
 
     fn who(statement: Value) -> Vec<Who> {
         let document = Document::parse(&json!({ "Statement": [statement] }).to_string()).unwrap();

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{BucketFacts, Failure, Reading};
 use crate::ids::{KeyArn, Region};
+use crate::observation::{BucketFacts, Failure, Reading};
 
 /// Who manages a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Texts with wildcards and policy variables, and ARNs with them.
 
+use crate::iam::truth::Truth;
 use crate::ids::shorten;
-use crate::policy::truth::Truth;
 
 /// What a pattern is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

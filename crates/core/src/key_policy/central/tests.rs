@@ -1,9 +1,9 @@
 use super::*;
-use crate::policy::KeyPolicy;
-use crate::policy::cloudtrail::{lets_cloudtrail_in, on_behalf_of};
-use crate::policy::document::Document;
-use crate::policy::evaluate::{Says, ask};
-use crate::policy::question::{Caller, Context, Identity, Question};
+use crate::access::cloudtrail_key::{lets_cloudtrail_in, on_behalf_of};
+use crate::iam::document::Document;
+use crate::iam::evaluate::{Says, ask};
+use crate::iam::request::{Caller, Context, Identity, Question};
+use crate::key_policy::KeyPolicy;
 use crate::testing::{config, home};
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd";

@@ -9,13 +9,13 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::iam::condition;
+use crate::iam::document::{Document, Statement};
+use crate::iam::pattern::{Pattern, is_action};
+use crate::iam::principal::{Naming, allowed_unless_named, denied_unless_named, named, texts};
+use crate::iam::request::Question;
+use crate::iam::truth::Truth;
 use crate::ids::shorten;
-use crate::policy::condition;
-use crate::policy::document::{Document, Statement};
-use crate::policy::pattern::{Pattern, is_action};
-use crate::policy::principal::{Naming, allowed_unless_named, denied_unless_named, named, texts};
-use crate::policy::question::Question;
-use crate::policy::truth::Truth;
 
 /// What a policy says to a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -306,7 +306,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::policy::question::{Caller, Context};
+    use crate::iam::request::{Caller, Context};
 
     fn verdict(statements: Value) -> Verdict {
         let question = Question {

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use crate::iam::pattern::is_action;
+use crate::iam::principal::texts;
+use crate::iam::truth::Truth;
 use crate::ids::Partition;
-use crate::policy::pattern::is_action;
-use crate::policy::principal::texts;
-use crate::policy::truth::Truth;
 
 /// An `Allow` statement of a key policy.
 #[derive(Debug, Clone, PartialEq, Eq)]

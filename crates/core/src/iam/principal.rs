@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
+use crate::iam::request::{Caller, Identity, Kind};
+use crate::iam::truth::Truth;
 use crate::ids::shorten;
-use crate::policy::question::{Caller, Identity, Kind};
-use crate::policy::truth::Truth;
 
 /// How an element names a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Buckets.
 
-use crate::facts::Reading;
+use crate::observation::Reading;
 
 /// A trail's bucket, as far as its encryption touches it. Read only for a trail that gets another key.
 #[derive(Debug, Clone, PartialEq, Eq)]
