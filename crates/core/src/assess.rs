@@ -1,27 +1,34 @@
-//! What is wrong with a trail, from facts alone. There is no parameter through which the trigger
-//! could be seen.
+//! What is wrong with a trail, from the observation alone. No parameter contains the trigger, so no decision can depend
+//! on it. Which key a trail gets belongs in [`crate::plan`].
 
-use crate::config::Config;
-use crate::finding::{Finding, FindingId, Warning, WarningId};
-use crate::ids::{FunctionArn, KeyArn, TrailArn};
-use crate::key::{LetsIn, Policy, needs_decrypt, not_revoked, odd_state, unclear, untold_tags, unusable};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::access::{KeyAccess, cloudtrail_key_access};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::finding::{DeliveryError, Finding, Warning};
+use crate::iam::Document;
+use crate::ids::{KeyArn, TrailArn};
 use crate::key_policy::KeyPolicy;
-use crate::observation::{KeyFacts, Reading, TrailFacts};
+use crate::observation::{
+    KeyManager, KeyMetadata, KeyObservation, KeyState, ParsedPolicy, Reading, TrailFacts, TrailObservation,
+    TrailSettings, TrailStatus,
+};
 
-/// What the findings call for.
+/// What the findings require.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing.
     Compliant,
-    /// Somebody else has to mend it; why.
-    OutOfScope(String),
+    /// A change by the account that owns the trail.
+    OutOfScope,
     /// A report.
     Note,
     /// A change.
-    Mend {
-        /// What is to become of its key.
+    Remediate {
+        /// What the trail's key needs.
         key: Option<KeyNeed>,
-        /// Start logging again.
+        /// Whether to start logging again.
         restart: bool,
     },
 }
@@ -29,207 +36,260 @@ pub enum Verdict {
 /// What a trail needs of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyNeed {
-    /// The sealing key of its bucket's Region, in working order.
-    Sealing,
-    /// Its own key of ours, which works, needs what its policy lacks.
-    Completing(KeyArn),
+    /// The sealing key of its bucket's Region, in a usable state.
+    SealingKey,
+    /// What the policy of its own key lacks. The key is trailseal's and can be used.
+    Extension(KeyArn),
 }
 
-/// A trail, judged.
+/// A trail after assessment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AssessedTrail {
+    /// The trail does not exist.
+    Gone,
+    /// The trail cannot be read.
+    Unreadable(Failure),
+    /// The trail and its assessment.
+    Readable(Box<Assessment>),
+}
+
+/// The assessment of a trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Assessment {
+    /// The settings that were assessed.
+    pub settings: TrailSettings,
+    /// Whether the trail is logging.
+    pub logging: bool,
     /// What is wrong.
     pub findings: Vec<Finding>,
-    /// What somebody should know.
+    /// What the reader of the report needs to know.
     pub warnings: Vec<Warning>,
     /// What to do about it.
     pub verdict: Verdict,
 }
 
-/// Whether the trail is ours to mend. Its ARN names its owner: for an organization trail the
-/// management account, in every account that sees it.
-/// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/creating-trail-organization.html>.
-pub fn is_ours(trail: &TrailArn, config: &Config, home: &FunctionArn) -> bool {
-    trail.account() == home.account() || Some(trail.account()) == config.org_trail_owner.as_ref()
+/// The reads that the plan needs besides the health of the trails.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequiredReads {
+    /// Trails whose exempt tag decides whether anything happens.
+    pub tagged_trails: Vec<TrailSettings>,
+    /// Of these, the trails that need the sealing key of their bucket's Region.
+    pub sealed_trails: BTreeSet<TrailArn>,
+    /// The trails whose own key needs an extension.
+    pub extended_keys: BTreeMap<TrailArn, KeyArn>,
 }
 
-/// Why another account's trail is left alone.
-pub(crate) fn belongs_to(trail: &TrailArn) -> String {
-    format!("the trail belongs to account `{}`, which has to mend it", trail.account())
-}
-
-/// Judges one trail.
-pub fn assess(trail: &TrailFacts, config: &Config, home: &FunctionArn) -> Assessment {
-    let no_cmk = || Finding::new(FindingId::NoCmk, "its log files are not encrypted with a KMS key");
-    let arn = &trail.settings.arn;
-    if !is_ours(arn, config, home) {
-        let unencrypted = trail.settings.kms_key_id.is_none();
-        return Assessment {
-            findings: unencrypted.then(no_cmk).into_iter().collect(),
-            warnings: Vec::new(),
-            verdict: Verdict::OutOfScope(belongs_to(arn)),
-        };
-    }
-    let failing = Failing::of(trail);
-    let mut key = match &trail.key {
-        None => KeyJudgement { findings: vec![no_cmk()], warnings: vec![], need: Some(KeyNeed::Sealing) },
-        Some(reading) => judge_key(trail, reading, &failing, config, home),
+/// Assesses every trail.
+pub fn assess_all(
+    observations: BTreeMap<TrailArn, TrailObservation>,
+    context: &Context,
+) -> BTreeMap<TrailArn, AssessedTrail> {
+    let assessed = |observation| match observation {
+        TrailObservation::Gone => AssessedTrail::Gone,
+        TrailObservation::Unreadable(failure) => AssessedTrail::Unreadable(failure),
+        TrailObservation::Readable(facts) => AssessedTrail::Readable(Box::new(assess(*facts, context))),
     };
-    key.findings.extend(failing.finding());
-    let stopped = !trail.status.logging && trail.status.ever_started;
-    if stopped {
-        key.findings.push(Finding::new(FindingId::LoggingStopped, "it was started once and does not log now"));
+    observations.into_iter().map(|(arn, observation)| (arn, assessed(observation))).collect()
+}
+
+/// The reads that the plan for these trails needs.
+pub fn required_reads<'a>(trails: impl IntoIterator<Item = &'a AssessedTrail>) -> RequiredReads {
+    let mut reads = RequiredReads::default();
+    for trail in trails {
+        let AssessedTrail::Readable(assessment) = trail else { continue };
+        let settings = &assessment.settings;
+        match &assessment.verdict {
+            Verdict::Compliant | Verdict::OutOfScope => continue,
+            Verdict::Remediate { key: Some(KeyNeed::SealingKey), .. } => {
+                reads.sealed_trails.insert(settings.arn.clone());
+            }
+            Verdict::Remediate { key: Some(KeyNeed::Extension(key)), .. } => {
+                reads.extended_keys.insert(settings.arn.clone(), key.clone());
+            }
+            Verdict::Note | Verdict::Remediate { key: None, .. } => {}
+        }
+        reads.tagged_trails.push(settings.clone());
     }
-    let KeyJudgement { findings, warnings, need } = key;
-    let restart = stopped && config.restart_logging;
+    reads
+}
+
+/// Assesses one trail.
+pub fn assess(trail: TrailFacts, context: &Context) -> Assessment {
+    let TrailFacts { settings, status, key } = trail;
+    let logging = status.logging;
+    if !context.owns_trail(&settings.arn) {
+        let findings = settings.kms_key_id.is_none().then_some(Finding::NoCmk).into_iter().collect();
+        return Assessment { settings, logging, findings, warnings: vec![], verdict: Verdict::OutOfScope };
+    }
+    let delivery_errors = delivery_errors(&status);
+    let KeyAssessment { mut findings, warnings, need } = match &key {
+        None => KeyAssessment { findings: vec![Finding::NoCmk], warnings: vec![], need: Some(KeyNeed::SealingKey) },
+        Some(reading) => assess_reading(&settings, reading, &delivery_errors, context),
+    };
+    if !delivery_errors.is_empty() {
+        findings.push(Finding::DeliveryFailing(delivery_errors));
+    }
+    let stopped = !logging && status.ever_started;
+    if stopped {
+        findings.push(Finding::LoggingStopped);
+    }
+    let restart = stopped && context.config.restart_logging;
     let verdict = match need {
         None if !restart && findings.is_empty() => Verdict::Compliant,
         None if !restart => Verdict::Note,
-        need => Verdict::Mend { key: need, restart },
+        key => Verdict::Remediate { key, restart },
     };
-    Assessment { findings, warnings, verdict }
+    Assessment { settings, logging, findings, warnings, verdict }
 }
 
-/// Whether, and why, CloudTrail could not write when it last tried. A trail that does not log tells of
-/// long ago.
-struct Failing<'a> {
-    /// What S3 said, of which files.
-    errors: Vec<(&'static str, &'a str)>,
+/// The errors of the last delivery. Those of a stopped trail are outdated.
+fn delivery_errors(status: &TrailStatus) -> Vec<DeliveryError> {
+    let errors = [("log", &status.delivery_error), ("digest", &status.digest_error)];
+    let errors = errors.into_iter().filter(|_| status.logging);
+    errors.filter_map(|(files, code)| Some(DeliveryError { files, code: code.clone()? })).collect()
 }
 
-impl<'a> Failing<'a> {
-    fn of(trail: &'a TrailFacts) -> Self {
-        let status = &trail.status;
-        let errors = [("log", &status.delivery_error), ("digest", &status.digest_error)];
-        let told = errors.into_iter().filter_map(|(files, error)| Some((files, error.as_deref()?)));
-        Self { errors: told.filter(|_| status.logging).collect() }
-    }
-
-    /// Whether a key can be the cause: S3 names KMS in its own codes for that, or speaks of a denial.
-    /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
-    fn key_may_be_why(&self) -> bool {
-        let words = |error: &str| error.to_ascii_lowercase();
-        self.errors.iter().any(|(_, error)| words(error).contains("kms") || words(error).contains("accessdenied"))
-    }
-
-    fn finding(&self) -> Option<Finding> {
-        let told = |(files, error): &(&str, &str)| format!("`{error}` for {files} files ({})", meaning(error));
-        let told: Vec<String> = self.errors.iter().map(told).collect();
-        let words = format!(
-            "S3 answered {} when CloudTrail last delivered. CloudTrail tries again for 30 days, and tells so until it succeeds, usually within 5 minutes",
-            told.join(", ")
-        );
-        (!told.is_empty()).then(|| Finding::new(FindingId::DeliveryFailing, words))
-    }
-}
-
-/// What S3's code means, and whether the key can be the cause.
-/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
-fn meaning(error: &str) -> &'static str {
-    let error = error.to_ascii_lowercase();
-    if error.contains("kms") {
-        "the key refused: its state or its policy is the cause"
-    } else if error.contains("accessdenied") {
-        "the bucket's policy, or the key's, does not let CloudTrail in"
-    } else if error.contains("nosuchbucket") {
-        "the bucket is gone; its key is not the cause"
-    } else {
-        "nothing in that speaks of its key"
-    }
-}
-
-/// A trail's own key, judged.
-struct KeyJudgement {
+/// The assessment of a trail's own key.
+struct KeyAssessment {
     findings: Vec<Finding>,
     warnings: Vec<Warning>,
     need: Option<KeyNeed>,
 }
 
-fn judge_key(
-    trail: &TrailFacts,
-    reading: &Reading<KeyFacts>,
-    failing: &Failing<'_>,
-    config: &Config,
-    home: &FunctionArn,
-) -> KeyJudgement {
-    let named = trail.settings.kms_key_id.as_deref().unwrap_or_default();
+fn assess_reading(
+    settings: &TrailSettings,
+    reading: &Reading<KeyObservation>,
+    delivery_errors: &[DeliveryError],
+    context: &Context,
+) -> KeyAssessment {
+    let named = settings.kms_key_id.clone().unwrap_or_default();
+    let warning = |warning| KeyAssessment { findings: vec![], warnings: vec![warning], need: None };
     match reading {
-        Reading::Absent => {
-            let detail = format!("its key `{named}` does not exist, also not when read a second time");
-            let findings = vec![Finding::new(FindingId::KeyMissing, detail)];
-            KeyJudgement { findings, warnings: vec![], need: Some(KeyNeed::Sealing) }
+        // CloudTrail names a key by its ARN. A key that is named otherwise may exist elsewhere.
+        Reading::Absent if named.parse::<KeyArn>().is_err() => {
+            warning(Warning::KeyNameUnresolved { key: named, region: settings.home_region.clone() })
         }
-        Reading::Denied(failure) => {
-            let detail = format!("its key `{named}` may not be read, so it was not judged: {}", failure.message);
-            let warnings = vec![Warning::new(WarningId::KeyUnreadable, detail)];
-            KeyJudgement { findings: vec![], warnings, need: None }
-        }
-        Reading::Known(key) => judge_known(trail, key, failing, config, home),
+        Reading::Absent => KeyAssessment {
+            findings: vec![Finding::KeyMissing(named)],
+            warnings: vec![],
+            need: Some(KeyNeed::SealingKey),
+        },
+        Reading::Denied(failure) => warning(Warning::KeyDenied { key: named, failure: failure.clone() }),
+        Reading::Known(key) => assess_key(&settings.arn, key, delivery_errors, context),
     }
 }
 
-fn judge_known(
-    trail: &TrailFacts,
-    key: &KeyFacts,
-    failing: &Failing<'_>,
-    config: &Config,
-    home: &FunctionArn,
-) -> KeyJudgement {
+fn assess_key(
+    trail: &TrailArn,
+    key: &KeyObservation,
+    delivery_errors: &[DeliveryError],
+    context: &Context,
+) -> KeyAssessment {
     let arn = &key.metadata.arn;
     let mut findings = unusable(&key.metadata);
     let broken = !findings.is_empty();
-    let mut need = broken.then_some(KeyNeed::Sealing);
-    let mut warnings: Vec<Warning> = odd_state(&key.metadata).into_iter().collect();
-    if !warnings.is_empty() {
-        return KeyJudgement { findings, warnings, need };
+    let mut need = broken.then_some(KeyNeed::SealingKey);
+    if let KeyState::Unknown(state) = &key.metadata.state {
+        let warning = Warning::KeyStateUnknown { key: arn.clone(), state: state.clone() };
+        return KeyAssessment { findings, warnings: vec![warning], need };
     }
-    warnings.extend(untold_tags(key).filter(|_| !broken));
-    let (text, document) = match Policy::of(key) {
-        Policy::Known(text, document) => (text, document),
-        Policy::Unknown(why) => {
-            warnings.extend(Some(why).filter(|_| !broken));
-            return KeyJudgement { findings, warnings, need };
+    let mut warnings = Vec::new();
+    let document = match readable_policy(key) {
+        Ok(document) => document,
+        Err(warning) => {
+            warnings.extend(Some(warning).filter(|_| !broken));
+            return KeyAssessment { findings, warnings, need };
         }
     };
-    let policy = KeyPolicy::of(config, home);
-    // An exempt key of ours is left alone, like another's.
-    let kept = key.ours().is_some_and(|tags| tags.exempt.is_none());
-    let lacks = if kept { policy.lacking(&document) } else { None };
-    let gap = |detail: String| Finding::new(FindingId::KeyPolicyGap, detail);
-    match (LetsIn::of(&text, arn, &trail.settings.arn), lacks) {
-        // What keeps CloudTrail out of a broken key of another's makes no difference.
-        (LetsIn::No { .. }, _) if broken && key.ours().is_none() => {}
-        (LetsIn::No { why, denied }, _) => {
-            let remedy = if denied || key.ours().is_some() {
-                String::new()
-            } else {
-                format!("; it needs these statements: {}", policy.statements_for_cloudtrail())
-            };
-            findings
-                .push(gap(format!("the policy of its key `{arn}` does not let CloudTrail encrypt ({why}){remedy}")));
-            // A reading of another's policy alone must not move a trail off a key that works.
-            if kept || failing.key_may_be_why() {
-                need = Some(KeyNeed::Sealing);
-            } else if key.ours().is_some() {
-                need = need.or_else(|| Some(KeyNeed::Completing(arn.clone())));
+    let policy = KeyPolicy::new(&context.config, &context.function_arn);
+    let is_trailseals = key.trailseal_tags().is_some();
+    let extension = policy.extension(document);
+    let access = cloudtrail_key_access(document, arn, trail);
+    let denied = !access.denied().is_empty();
+    if let Err(failure) = &key.tags
+        && !broken
+        && may_be_trailseals(&key.metadata, context)
+        && (denied || access.decrypt.is_denied() || (KeyPolicy::resembles(document) && extension.is_some()))
+    {
+        warnings.push(Warning::KeyTagsDenied { key: arn.clone(), failure: failure.clone() });
+    }
+    // The policy of another principal's unusable key makes no difference.
+    let denied_matters = denied && (is_trailseals || !broken);
+    match extension.filter(|_| key.is_maintained()) {
+        _ if denied_matters => {
+            // Reading another principal's policy alone must not move a trail off a working key.
+            if key.is_maintained() || delivery_errors.iter().any(DeliveryError::may_be_caused_by_key) {
+                need = Some(KeyNeed::SealingKey);
+            } else if is_trailseals {
+                need = need.or_else(|| Some(KeyNeed::Extension(arn.clone())));
             }
+            let statements =
+                (!access.explicitly_denied() && !is_trailseals).then(|| policy.cloudtrail_statements());
+            findings.push(Finding::CloudTrailDenied { key: arn.clone(), access, statements });
         }
-        (_, Some(lacks)) => {
-            findings.push(gap(format!(
-                "the policy of its key `{arn}` lacks {}: {}",
-                lacks.words(),
-                lacks.words_for_adding()
-            )));
-            need = need.or_else(|| Some(KeyNeed::Completing(arn.clone())));
+        Some(extension) => {
+            findings.push(Finding::PolicyIncomplete { key: arn.clone(), extension });
+            need = need.or_else(|| Some(KeyNeed::Extension(arn.clone())));
         }
-        _ if broken => {}
-        (LetsIn::Unclear(why), None) => warnings.push(unclear(arn, &why)),
-        (LetsIn::Yes { no_decrypt: Some(why) }, None) => warnings.push(needs_decrypt(arn, &why)),
-        (LetsIn::Yes { no_decrypt: None }, None) => {}
+        None if broken => {}
+        None => warnings.extend(access_warning(arn, access)),
     }
-    if !config.supplied_keys.values().any(|supplied| supplied == arn) {
-        warnings.extend(not_revoked(arn, &document, &policy));
+    if !context.is_supplied_key(arn) {
+        warnings.extend(unrevoked_readers(arn, document, &policy));
     }
-    KeyJudgement { findings, warnings, need }
+    KeyAssessment { findings, warnings, need }
+}
+
+/// Every reason why CloudTrail cannot use this key, whatever its policy allows.
+pub(crate) fn unusable(key: &KeyMetadata) -> Vec<Finding> {
+    let KeyMetadata { arn, manager, spec, usage, origin: _, multi_region: _, state, created: _, recent: _ } = key;
+    let other = |found: &Option<String>, required: &str| found.clone().filter(|found| found != required);
+    let symmetric = other(spec, "SYMMETRIC_DEFAULT").or(other(usage, "ENCRYPT_DECRYPT"));
+    let managed = (*manager == KeyManager::Aws).then(|| Finding::KeyNotCustomerManaged(arn.clone()));
+    let symmetric = symmetric.map(|found| Finding::KeyNotSymmetric { key: arn.clone(), found });
+    let state = match state {
+        KeyState::Usable | KeyState::Unknown(_) => None,
+        KeyState::Disabled => Some(Finding::KeyDisabled(arn.clone())),
+        KeyState::PendingDeletion => Some(Finding::KeyPendingDeletion(arn.clone())),
+        KeyState::Unavailable(state) => Some(Finding::KeyUnavailable { key: arn.clone(), state: state.clone() }),
+    };
+    managed.into_iter().chain(symmetric).chain(state).collect()
+}
+
+/// A key's policy, or why it cannot be evaluated.
+pub(crate) fn readable_policy(key: &KeyObservation) -> Result<&Document, Warning> {
+    let arn = || key.metadata.arn.clone();
+    let reading: &Reading<ParsedPolicy> = match &key.policy {
+        Some(reading) => reading,
+        None => return Err(Warning::KeyPolicyDenied { key: arn(), failure: None }),
+    };
+    match reading {
+        Reading::Known(Ok(document)) => Ok(document),
+        Reading::Known(Err(error)) => Err(Warning::KeyPolicyMalformed { key: arn(), error: error.clone() }),
+        Reading::Absent => Err(Warning::KeyPolicyMissing(arn())),
+        Reading::Denied(failure) => Err(Warning::KeyPolicyDenied { key: arn(), failure: Some(failure.clone()) }),
+    }
+}
+
+/// What is uncertain about CloudTrail's access to a key that trailseal does not extend.
+pub(crate) fn access_warning(key: &KeyArn, access: KeyAccess) -> Option<Warning> {
+    let key = key.clone();
+    if !access.unknown().is_empty() {
+        return Some(Warning::KeyPolicyUnclear { key, access });
+    }
+    access.decrypt.is_denied().then_some(Warning::BucketKeyNeedsDecrypt { key, decision: access.decrypt })
+}
+
+/// The readers that a statement of trailseal's allows and that are no longer configured.
+pub(crate) fn unrevoked_readers(key: &KeyArn, document: &Document, policy: &KeyPolicy) -> Vec<Warning> {
+    let readers = policy.unrevoked_readers(document).into_iter();
+    readers.map(|reader| Warning::ReaderNotRevoked { key: key.clone(), reader }).collect()
+}
+
+/// Whether trailseal may have created a key. A supplied key is its owner's, whatever its tags are.
+pub(crate) fn may_be_trailseals(key: &KeyMetadata, context: &Context) -> bool {
+    !context.is_supplied_key(&key.arn)
+        && key.manager == KeyManager::Customer
+        && key.arn.account() == context.function_arn.account()
 }

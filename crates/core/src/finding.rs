@@ -1,95 +1,362 @@
-//! What can be wrong with a trail, and what somebody should know: stable ids, and words.
+//! What can be wrong with a trail, and what the reader of a report needs to know: typed, with stable ids.
+//! The words are in [`crate::report`].
 
 use serde::Serialize;
 
-/// The stable id of something wrong with a trail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+use crate::access::{KeyAccess, LockedOutReader};
+use crate::failure::Failure;
+use crate::iam::{Decision, MalformedPolicy};
+use crate::ids::{KeyArn, Region};
+use crate::key_policy::{Extension, UnrevokedReader};
+use crate::observation::ReplicationRule;
+
+/// The stable id of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingId {
-    /// The trail has no key: its files are encrypted with S3's own.
+    /// The trail has no KMS key: its files are encrypted with SSE-S3.
     NoCmk,
     /// AWS manages the key.
     KeyNotCustomerManaged,
     /// The key's spec or usage is not that of a symmetric encryption key.
     KeyNotSymmetric,
-    /// Somebody disabled the key.
+    /// The key is disabled.
     KeyDisabled,
-    /// The key is being deleted.
+    /// The key is pending deletion.
     KeyPendingDeletion,
-    /// The key is in another state in which it does not work.
+    /// The key is in another state in which it cannot be used.
     KeyUnavailable,
-    /// There is no such key.
+    /// The key does not exist.
     KeyMissing,
-    /// The key's policy does not let CloudTrail in; or, for a key of ours, lacks something that
-    /// trailseal writes.
+    /// The key's policy does not allow CloudTrail to use the key; or, for a key of trailseal's, lacks a statement.
     KeyPolicyGap,
     /// The trail was stopped.
     LoggingStopped,
-    /// CloudTrail could not write to the bucket when it last tried.
+    /// The last delivery to the bucket failed.
     DeliveryFailing,
 }
 
-/// One thing wrong with a trail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Finding {
-    /// What.
-    pub id: FindingId,
-    /// In words, with the names that matter.
-    pub detail: String,
+/// A defect of a trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// See [`FindingId::NoCmk`].
+    NoCmk,
+    /// See [`FindingId::KeyNotCustomerManaged`].
+    KeyNotCustomerManaged(KeyArn),
+    /// See [`FindingId::KeyNotSymmetric`].
+    KeyNotSymmetric {
+        /// The key.
+        key: KeyArn,
+        /// Its spec or usage.
+        found: String,
+    },
+    /// See [`FindingId::KeyDisabled`].
+    KeyDisabled(KeyArn),
+    /// See [`FindingId::KeyPendingDeletion`].
+    KeyPendingDeletion(KeyArn),
+    /// See [`FindingId::KeyUnavailable`].
+    KeyUnavailable {
+        /// The key.
+        key: KeyArn,
+        /// Its state, as KMS names it.
+        state: String,
+    },
+    /// See [`FindingId::KeyMissing`]; the key as the trail names it.
+    KeyMissing(String),
+    /// See [`FindingId::KeyPolicyGap`]: CloudTrail cannot encrypt with the key.
+    CloudTrailDenied {
+        /// The key.
+        key: KeyArn,
+        /// What the policy decides for CloudTrail.
+        access: KeyAccess,
+        /// The statements that the key's owner must add, as JSON; none if trailseal adds them or none would help.
+        statements: Option<String>,
+    },
+    /// See [`FindingId::KeyPolicyGap`]: a key of trailseal's lacks statements.
+    PolicyIncomplete {
+        /// The key.
+        key: KeyArn,
+        /// What its policy lacks.
+        extension: Extension,
+    },
+    /// See [`FindingId::LoggingStopped`].
+    LoggingStopped,
+    /// See [`FindingId::DeliveryFailing`].
+    DeliveryFailing(Vec<DeliveryError>),
 }
 
-impl Finding {
-    pub(crate) fn new(id: FindingId, detail: impl Into<String>) -> Self {
-        Self { id, detail: detail.into() }
+/// The error of the last delivery of one kind of file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryError {
+    /// `log` or `digest`.
+    pub files: &'static str,
+    /// The error code from S3.
+    pub code: String,
+}
+
+/// What an error code of a delivery points to.
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryCause {
+    /// The key: its state or its policy.
+    Key,
+    /// The bucket policy or the key policy.
+    KeyOrBucket,
+    /// The bucket does not exist.
+    BucketMissing,
+    /// Something else.
+    Other,
+}
+
+impl DeliveryError {
+    /// What the error code points to.
+    pub fn cause(&self) -> DeliveryCause {
+        let code = self.code.to_ascii_lowercase();
+        match code {
+            code if code.contains("kms") => DeliveryCause::Key,
+            code if code.contains("accessdenied") => DeliveryCause::KeyOrBucket,
+            code if code.contains("nosuchbucket") => DeliveryCause::BucketMissing,
+            _ => DeliveryCause::Other,
+        }
+    }
+
+    /// Whether a key can be the cause.
+    pub fn may_be_caused_by_key(&self) -> bool {
+        matches!(self.cause(), DeliveryCause::Key | DeliveryCause::KeyOrBucket)
     }
 }
 
-/// The stable id of something that somebody should know.
+impl Finding {
+    /// The stable id.
+    pub fn id(&self) -> FindingId {
+        match self {
+            Self::NoCmk => FindingId::NoCmk,
+            Self::KeyNotCustomerManaged(_) => FindingId::KeyNotCustomerManaged,
+            Self::KeyNotSymmetric { .. } => FindingId::KeyNotSymmetric,
+            Self::KeyDisabled(_) => FindingId::KeyDisabled,
+            Self::KeyPendingDeletion(_) => FindingId::KeyPendingDeletion,
+            Self::KeyUnavailable { .. } => FindingId::KeyUnavailable,
+            Self::KeyMissing(_) => FindingId::KeyMissing,
+            Self::CloudTrailDenied { .. } | Self::PolicyIncomplete { .. } => FindingId::KeyPolicyGap,
+            Self::LoggingStopped => FindingId::LoggingStopped,
+            Self::DeliveryFailing(_) => FindingId::DeliveryFailing,
+        }
+    }
+}
+
+/// The stable id of a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum WarningId {
-    /// Somebody outside the account may read the bucket and could not decrypt the log files.
+    /// A principal outside the account can read the bucket and could not decrypt the log files.
     ReadersLockedOut,
-    /// The bucket's policy may not be read, or cannot be judged with certainty.
+    /// The bucket policy cannot be read, or cannot be evaluated with certainty.
     BucketPolicyUnreadable,
-    /// A replication of the bucket does not carry what is encrypted with a KMS key.
+    /// A replication rule of the bucket does not select objects that are encrypted with a KMS key.
     ReplicationWillStop,
-    /// The bucket's replication may not be read.
+    /// The replication configuration of the bucket cannot be read.
     ReplicationUnreadable,
-    /// CloudTrail may not decrypt with the key, which it needs where the bucket uses an S3 Bucket Key.
+    /// The key's policy does not allow CloudTrail to decrypt, which it needs if the bucket uses an S3 Bucket Key.
     BucketKeyNeedsDecrypt,
-    /// The key's policy cannot be judged with certainty.
+    /// The key's policy cannot be evaluated with certainty.
     KeyPolicyUnclear,
-    /// The key, or its policy, may not be read.
+    /// The key, its policy or its tags cannot be read.
     KeyUnreadable,
-    /// A reader who is not configured any more is still let in.
+    /// A reader that is no longer configured can still decrypt.
     ReaderNotRevoked,
-    /// No trail of the account logs.
+    /// No trail of the account is logging.
     NoLoggingTrail,
 }
 
-/// One thing that somebody should know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Warning {
-    /// What.
-    pub id: WarningId,
-    /// In words, with the names that matter.
-    pub detail: String,
+/// Information without a required change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// See [`WarningId::ReadersLockedOut`].
+    ReadersLockedOut {
+        /// The bucket.
+        bucket: String,
+        /// The readers.
+        readers: Vec<LockedOutReader>,
+        /// Who may edit the key's policy.
+        owner: KeyOwner,
+    },
+    /// See [`WarningId::BucketPolicyUnreadable`]: access was denied.
+    BucketPolicyDenied {
+        /// The bucket.
+        bucket: String,
+        /// The failed read.
+        failure: Failure,
+    },
+    /// See [`WarningId::BucketPolicyUnreadable`]: it is not a policy.
+    BucketPolicyMalformed {
+        /// The bucket.
+        bucket: String,
+        /// Why.
+        error: MalformedPolicy,
+    },
+    /// See [`WarningId::BucketPolicyUnreadable`]: whether CloudTrail can write is unknown.
+    BucketPolicyUnclear {
+        /// The bucket.
+        bucket: String,
+        /// Why.
+        decision: Decision,
+    },
+    /// See [`WarningId::ReplicationWillStop`].
+    ReplicationWillStop {
+        /// The bucket.
+        bucket: String,
+        /// The rule.
+        rule: ReplicationRule,
+    },
+    /// See [`WarningId::ReplicationUnreadable`].
+    ReplicationUnreadable {
+        /// The bucket.
+        bucket: String,
+        /// The failed read.
+        failure: Failure,
+    },
+    /// See [`WarningId::BucketKeyNeedsDecrypt`].
+    BucketKeyNeedsDecrypt {
+        /// The key.
+        key: KeyArn,
+        /// What its policy decides.
+        decision: Decision,
+    },
+    /// See [`WarningId::KeyPolicyUnclear`]: whether CloudTrail can use the key is unknown.
+    KeyPolicyUnclear {
+        /// The key.
+        key: KeyArn,
+        /// What its policy decides.
+        access: KeyAccess,
+    },
+    /// See [`WarningId::KeyPolicyUnclear`]: it is not a policy.
+    KeyPolicyMalformed {
+        /// The key.
+        key: KeyArn,
+        /// Why.
+        error: MalformedPolicy,
+    },
+    /// See [`WarningId::KeyPolicyUnclear`]: KMS returned no policy.
+    KeyPolicyMissing(KeyArn),
+    /// See [`WarningId::KeyUnreadable`]: the key, as the trail or the configuration names it.
+    KeyDenied {
+        /// The key.
+        key: String,
+        /// The failed read.
+        failure: Failure,
+    },
+    /// See [`WarningId::KeyUnreadable`]: a name that is not an ARN, and was not found.
+    KeyNameUnresolved {
+        /// The key, as the trail names it.
+        key: String,
+        /// Where it was read.
+        region: Region,
+    },
+    /// See [`WarningId::KeyUnreadable`]: the key's policy.
+    KeyPolicyDenied {
+        /// The key.
+        key: KeyArn,
+        /// The failed read; none for another account's key, whose policy KMS returns to that account only.
+        failure: Option<Failure>,
+    },
+    /// See [`WarningId::KeyUnreadable`]: the key's tags.
+    KeyTagsDenied {
+        /// The key.
+        key: KeyArn,
+        /// The failed read.
+        failure: Failure,
+    },
+    /// See [`WarningId::KeyUnreadable`]: a state that trailseal does not know.
+    KeyStateUnknown {
+        /// The key.
+        key: KeyArn,
+        /// Its state.
+        state: String,
+    },
+    /// See [`WarningId::KeyUnreadable`]: whether a key is a stray is unknown.
+    StrayUnknown {
+        /// The key.
+        key: KeyArn,
+        /// The failed read.
+        failure: Failure,
+        /// Whether a complete scan found no trail that uses it.
+        unused: bool,
+    },
+    /// See [`WarningId::KeyUnreadable`]: whether these Regions contain strays is unknown.
+    StraysUnknown {
+        /// The Regions.
+        regions: Vec<Region>,
+        /// The failed read.
+        failure: Failure,
+    },
+    /// See [`WarningId::KeyUnreadable`]: whether this Region contains an unfinished key is unknown.
+    UnfinishedKeyUnknown {
+        /// The Region.
+        region: Region,
+        /// The failed read.
+        failure: Failure,
+    },
+    /// See [`WarningId::ReaderNotRevoked`].
+    ReaderNotRevoked {
+        /// The key.
+        key: KeyArn,
+        /// The reader and the statement.
+        reader: UnrevokedReader,
+    },
+    /// See [`WarningId::NoLoggingTrail`].
+    /// Source: <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html>.
+    NoLoggingTrail,
 }
 
 impl Warning {
-    /// That no trail logs, of all that the account sees.
-    /// Source: <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html>.
-    pub fn no_logging_trail() -> Self {
-        let detail = "no trail of this account logs: what happens in it is not recorded, and no event about a trail reaches trailseal until one does";
-        Self::new(WarningId::NoLoggingTrail, detail)
+    /// The stable id.
+    pub fn id(&self) -> WarningId {
+        match self {
+            Self::ReadersLockedOut { .. } => WarningId::ReadersLockedOut,
+            Self::BucketPolicyDenied { .. }
+            | Self::BucketPolicyMalformed { .. }
+            | Self::BucketPolicyUnclear { .. } => WarningId::BucketPolicyUnreadable,
+            Self::ReplicationWillStop { .. } => WarningId::ReplicationWillStop,
+            Self::ReplicationUnreadable { .. } => WarningId::ReplicationUnreadable,
+            Self::BucketKeyNeedsDecrypt { .. } => WarningId::BucketKeyNeedsDecrypt,
+            Self::KeyPolicyUnclear { .. } | Self::KeyPolicyMalformed { .. } | Self::KeyPolicyMissing(_) => {
+                WarningId::KeyPolicyUnclear
+            }
+            Self::KeyDenied { .. }
+            | Self::KeyNameUnresolved { .. }
+            | Self::KeyPolicyDenied { .. }
+            | Self::KeyTagsDenied { .. }
+            | Self::KeyStateUnknown { .. }
+            | Self::StrayUnknown { .. }
+            | Self::StraysUnknown { .. }
+            | Self::UnfinishedKeyUnknown { .. } => WarningId::KeyUnreadable,
+            Self::ReaderNotRevoked { .. } => WarningId::ReaderNotRevoked,
+            Self::NoLoggingTrail => WarningId::NoLoggingTrail,
+        }
     }
 
-    pub(crate) fn new(id: WarningId, detail: impl Into<String>) -> Self {
-        Self { id, detail: detail.into() }
+    /// The key that could not be read, if the warning is about one.
+    pub fn unreadable_key(&self) -> Option<&str> {
+        match self {
+            Self::KeyDenied { key, .. } | Self::KeyNameUnresolved { key, .. } => Some(key),
+            Self::KeyPolicyDenied { key, .. }
+            | Self::KeyTagsDenied { key, .. }
+            | Self::KeyStateUnknown { key, .. }
+            | Self::StrayUnknown { key, .. } => Some(key.as_str()),
+            _ => None,
+        }
     }
+}
+
+/// Who may edit a sealing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyOwner {
+    /// trailseal created the key.
+    Trailseal,
+    /// trailseal created the key, and its exempt tag forbids changes.
+    Exempt,
+    /// Another principal's key.
+    Another,
 }

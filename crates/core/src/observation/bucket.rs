@@ -1,29 +1,27 @@
-//! Buckets.
+use crate::observation::{ParsedPolicy, Reading};
 
-use crate::observation::Reading;
-
-/// A trail's bucket, as far as its encryption touches it. Read only for a trail that gets another key.
+/// A trail's bucket, as far as its encryption matters. Read only for a trail that gets another key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BucketFacts {
-    /// The text of its policy.
-    pub policy: Reading<String>,
-    /// The rules of its replication.
+pub struct BucketObservation {
+    /// The bucket policy.
+    pub policy: Reading<ParsedPolicy>,
+    /// The rules of its replication configuration.
     pub replication: Reading<Vec<ReplicationRule>>,
 }
 
-/// One rule of a bucket's replication.
+/// A rule of a bucket's replication configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicationRule {
     /// Its id, if it has one.
     pub id: Option<String>,
-    /// Whether it is in force.
+    /// Whether it is enabled.
     pub enabled: bool,
-    /// It is about objects whose key begins like this; every object, if that is empty.
+    /// The prefix of the objects that it selects; every object if empty.
     pub prefix: String,
-    /// Whether it is only about objects with certain tags, which CloudTrail's have not.
+    /// Whether it selects only objects with certain tags. CloudTrail's objects have none.
     pub wants_tags: bool,
-    /// Where it replicates to: a bucket's ARN.
+    /// The ARN of the destination bucket.
     pub destination: String,
-    /// Whether it replicates what is encrypted with a KMS key.
+    /// Whether it selects objects that are encrypted with a KMS key.
     pub takes_kms: bool,
 }

@@ -1,47 +1,46 @@
-//! Keys.
-
 use std::collections::BTreeMap;
 
+use crate::failure::Failure;
 use crate::ids::{KeyArn, Region};
-use crate::observation::{BucketFacts, Failure, Reading};
+use crate::observation::{ParsedPolicy, Reading};
 
 /// Who manages a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyManager {
     /// The customer.
     Customer,
-    /// AWS: its policy cannot be changed, so CloudTrail cannot use it.
+    /// AWS. The policy cannot be changed, so CloudTrail cannot use the key.
     Aws,
 }
 
 /// A key's state, as far as it makes a difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyState {
-    /// `Enabled`, or `Updating`, in which a key works too.
+    /// `Enabled`, or `Updating`, in which a key can be used too.
     /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html>.
     Usable,
     /// `Disabled`.
     Disabled,
     /// `PendingDeletion` or `PendingReplicaDeletion`.
     PendingDeletion,
-    /// `Unavailable`, `PendingImport` or `Creating`, in which a key does not work.
+    /// `Unavailable`, `PendingImport` or `Creating`, in which a key cannot be used.
     Unavailable(String),
-    /// One that is not known here: nobody can say whether the key works.
+    /// A state that trailseal does not know.
     Unknown(String),
 }
 
-/// A key as `DescribeKey` tells it.
+/// A key as `DescribeKey` returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyMetadata {
     /// The key's ARN.
     pub arn: KeyArn,
     /// Who manages it.
     pub manager: KeyManager,
-    /// Its spec; `SYMMETRIC_DEFAULT` is the one that works.
+    /// Its spec; CloudTrail requires `SYMMETRIC_DEFAULT`.
     pub spec: Option<String>,
-    /// Its usage; `ENCRYPT_DECRYPT` is the one that works.
+    /// Its usage; CloudTrail requires `ENCRYPT_DECRYPT`.
     pub usage: Option<String>,
-    /// Where its material comes from; `AWS_KMS` where KMS made it.
+    /// The source of its key material; `AWS_KMS` if KMS generated it.
     pub origin: Option<String>,
     /// Whether it is a multi-Region key.
     pub multi_region: bool,
@@ -49,112 +48,94 @@ pub struct KeyMetadata {
     pub state: KeyState,
     /// When it was created, in seconds since 1970.
     pub created: Option<i64>,
-    /// Whether it is so young that parts of AWS may not know it yet.
-    pub fresh: bool,
+    /// Whether it was created so recently that parts of AWS may not know it yet.
+    pub recent: bool,
 }
 
-/// A key and its policy.
+/// A key, its policy and its tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyFacts {
+pub struct KeyObservation {
     /// The key.
     pub metadata: KeyMetadata,
-    /// The text of its policy.
-    pub policy: Reading<String>,
-    /// What its tags say; read only where something hangs on it.
-    pub tags: Option<Result<KeyTags, Failure>>,
+    /// Its policy; `None` for another account's key, whose policy KMS returns to that account only.
+    pub policy: Option<Reading<ParsedPolicy>>,
+    /// Its tags, or why they cannot be read; none for another account's key, likewise.
+    pub tags: Result<KeyTags, Failure>,
 }
 
-impl KeyFacts {
-    /// What its tags say, if it is ours. Tags that were not, or could not be read do not make it ours.
-    pub fn ours(&self) -> Option<&KeyTags> {
-        self.tags.as_ref()?.as_ref().ok().filter(|tags| tags.ours)
+impl KeyObservation {
+    /// The tags, if they mark the key as trailseal's. Unreadable tags do not.
+    pub fn trailseal_tags(&self) -> Option<&KeyTags> {
+        self.tags.as_ref().ok().filter(|tags| tags.managed_by_trailseal)
+    }
+
+    /// Whether trailseal created the key and no exempt tag forbids changes.
+    pub fn is_maintained(&self) -> bool {
+        self.trailseal_tags().is_some_and(|tags| tags.exempt.is_none())
     }
 }
 
-/// What a key's tags say.
+/// What a key's tags mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyTags {
     /// Whether trailseal created it.
-    pub ours: bool,
-    /// The value of the exempt tag, if it has it.
+    pub managed_by_trailseal: bool,
+    /// The value of the exempt tag, if it has one.
     pub exempt: Option<String>,
 }
 
 /// The candidates for the sealing key of one Region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidates {
-    /// The supplied key, or the one behind the alias.
-    pub named: Result<Reading<KeyFacts>, Failure>,
-    /// Every key there with our tag; looked for only where nothing is supplied and nothing behind the
-    /// alias.
-    pub tagged: Option<Result<Vec<TaggedKey>, Failure>>,
-    /// The key that an earlier pass of this very run created.
-    pub made: Option<Made>,
+    /// The supplied key, or the key behind the alias.
+    pub named: Result<Reading<KeyObservation>, Failure>,
+    /// The keys with trailseal's tag; read only if no key is supplied, none is behind the alias and this run created none.
+    pub tagged: Result<Vec<TaggedKey>, Failure>,
+    /// The key that this run created or adopted in an earlier pass, if KMS returns it already.
+    pub own: Option<KeyObservation>,
 }
 
-/// A key that the tag index says is ours.
+/// A key with trailseal's tag, as the tag index returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaggedKey {
-    /// The key, with the tags that it has now.
-    pub facts: KeyFacts,
+    /// The key, with its current tags.
+    pub key: KeyObservation,
     /// Its aliases.
     pub aliases: Vec<String>,
-    /// Whether grants let somebody in whom its policy does not name. Read only where nobody has named it
-    /// yet, so that it may be adopted.
-    pub granted: bool,
+    /// Whether it has grants, which let principals use it that its policy does not name. Read only for a key without an
+    /// alias, which may be adopted.
+    pub has_grants: bool,
     /// Whether a trail uses it.
-    pub in_use: InUse,
+    pub usage: KeyUse,
 }
 
 /// Whether a trail uses a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InUse {
-    /// One does.
-    Yes,
+pub enum KeyUse {
+    /// At least one does.
+    Used,
     /// None that this account can see.
-    No,
-    /// Not every trail could be looked at.
+    Unused,
+    /// Not every trail could be read.
     Unknown(Failure),
 }
 
-/// What came of looking for keys of ours that nothing uses.
+/// The keys with trailseal's tag that no readable trail uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LeftOver {
-    /// Those with our tag that no trail names that could be looked at.
+pub struct StrayScan {
+    /// The keys.
     pub keys: Vec<TaggedKey>,
-    /// Those that could not be looked at.
-    pub unread: Vec<(KeyArn, Failure)>,
-    /// The Regions where none could be looked for.
-    pub regions: Vec<(Region, Failure)>,
+    /// The keys that could not be read.
+    pub unreadable_keys: Vec<(KeyArn, Failure)>,
+    /// The Regions that could not be scanned.
+    pub unreadable_regions: BTreeMap<Region, Failure>,
 }
 
-impl LeftOver {
-    /// Both together.
-    #[must_use]
-    pub fn and(mut self, more: Self) -> Self {
-        self.keys.extend(more.keys);
-        self.unread.extend(more.unread);
-        self.regions.extend(more.regions);
-        self
+impl StrayScan {
+    /// Adds the result of another scan.
+    pub fn merge(&mut self, other: Self) {
+        self.keys.extend(other.keys);
+        self.unreadable_keys.extend(other.unreadable_keys);
+        self.unreadable_regions.extend(other.unreadable_regions);
     }
-}
-
-/// A key that this run created. KMS may not show its alias yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
-    /// The key.
-    pub key: KeyArn,
-    /// Whether it certainly has the alias.
-    pub aliased: bool,
-    /// The key as KMS shows it, if it does already.
-    pub facts: Option<KeyFacts>,
-}
-
-/// What giving keys to trails hangs on, beyond the single trail.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SealingFacts {
-    /// The candidates in each Region that was looked at.
-    pub keys: BTreeMap<Region, Candidates>,
-    /// Each bucket that was looked at, by name.
-    pub buckets: BTreeMap<String, Result<BucketFacts, Failure>>,
 }

@@ -1,40 +1,41 @@
-//! Trails.
+use std::collections::BTreeMap;
 
+use crate::failure::Failure;
 use crate::ids::{Region, TrailArn};
-use crate::observation::{Failure, KeyFacts, Reading};
+use crate::observation::{BucketObservation, Candidates, KeyObservation, Reading};
 
-/// The trails of an account, as `ListTrails` tells them.
+/// The trails of an account, as `ListTrails` returns them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListedTrails {
-    /// Each with its home Region.
+    /// Each trail with its home Region.
     pub trails: Vec<(TrailArn, Region)>,
-    /// Those that cannot be asked for.
-    pub odd: Vec<OddTrail>,
+    /// Entries whose ARN is malformed, so that the trail cannot be read.
+    pub malformed: Vec<MalformedTrail>,
 }
 
-/// A trail that cannot be asked for, since what it is called is no ARN of one.
+/// An entry of `ListTrails` whose ARN is malformed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OddTrail {
-    /// What it is called.
-    pub told: String,
-    /// The same as a failure.
+pub struct MalformedTrail {
+    /// The ARN or name as AWS returned it.
+    pub name: String,
+    /// Why it cannot be read.
     pub failure: Failure,
 }
 
-/// A trail as `GetTrail` tells it.
+/// A trail as `GetTrail` returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrailSettings {
     /// The trail's ARN; its account is the owner, for an organization trail in every member account.
     pub arn: TrailArn,
     /// Where the trail can be changed.
     pub home_region: Region,
-    /// The key, normally as an ARN; `None` where AWS says nothing, null or an empty text.
+    /// The key, normally as an ARN; `None` if AWS returns nothing, null or an empty string.
     pub kms_key_id: Option<String>,
-    /// Everything else, which must stay as it is.
+    /// Every other setting, which must not change.
     pub kept: KeptSettings,
 }
 
-/// Every setting of a trail that trailseal must leave alone.
+/// Every setting of a trail that trailseal must not change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KeptSettings {
     /// `S3BucketName`.
@@ -59,93 +60,122 @@ pub struct KeptSettings {
     pub recursive_logging: Option<bool>,
 }
 
+/// A setting of a trail that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingChange {
+    /// The setting, as AWS names it.
+    pub name: &'static str,
+    /// Its value before; `None` if it was not set.
+    pub before: Option<String>,
+    /// Its value after; `None` if it is not set.
+    pub after: Option<String>,
+}
+
 impl KeptSettings {
-    /// What `after` says differently, in AWS's words. A boolean that one side does not tell is no
-    /// difference; a text that one side does not tell is one, since AWS leaves out what is not set.
+    /// The settings that differ in `after`. A flag that one side does not contain is no difference. A text that one side
+    /// does not contain is one, because AWS omits what is not set.
     #[must_use]
-    pub fn changes(&self, after: &Self) -> Vec<String> {
+    pub fn changes(&self, after: &Self) -> Vec<SettingChange> {
+        let texts = self.texts().into_iter().zip(after.texts()).filter(|(before, after)| before != after);
+        let flags = self.flags().into_iter().zip(after.flags());
+        let flags = flags.filter(|(before, after)| before.1.is_some() && after.1.is_some() && before != after);
+        let flags = flags.map(|((name, before), (_, after))| SettingChange {
+            name,
+            before: before.map(|flag| flag.to_string()),
+            after: after.map(|flag| flag.to_string()),
+        });
+        texts.map(|((name, before), (_, after))| SettingChange { name, before, after }).chain(flags).collect()
+    }
+
+    fn texts(&self) -> [(&'static str, Option<String>); 5] {
+        let Self { bucket, key_prefix, sns_topic, log_group, log_role, .. } = self.clone();
+        [
+            ("S3BucketName", Some(bucket)),
+            ("S3KeyPrefix", key_prefix),
+            ("SnsTopicARN", sns_topic),
+            ("CloudWatchLogsLogGroupArn", log_group),
+            ("CloudWatchLogsRoleArn", log_role),
+        ]
+    }
+
+    fn flags(&self) -> [(&'static str, Option<bool>); 5] {
         let Self {
-            bucket,
-            key_prefix,
-            sns_topic,
-            log_group,
-            log_role,
+            bucket: _,
+            key_prefix: _,
+            sns_topic: _,
+            log_group: _,
+            log_role: _,
             global_service_events,
             multi_region,
             log_file_validation,
             organization_trail,
             recursive_logging,
         } = self;
-        let bucket = (Some(bucket.clone()), Some(after.bucket.clone()));
-        let texts = [
-            ("S3BucketName", &bucket.0, &bucket.1),
-            ("S3KeyPrefix", key_prefix, &after.key_prefix),
-            ("SnsTopicARN", sns_topic, &after.sns_topic),
-            ("CloudWatchLogsLogGroupArn", log_group, &after.log_group),
-            ("CloudWatchLogsRoleArn", log_role, &after.log_role),
-        ];
-        let flags = [
-            ("IncludeGlobalServiceEvents", global_service_events, after.global_service_events),
-            ("IsMultiRegionTrail", multi_region, after.multi_region),
-            ("LogFileValidationEnabled", log_file_validation, after.log_file_validation),
-            ("IsOrganizationTrail", organization_trail, after.organization_trail),
-            ("RecursiveLogging", recursive_logging, after.recursive_logging),
-        ];
-        let said = |text: &Option<String>| text.as_ref().map_or("not set".to_owned(), |text| format!("`{text}`"));
-        let texts = texts
-            .iter()
-            .filter(|(_, before, after)| before != after)
-            .map(|(name, before, after)| format!("{name}: {} → {}", said(before), said(after)));
-        let flags = flags.iter().filter_map(|(name, before, after)| match (before, after) {
-            (Some(before), Some(after)) if before != after => Some(format!("{name}: {before} → {after}")),
-            _ => None,
-        });
-        texts.chain(flags).collect()
+        [
+            ("IncludeGlobalServiceEvents", *global_service_events),
+            ("IsMultiRegionTrail", *multi_region),
+            ("LogFileValidationEnabled", *log_file_validation),
+            ("IsOrganizationTrail", *organization_trail),
+            ("RecursiveLogging", *recursive_logging),
+        ]
     }
 }
 
-/// A trail as `UpdateTrail` answers it.
+/// A trail as `UpdateTrail` returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdatedTrail {
     /// The key that the trail has now.
     pub kms_key_id: Option<String>,
-    /// Everything else.
+    /// Every other setting.
     pub kept: KeptSettings,
 }
 
-/// A trail as `GetTrailStatus` tells it.
+/// A trail's status as `GetTrailStatus` returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TrailStatus {
     /// Whether it is logging.
     pub logging: bool,
-    /// Whether it ever was started. One that never was is its creator's to start.
+    /// Whether it was ever started. One that was not is its creator's to start.
     pub ever_started: bool,
-    /// The error of the last attempt to deliver log files, as S3 names it.
+    /// The error of the last delivery of log files, as S3 names it.
     pub delivery_error: Option<String>,
-    /// The error of the last attempt to deliver digest files, as S3 names it.
+    /// The error of the last delivery of digest files, as S3 names it.
     pub digest_error: Option<String>,
 }
 
-/// One trail, as far as it tells whether the trail is well.
+/// The health of one trail: the first stage of reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrailObservation {
+    /// The trail does not exist.
+    Gone,
+    /// The trail cannot be read.
+    Unreadable(Failure),
+    /// The trail, its status and its key.
+    Readable(Box<TrailFacts>),
+}
+
+/// A trail, its status and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrailFacts {
     /// Its settings.
     pub settings: TrailSettings,
     /// Its status.
     pub status: TrailStatus,
-    /// The key that it names, if it names one.
-    pub key: Option<Reading<KeyFacts>>,
-    /// Whether time passed while reading (a missing key is looked for twice).
-    pub waited: bool,
+    /// The key that it names, if it names one. Not read for another account's trail.
+    pub key: Option<Reading<KeyObservation>>,
 }
 
-/// What mending a trail hangs on, read only for a trail that is not well.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MendingFacts {
-    /// The Region of its bucket, where its key must be; not read for a trail that needs no key.
-    pub bucket_region: Option<Result<Region, Failure>>,
-    /// The value of the exempt tag, if the trail has it.
-    pub exempt: Result<Option<String>, Failure>,
+/// What the plan needs besides the health of the trails: the second stage of reading, for trails with a finding only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RemediationFacts {
+    /// The value of each trail's exempt tag, if it has one.
+    pub exempt_tags: BTreeMap<TrailArn, Result<Option<String>, Failure>>,
+    /// The Region of each trail's bucket, where its key must be.
+    pub bucket_regions: BTreeMap<TrailArn, Result<Region, Failure>>,
+    /// The candidates for each Region's sealing key.
+    pub candidates: BTreeMap<Region, Candidates>,
+    /// Each bucket, by name.
+    pub buckets: BTreeMap<String, Result<BucketObservation, Failure>>,
 }
 
 #[cfg(test)]
@@ -168,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_that_changed_is_named() {
+    fn every_changed_setting_is_named() {
         let before = settings();
-        assert_eq!(before.changes(&before), [""; 0]);
+        assert_eq!(before.changes(&before), []);
         let text = |text: &str| Some(text.to_owned());
         let after = KeptSettings {
             bucket: "other".into(),
@@ -186,14 +216,16 @@ mod tests {
         };
         let changes = before.changes(&after);
         assert_eq!(changes.len(), 10, "{changes:#?}");
-        assert!(changes.contains(&"S3KeyPrefix: not set → `prefix`".to_owned()));
-        assert!(changes.contains(&"RecursiveLogging: true → false".to_owned()));
+        let prefix = SettingChange { name: "S3KeyPrefix", before: None, after: text("prefix") };
+        assert!(changes.contains(&prefix));
+        let recursive = SettingChange { name: "RecursiveLogging", before: text("true"), after: text("false") };
+        assert!(changes.contains(&recursive));
     }
 
     #[test]
-    fn a_flag_that_one_side_does_not_tell_is_no_change() {
-        let silent = KeptSettings { multi_region: None, recursive_logging: None, ..settings() };
-        assert_eq!(settings().changes(&silent), [""; 0]);
-        assert_eq!(silent.changes(&settings()), [""; 0]);
+    fn a_flag_that_one_side_omits_is_no_change() {
+        let partial = KeptSettings { multi_region: None, recursive_logging: None, ..settings() };
+        assert_eq!(settings().changes(&partial), []);
+        assert_eq!(partial.changes(&settings()), []);
     }
 }

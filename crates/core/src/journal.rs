@@ -1,0 +1,449 @@
+//! What became of each step: an append-only record across the passes of a run. Nothing in it is edited. A write whose
+//! outcome is unknown gets a second entry when a later observation shows the outcome ([`crate::pending`]).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::failure::{Class, Failure};
+use crate::ids::{KeyArn, Region, TrailArn};
+use crate::observation::SettingChange;
+use crate::plan::strays::{Stray, StrayCause};
+use crate::plan::{Disposition, KeyPlan, KeyStep, Plan, Step, StepName, TrailPlan};
+
+/// A step and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The pass, counted from 1.
+    pub pass: usize,
+    /// What the step changes.
+    pub subject: Subject,
+    /// The step.
+    pub step: Step,
+    /// The key of the step; `None` if it does not exist yet.
+    pub key: Option<KeyArn>,
+    /// What became of it.
+    pub result: StepResult,
+    /// Whether this replaces the last entry of the same step in reports.
+    pub resolves: bool,
+}
+
+/// What a step changes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// The sealing key of this Region.
+    Key(Region),
+    /// This trail.
+    Trail(TrailArn),
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepResult {
+    /// It was not taken: dry-run mode, or something failed before it.
+    NotTaken,
+    /// It was taken.
+    Done(Effect),
+    /// The state of AWS contradicts the plan.
+    Contradicted(Contradiction),
+    /// The call failed and changed nothing.
+    Failed(Failure),
+    /// The call failed, and may have taken effect.
+    Unconfirmed {
+        /// The failure.
+        failure: Failure,
+        /// When it was sent, in seconds since 1970.
+        sent_at: i64,
+    },
+    /// CloudTrail accepted the key and then returned another key, or none.
+    OtherKey(Option<String>),
+}
+
+/// What a step that was taken changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// What was planned.
+    Applied,
+    /// What was planned, as AWS responded; it could not be read back.
+    Unverified(Failure),
+    /// What was planned; another principal changed the policy again since.
+    AppliedThenChanged,
+    /// The trail has the key; these other settings differ from those read before.
+    Updated(Vec<SettingChange>),
+    /// There was no response, and a later read shows the effect. For a trail, with other settings that differ.
+    ReadBack(Vec<SettingChange>),
+}
+
+/// How the state of AWS contradicts the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Contradiction {
+    /// The alias exists.
+    AliasExists,
+    /// Another key has the alias.
+    AliasTaken {
+        /// That key.
+        holder: KeyArn,
+        /// Whether a trail uses the key that did not get the alias.
+        in_use: bool,
+    },
+    /// Another principal changed the key policy.
+    PolicyChanged(KeyArn),
+    /// The key's state does not permit the step.
+    StateChanged(Failure),
+    /// KMS does not return the change.
+    NotVisible(KeyArn),
+    /// Another principal changed the trail.
+    TrailChanged(TrailArn),
+    /// The trail does not exist any more.
+    TrailGone(Failure),
+    /// The outcome of a write is unknown.
+    OutcomeUnknown(Failure),
+}
+
+/// The status of a step in reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum StepStatus {
+    /// Not taken: dry-run mode, or something failed before it.
+    Planned,
+    /// Taken.
+    Done,
+    /// Another principal did it, or it is listed under another trail of this run.
+    NotNeeded,
+    /// Attempted.
+    Failed,
+}
+
+impl Entry {
+    /// The status in reports.
+    pub fn status(&self) -> StepStatus {
+        match &self.result {
+            StepResult::NotTaken => StepStatus::Planned,
+            StepResult::Failed(failure) if failure.not_sent => StepStatus::Planned,
+            StepResult::Done(_) => StepStatus::Done,
+            StepResult::Contradicted(_) => StepStatus::NotNeeded,
+            StepResult::Failed(_) | StepResult::Unconfirmed { .. } | StepResult::OtherKey(_) => StepStatus::Failed,
+        }
+    }
+
+    /// The failure, if the step failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.result {
+            StepResult::Failed(failure) | StepResult::Unconfirmed { failure, .. } => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// Whether a retry can help with the failure. Rotation is not retried: once the trail is encrypted, no later run
+    /// reads the rotation of its key.
+    pub fn class(&self) -> Class {
+        match self.failure() {
+            Some(failure) if self.step.name() != StepName::EnableRotation => failure.class,
+            _ => Class::Terminal,
+        }
+    }
+
+    /// The settings of a trail that differ from those read before.
+    pub fn setting_changes(&self) -> &[SettingChange] {
+        match &self.result {
+            StepResult::Done(Effect::Updated(changes) | Effect::ReadBack(changes)) => changes,
+            _ => &[],
+        }
+    }
+}
+
+/// A key that this run created or adopted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnKey {
+    /// The key.
+    pub key: KeyArn,
+    /// Whether it has the alias.
+    pub alias: AliasState,
+    /// Whether a trail used it before, so that it is no stray, whichever key has the alias.
+    pub in_use: bool,
+}
+
+/// Whether a key that this run created or adopted has the alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AliasState {
+    /// It has the alias.
+    Created,
+    /// No key has it as far as is known.
+    NotCreated,
+    /// Another key has it.
+    Lost,
+    /// There was no clear response, or the alias existed already.
+    Unknown,
+}
+
+/// The record of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Journal {
+    plans: Vec<Plan>,
+    entries: Vec<Entry>,
+    abandoned: BTreeMap<TrailArn, Contradiction>,
+}
+
+impl Journal {
+    /// Records the plan of a new pass.
+    pub fn begin_pass(&mut self, plan: Plan) {
+        self.plans.push(plan);
+    }
+
+    /// The number of the current pass, counted from 1.
+    pub fn pass(&self) -> usize {
+        self.plans.len()
+    }
+
+    /// The plans, the earliest first.
+    pub fn plans(&self) -> &[Plan] {
+        &self.plans
+    }
+
+    /// Records what became of steps.
+    pub fn append(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        self.entries.extend(entries);
+    }
+
+    /// Records that no step of the current plan is taken: dry-run mode.
+    pub fn record_planned(&mut self) {
+        let Some(plan) = self.plans.last() else { return };
+        let pass = self.pass();
+        let keys = plan.keys.iter().flat_map(|(region, key)| not_taken_key(pass, region, key, &key.steps));
+        let trails = plan.trails.iter().flat_map(|(arn, trail)| {
+            let key = trail.sealing_region.as_ref().and_then(|region| plan.keys.get(region)?.key.clone());
+            not_taken_trail(pass, arn, key, trail.steps())
+        });
+        let entries: Vec<Entry> = keys.chain(trails).collect();
+        self.entries.extend(entries);
+    }
+
+    /// Ends a run whose last pass was contradicted, too: records the steps that were not taken, and why.
+    pub fn abandon(&mut self, contradictions: BTreeMap<TrailArn, Contradiction>) {
+        let Some(plan) = self.plans.last() else { return };
+        let pass = self.pass();
+        let mut entries = Vec::new();
+        let is_recorded = |subject: Subject, name| self.entries_of(&subject).any(|entry| entry.step.name() == name);
+        let trails = contradictions.keys().filter_map(|arn| Some((arn, plan.trails.get(arn)?)));
+        for (region, key) in &plan.keys {
+            if trails.clone().any(|(_, trail)| trail.sealing_region.as_ref() == Some(region)) {
+                let subject = || Subject::Key(region.clone());
+                let left = key.steps.iter().filter(|step| !is_recorded(subject(), step.name()));
+                entries.extend(not_taken_key(pass, region, key, left));
+            }
+        }
+        for (arn, trail) in trails {
+            let key = trail.sealing_region.as_ref().and_then(|region| plan.keys.get(region)?.key.clone());
+            let left = trail.steps().filter(|step| !is_recorded(Subject::Trail(arn.clone()), step.name()));
+            entries.extend(not_taken_trail(pass, arn, key, left));
+        }
+        self.entries.extend(entries);
+        self.abandoned = contradictions;
+    }
+
+    /// The plan that a trail was in last, with the number of its pass.
+    pub fn last_plan(&self, trail: &TrailArn) -> Option<(usize, &TrailPlan)> {
+        let plans = self.plans.iter().enumerate().rev();
+        plans.filter_map(|(index, plan)| Some((index.saturating_add(1), plan.trails.get(trail)?))).next()
+    }
+
+    /// The plan that a trail was in first, which contains the reason for whatever was done.
+    pub fn first_plan(&self, trail: &TrailArn) -> Option<&TrailPlan> {
+        self.plans.iter().find_map(|plan| plan.trails.get(trail))
+    }
+
+    /// The Region of a trail's sealing key, in the last plan that assigns one.
+    pub fn sealing_region(&self, trail: &TrailArn) -> Option<&Region> {
+        self.plans.iter().rev().find_map(|plan| plan.trails.get(trail)?.sealing_region.as_ref())
+    }
+
+    /// The last plan for the sealing key of a Region.
+    pub fn key_plan(&self, region: &Region) -> Option<&KeyPlan> {
+        self.plans.iter().rev().find_map(|plan| plan.keys.get(region))
+    }
+
+    /// The trail under which reports list the steps of a key.
+    pub fn reporting_trail(&self, region: &Region) -> Option<&TrailArn> {
+        let uses = |(_, trail): &(&TrailArn, &TrailPlan)| trail.sealing_region.as_ref() == Some(region);
+        self.plans.iter().find_map(|plan| plan.trails.iter().find(uses)).map(|(arn, _)| arn)
+    }
+
+    /// Every sealing key's Region, in order.
+    pub fn key_regions(&self) -> impl Iterator<Item = &Region> {
+        let mut regions: Vec<&Region> = self.plans.iter().flat_map(|plan| plan.keys.keys()).collect();
+        regions.sort();
+        regions.dedup();
+        regions.into_iter()
+    }
+
+    /// Every entry about a subject.
+    pub fn entries_of(&self, subject: &Subject) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.subject == *subject)
+    }
+
+    /// The entries about a subject as reports list them: a resolution takes the place of what it resolves.
+    pub fn steps(&self, subject: &Subject) -> Vec<&Entry> {
+        let mut steps: Vec<&Entry> = Vec::new();
+        for entry in self.entries_of(subject) {
+            let same_step = |known: &&mut &Entry| entry.resolves && known.step.name() == entry.step.name();
+            match steps.iter_mut().rfind(same_step) {
+                Some(resolved) => *resolved = entry,
+                None => steps.push(entry),
+            }
+        }
+        steps
+    }
+
+    /// Whether a step failed before in this run.
+    pub fn has_failed(&self, subject: &Subject, step: StepName) -> bool {
+        self.entries_of(subject).any(|entry| entry.step.name() == step && entry.status() == StepStatus::Failed)
+    }
+
+    /// Whether the state of AWS contradicted a step before in this run.
+    pub fn was_contradicted(&self, subject: &Subject, step: StepName) -> bool {
+        self.entries_of(subject).any(|entry| entry.step.name() == step && entry.status() == StepStatus::NotNeeded)
+    }
+
+    /// The entry with which an essential step of a key failed in the last pass that planned it.
+    pub fn key_failure(&self, region: &Region) -> Option<&Entry> {
+        let uses = |plan: &Plan| {
+            let mut trails = plan.trails.values();
+            plan.keys.contains_key(region) || trails.any(|trail| trail.sealing_region.as_ref() == Some(region))
+        };
+        let pass = self.plans.iter().rposition(uses)?.saturating_add(1);
+        let subject = Subject::Key(region.clone());
+        let is_essential = |entry: &&Entry| !matches!(&entry.step, Step::Key(step) if !step.is_essential());
+        let failed = self.entries_of(&subject).filter(|entry| entry.pass == pass && !entry.resolves);
+        failed.filter(is_essential).rfind(|entry| entry.failure().is_some())
+    }
+
+    /// Why the run ended before the trail was remediated, if the state of AWS kept contradicting the plan.
+    pub fn abandoned(&self, trail: &TrailArn) -> Option<&Contradiction> {
+        let (_, plan) = self.last_plan(trail)?;
+        let was_planned = plan.sealing_region.is_some() || plan.restart.is_some() || plan.update.is_some();
+        self.abandoned.get(trail).filter(|_| was_planned && self.assigned_key(trail).is_none())
+    }
+
+    /// The key that the trail was given, as CloudTrail confirmed.
+    pub fn assigned_key(&self, trail: &TrailArn) -> Option<&KeyArn> {
+        let is_done = |entry: &&Entry| {
+            entry.step.name() == StepName::UpdateTrail && matches!(entry.result, StepResult::Done(_))
+        };
+        self.entries_of(&Subject::Trail(trail.clone())).filter(is_done).last()?.key.as_ref()
+    }
+
+    /// Whether logging was started again.
+    pub fn is_restarted(&self, trail: &TrailArn) -> bool {
+        let mut entries = self.entries_of(&Subject::Trail(trail.clone()));
+        entries.any(|entry| entry.step == Step::Restart && entry.status() == StepStatus::Done)
+    }
+
+    /// Whether a key that trails may use already was repaired.
+    pub fn is_repaired(&self, region: &Region) -> bool {
+        let is_repair = |entry: &Entry| matches!(&entry.step, Step::Key(step) if step.is_repair());
+        let mut entries = self.entries_of(&Subject::Key(region.clone()));
+        entries.any(|entry| is_repair(entry) && entry.status() == StepStatus::Done)
+    }
+
+    /// The keys that this run created or adopted in a Region.
+    pub fn own_keys(&self, region: &Region) -> Vec<OwnKey> {
+        let mut keys: Vec<OwnKey> = Vec::new();
+        for entry in self.entries_of(&Subject::Key(region.clone())) {
+            let Some(key) = &entry.key else { continue };
+            let in_use = match (&entry.step, &entry.result) {
+                (Step::Key(KeyStep::Create(_)), StepResult::Done(_)) => Some(false),
+                (Step::Key(KeyStep::Adopt(adoption)), StepResult::Done(_)) => Some(adoption.in_use),
+                _ => None,
+            };
+            keys.extend(in_use.map(|in_use| OwnKey { key: key.clone(), alias: AliasState::NotCreated, in_use }));
+            if entry.step.name() == StepName::CreateAlias
+                && let Some(own) = keys.iter_mut().rfind(|own| own.key == *key)
+            {
+                own.alias = match &entry.result {
+                    StepResult::Done(_) => AliasState::Created,
+                    StepResult::Contradicted(Contradiction::AliasTaken { .. }) => AliasState::Lost,
+                    StepResult::Contradicted(_) | StepResult::Unconfirmed { .. } => AliasState::Unknown,
+                    StepResult::NotTaken | StepResult::Failed(_) | StepResult::OtherKey(_) => AliasState::NotCreated,
+                };
+            }
+        }
+        keys
+    }
+
+    /// Whether a plan of this run uses the key, or this run created or adopted it.
+    pub fn uses_key(&self, key: &KeyArn) -> bool {
+        let planned = self.plans.iter().filter_map(|plan| plan.keys.get(key.region())?.key.as_ref());
+        planned.into_iter().any(|planned| planned == key)
+            || self.own_keys(key.region()).iter().any(|own| own.key == *key)
+    }
+
+    /// The strays of this run, and those that it found and does not use.
+    pub fn strays(&self) -> Vec<Stray> {
+        let own = self.key_regions().flat_map(|region| {
+            // A retry finishes what could not be finished yet.
+            let continues = self.key_failure(region).is_some_and(|entry| entry.class() == Class::Transient);
+            self.own_keys(region).into_iter().filter_map(move |own| {
+                let cause = match own.alias {
+                    AliasState::Created => None,
+                    AliasState::Lost => Some(StrayCause::AliasLost),
+                    AliasState::NotCreated => (!continues).then_some(StrayCause::Unfinished),
+                    AliasState::Unknown => Some(StrayCause::AliasUnknown),
+                };
+                cause.filter(|_| !own.in_use).map(|cause| Stray { key: own.key, cause })
+            })
+        });
+        let mut strays: Vec<Stray> = own.collect();
+        for stray in self.plans.iter().flat_map(|plan| &plan.strays) {
+            if !strays.contains(stray) && !self.uses_key(&stray.key) {
+                strays.push(stray.clone());
+            }
+        }
+        strays
+    }
+
+    /// Whether a trail failed when it was planned.
+    pub fn obstacle(&self, trail: &TrailArn) -> Option<&crate::plan::Obstacle> {
+        match &self.last_plan(trail)?.1.disposition {
+            Disposition::Failed(obstacle) => Some(obstacle),
+            _ => None,
+        }
+    }
+}
+
+/// Entries for steps of a key that are not taken.
+pub fn not_taken_key<'a>(
+    pass: usize,
+    region: &Region,
+    key: &KeyPlan,
+    steps: impl IntoIterator<Item = &'a KeyStep>,
+) -> Vec<Entry> {
+    let entry = |step: &KeyStep| Entry {
+        pass,
+        subject: Subject::Key(region.clone()),
+        step: Step::Key(step.clone()),
+        key: key.key.clone(),
+        result: StepResult::NotTaken,
+        resolves: false,
+    };
+    steps.into_iter().map(entry).collect()
+}
+
+/// Entries for steps of a trail that are not taken.
+pub fn not_taken_trail(
+    pass: usize,
+    trail: &TrailArn,
+    key: Option<KeyArn>,
+    steps: impl IntoIterator<Item = Step>,
+) -> Vec<Entry> {
+    let subject = Subject::Trail(trail.clone());
+    let entry = |step| Entry {
+        pass,
+        subject: subject.clone(),
+        step,
+        key: key.clone(),
+        result: StepResult::NotTaken,
+        resolves: false,
+    };
+    steps.into_iter().map(entry).collect()
+}

@@ -1,0 +1,102 @@
+//! What another key means for a trail's bucket: can CloudTrail still write, and who could no longer read.
+
+use super::types::{KeyPlan, Obstacle};
+use super::Planner;
+use crate::access::{LogFiles, cloudtrail_bucket_access, locked_out_readers, unreplicated_rules};
+use crate::config::ReadersLockedOut;
+use crate::finding::Warning;
+use crate::iam::Document;
+use crate::ids::KeyArn;
+use crate::observation::{BucketObservation, KeptSettings, Reading, TrailSettings};
+
+impl Planner<'_> {
+    /// The warnings about readers and replicas. Fails if CloudTrail could not write with the key, or if readers would be
+    /// locked out that must not be.
+    pub(super) fn bucket(
+        &self,
+        trail: &TrailSettings,
+        key: &KeyArn,
+        plan: &KeyPlan,
+    ) -> Result<Vec<Warning>, Obstacle> {
+        let KeptSettings { bucket, key_prefix, organization_trail, multi_region, log_file_validation, .. } =
+            &trail.kept;
+        let files = LogFiles {
+            organization: organization_trail.unwrap_or(false),
+            every_region: multi_region.unwrap_or(true),
+            digests: log_file_validation.unwrap_or(true),
+            ..LogFiles::new(bucket, key_prefix.as_deref(), &trail.arn)
+        };
+        let observation = self.facts.buckets.get(bucket).ok_or_else(|| Obstacle::NotRead(trail.arn.clone()))?;
+        let BucketObservation { policy, replication } = observation.clone()?;
+        let bucket = bucket.clone();
+        let mut warnings = Vec::new();
+        match policy {
+            Reading::Absent => {}
+            Reading::Denied(failure) => {
+                warnings.push(Warning::BucketPolicyDenied { bucket: bucket.clone(), failure });
+            }
+            Reading::Known(Err(error)) => {
+                warnings.push(Warning::BucketPolicyMalformed { bucket: bucket.clone(), error });
+            }
+            Reading::Known(Ok(policy)) => {
+                warnings.extend(write_access(&policy, &files, key, plan)?);
+                warnings.extend(self.readers(&policy, &files, key, plan)?);
+            }
+        }
+        match replication {
+            Reading::Absent => {}
+            Reading::Denied(failure) => warnings.push(Warning::ReplicationUnreadable { bucket, failure }),
+            Reading::Known(rules) => warnings.extend(
+                unreplicated_rules(&rules, &files)
+                    .into_iter()
+                    .map(|rule| Warning::ReplicationWillStop { bucket: bucket.clone(), rule: rule.clone() }),
+            ),
+        }
+        Ok(warnings)
+    }
+
+    fn readers(
+        &self,
+        policy: &Document,
+        files: &LogFiles<'_>,
+        key: &KeyArn,
+        plan: &KeyPlan,
+    ) -> Result<Option<Warning>, Obstacle> {
+        let account = self.context.function_arn.account();
+        let readers = locked_out_readers(policy, files, plan.policy.as_ref(), key, account);
+        let bucket = files.bucket.to_owned();
+        let hold = self.context.config.readers_locked_out == ReadersLockedOut::Hold;
+        if hold && readers.iter().any(|reader| reader.certain) {
+            return Err(Obstacle::ReadersHeld {
+                bucket,
+                trail: files.trail.clone(),
+                key: plan.key.clone(),
+                region: key.region().clone(),
+                readers,
+                owner: plan.owner,
+            });
+        }
+        let warning = Warning::ReadersLockedOut { bucket, readers: readers.clone(), owner: plan.owner };
+        Ok((!readers.is_empty()).then_some(warning))
+    }
+}
+
+fn write_access(
+    policy: &Document,
+    files: &LogFiles<'_>,
+    key: &KeyArn,
+    plan: &KeyPlan,
+) -> Result<Option<Warning>, Obstacle> {
+    let decision = cloudtrail_bucket_access(policy, files, key);
+    let bucket = files.bucket.to_owned();
+    match decision.explicit_deny() {
+        Some(statement) => Err(Obstacle::BucketDenied {
+            bucket,
+            trail: files.trail.clone(),
+            key: plan.key.clone(),
+            placeholder: key.clone(),
+            statement: statement.clone(),
+        }),
+        None => Ok(decision.is_unknown().then_some(Warning::BucketPolicyUnclear { bucket, decision })),
+    }
+}

@@ -1,0 +1,204 @@
+//! What one trail needs, given its assessment and the sealing key of its bucket's Region.
+
+use std::collections::BTreeMap;
+
+use super::types::{Disposition, KeyPlan, Obstacle, TrailPlan, TrailUpdate};
+use super::Planner;
+use crate::access::cloudtrail_key_access;
+use crate::assess::{AssessedTrail, Assessment, KeyNeed, Verdict, access_warning};
+use crate::failure::Failure;
+use crate::finding::Warning;
+use crate::ids::{KeyArn, Region, TrailArn, shorten};
+use crate::observation::TrailSettings;
+
+/// The sealing key of a trail, which the trail gets or has.
+struct Assignment {
+    region: Region,
+    update: Option<TrailUpdate>,
+}
+
+impl Planner<'_> {
+    pub(super) fn trail(
+        &self,
+        arn: &TrailArn,
+        trail: AssessedTrail,
+        keys: &mut BTreeMap<Region, KeyPlan>,
+    ) -> TrailPlan {
+        let assessment = match trail {
+            AssessedTrail::Gone => return TrailPlan::untouched(Disposition::Gone, Some(false)),
+            AssessedTrail::Unreadable(failure) => return TrailPlan::untouched(self.unreadable(arn, failure), None),
+            AssessedTrail::Readable(assessment) => *assessment,
+        };
+        let Assessment { settings, logging, findings, warnings, verdict } = assessment;
+        let mut plan = TrailPlan {
+            findings,
+            warnings,
+            current_key: settings.kms_key_id.clone(),
+            ..TrailPlan::untouched(Disposition::Noted, Some(logging))
+        };
+        let exempt_tag = || self.facts.exempt_tags.get(arn).ok_or_else(|| Obstacle::NotRead(arn.clone()));
+        plan.disposition = match verdict {
+            Verdict::Compliant => Disposition::Compliant,
+            Verdict::OutOfScope => Disposition::OutOfScope { owner: arn.account().clone(), unreadable: None },
+            Verdict::Note | Verdict::Remediate { .. } => match exempt_tag() {
+                Err(obstacle) => Disposition::Failed(obstacle),
+                Ok(Err(failure)) => Disposition::Failed(Obstacle::Call(failure.clone())),
+                Ok(Ok(Some(value))) => Disposition::Exempt(shorten(value, 256)),
+                Ok(Ok(None)) => self.remediate(&settings, verdict, &mut plan, keys),
+            },
+        };
+        plan
+    }
+
+    fn remediate(
+        &self,
+        settings: &TrailSettings,
+        verdict: Verdict,
+        plan: &mut TrailPlan,
+        keys: &mut BTreeMap<Region, KeyPlan>,
+    ) -> Disposition {
+        let Verdict::Remediate { key, restart } = verdict else { return Disposition::Noted };
+        plan.restart = restart.then(|| settings.home_region.clone());
+        let assignment = match key {
+            None => Ok(None),
+            Some(KeyNeed::SealingKey) => self.assign(settings, &mut plan.warnings, keys).map(Some),
+            Some(KeyNeed::Extension(key)) => self.extend(&key, &settings.arn, &mut plan.warnings, keys),
+        };
+        match assignment {
+            Err(obstacle) => Disposition::Failed(obstacle),
+            Ok(None) if plan.restart.is_none() => Disposition::Noted,
+            Ok(None) => Disposition::Remediated,
+            Ok(Some(Assignment { region, update })) => {
+                plan.sealing_region = Some(region);
+                plan.update = update;
+                Disposition::Remediated
+            }
+        }
+    }
+
+    /// A transient failure is retried. Otherwise another account's trail is its owner's concern, and no failure of this
+    /// account's: a member account may be denied the Region of its organization's trail.
+    fn unreadable(&self, arn: &TrailArn, failure: Failure) -> Disposition {
+        if failure.is_transient() || self.context.owns_trail(arn) {
+            return Disposition::Failed(Obstacle::Call(failure));
+        }
+        Disposition::OutOfScope { owner: arn.account().clone(), unreadable: Some(failure) }
+    }
+
+    /// Assigns the sealing key of the bucket's Region. A trail that has that key already gets it repaired.
+    fn assign(
+        &self,
+        settings: &TrailSettings,
+        warnings: &mut Vec<Warning>,
+        keys: &mut BTreeMap<Region, KeyPlan>,
+    ) -> Result<Assignment, Obstacle> {
+        let bucket_region = self.facts.bucket_regions.get(&settings.arn);
+        let region = bucket_region.ok_or_else(|| Obstacle::NotRead(settings.arn.clone()))?.clone()?;
+        let key = self.key_plan(&region, &settings.arn, keys)?;
+        let function = &self.context.function_arn;
+        let placeholder = || KeyArn::placeholder(function.partition(), &region, function.account());
+        let arn = key.key.clone().unwrap_or_else(placeholder);
+        warnings.extend(key.warnings.iter().cloned());
+        let (access_verified, doubt) = self.cloudtrail_access(&key, &arn, &settings.arn)?;
+        let has_key = settings.kms_key_id.as_deref() == Some(arn.as_str());
+        if has_key && key.steps.is_empty() {
+            return Err(Obstacle::Inconsistent(arn));
+        }
+        let bucket_warnings = if has_key { vec![] } else { self.bucket(settings, &arn, &key)? };
+        warnings.extend(doubt.into_iter().chain(bucket_warnings));
+        remove_repetitions(warnings);
+        let config = &self.context.config;
+        let update = (!has_key).then(|| TrailUpdate {
+            bucket_region: region.clone(),
+            observed: settings.clone(),
+            access_verified,
+            statements: self.policy.cloudtrail_statements(),
+            own_readers_need_permission: !config.supplied_keys.contains_key(&region)
+                && !config.log_readers.own_account,
+        });
+        keys.insert(region.clone(), key);
+        Ok(Assignment { region, update })
+    }
+
+    /// Adds what the policy of a trail's own, usable key lacks. `None`: it is not the sealing key of its Region, and
+    /// trailseal maintains no other.
+    fn extend(
+        &self,
+        own: &KeyArn,
+        trail: &TrailArn,
+        warnings: &mut Vec<Warning>,
+        keys: &mut BTreeMap<Region, KeyPlan>,
+    ) -> Result<Option<Assignment>, Obstacle> {
+        let region = own.region().clone();
+        let key = match self.key_plan(&region, trail, keys) {
+            Ok(key) if key.key.as_ref() == Some(own) => key,
+            Err(obstacle) if self.is_sealing_key(own) => return Err(obstacle),
+            Ok(_) | Err(_) => return Ok(None),
+        };
+        self.cloudtrail_access(&key, own, trail)?;
+        if key.steps.is_empty() {
+            return Err(Obstacle::Inconsistent(own.clone()));
+        }
+        warnings.extend(key.warnings.iter().cloned());
+        remove_repetitions(warnings);
+        keys.insert(region.clone(), key);
+        Ok(Some(Assignment { region, update: None }))
+    }
+
+    fn key_plan(
+        &self,
+        region: &Region,
+        trail: &TrailArn,
+        keys: &BTreeMap<Region, KeyPlan>,
+    ) -> Result<KeyPlan, Obstacle> {
+        keys.get(region).map_or_else(|| self.sealing_key(region, trail), |known| Ok(known.clone()))
+    }
+
+    /// Whether a key, after its steps, allows CloudTrail to use it for a trail: whether that is certain, and what is not.
+    fn cloudtrail_access(
+        &self,
+        plan: &KeyPlan,
+        key: &KeyArn,
+        trail: &TrailArn,
+    ) -> Result<(bool, Option<Warning>), Obstacle> {
+        let Some(policy) = &plan.policy else { return Ok((false, None)) };
+        let access = cloudtrail_key_access(policy, key, trail);
+        if !access.denied().is_empty() {
+            return Err(Obstacle::SealingKeyDenied {
+                key: key.clone(),
+                trail: trail.clone(),
+                access,
+                owner: plan.owner,
+                statements: self.policy.cloudtrail_statements(),
+            });
+        }
+        Ok((access.unknown().is_empty(), access_warning(key, access)))
+    }
+}
+
+impl TrailPlan {
+    fn untouched(disposition: Disposition, logging: Option<bool>) -> Self {
+        Self {
+            findings: vec![],
+            warnings: vec![],
+            current_key: None,
+            logging,
+            disposition,
+            sealing_region: None,
+            restart: None,
+            update: None,
+        }
+    }
+}
+
+/// A warning about the trail's own key is not repeated for the same key as the sealing key.
+fn remove_repetitions(warnings: &mut Vec<Warning>) {
+    let mut kept: Vec<Warning> = Vec::new();
+    warnings.retain(|warning| {
+        let is_new = !kept.contains(warning);
+        if is_new {
+            kept.push(warning.clone());
+        }
+        is_new
+    });
+}

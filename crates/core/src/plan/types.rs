@@ -1,0 +1,364 @@
+//! What a plan is: what each sealing key needs, once per bucket Region, then what each trail needs. A plan is complete
+//! before the first write, never changes, and leaves the executor no choice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::access::{KeyAccess, LockedOutReader};
+use crate::failure::{Class, Failure};
+use crate::finding::{Finding, KeyOwner, Warning};
+use crate::iam::{Document, Reason, StatementId};
+use crate::ids::{AccountId, KeyAlias, KeyArn, Region, TrailArn};
+use crate::key_policy::{Extension, KeyPolicy};
+use crate::observation::{MalformedTrail, TrailSettings};
+use crate::plan::strays::Stray;
+
+/// The name of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum StepName {
+    /// `kms:CreateKey`.
+    CreateKey,
+    /// Finishing a key that an earlier run left without its alias.
+    AdoptKey,
+    /// `kms:CancelKeyDeletion` and `kms:EnableKey`.
+    RestoreKey,
+    /// `kms:PutKeyPolicy`.
+    ExtendKeyPolicy,
+    /// `kms:EnableKeyRotation`.
+    EnableRotation,
+    /// `kms:CreateAlias`.
+    CreateAlias,
+    /// `cloudtrail:UpdateTrail`.
+    UpdateTrail,
+    /// `cloudtrail:StartLogging`.
+    StartLogging,
+}
+
+/// The plan for every trail of one pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Plan {
+    /// What each sealing key needs, by Region.
+    pub keys: BTreeMap<Region, KeyPlan>,
+    /// What each trail needs.
+    pub trails: BTreeMap<TrailArn, TrailPlan>,
+    /// The strays that were found among the candidates for a sealing key.
+    pub strays: Vec<Stray>,
+}
+
+/// What the sealing key of one Region needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPlan {
+    /// The key, unless a step creates it.
+    pub key: Option<KeyArn>,
+    /// The steps, in order.
+    pub steps: Vec<KeyStep>,
+    /// The warnings for each trail that gets this key.
+    pub warnings: Vec<Warning>,
+    /// Its policy after the steps; `None` if it cannot be read.
+    pub policy: Option<Document>,
+    /// Who may edit it.
+    pub owner: KeyOwner,
+    /// Whether parts of AWS may not know the key, or its policy, yet.
+    pub settling: bool,
+    /// The keys that the tag index returned when this was planned.
+    pub indexed: BTreeSet<KeyArn>,
+}
+
+impl KeyPlan {
+    /// The policy of the key that a step creates.
+    pub fn new_policy(&self) -> Option<&KeyPolicy> {
+        self.steps.iter().find_map(|step| match step {
+            KeyStep::Create(new) => Some(&new.policy),
+            _ => None,
+        })
+    }
+}
+
+/// A step on a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyStep {
+    /// Create a key.
+    Create(NewKey),
+    /// Use this key, which has no alias, as the sealing key. No call: the steps after it finish the key.
+    Adopt(Adoption),
+    /// Make a key of trailseal's usable.
+    Restore {
+        /// Whether its deletion must be cancelled first.
+        pending_deletion: bool,
+    },
+    /// Add what the policy of a key of trailseal's lacks.
+    Extend(PolicyChange),
+    /// Enable yearly rotation.
+    EnableRotation,
+    /// Create the alias, which makes the key the one sealing key of its Region.
+    CreateAlias(KeyAlias),
+}
+
+impl KeyStep {
+    /// The step's name in reports.
+    pub fn name(&self) -> StepName {
+        match self {
+            Self::Create(_) => StepName::CreateKey,
+            Self::Adopt(_) => StepName::AdoptKey,
+            Self::Restore { .. } => StepName::RestoreKey,
+            Self::Extend(_) => StepName::ExtendKeyPolicy,
+            Self::EnableRotation => StepName::EnableRotation,
+            Self::CreateAlias(_) => StepName::CreateAlias,
+        }
+    }
+
+    /// Whether the key cannot be used without it. A key without rotation still encrypts.
+    pub fn is_essential(&self) -> bool {
+        !matches!(self, Self::EnableRotation)
+    }
+
+    /// Whether it repairs a key that trails may use already.
+    pub fn is_repair(&self) -> bool {
+        matches!(self, Self::Restore { .. } | Self::Extend(_))
+    }
+}
+
+/// Why a key without an alias becomes the sealing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adoption {
+    /// Whether a trail uses it already, so that it is no stray, whichever key gets the alias.
+    pub in_use: bool,
+    /// When it was created, in seconds since 1970, if it is the only recent key.
+    pub created_alone: Option<i64>,
+}
+
+/// A key policy that gains statements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyChange {
+    /// The policy as it was read.
+    pub before: Document,
+    /// What it gains.
+    pub extension: Extension,
+    /// The existing statements that KMS rejects in any new policy, each with the reason.
+    pub rejected: Vec<Reason>,
+}
+
+/// A key to create: symmetric, `ENCRYPT_DECRYPT`, single-Region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey {
+    /// Its policy.
+    pub policy: KeyPolicy,
+    /// Its description.
+    pub description: &'static str,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What one trail needs, or why it needs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrailPlan {
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What the reader of the report needs to know.
+    pub warnings: Vec<Warning>,
+    /// The key that the trail names now.
+    pub current_key: Option<String>,
+    /// Whether the trail is logging; `None` if it cannot be read.
+    pub logging: Option<bool>,
+    /// What happens to it.
+    pub disposition: Disposition,
+    /// The Region of the sealing key that it gets or uses.
+    pub sealing_region: Option<Region>,
+    /// Start logging again, in this home Region. Also next to a failure: logging restarts where sealing is impossible.
+    pub restart: Option<Region>,
+    /// Assign the sealing key.
+    pub update: Option<TrailUpdate>,
+}
+
+/// What happens to a trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disposition {
+    /// Nothing: it is compliant.
+    Compliant,
+    /// It is reported.
+    Noted,
+    /// Its steps are taken.
+    Remediated,
+    /// It is left alone because of its exempt tag; the tag's value.
+    Exempt(String),
+    /// It is left alone because another account owns it.
+    OutOfScope {
+        /// The owner.
+        owner: AccountId,
+        /// Why it could not be read, if it could not.
+        unreadable: Option<Failure>,
+    },
+    /// Nothing: it does not exist.
+    Gone,
+    /// It cannot be read or remediated.
+    Failed(Obstacle),
+}
+
+/// Assigns the sealing key of a Region to a trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrailUpdate {
+    /// The Region of the bucket and of the key.
+    pub bucket_region: Region,
+    /// The trail as it was read. The response must not differ in anything but the key.
+    pub observed: TrailSettings,
+    /// Whether the key's policy certainly allows CloudTrail to use the key.
+    pub access_verified: bool,
+    /// The statements that allow CloudTrail to use a key, as JSON.
+    pub statements: String,
+    /// Whether readers in the key's account need permission in their own policies.
+    pub own_readers_need_permission: bool,
+}
+
+/// A step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// On a sealing key.
+    Key(KeyStep),
+    /// Assign the sealing key to the trail.
+    Update(Box<TrailUpdate>),
+    /// Start logging.
+    Restart,
+}
+
+impl Step {
+    /// The step's name in reports.
+    pub fn name(&self) -> StepName {
+        match self {
+            Self::Key(step) => step.name(),
+            Self::Update(_) => StepName::UpdateTrail,
+            Self::Restart => StepName::StartLogging,
+        }
+    }
+}
+
+impl TrailPlan {
+    /// The steps on the trail, in order.
+    pub fn steps(&self) -> impl Iterator<Item = Step> {
+        let restart = self.restart.as_ref().map(|_| Step::Restart);
+        restart.into_iter().chain(self.update.clone().map(|update| Step::Update(Box::new(update))))
+    }
+}
+
+/// Where a sealing key's name comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// `KeyArns` (`TRAILSEAL_KEY_ARNS`).
+    Supplied,
+    /// The alias.
+    Alias(KeyAlias),
+    /// trailseal's tag.
+    Tag,
+}
+
+/// Why a trail cannot be read or remediated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A read failed.
+    Call(Failure),
+    /// The ARN in the list of trails is malformed.
+    Malformed(MalformedTrail),
+    /// A fact is missing that the plan needs.
+    NotRead(TrailArn),
+    /// Two reads of this key contradict each other.
+    Inconsistent(KeyArn),
+    /// The supplied key does not exist.
+    SuppliedKeyMissing {
+        /// The key.
+        key: KeyArn,
+        /// The Region that it was supplied for.
+        region: Region,
+    },
+    /// The sealing key cannot be used.
+    SealingKeyUnusable {
+        /// The key.
+        key: KeyArn,
+        /// Where its name comes from.
+        source: KeySource,
+        /// What is wrong with it; empty if its state is unknown.
+        findings: Vec<Finding>,
+        /// Its state, if trailseal does not know it.
+        unknown_state: Option<String>,
+        /// The value of its exempt tag, if trailseal leaves the key alone because of it.
+        exempt: Option<String>,
+        /// Why its tags cannot be read, if they would make a difference.
+        unreadable_tags: Option<Failure>,
+    },
+    /// The policy of the sealing key does not allow CloudTrail to use it for the trail.
+    SealingKeyDenied {
+        /// The key.
+        key: KeyArn,
+        /// The trail.
+        trail: TrailArn,
+        /// What the policy decides.
+        access: KeyAccess,
+        /// Who may edit the policy.
+        owner: KeyOwner,
+        /// The statements that allow it, as JSON.
+        statements: String,
+    },
+    /// The policy of the sealing key cannot gain what it lacks.
+    PolicyTooLong {
+        /// The key.
+        key: KeyArn,
+        /// What its policy lacks.
+        extension: Extension,
+    },
+    /// The bucket policy denies CloudTrail to write with the sealing key.
+    BucketDenied {
+        /// The bucket.
+        bucket: String,
+        /// The trail.
+        trail: TrailArn,
+        /// The key; `None` for a key to create.
+        key: Option<KeyArn>,
+        /// A pattern of the keys that would do, for a key to create.
+        placeholder: KeyArn,
+        /// The statement that denies it.
+        statement: StatementId,
+    },
+    /// Readers would be locked out, and `ReadersLockedOut` is `hold`.
+    ReadersHeld {
+        /// The bucket.
+        bucket: String,
+        /// The trail.
+        trail: TrailArn,
+        /// The key; `None` for a key to create in the Region of the bucket.
+        key: Option<KeyArn>,
+        /// The Region of the bucket.
+        region: Region,
+        /// The readers.
+        readers: Vec<LockedOutReader>,
+        /// Who may edit the key's policy.
+        owner: KeyOwner,
+    },
+}
+
+impl Obstacle {
+    /// Whether a retry can help.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Call(failure) | Self::Malformed(MalformedTrail { failure, .. }) => failure.class,
+            Self::NotRead(_) | Self::Inconsistent(_) => Class::Transient,
+            _ => Class::Terminal,
+        }
+    }
+}
+
+impl From<Failure> for Obstacle {
+    fn from(failure: Failure) -> Self {
+        Self::Call(failure)
+    }
+}
+
+/// A key that an earlier pass of this run created or adopted, and that no other key has replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedKey {
+    /// The key.
+    pub key: KeyArn,
+    /// Whether it certainly has the alias, which KMS may not return yet.
+    pub has_alias: bool,
+}

@@ -1,0 +1,226 @@
+use super::steps::reason;
+use super::warnings::{allow_readers, locked_out};
+use super::{joined, policy_commands, restore_command};
+use crate::config::OWNER_TAG;
+use crate::failure::{Class, Failure};
+use crate::finding::{Finding, KeyOwner};
+use crate::ids::{KeyArn, Region, TrailArn};
+use crate::journal::{Contradiction, Entry, Subject};
+use crate::key_policy::MAX_BYTES;
+use crate::observation::SettingChange;
+use crate::plan::{KeySource, KeyStep, Obstacle, Step};
+
+/// Source: <https://docs.aws.amazon.com/controltower/latest/controlreference/mandatory-controls.html>.
+const CONTROL_TOWER: &str = "AWS Control Tower owns this trail, and a mandatory control denies changes by other principals: configure KMS encryption in the landing zone settings, or exempt the trail with its tag";
+
+/// Why a trail cannot be read or remediated.
+pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
+    let (message, remedy) = match obstacle {
+        Obstacle::Call(failure) => return failure.clone(),
+        Obstacle::Malformed(trail) => return trail.failure.clone(),
+        Obstacle::NotRead(trail) => {
+            return Failure::transient(format!("trail `{trail}` was not read completely"));
+        }
+        Obstacle::Inconsistent(key) => {
+            return Failure::transient(format!("two reads of key `{key}` contradict each other"));
+        }
+        Obstacle::SuppliedKeyMissing { key, region } => (
+            format!("key `{key}`, supplied for `{region}`, does not exist"),
+            "name an existing key in KeyArns (`TRAILSEAL_KEY_ARNS`)".into(),
+        ),
+        Obstacle::SealingKeyUnusable { .. } => sealing_key_unusable(obstacle),
+        Obstacle::SealingKeyDenied { key, trail, access, owner, statements } => {
+            let denied = joined(access.denied().into_iter().map(|(call, decision)| format!("`{call}`: {decision}")));
+            let add = add_statements(key, statements);
+            let remedy = match owner {
+                _ if access.explicitly_denied() => {
+                    "exclude `cloudtrail.amazonaws.com` from the statement that denies it; trailseal never changes an existing statement".into()
+                }
+                KeyOwner::Exempt => format!("remove the exempt tag from the key, so that trailseal can extend its policy, or {add}"),
+                KeyOwner::Trailseal | KeyOwner::Another => add,
+            };
+            (
+                format!("the sealing key `{key}` cannot be used: its policy does not allow CloudTrail to encrypt for trail `{trail}` ({denied})"),
+                remedy,
+            )
+        }
+        Obstacle::PolicyTooLong { key, extension } => (
+            format!("the policy of key `{key}` cannot be extended: it would exceed the {MAX_BYTES} bytes that KMS accepts"),
+            format!("remove what is no longer needed from the policy; then {}", extension.instruction()),
+        ),
+        Obstacle::BucketDenied { bucket, trail, key, placeholder, statement } => {
+            let accepted = match key {
+                Some(key) => format!("key `{key}`"),
+                None => format!(
+                    "any key `arn:{}:kms:{}:{}:key/*`, or supply an accepted key in KeyArns (`TRAILSEAL_KEY_ARNS`)",
+                    placeholder.partition(),
+                    placeholder.region(),
+                    placeholder.account()
+                ),
+            };
+            (
+                format!(
+                    "the policy of bucket `{bucket}` denies CloudTrail to write with {}: {statement} denies it",
+                    key_or_new(key.as_ref(), placeholder.region())
+                ),
+                format!("exclude `cloudtrail.amazonaws.com` from that statement, or accept uploads with `s3:x-amz-server-side-encryption` = `aws:kms` and {accepted}; until then trail `{trail}` does not change"),
+            )
+        }
+        Obstacle::ReadersHeld { bucket, trail, key, region, readers, owner } => (
+            format!(
+                "encrypting trail `{trail}` would lock out principals that read bucket `{bucket}` and could not decrypt with {}, and ReadersLockedOut (`TRAILSEAL_READERS_LOCKED_OUT`) is `hold`: {}",
+                key_or_new(key.as_ref(), region),
+                locked_out(readers)
+            ),
+            format!("{}, remove them from the bucket policy, or set ReadersLockedOut to `proceed`", allow_readers(*owner)),
+        ),
+    };
+    Failure::terminal(message, remedy)
+}
+
+fn sealing_key_unusable(obstacle: &Obstacle) -> (String, String) {
+    let Obstacle::SealingKeyUnusable { key, source, findings, unknown_state, exempt, unreadable_tags } = obstacle
+    else {
+        return (String::new(), String::new());
+    };
+    let source = match source {
+        KeySource::Supplied => "KeyArns (`TRAILSEAL_KEY_ARNS`)".into(),
+        KeySource::Alias(alias) => format!("`{alias}`"),
+        KeySource::Tag => "its tag".to_owned(),
+    };
+    let region = key.region();
+    let (defects, mut remedy) = match (unknown_state, findings.first()) {
+        (Some(state), _) => (
+            format!("key `{key}` is in state `{state}`, which trailseal does not know"),
+            "check the key; a newer version of trailseal may know that state".into(),
+        ),
+        (None, first) => {
+            let remedy = match first {
+                Some(Finding::KeyDisabled(_)) => format!("enable it: {}", restore_command(key, false)),
+                Some(Finding::KeyPendingDeletion(_)) => format!(
+                    "cancel its deletion: {}; without the key, the log files that it encrypted are lost",
+                    restore_command(key, true)
+                ),
+                _ => format!("let {source} name a symmetric, customer managed, enabled key in `{region}`"),
+            };
+            (joined(findings.iter().map(super::finding)), remedy)
+        }
+    };
+    let mut message = format!("the sealing key of `{region}`, named by {source}, cannot be used: {defects}");
+    if let Some(failure) = unreadable_tags {
+        message = format!("{message}; the tags of the key cannot be read, so trailseal does not change it: {}", failure.message);
+    }
+    if let Some(value) = exempt {
+        message = format!("{message}; trailseal created the key and leaves it alone because of its exempt tag, `{value}`");
+        remedy = format!("remove that tag, so that trailseal repairs the key, or {remedy}");
+    }
+    (message, remedy)
+}
+
+/// The key, or the key that a step creates.
+fn key_or_new(key: Option<&KeyArn>, region: &Region) -> String {
+    key.map_or_else(|| format!("the key that trailseal would create in `{region}`"), |key| format!("key `{key}`"))
+}
+
+fn add_statements(key: &KeyArn, statements: &str) -> String {
+    format!("add these statements to the policy of key `{key}`: {statements}")
+}
+
+/// A step's failure, with what only the step can add.
+pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failure {
+    let failure = Failure { class: entry.class(), ..failure.clone() };
+    let is_terminal = failure.class == Class::Terminal;
+    match (&entry.step, &entry.key) {
+        (Step::Key(KeyStep::Create(_)), _) if failure.outcome_unknown => {
+            let Subject::Key(region) = &entry.subject else { return failure };
+            let (tag, value) = OWNER_TAG;
+            let message = format!(
+                "{}; it is unknown whether a key was created: check `{region}` for a key with the tag `{tag}={value}` and without an alias",
+                failure.message
+            );
+            Failure { message, ..failure }
+        }
+        (Step::Key(KeyStep::EnableRotation), Some(key)) => {
+            let command = format!("aws kms enable-key-rotation --region {} --key-id {key}", key.region());
+            Failure { remedy: Some(format!("enable it: `{command}`")), ..failure }
+        }
+        (Step::Key(KeyStep::Restore { pending_deletion }), Some(key)) if is_terminal => {
+            by_administrator(failure, &restore_command(key, *pending_deletion))
+        }
+        (Step::Key(KeyStep::Extend(change)), Some(key)) if is_terminal => {
+            let failure = by_administrator(failure, &policy_commands(key, &change.extension.instruction()));
+            let rejected: Vec<String> = change.rejected.iter().map(ToString::to_string).collect();
+            match (rejected.as_slice(), &failure.remedy) {
+                ([], _) | (_, None) => failure,
+                (rejected, Some(remedy)) => {
+                    let first = format!("fix first what KMS rejects in this policy: {}", rejected.join("; "));
+                    Failure { remedy: Some(format!("{first}; then {remedy}")), ..failure }
+                }
+            }
+        }
+        (Step::Update(update), Some(key)) if failure.is("InsufficientEncryptionPolicyException") => {
+            let bucket = "check that the bucket policy allows CloudTrail to write with this key";
+            let remedy = match update.access_verified {
+                true => format!("the policy of key `{key}` allows CloudTrail to use it, so {bucket}"),
+                false => format!("{}; then {bucket}", add_statements(key, &update.statements)),
+            };
+            Failure { remedy: Some(remedy), ..failure }
+        }
+        (Step::Update(update), _)
+            if failure.is("AccessDeniedException")
+                && update.observed.arn.name().as_str().starts_with("aws-controltower-") =>
+        {
+            Failure { remedy: Some(CONTROL_TOWER.into()), ..failure }
+        }
+        (Step::Update(_), Some(key)) if failure.outcome_unknown && failure.not_sent => Failure {
+            message: format!("it is unknown whether the trail has `{key}`: {}", failure.message),
+            ..failure
+        },
+        _ => failure,
+    }
+}
+
+/// The failure, with what an administrator can do instead.
+fn by_administrator(failure: Failure, command: &str) -> Failure {
+    let remedy = match failure.remedy.as_deref() {
+        None | Some("") => format!("have an administrator do it: {command}"),
+        Some(remedy) => format!("{remedy}; or have an administrator do it: {command}"),
+    };
+    Failure { remedy: Some(remedy), ..failure }
+}
+
+/// CloudTrail accepted the key and then returned another.
+pub(in crate::report) fn other_key(entry: &Entry, named: Option<&str>) -> Failure {
+    let named = named.unwrap_or("no key");
+    let key = entry.key.as_ref().map(ToString::to_string).unwrap_or_default();
+    let trail = match &entry.subject {
+        Subject::Trail(trail) => trail.to_string(),
+        Subject::Key(region) => region.to_string(),
+    };
+    let message = format!("CloudTrail accepted key `{key}` for trail `{trail}` and then returned `{named}`");
+    Failure::terminal(message, "check which other principal changes this trail")
+}
+
+/// Other settings of a trail changed.
+pub(in crate::report) fn setting_changes(trail: &TrailArn, changes: &[SettingChange]) -> Failure {
+    let value = |value: &Option<String>| value.as_ref().map_or("not set".to_owned(), |value| match value.as_str() {
+        "true" | "false" => value.clone(),
+        value => format!("`{value}`"),
+    });
+    let change = |change: &SettingChange| {
+        format!("{}: {} → {}", change.name, value(&change.before), value(&change.after))
+    };
+    let changes: Vec<String> = changes.iter().map(change).collect();
+    Failure::terminal(
+        format!("trail `{trail}` has its key, but other settings differ from those read before: {}", changes.join(", ")),
+        "check which principal changed them at the same time; trailseal sends the trail's ARN and its key, nothing else",
+    )
+}
+
+/// The state of AWS kept contradicting the plan.
+pub(in crate::report) fn abandoned(contradiction: &Contradiction) -> Failure {
+    match contradiction {
+        Contradiction::TrailGone(failure) | Contradiction::OutcomeUnknown(failure) => failure.clone(),
+        other => Failure::transient(format!("the state of AWS kept changing during this run: {}", reason(other))),
+    }
+}

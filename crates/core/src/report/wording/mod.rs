@@ -1,0 +1,42 @@
+//! Every text that trailseal writes about a trail: findings, warnings, steps, errors, alerts. Nothing else makes text,
+//! and nothing reads it. The errors of AWS calls are the exception: their words are next to their codes in the function's
+//! error table.
+
+mod alerts;
+mod errors;
+mod findings;
+mod steps;
+mod warnings;
+
+pub(super) use alerts::{
+    access_consequences, capitalized, caused_by, cost, digest_headline, headline, next_action, stray_notice,
+};
+pub(super) use errors::{abandoned, obstacle, other_key, setting_changes, step_failure};
+pub(super) use findings::finding;
+pub(super) use steps::{detail, listed_under, superseded, stray_caution, stray_command};
+pub(super) use warnings::warning;
+
+use crate::ids::KeyArn;
+
+/// `one; two; three`.
+fn joined(parts: impl IntoIterator<Item = String>) -> String {
+    parts.into_iter().collect::<Vec<_>>().join("; ")
+}
+
+/// The command that makes a key usable. It continues if the deletion was cancelled already.
+fn restore_command(key: &KeyArn, pending_deletion: bool) -> String {
+    let region = key.region();
+    let enable = format!("aws kms enable-key --region {region} --key-id {key}");
+    match pending_deletion {
+        true => format!("`aws kms cancel-key-deletion --region {region} --key-id {key}; {enable}`"),
+        false => format!("`{enable}`"),
+    }
+}
+
+/// The commands that edit a key policy, with the edit in between.
+fn policy_commands(key: &KeyArn, edit: &str) -> String {
+    let region = key.region();
+    format!(
+        "`aws kms get-key-policy --region {region} --key-id {key} --policy-name default --query Policy --output text > policy.json`, {edit} in that file, then `aws kms put-key-policy --region {region} --key-id {key} --policy-name default --policy file://policy.json`"
+    )
+}

@@ -1,0 +1,162 @@
+use crate::ids::{KeyArn, Region, TrailArn};
+use crate::journal::{Contradiction, Effect, Entry, StepResult, Subject};
+use crate::plan::strays::{Stray, StrayCause};
+use crate::plan::{KeyStep, Step};
+
+/// A step and what became of it, in words.
+pub(in crate::report) fn detail(entry: &Entry) -> String {
+    match &entry.result {
+        StepResult::NotTaken => planned(entry),
+        StepResult::Failed(failure) if failure.not_sent => planned(entry),
+        StepResult::Done(effect) => done(entry, effect),
+        StepResult::Contradicted(contradiction) => contradicted(entry, contradiction),
+        StepResult::Failed(failure) | StepResult::Unconfirmed { failure, .. } => {
+            let message = super::step_failure(entry, failure).message;
+            match (&entry.step, &entry.key) {
+                (Step::Key(KeyStep::Create(_)), Some(key)) => format!("{message}: it was created: `{key}`"),
+                _ => message,
+            }
+        }
+        StepResult::OtherKey(named) => super::other_key(entry, named.as_deref()).message,
+    }
+}
+
+fn planned(entry: &Entry) -> String {
+    let region = region(entry);
+    let key = entry.key.as_ref().map_or("the new key".into(), |key| format!("`{key}`"));
+    match &entry.step {
+        Step::Key(KeyStep::Create(_)) => format!("a symmetric key in `{region}`, $1 a month"),
+        Step::Key(KeyStep::Adopt(adoption)) if adoption.in_use => {
+            format!("{key}, which a trail uses already and which has lost its alias")
+        }
+        Step::Key(KeyStep::Adopt(_)) => format!("{key}, which an earlier run created and did not finish"),
+        Step::Key(KeyStep::Restore { pending_deletion: true }) => format!("cancel the deletion of {key} and enable it"),
+        Step::Key(KeyStep::Restore { pending_deletion: false }) => format!("enable {key}"),
+        Step::Key(KeyStep::Extend(change)) => {
+            let rejected: Vec<String> = change.rejected.iter().map(ToString::to_string).collect();
+            let rejected = match rejected.as_slice() {
+                [] => String::new(),
+                rejected => format!("; KMS rejects the policy until this is fixed: {}", rejected.join("; ")),
+            };
+            format!("in the policy of {key}: {}{rejected}", change.extension.instruction())
+        }
+        Step::Key(KeyStep::EnableRotation) => format!("yearly rotation of {key}"),
+        Step::Key(KeyStep::CreateAlias(alias)) => format!("`{alias}` in `{region}` for {key}"),
+        Step::Update(update) => {
+            let given = entry.key.as_ref().map_or(
+                format!("`KmsKeyId` = the new key in `{}`", update.bucket_region),
+                assigned,
+            );
+            match update.own_readers_need_permission {
+                true => format!("{given}; readers in this account need `kms:Decrypt` in their own policies"),
+                false => given,
+            }
+        }
+        Step::Restart => "start logging again".into(),
+    }
+}
+
+fn done(entry: &Entry, effect: &Effect) -> String {
+    let key = entry.key.as_ref().map(ToString::to_string).unwrap_or_default();
+    let read_back = if matches!(effect, Effect::ReadBack(_)) { " (there was no response; read back)" } else { "" };
+    match &entry.step {
+        Step::Key(KeyStep::Create(_)) => format!("`{key}`"),
+        Step::Key(KeyStep::Adopt(_)) => planned(entry),
+        Step::Key(KeyStep::Restore { pending_deletion }) => {
+            let done = if *pending_deletion { "its deletion is cancelled, and it is enabled" } else { "it is enabled" };
+            match effect {
+                Effect::Unverified(failure) => {
+                    format!("`{key}`: {done}, according to KMS; it was not read back: {}", failure.message)
+                }
+                _ => format!("`{key}`: {done}"),
+            }
+        }
+        Step::Key(KeyStep::Extend(change)) => {
+            let since = match effect {
+                Effect::AppliedThenChanged => "; another principal changed the policy since",
+                _ => "",
+            };
+            format!("{} in the policy of `{key}`{since}", change.extension.summary())
+        }
+        Step::Key(KeyStep::EnableRotation) => "every year".into(),
+        Step::Key(KeyStep::CreateAlias(alias)) => format!("`{alias}` for `{key}`{read_back}"),
+        Step::Update(_) => format!("{}{read_back}", entry.key.as_ref().map(assigned).unwrap_or_default()),
+        Step::Restart => "the trail is logging again".into(),
+    }
+}
+
+fn contradicted(entry: &Entry, contradiction: &Contradiction) -> String {
+    match (contradiction, &entry.step, &entry.key) {
+        (Contradiction::AliasExists, Step::Key(KeyStep::CreateAlias(alias)), _) => {
+            format!("`{alias}` exists already in `{}`", region(entry))
+        }
+        (Contradiction::AliasTaken { holder, in_use }, _, Some(own)) => {
+            let becomes = if *in_use { "stays in use without it" } else { "is a stray" };
+            format!("key `{holder}` had the alias first; `{own}` {becomes}")
+        }
+        _ => reason(contradiction),
+    }
+}
+
+/// How the state of AWS contradicts the plan, in words.
+pub(super) fn reason(contradiction: &Contradiction) -> String {
+    match contradiction {
+        Contradiction::AliasExists => "the alias exists already".into(),
+        Contradiction::AliasTaken { holder, .. } => format!("key `{holder}` has the alias"),
+        Contradiction::PolicyChanged(key) => format!("another principal changed the policy of key `{key}` meanwhile"),
+        Contradiction::NotVisible(key) => format!("key `{key}` was enabled, and KMS does not return that yet"),
+        Contradiction::TrailChanged(trail) => format!("another principal changed trail `{trail}` meanwhile"),
+        Contradiction::StateChanged(failure)
+        | Contradiction::TrailGone(failure)
+        | Contradiction::OutcomeUnknown(failure) => failure.message.clone(),
+    }
+}
+
+/// What `update-trail` does.
+fn assigned(key: &KeyArn) -> String {
+    format!("`KmsKeyId` = `{key}`")
+}
+
+fn region(entry: &Entry) -> &Region {
+    match &entry.subject {
+        Subject::Key(region) => region,
+        Subject::Trail(trail) => trail.region(),
+    }
+}
+
+/// A step that is listed under another trail.
+pub(in crate::report) fn listed_under(trail: &TrailArn) -> String {
+    format!("listed under `{trail}`")
+}
+
+/// Another principal gave the trail its key.
+pub(in crate::report) fn superseded(key: &str) -> String {
+    format!("another principal assigned `{key}`")
+}
+
+/// The command that removes a stray. A key that may be in use is only removed if it has no alias.
+pub(in crate::report) fn stray_command(stray: &Stray) -> String {
+    let key = &stray.key;
+    let region = key.region();
+    let delete = format!("aws kms schedule-key-deletion --region {region} --key-id {key} --pending-window-in-days 7");
+    if stray.cause != StrayCause::AliasUnknown {
+        return delete;
+    }
+    let aliases = format!(
+        "aws kms list-aliases --region {region} --key-id {key} --query 'Aliases[].AliasName' --output text"
+    );
+    format!("aliases=$({aliases}) && test -z \"$aliases\" && {delete}")
+}
+
+/// What to consider before a stray is removed.
+pub(in crate::report) fn stray_caution(stray: &Stray) -> Option<&'static str> {
+    match stray.cause {
+        StrayCause::Unused => Some(
+            "no trail uses this key now, and it has no alias. If it has an alias when you run the command, it is in use. Log files that it encrypted cannot be read without it",
+        ),
+        StrayCause::Unfinished => {
+            Some("the next run that needs a key finishes this one; then it has an alias and is in use")
+        }
+        StrayCause::AliasLost | StrayCause::AliasUnknown => None,
+    }
+}

@@ -1,0 +1,122 @@
+use super::{joined, policy_commands};
+use crate::access::LockedOutReader;
+use crate::finding::{KeyOwner, Warning};
+
+/// A warning in words.
+pub(in crate::report) fn warning(warning: &Warning) -> String {
+    match warning {
+        Warning::ReadersLockedOut { bucket, readers, owner } => format!(
+            "these principals can read bucket `{bucket}` and could not decrypt its new log files: {}. To allow them, {}, and allow `kms:Decrypt` on the key in their own account's IAM policies",
+            locked_out(readers),
+            allow_readers(*owner)
+        ),
+        Warning::BucketPolicyDenied { bucket, failure } => format!(
+            "the policy of bucket `{bucket}` cannot be read, so it is unknown whether CloudTrail can write with the key and which readers outside this account could not decrypt: {}",
+            failure.message
+        ),
+        Warning::BucketPolicyMalformed { bucket, error } => format!(
+            "the policy of bucket `{bucket}` cannot be evaluated, so it is unknown whether CloudTrail can write with the key and which readers outside this account could not decrypt: {error}"
+        ),
+        Warning::BucketPolicyUnclear { bucket, decision } => format!(
+            "it is unknown whether the policy of bucket `{bucket}` allows CloudTrail to write with the key ({decision}); CloudTrail checks the bucket itself when a trail is updated"
+        ),
+        Warning::ReplicationWillStop { bucket, rule } => {
+            let id = rule.id.as_ref().map_or("a rule without an id".into(), |id| format!("rule `{id}`"));
+            format!(
+                "{id} replicates bucket `{bucket}` to `{}` and does not select objects that are encrypted with a KMS key, so new log files would not be replicated. Select SSE-KMS objects in the rule, name a key for the replicas, and allow its role to use both keys",
+                rule.destination
+            )
+        }
+        Warning::ReplicationUnreadable { bucket, failure } => format!(
+            "the replication configuration of bucket `{bucket}` cannot be read, so it is unknown whether it selects log files that are encrypted with a KMS key: {}",
+            failure.message
+        ),
+        Warning::BucketKeyNeedsDecrypt { key, decision } => format!(
+            "the policy of key `{key}` does not allow CloudTrail to decrypt (`kms:Decrypt`: {decision}), which CloudTrail needs if the bucket uses an S3 Bucket Key"
+        ),
+        Warning::KeyPolicyUnclear { key, access } => {
+            let unknown = joined(access.unknown().into_iter().map(|(call, decision)| format!("`{call}`: {decision}")));
+            format!(
+                "it is unknown whether the policy of key `{key}` allows CloudTrail to use it ({unknown}); CloudTrail checks it when a trail is given the key"
+            )
+        }
+        Warning::KeyPolicyMalformed { key, error } => {
+            format!("the policy of key `{key}` cannot be evaluated: {error}")
+        }
+        Warning::KeyPolicyMissing(key) => format!("KMS returned no policy for key `{key}`, so it was not evaluated"),
+        Warning::KeyDenied { key, failure } => {
+            format!("key `{key}` cannot be read, so it was not evaluated: {}", failure.message)
+        }
+        Warning::KeyNameUnresolved { key, region } => format!(
+            "key `{key}` cannot be read, so it was not evaluated: it is not an ARN and was not found in `{region}`; name the trail's key by its ARN"
+        ),
+        Warning::KeyPolicyDenied { key, failure: Some(failure) } => {
+            format!("the policy of key `{key}` cannot be read, so it was not evaluated: {}", failure.message)
+        }
+        Warning::KeyPolicyDenied { key, failure: None } => format!(
+            "the policy of key `{key}` cannot be read, so it was not evaluated: the key belongs to account `{}`, and KMS returns a key policy to the key's own account only",
+            key.account()
+        ),
+        Warning::KeyTagsDenied { key, failure } => {
+            format!("the tags of key `{key}` cannot be read, so trailseal does not change it: {}", failure.message)
+        }
+        Warning::KeyStateUnknown { key, state } => {
+            format!("key `{key}` is in state `{state}`, which trailseal does not know, so it was not evaluated")
+        }
+        Warning::StrayUnknown { key, failure, unused: true } => format!(
+            "no readable trail uses key `{key}`, which has trailseal's tag. Do not delete it yet: it is unknown whether it is a stray: {}. {}",
+            failure.message,
+            failure.remedy.as_deref().unwrap_or_default()
+        ),
+        Warning::StrayUnknown { key, failure, unused: false } => format!(
+            "it is unknown whether key `{key}`, which has trailseal's tag, is a stray: {}. {}",
+            failure.message,
+            failure.remedy.as_deref().unwrap_or_default()
+        ),
+        Warning::StraysUnknown { regions, failure } => {
+            let regions: Vec<String> = regions.iter().map(|region| format!("`{region}`")).collect();
+            format!(
+                "it is unknown whether these Regions contain stray keys of trailseal's: {}: {}. {}",
+                regions.join(", "),
+                failure.message,
+                failure.remedy.as_deref().unwrap_or_default()
+            )
+        }
+        Warning::UnfinishedKeyUnknown { region, failure } => format!(
+            "it is unknown whether an earlier run left an unfinished key in `{region}`: {}. {}",
+            failure.message,
+            failure.remedy.as_deref().unwrap_or_default()
+        ),
+        Warning::ReaderNotRevoked { key, reader } => {
+            let (reader, sid) = (&reader.reader, &reader.sid);
+            let commands = policy_commands(key, &format!("remove `{reader}` from `{sid}`"));
+            format!(
+                "LogReaders (`TRAILSEAL_LOG_READERS`) no longer contains `{reader}`, and statement `{sid}` of key `{key}` still allows it to decrypt; trailseal removes nothing from a policy. To revoke it: {commands}"
+            )
+        }
+        Warning::NoLoggingTrail => "no trail of this account is logging: activity is not recorded, and no event about a trail reaches trailseal until one is".into(),
+    }
+}
+
+/// The readers that would be locked out: those that certainly are first.
+pub(super) fn locked_out(readers: &[LockedOutReader]) -> String {
+    let named = |certain: bool| {
+        let those = readers.iter().filter(move |reader| reader.certain == certain);
+        joined(those.map(|reader| format!("`{}` ({})", reader.reader, reader.reason)))
+    };
+    match (named(true), named(false)) {
+        (certain, possible) if possible.is_empty() => certain,
+        (certain, possible) if certain.is_empty() => format!("possibly {possible}"),
+        (certain, possible) => format!("{certain}; possibly also {possible}"),
+    }
+}
+
+/// How readers are allowed to use a key.
+pub(super) fn allow_readers(owner: KeyOwner) -> &'static str {
+    match owner {
+        KeyOwner::Trailseal => "name them in LogReaders (`TRAILSEAL_LOG_READERS`)",
+        KeyOwner::Exempt | KeyOwner::Another => {
+            "have the key's owner name them in its policy, which trailseal does not edit"
+        }
+    }
+}
