@@ -185,26 +185,26 @@ fn judge_known(
         return KeyJudgement { findings, warnings, need };
     }
     warnings.extend(untold_tags(key).filter(|_| !broken));
-    let (text, document) = match Policy::of(key) {
-        Policy::Known(text, document) => (text, document),
+    let document = match Policy::of(key) {
+        Policy::Known(_, document) => document,
         Policy::Unknown(why) => {
             warnings.extend(Some(why).filter(|_| !broken));
             return KeyJudgement { findings, warnings, need };
         }
     };
-    let policy = KeyPolicy::of(config, home);
+    let policy = KeyPolicy::new(config, home);
     // An exempt key of ours is left alone, like another's.
     let kept = key.ours().is_some_and(|tags| tags.exempt.is_none());
-    let lacks = if kept { policy.lacking(&document) } else { None };
+    let lacks = if kept { policy.extension(&document) } else { None };
     let gap = |detail: String| Finding::new(FindingId::KeyPolicyGap, detail);
-    match (LetsIn::of(&text, arn, &trail.settings.arn), lacks) {
+    match (LetsIn::of(&document, arn, &trail.settings.arn), lacks) {
         // What keeps CloudTrail out of a broken key of another's makes no difference.
         (LetsIn::No { .. }, _) if broken && key.ours().is_none() => {}
         (LetsIn::No { why, denied }, _) => {
             let remedy = if denied || key.ours().is_some() {
                 String::new()
             } else {
-                format!("; it needs these statements: {}", policy.statements_for_cloudtrail())
+                format!("; it needs these statements: {}", policy.cloudtrail_statements())
             };
             findings
                 .push(gap(format!("the policy of its key `{arn}` does not let CloudTrail encrypt ({why}){remedy}")));
@@ -218,8 +218,8 @@ fn judge_known(
         (_, Some(lacks)) => {
             findings.push(gap(format!(
                 "the policy of its key `{arn}` lacks {}: {}",
-                lacks.words(),
-                lacks.words_for_adding()
+                lacks.summary(),
+                lacks.instruction()
             )));
             need = need.or_else(|| Some(KeyNeed::Completing(arn.clone())));
         }

@@ -1,11 +1,10 @@
 //! What is wrong with a key: whether CloudTrail can work with it at all, and whether its policy lets
 //! CloudTrail in.
 
-use crate::access::cloudtrail_key::{Entry, lets_cloudtrail_in};
+use crate::access::cloudtrail_key_access;
 use crate::config::Config;
 use crate::finding::{Finding, FindingId, Warning, WarningId};
-use crate::iam::document::Document;
-use crate::iam::evaluate::{Says, Verdict};
+use crate::iam::{Decision, Document};
 use crate::ids::{FunctionArn, KeyArn, TrailArn};
 use crate::key_policy::{Extension, KeyPolicy};
 use crate::observation::{KeyFacts, KeyManager, KeyMetadata, KeyState, Reading};
@@ -60,25 +59,20 @@ pub(crate) enum LetsIn {
 }
 
 impl LetsIn {
-    /// What that policy of that key says to CloudTrail for that trail.
-    pub(crate) fn of(policy: &str, key: &KeyArn, trail: &TrailArn) -> Self {
-        let Entry { generate_data_key, describe_key, decrypt } = lets_cloudtrail_in(policy, key, trail);
-        let needed = [("kms:GenerateDataKey", generate_data_key), ("kms:DescribeKey", describe_key)];
-        let those = |wanted: fn(Says) -> bool| -> Vec<String> {
-            let those = needed.iter().filter(|(_, verdict)| wanted(verdict.says()));
-            those.map(|(call, verdict)| format!("`{call}`: {verdict}")).collect()
+    /// What that policy of that key decides for CloudTrail and that trail.
+    pub(crate) fn of(policy: &Document, key: &KeyArn, trail: &TrailArn) -> Self {
+        let access = cloudtrail_key_access(policy, key, trail);
+        let words = |calls: Vec<(&str, &Decision)>| -> String {
+            calls.iter().map(|(call, decision)| format!("`{call}`: {decision}")).collect::<Vec<String>>().join("; ")
         };
-        let no = those(|says| says == Says::No);
-        if !no.is_empty() {
-            let denied = needed.iter().any(|(_, verdict)| matches!(verdict, Verdict::Denied(_)));
-            return Self::No { why: no.join("; "), denied };
+        let (denied, unknown) = (access.denied(), access.unknown());
+        if !denied.is_empty() {
+            return Self::No { why: words(denied), denied: access.explicitly_denied() };
         }
-        // No service belongs to an account whose IAM could decide.
-        let unclear = those(|says| says != Says::Yes);
-        if !unclear.is_empty() {
-            return Self::Unclear(unclear.join("; "));
+        if !unknown.is_empty() {
+            return Self::Unclear(words(unknown));
         }
-        Self::Yes { no_decrypt: (decrypt.says() == Says::No).then(|| format!("`kms:Decrypt`: {decrypt}")) }
+        Self::Yes { no_decrypt: access.decrypt.is_denied().then(|| format!("`kms:Decrypt`: {}", access.decrypt)) }
     }
 }
 
@@ -147,7 +141,7 @@ pub(crate) fn needs_decrypt(key: &KeyArn, why: &str) -> Warning {
 /// Every reader who is not configured any more and is let in by a statement of trailseal's.
 pub(crate) fn not_revoked(key: &KeyArn, document: &Document, policy: &KeyPolicy) -> Vec<Warning> {
     let region = key.region();
-    let warning = |lost: crate::key_policy::NotRevoked| {
+    let warning = |lost: crate::key_policy::UnrevokedReader| {
         Warning::new(
             WarningId::ReaderNotRevoked,
             format!(
@@ -157,7 +151,7 @@ pub(crate) fn not_revoked(key: &KeyArn, document: &Document, policy: &KeyPolicy)
             ),
         )
     };
-    policy.not_revoked(document).into_iter().map(warning).collect()
+    policy.unrevoked_readers(document).into_iter().map(warning).collect()
 }
 
 /// Whether it makes a difference if the key of a trail is ours, so that its tags have to be read.
@@ -167,11 +161,11 @@ pub fn own_key_hangs_on_tags(key: &KeyFacts, trail: &TrailArn, config: &Config, 
         return false;
     }
     let broken = matches!(key.metadata.state, KeyState::Disabled | KeyState::PendingDeletion);
-    let Policy::Known(text, document) = Policy::of(key) else { return broken };
-    let lacks = || KeyPolicy::of(config, home).lacking(&document).is_some();
+    let Policy::Known(_, document) = Policy::of(key) else { return broken };
+    let lacks = || KeyPolicy::new(config, home).extension(&document).is_some();
     let resembles = KeyPolicy::resembles(&document);
     broken
-        || match LetsIn::of(&text, &key.metadata.arn, trail) {
+        || match LetsIn::of(&document, &key.metadata.arn, trail) {
             LetsIn::No { .. } | LetsIn::Yes { no_decrypt: Some(_) } => true,
             LetsIn::Yes { no_decrypt: None } | LetsIn::Unclear(_) => resembles && lacks(),
         }
@@ -192,7 +186,7 @@ fn may_be_ours(key: &KeyMetadata, config: &Config, home: &FunctionArn) -> bool {
 
 fn extension(key: &KeyFacts, config: &Config, home: &FunctionArn) -> Option<Extension> {
     match Policy::of(key) {
-        Policy::Known(_, document) => KeyPolicy::of(config, home).lacking(&document),
+        Policy::Known(_, document) => KeyPolicy::new(config, home).extension(&document),
         Policy::Unknown(_) => None,
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::config::OWNER_TAG;
 use crate::finding::{Finding, Warning};
+use crate::iam::Document;
 use crate::ids::{KeyAlias, KeyArn, Region, TrailArn};
 use crate::key_policy::{Extension, KeyPolicy};
 use crate::observation::{Class, Failure, OddTrail, TrailSettings};
@@ -44,8 +45,8 @@ pub struct KeyPlan {
     pub steps: Vec<KeyStep>,
     /// What trails that get this key should have said of it.
     pub warnings: Vec<Warning>,
-    /// The text of the policy that it has after the steps; `None` if it may not be read.
-    pub policy: Option<String>,
+    /// The policy that it has after the steps; `None` if it may not be read.
+    pub policy: Option<Document>,
     /// Whose key it is.
     pub owner: KeyOwner,
     /// Whether parts of AWS may not know the key, or its policy, yet.
@@ -199,7 +200,7 @@ impl KeyStep {
                     [] => String::new(),
                     odd => format!("; KMS will refuse it until this is mended: {}", odd.join("; ")),
                 };
-                format!("{} to the policy of {key}{refused}", change.extension.words_for_adding())
+                format!("{} to the policy of {key}{refused}", change.extension.instruction())
             }
             Self::EnableRotation => format!("yearly rotation of {key}"),
             Self::CreateAlias(alias) => format!("`{alias}` in `{region}` for {key}"),
@@ -223,7 +224,7 @@ impl PolicyChange {
     /// What an administrator would do instead.
     fn command(&self, key: &KeyArn) -> String {
         let region = key.region();
-        let what = self.extension.words_for_adding();
+        let what = self.extension.instruction();
         format!(
             "`aws kms get-key-policy --region {region} --key-id {key} --policy-name default --query Policy --output text > policy.json`, {what} there, then `aws kms put-key-policy --region {region} --key-id {key} --policy-name default --policy file://policy.json`"
         )

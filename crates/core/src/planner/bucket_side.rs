@@ -2,11 +2,10 @@
 //! longer read.
 
 use super::Planner;
-use crate::access::cloudtrail_bucket::{LogFiles, Refusal, refuses};
-use crate::access::readers::{LockedOut, locked_out};
-use crate::access::replication::will_stop;
+use crate::access::{LockedOutReader, LogFiles, cloudtrail_bucket_access, locked_out_readers, unreplicated_rules};
 use crate::config::ReadersLockedOut;
 use crate::finding::{Warning, WarningId};
+use crate::iam::{Decision, Document};
 use crate::ids::KeyArn;
 use crate::observation::{Failure, KeptSettings, Reading, ReplicationRule, TrailSettings};
 use crate::plan::{KeyOwner, KeyPlan};
@@ -40,10 +39,19 @@ impl Planner<'_> {
                     failure.message
                 ),
             )),
-            Reading::Known(policy) => {
-                warnings.extend(can_write(policy, &files, key, plan)?);
-                warnings.extend(self.readers(policy, &files, key, plan)?);
-            }
+            Reading::Known(text) => match Document::parse(text) {
+                Ok(policy) => {
+                    warnings.extend(can_write(&policy, &files, key, plan)?);
+                    warnings.extend(self.readers(&policy, &files, key, plan)?);
+                }
+                Err(malformed) => warnings.extend([
+                    cannot_tell_writing(bucket, &malformed.to_string()),
+                    Warning::new(
+                        WarningId::BucketPolicyUnreadable,
+                        format!("who reads bucket `{bucket}` cannot be told: {malformed}"),
+                    ),
+                ]),
+            },
         }
         match &facts.replication {
             Reading::Absent => {}
@@ -55,7 +63,7 @@ impl Planner<'_> {
                 ),
             )),
             Reading::Known(rules) => {
-                warnings.extend(will_stop(rules, &files).into_iter().map(|rule| stops(bucket, rule)));
+                warnings.extend(unreplicated_rules(rules, &files).into_iter().map(|rule| stops(bucket, rule)));
             }
         }
         Ok(warnings)
@@ -63,22 +71,16 @@ impl Planner<'_> {
 
     fn readers(
         &self,
-        policy: &str,
+        policy: &Document,
         files: &LogFiles<'_>,
         key: &KeyArn,
         plan: &KeyPlan,
     ) -> Result<Option<Warning>, Failure> {
         let bucket = files.bucket;
-        let readers = match locked_out(policy, files, plan.policy.as_deref(), key, self.home.account()) {
-            Ok(readers) => readers,
-            Err(unreadable) => {
-                let detail = format!("who reads bucket `{bucket}` cannot be told: {unreadable}");
-                return Ok(Some(Warning::new(WarningId::BucketPolicyUnreadable, detail)));
-            }
-        };
+        let readers = locked_out_readers(policy, files, plan.policy.as_ref(), key, self.home.account());
         let those = |certain: bool| -> Vec<String> {
             let those = readers.iter().filter(|reader| reader.certain == certain);
-            those.map(|LockedOut { reader, why, .. }| format!("`{reader}` ({why})")).collect()
+            those.map(|LockedOutReader { reader, reason, .. }| format!("`{reader}` ({reason})")).collect()
         };
         let (certain, perhaps) = (those(true), those(false));
         let names = match (certain.as_slice(), perhaps.as_slice()) {
@@ -120,7 +122,12 @@ fn named(key: &KeyArn, plan: &KeyPlan) -> String {
     }
 }
 
-fn can_write(policy: &str, files: &LogFiles<'_>, key: &KeyArn, plan: &KeyPlan) -> Result<Option<Warning>, Failure> {
+fn can_write(
+    policy: &Document,
+    files: &LogFiles<'_>,
+    key: &KeyArn,
+    plan: &KeyPlan,
+) -> Result<Option<Warning>, Failure> {
     let bucket = files.bucket;
     let accept = match plan.key {
         Some(_) => format!("key `{key}`"),
@@ -131,9 +138,9 @@ fn can_write(policy: &str, files: &LogFiles<'_>, key: &KeyArn, plan: &KeyPlan) -
             key.account()
         ),
     };
-    match refuses(policy, files, key) {
-        Refusal::No => Ok(None),
-        Refusal::Yes(statement) => Err(Failure::terminal(
+    match cloudtrail_bucket_access(policy, files, key) {
+        Decision::Allowed(_) | Decision::Delegated(_) => Ok(None),
+        Decision::ExplicitDeny(statement) => Err(Failure::terminal(
             format!(
                 "the policy of bucket `{bucket}` would not let CloudTrail write with {}: {statement}",
                 named(key, plan)
@@ -143,13 +150,17 @@ fn can_write(policy: &str, files: &LogFiles<'_>, key: &KeyArn, plan: &KeyPlan) -
                 files.trail
             ),
         )),
-        Refusal::CannotTell(why) => Ok(Some(Warning::new(
-            WarningId::BucketPolicyUnreadable,
-            format!(
-                "whether the policy of bucket `{bucket}` lets CloudTrail write with the key cannot be told from here ({why}); CloudTrail checks the bucket itself when a trail is given a key"
-            ),
-        ))),
+        decision => Ok(Some(cannot_tell_writing(bucket, &decision.to_string()))),
     }
+}
+
+fn cannot_tell_writing(bucket: &str, why: &str) -> Warning {
+    Warning::new(
+        WarningId::BucketPolicyUnreadable,
+        format!(
+            "whether the policy of bucket `{bucket}` lets CloudTrail write with the key cannot be told from here ({why}); CloudTrail checks the bucket itself when a trail is given a key"
+        ),
+    )
 }
 
 fn stops(bucket: &str, rule: &ReplicationRule) -> Warning {

@@ -74,7 +74,7 @@ pub fn wanted<'a>(trails: impl IntoIterator<Item = &'a Judged>) -> Wanted {
 
 /// Plans for all the trails together.
 pub fn plan(trails: BTreeMap<TrailArn, Judged>, sealing: &SealingFacts, config: &Config, home: &FunctionArn) -> Plan {
-    let planner = Planner { sealing, config, home, policy: KeyPolicy::of(config, home) };
+    let planner = Planner { sealing, config, home, policy: KeyPolicy::new(config, home) };
     let mut keys = BTreeMap::new();
     let trails = trails
         .into_iter()
@@ -219,13 +219,13 @@ impl Planner<'_> {
     fn admits(&self, plan: &KeyPlan, key: &KeyArn, trail: &TrailArn) -> Result<(String, Vec<Warning>), Failure> {
         let bucket = "make sure that the bucket's policy lets CloudTrail write with this key";
         let statements = || {
-            let statements = self.policy.statements_for_cloudtrail();
+            let statements = self.policy.cloudtrail_statements();
             format!("add these statements to the policy of key `{key}`: {statements}")
         };
         let unsure = || format!("{}; then {bucket}", statements());
         let sure = || format!("the policy of key `{key}` lets CloudTrail in, so look at the bucket: {bucket}");
-        let Some(text) = &plan.policy else { return Ok((unsure(), vec![])) };
-        match LetsIn::of(text, key, trail) {
+        let Some(policy) = &plan.policy else { return Ok((unsure(), vec![])) };
+        match LetsIn::of(policy, key, trail) {
             LetsIn::Yes { no_decrypt: None } => Ok((sure(), vec![])),
             LetsIn::Yes { no_decrypt: Some(why) } => Ok((sure(), vec![needs_decrypt(key, &why)])),
             LetsIn::Unclear(why) => Ok((unsure(), vec![unclear(key, &why)])),

@@ -57,9 +57,12 @@ impl Planner<'_> {
         usable(&key.metadata, region, named_by).map_err(because)?;
         let (policy, more) = match Policy::of(key) {
             // Who supplied a key answers for whom its policy lets in.
-            Policy::Known(text, _) if self.config.supplied_keys.contains_key(region) => (Some(text), vec![]),
+            Policy::Known(_, document) if self.config.supplied_keys.contains_key(region) => (Some(document), vec![]),
             // One of ours whose tags were not read, since it lacks nothing, may name former readers.
-            Policy::Known(text, document) => (Some(text), not_revoked(&key.metadata.arn, &document, &self.policy)),
+            Policy::Known(_, document) => {
+                let warnings = not_revoked(&key.metadata.arn, &document, &self.policy);
+                (Some(document), warnings)
+            }
             Policy::Unknown(why) => (None, vec![why]),
         };
         Ok(KeyPlan {
@@ -120,13 +123,13 @@ impl Planner<'_> {
             }
             Policy::Known(text, document) => {
                 warnings.extend(not_revoked(arn, &document, &self.policy));
-                match self.policy.lacking(&document) {
-                    None => Some(text),
-                    Some(extension) if !extension.fits() => return Err(too_long(arn, &extension.words_for_adding())),
+                match self.policy.extension(&document) {
+                    None => Some(document),
+                    Some(extension) if !extension.fits() => return Err(too_long(arn, &extension.instruction())),
                     Some(extension) => {
-                        let after = extension.text.clone();
+                        let after = extension.document.clone();
                         let unacceptable =
-                            self.policy.unacceptable(&document).iter().map(ToString::to_string).collect();
+                            self.policy.rejected_statements(&document).iter().map(ToString::to_string).collect();
                         steps.push(KeyStep::Extend(PolicyChange { before: text, extension, unacceptable }));
                         Some(after)
                     }
@@ -156,7 +159,7 @@ impl Planner<'_> {
             let works = facts.metadata.state == KeyState::Usable && unusable(&facts.metadata).is_empty();
             let only_ours = || match Policy::of(facts) {
                 // Without its statement for the role it could not be finished.
-                Policy::Known(_, document) => self.policy.covers(&document) && self.policy.is_finished_under(&document),
+                Policy::Known(_, document) => self.policy.covers(&document) && self.policy.role_can_finish(&document),
                 Policy::Unknown(_) => false,
             };
             let as_made = facts.metadata.origin.as_deref() == Some("AWS_KMS") && !facts.metadata.multi_region;
@@ -198,7 +201,7 @@ impl Planner<'_> {
             key: Some(made.key.clone()),
             steps: alias.into_iter().collect(),
             warnings: vec![],
-            policy: Some(self.policy.text()),
+            policy: Some(self.policy.document()),
             owner: KeyOwner::Trailseal,
             fresh: true,
         })
@@ -220,7 +223,7 @@ impl Planner<'_> {
                 KeyStep::CreateAlias(self.config.key_alias.clone()),
             ],
             warnings: perhaps_left_over(tagged, region, None),
-            policy: Some(self.policy.text()),
+            policy: Some(self.policy.document()),
             owner: KeyOwner::Trailseal,
             fresh: true,
         }
