@@ -1,6 +1,7 @@
 //! What the unit tests of several modules need.
 
 use crate::config::Config;
+use crate::iam::Decision;
 use crate::ids::FunctionArn;
 
 pub(crate) fn home() -> FunctionArn {
@@ -14,4 +15,15 @@ pub(crate) fn config(variables: &[(&str, &str)]) -> Config {
         variables.iter().chain(&base).find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
     };
     Config::parse(lookup).unwrap()
+}
+
+/// A decision in a word or two.
+pub(crate) fn outcome(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Allowed(_) => "allowed",
+        Decision::Delegated(_) => "delegated",
+        Decision::ExplicitDeny(_) => "explicit deny",
+        Decision::ImplicitDeny(_) => "implicit deny",
+        Decision::Unknown(_) => "unknown",
+    }
 }

@@ -3,11 +3,9 @@
 use serde_json::json;
 
 use crate::access::CLOUDTRAIL;
-use crate::access::cloudtrail_key::on_behalf_of;
-use crate::iam::document::{Document, Statement};
-use crate::iam::evaluate::{StatementId, Verdict, evaluate};
+use crate::access::cloudtrail_key::cloudtrail_context;
 use crate::iam::principal::texts;
-use crate::iam::request::{Caller, Context, Question};
+use crate::iam::{Caller, Context, Decision, Document, Reason, Request, Statement, evaluate};
 use crate::ids::{AccountId, KeyArn, OrganizationId, Region, TrailArn};
 
 /// Where a trail's log files go.
@@ -45,51 +43,45 @@ pub(crate) struct Example {
     pub(crate) certain: bool,
 }
 
-/// Whether a bucket's policy would keep CloudTrail from writing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Refusal {
-    /// It would not.
-    No,
-    /// That Deny would.
-    Yes(StatementId),
-    /// Nobody can tell from here, for these reasons.
-    CannotTell(String),
-}
-
-/// Whether a Deny of a bucket's policy would keep CloudTrail from writing these files, encrypted with
-/// that key. Only Denies count: whether it is allowed to write, CloudTrail checks by itself whenever a
-/// trail is changed. For a key that does not exist yet, any ARN that looks like its own will do.
+/// Whether a Deny of a bucket's policy stops CloudTrail from writing these files, encrypted with that key. Only Deny
+/// statements count: CloudTrail itself checks for an Allow whenever a trail is changed. For a key that does not exist
+/// yet, use an ARN that looks like its own.
 ///
-/// What such a request carries:
+/// The decision is allowed if no Deny applies, and denied only if a Deny applies to log files that the trail certainly
+/// has.
+///
+/// Sources for the contents of the request:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>,
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html>.
-pub fn refuses(policy: &str, files: &LogFiles<'_>, key: &KeyArn) -> Refusal {
-    let document = match Document::parse(policy) {
-        Ok(document) => document,
-        Err(unreadable) => return Refusal::CannotTell(unreadable.to_string()),
-    };
-    let resources: Vec<&str> = document.statements().iter().flat_map(resources).collect();
+pub fn cloudtrail_bucket_access(policy: &Document, files: &LogFiles<'_>, key: &KeyArn) -> Decision {
+    let resources: Vec<&str> = policy.statements().iter().flat_map(resources).collect();
     let examples = files.examples(&files.organization_among(&resources), &resources);
     let everything = json!({ "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*" });
-    let document = document.with(&everything);
-    let mut doubt = None;
+    let policy = policy.clone().with(&everything);
+    let mut overall = None;
     for Example { object: resource, certain } in examples {
-        let context = over_tls(on_behalf_of(files.trail))
+        let context = over_tls(cloudtrail_context(files.trail))
             .with("s3:x-amz-acl", "bucket-owner-full-control")
             .with("s3:x-amz-server-side-encryption", "aws:kms")
             .with("s3:x-amz-server-side-encryption-aws-kms-key-id", key.as_str())
             .without("s3:x-amz-server-side-encryption-customer-algorithm");
         let caller = Caller::service(CLOUDTRAIL);
-        let verdict = evaluate(&document, &Question { caller, action: "s3:PutObject".to_owned(), resource, context });
-        match verdict {
-            Verdict::Allowed(_) | Verdict::Delegated(_) => {}
-            // A Deny on other accounts or Regions only may or may not be about files of this trail.
-            Verdict::Denied(statement) if certain => return Refusal::Yes(statement),
-            verdict => doubt = doubt.or(Some(verdict.to_string())),
-        }
+        let decision = evaluate(&policy, &Request { caller, action: "s3:PutObject".to_owned(), resource, context });
+        let decision = match decision {
+            Decision::ExplicitDeny(statement) if certain => return Decision::ExplicitDeny(statement),
+            // Whether the trail has files of these accounts or Regions is unknown.
+            Decision::ExplicitDeny(statement) => {
+                let why = "it denies some accounts or Regions, whose files this trail may not have".to_owned();
+                Decision::Unknown(vec![Reason { statement: Some(statement), why }])
+            }
+            decision => decision,
+        };
+        overall = match overall {
+            Some(known @ Decision::Unknown(_)) => Some(known),
+            _ => Some(decision),
+        };
     }
-    doubt.map_or(Refusal::No, Refusal::CannotTell)
+    overall.unwrap_or(Decision::Unknown(Vec::new()))
 }
 
 /// What is known of the transport of any request to S3: AWS takes nothing below TLS 1.2 any more.

@@ -1,11 +1,18 @@
-//! The questions that trailseal asks of policies: can CloudTrail use the key, can it write to the bucket, who reads the
-//! logs, what is replicated. How a policy is evaluated belongs in [`crate::iam`].
+//! The requests that trailseal evaluates: can CloudTrail use the key, can it write to the bucket, which readers lose
+//! access, which replication stops.
+//!
+//! How a policy is evaluated belongs in [`crate::iam`], the policy that trailseal writes in [`crate::key_policy`].
 
-pub mod cloudtrail_bucket;
-pub mod cloudtrail_key;
+mod cloudtrail_bucket;
+mod cloudtrail_key;
 mod principal_set;
-pub mod readers;
-pub mod replication;
+mod readers;
+mod replication;
+
+pub use cloudtrail_bucket::{LogFiles, cloudtrail_bucket_access};
+pub use cloudtrail_key::{KeyAccess, cloudtrail_context, cloudtrail_key_access};
+pub use readers::{LockedOutReader, locked_out_readers};
+pub use replication::unreplicated_rules;
 
 /// The service principal of CloudTrail, in every partition.
-pub(crate) const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";
+pub const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";

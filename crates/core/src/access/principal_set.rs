@@ -4,11 +4,10 @@
 use serde_json::{Map, Value};
 
 use crate::access::CLOUDTRAIL;
-use crate::iam::document::Statement;
 use crate::iam::pattern::Pattern;
 use crate::iam::principal::{is_unique_id, texts};
-use crate::iam::request::{Caller, Context, Identity, Kind};
 use crate::iam::truth::Truth;
+use crate::iam::{Caller, Context, Identity, Kind, Statement};
 use crate::ids::{AccountId, OrganizationId, Partition, shorten, split_arn};
 
 /// Somebody, or many, whom a statement lets in.
@@ -283,7 +282,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::iam::document::Document;
+    use crate::iam::Document;
 
     fn who(statement: Value) -> Vec<Who> {
         let document = Document::parse(&json!({ "Statement": [statement] }).to_string()).unwrap();

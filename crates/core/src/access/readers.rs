@@ -4,21 +4,19 @@ use std::collections::BTreeMap;
 
 use crate::access::cloudtrail_bucket::{LogFiles, over_tls, resources};
 use crate::access::principal_set::{Who, Whom, admitted};
-use crate::iam::document::{Document, Unreadable};
-use crate::iam::evaluate::{Reason, Says, StatementId, Verdict, evaluate};
-use crate::iam::request::{Context, Question};
+use crate::iam::{Context, Decision, Document, Reason, Request, StatementId, evaluate};
 use crate::ids::{AccountId, KeyArn, Partition, shorten};
 
 /// Somebody whom a bucket's policy lets read and whom a key's policy does not let decrypt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockedOut {
+pub struct LockedOutReader {
     /// As the bucket's policy names them: an ARN or a pattern of ARNs, an account's id, an organization
     /// or a part of it, a service, a canonical user, `*`.
     pub reader: String,
     /// Whether it is certain; otherwise only some of them, or nobody, may be locked out.
     pub certain: bool,
     /// By which statement they read, and what is missing, in short.
-    pub why: String,
+    pub reason: String,
 }
 
 /// Everybody outside `account` whom a bucket's policy may let read these log files and whom a key's
@@ -27,25 +25,20 @@ pub struct LockedOut {
 ///
 /// Principals of the account itself are never listed: their own IAM policies count too, which are not
 /// read. Nor do grants of the key show in its policy.
-///
-/// # Errors
-///
-/// The bucket's policy is no policy.
-pub fn locked_out(
-    bucket_policy: &str,
+pub fn locked_out_readers(
+    bucket: &Document,
     files: &LogFiles<'_>,
-    key_policy: Option<&str>,
+    key_policy: Option<&Document>,
     key: &KeyArn,
     account: &AccountId,
-) -> Result<Vec<LockedOut>, Unreadable> {
-    let bucket = Document::parse(bucket_policy)?;
+) -> Vec<LockedOutReader> {
     let key = Key::of(key_policy, key, account);
     let admitted: Vec<Vec<Who>> = bucket.statements().iter().map(|statement| admitted(statement, account)).collect();
     let allows = || bucket.statements().iter().zip(&admitted).enumerate().filter(|(_, (_, who))| !who.is_empty());
     // CloudTrail's own Allow spells the organization out, whoever reads.
     let spelt: Vec<&str> = bucket.statements().iter().filter(|it| it.is_allow()).flat_map(resources).collect();
     let organization = files.organization_among(&spelt);
-    let mut found: BTreeMap<&str, LockedOut> = BTreeMap::new();
+    let mut found: BTreeMap<&str, LockedOutReader> = BTreeMap::new();
     for (index, (statement, admitted)) in allows() {
         let alone = bucket.with_only([statement]);
         // What another Allow says is that one's to tell.
@@ -55,14 +48,14 @@ pub fn locked_out(
         let objects: Vec<String> = examples.into_iter().map(|it| it.object).collect();
         for who in admitted {
             let asked = |policy: &Document, object: &String| reads(policy, who, object, files.trail.partition());
-            let by_this = objects.iter().filter(|object| asked(&alone, object) != Says::No);
-            let says: Vec<Says> =
-                by_this.map(|object| asked(&despite_denies, object)).filter(|it| *it != Says::No).collect();
+            let by_this = objects.iter().filter(|object| !asked(&alone, object).is_denied());
+            let says: Vec<Decision> =
+                by_this.map(|object| asked(&despite_denies, object)).filter(|it| !it.is_denied()).collect();
             if says.is_empty() {
                 continue;
             }
             let Some((lacks, why)) = key.lacks(who) else { continue };
-            let sure = says.iter().any(|says| *says != Says::CannotTell);
+            let sure = says.iter().any(Decision::is_allowed);
             let certain = match who.kind {
                 Whom::Unknown => false,
                 // Whom the condition of such a statement means may be somebody who can decrypt.
@@ -70,21 +63,21 @@ pub fn locked_out(
                 _ => lacks,
             };
             let by = StatementId { index, sid: statement.sid().map(|sid| shorten(sid, 80)) };
-            let lets = if sure { "lets" } else { "may let" };
-            let why = format!("{by} of the bucket's policy {lets} them read; {why}");
+            let allows = if sure { "allows" } else { "may allow" };
+            let why = format!("{by} of the bucket's policy {allows} them to read; {why}");
             let known = found.get(who.name.as_str()).is_some_and(|first| first.certain || !certain);
             if !known {
-                found.insert(&who.name, LockedOut { reader: who.name.clone(), certain, why });
+                found.insert(&who.name, LockedOutReader { reader: who.name.clone(), certain, reason: why });
             }
         }
     }
-    Ok(found.into_values().collect())
+    found.into_values().collect()
 }
 
 /// What a bucket's policy says to them about reading that object.
 ///
 /// Source for what a request carries: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>.
-fn reads(bucket: &Document, who: &Who, object: &str, partition: &Partition) -> Says {
+fn reads(bucket: &Document, who: &Who, object: &str, partition: &Partition) -> Decision {
     let context = who
         .known_of_all(over_tls(Context::new()))
         // CloudTrail's objects have no tags, and the others belong to lists.
@@ -94,27 +87,24 @@ fn reads(bucket: &Document, who: &Who, object: &str, partition: &Partition) -> S
         .without("s3:max-keys");
     let says = |action: &str| {
         let (caller, context) = (who.example(partition), context.clone());
-        evaluate(bucket, &Question { caller, action: action.to_owned(), resource: object.to_owned(), context }).says()
+        evaluate(bucket, &Request { caller, action: action.to_owned(), resource: object.to_owned(), context })
     };
-    match says("s3:GetObject") {
-        // An object is read by its version, too.
-        Says::No => says("s3:GetObjectVersion"),
-        reads => reads,
-    }
+    let decision = says("s3:GetObject");
+    // An object can be read by its version, too.
+    if decision.is_denied() { says("s3:GetObjectVersion") } else { decision }
 }
 
 /// The key that the log files are to be encrypted with.
 struct Key<'a> {
     arn: &'a KeyArn,
-    policy: Option<Result<Document, Unreadable>>,
+    policy: Option<&'a Document>,
     /// Whom its policy lets in, by name, outside the account.
     named: Vec<Who>,
 }
 
 impl<'a> Key<'a> {
-    fn of(policy: Option<&str>, arn: &'a KeyArn, account: &AccountId) -> Self {
-        let policy = policy.map(Document::parse);
-        let statements = policy.iter().flatten().flat_map(Document::statements);
+    fn of(policy: Option<&'a Document>, arn: &'a KeyArn, account: &AccountId) -> Self {
+        let statements = policy.into_iter().flat_map(Document::statements);
         let named = statements.flat_map(|statement| admitted(statement, account));
         let named = named.filter(|who| who.are_many() || matches!(who.kind, Whom::One(_))).collect();
         Self { arn, policy, named }
@@ -126,31 +116,29 @@ impl<'a> Key<'a> {
 
     /// Whether it is certain that they could not decrypt, and why; `None` if they could.
     fn lacks(&self, who: &Who) -> Option<(bool, String)> {
-        let document = match &self.policy {
-            Some(Ok(document)) => document,
-            Some(Err(unreadable)) => return Some((false, format!("of the key, {unreadable}"))),
-            None => return Some((false, "the key's policy may not be read".to_owned())),
+        let Some(document) = self.policy else {
+            return Some((false, "the key's policy is unknown".to_owned()));
         };
         let first = |reasons: Vec<Reason>| reasons.first().map(|reason| shorten(&reason.to_string(), 300));
         let why = match self.decrypts(document, who) {
-            Verdict::Allowed(_) | Verdict::Delegated(_) => return None,
-            Verdict::Unclear(reasons) => {
+            Decision::Allowed(_) | Decision::Delegated(_) => return None,
+            Decision::Unknown(reasons) => {
                 let reason = first(reasons).unwrap_or_default();
-                return Some((false, format!("whether the key's policy lets them decrypt, nobody can tell: {reason}")));
+                return Some((false, format!("whether the key's policy allows them to decrypt is unknown: {reason}")));
             }
-            Verdict::Denied(by) => format!("{by} of the key's policy denies them `kms:Decrypt`"),
-            Verdict::NotAllowed(_) => "no statement of the key's policy lets them decrypt".to_owned(),
+            Decision::ExplicitDeny(by) => format!("{by} of the key's policy denies them `kms:Decrypt`"),
+            Decision::ImplicitDeny(_) => "no statement of the key's policy allows them to decrypt".to_owned(),
         };
         let mut among = self.named.iter().filter(|one| who.are_many() && who.may_include(one));
-        let some = among.find(|one| self.decrypts(document, &one.within(who)).says() != Says::No);
+        let some = among.find(|one| !self.decrypts(document, &one.within(who)).is_denied());
         Some(match some {
-            Some(one) => (false, format!("the key's policy may let only some of them decrypt: `{}`", one.name)),
+            Some(one) => (false, format!("the key's policy may allow only some of them to decrypt: `{}`", one.name)),
             None => (true, why),
         })
     }
 
     /// Source for what a request carries: <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html>.
-    fn decrypts(&self, document: &Document, who: &Who) -> Verdict {
+    fn decrypts(&self, document: &Document, who: &Who) -> Decision {
         let caller = who.example(self.partition());
         let context = who
             .known_of(&caller, Context::new())
@@ -161,8 +149,8 @@ impl<'a> Key<'a> {
             .with_some("kms:EncryptionContext:aws:s3:arn")
             .with_some("kms:EncryptionContext:aws:cloudtrail:arn")
             .with_some("kms:EncryptionContextKeys");
-        let question = Question { caller, action: "kms:Decrypt".to_owned(), resource: self.arn.to_string(), context };
-        evaluate(document, &question)
+        let request = Request { caller, action: "kms:Decrypt".to_owned(), resource: self.arn.to_string(), context };
+        evaluate(document, &request)
     }
 }
 

@@ -1,13 +1,13 @@
-//! Which replication of a bucket would stop once a trail's log files are encrypted with a KMS key.
+//! Which replication stops once a trail's log files are encrypted with a KMS key.
 
 use crate::access::cloudtrail_bucket::LogFiles;
 use crate::observation::ReplicationRule;
 
-/// The rules that replicate these log files today and would not do so any more. S3 leaves out what is
-/// encrypted with a KMS key unless a rule's `SourceSelectionCriteria` has `SseKmsEncryptedObjects`.
+/// The rules that replicate these log files until they are encrypted with a KMS key. S3 does not replicate objects
+/// that are encrypted with a KMS key unless the rule's `SourceSelectionCriteria` has `SseKmsEncryptedObjects`.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>.
-pub fn will_stop<'a>(rules: &'a [ReplicationRule], files: &LogFiles<'_>) -> Vec<&'a ReplicationRule> {
+pub fn unreplicated_rules<'a>(rules: &'a [ReplicationRule], files: &LogFiles<'_>) -> Vec<&'a ReplicationRule> {
     let begin = files.begin();
     let about = |rule: &ReplicationRule| begin.starts_with(&rule.prefix) || rule.prefix.starts_with(&begin);
     // CloudTrail's objects have no tags.
@@ -31,7 +31,7 @@ mod tests {
 
     fn stops(rule: ReplicationRule, prefix: Option<&str>, organization: bool) -> bool {
         let trail = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap();
-        !will_stop(&[rule], &LogFiles { organization, ..LogFiles::new("logs", prefix, &trail) }).is_empty()
+        !unreplicated_rules(&[rule], &LogFiles { organization, ..LogFiles::new("logs", prefix, &trail) }).is_empty()
     }
 
     #[test]

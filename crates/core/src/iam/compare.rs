@@ -85,7 +85,7 @@ pub(crate) fn compare(kind: Kind, wanted: &Value, actual: &str, variables: bool)
         Value::String(text) => text.clone(),
         Value::Bool(value) => value.to_string(),
         Value::Number(number) if !number.is_f64() || matches!(kind, Kind::Numeric(_)) => number.to_string(),
-        other => return Truth::maybe(format!("it is not known here how `{other}` is compared")),
+        other => return Truth::unknown(format!("it is not known here how `{other}` is compared")),
     };
     let known = match kind {
         Kind::String => return Pattern::exact(&wanted, variables).is(actual),
@@ -102,7 +102,7 @@ pub(crate) fn compare(kind: Kind, wanted: &Value, actual: &str, variables: bool)
     known.map_or_else(
         || {
             let (actual, wanted) = (shorten(actual, 80), shorten(&wanted, 80));
-            Truth::maybe(format!("it is not known here how `{actual}` compares with `{wanted}`"))
+            Truth::unknown(format!("it is not known here how `{actual}` compares with `{wanted}`"))
         },
         Truth::from,
     )
@@ -116,7 +116,7 @@ fn both<T>(read: fn(&str) -> Option<T>, wanted: &str, actual: &str) -> Option<(T
 fn ignoring_case(wanted: &str, actual: &str, variables: bool) -> Truth {
     let truth = Pattern::exact(&wanted.to_ascii_lowercase(), variables).is(&actual.to_ascii_lowercase());
     if truth == Truth::No && !(wanted.is_ascii() && actual.is_ascii()) {
-        return Truth::maybe("it is compared without regard to case, outside ASCII");
+        return Truth::unknown("it is compared without regard to case, outside ASCII");
     }
     truth
 }
@@ -192,7 +192,7 @@ mod tests {
         match if negated { truth.negated() } else { truth } {
             Truth::Yes => "yes",
             Truth::No => "no",
-            Truth::Maybe(_) => "maybe",
+            Truth::Unknown(_) => "maybe",
         }
     }
 

@@ -53,13 +53,13 @@ impl Operator {
 /// Whether every condition of a `Condition` element is met; and in words which ones are not.
 pub(crate) fn met(condition: &Value, context: &Context, variables: bool) -> (Truth, Vec<String>) {
     let Some(operators) = condition.as_object() else {
-        return (Truth::maybe("its `Condition` is in a form that is not known here"), Vec::new());
+        return (Truth::unknown("its `Condition` is in a form that is not known here"), Vec::new());
     };
     let mut truth = Truth::Yes;
     let mut unmet = Vec::new();
     for (name, keys) in operators {
         let Some(keys) = keys.as_object().filter(|keys| !keys.is_empty()) else {
-            truth = truth.and(Truth::maybe(format!("its condition `{}` names no keys", shorten(name, 80))));
+            truth = truth.and(Truth::unknown(format!("its condition `{}` names no keys", shorten(name, 80))));
             continue;
         };
         for (key, wanted) in keys {
@@ -85,7 +85,7 @@ fn in_words(name: &str, key: &str, wanted: &Value, fact: Fact<'_>) -> String {
 
 fn one_met(name: &str, key: &str, wanted: &Value, context: &Context, variables: bool) -> Truth {
     let Some(operator) = Operator::parse(name) else {
-        return Truth::maybe(format!("its condition operator `{}` is not known here", shorten(name, 80)));
+        return Truth::unknown(format!("its condition operator `{}` is not known here", shorten(name, 80)));
     };
     let wanted = match wanted {
         Value::Array(values) => values.as_slice(),
@@ -93,7 +93,7 @@ fn one_met(name: &str, key: &str, wanted: &Value, context: &Context, variables: 
     };
     let scalar = |value: &Value| matches!(value, Value::String(_) | Value::Bool(_) | Value::Number(_));
     if wanted.is_empty() || !wanted.iter().all(scalar) {
-        return Truth::maybe(format!("its condition on `{key}` has values in a form that is not known here"));
+        return Truth::unknown(format!("its condition on `{key}` has values in a form that is not known here"));
     }
     let truth = match operator.test {
         Test::Null => lacks(wanted, context.look_up(key)),
@@ -112,15 +112,15 @@ fn one_met(name: &str, key: &str, wanted: &Value, context: &Context, variables: 
     };
     match truth {
         // The reason without the key and the operator would help nobody.
-        Truth::Maybe(reasons) => {
-            Truth::Maybe(reasons.into_iter().map(|why| format!("its condition `{name}` on `{key}`: {why}")).collect())
+        Truth::Unknown(reasons) => {
+            Truth::Unknown(reasons.into_iter().map(|why| format!("its condition `{name}` on `{key}`: {why}")).collect())
         }
         settled => settled,
     }
 }
 
 fn unknown() -> Truth {
-    Truth::maybe("what the request has there is not known")
+    Truth::unknown("what the request has there is not known")
 }
 
 fn lacks(wanted: &[Value], fact: Fact<'_>) -> Truth {
@@ -135,7 +135,7 @@ fn lacks(wanted: &[Value], fact: Fact<'_>) -> Truth {
         Value::Bool(wanted) => (*wanted == lacking).into(),
         Value::String(wanted) if wanted == "true" => lacking.into(),
         Value::String(wanted) if wanted == "false" => (!lacking).into(),
-        _ => Truth::maybe("its value is neither `true` nor `false`"),
+        _ => Truth::unknown("its value is neither `true` nor `false`"),
     }))
 }
 
@@ -148,7 +148,7 @@ fn set_holds(set: Set, negated: bool, values: &[String], matches: impl Fn(&Strin
         Set::Any => Truth::any(each),
     };
     if values.iter().all(String::is_empty) && holds != Truth::from(set == Set::All) {
-        return Truth::maybe("the request has an empty text there");
+        return Truth::unknown("the request has an empty text there");
     }
     holds
 }
@@ -161,8 +161,8 @@ fn value_holds(negated: bool, values: &[String], matches: impl Fn(&String) -> Tr
     match (all, any) {
         (_, Truth::No) => negated.into(),
         (Truth::Yes, _) if !negated || values.len() == 1 => (!negated).into(),
-        (doubt @ Truth::Maybe(_), _) | (_, doubt @ Truth::Maybe(_)) => doubt,
-        _ => Truth::maybe("the request has more than one value there and the operator is not for sets"),
+        (doubt @ Truth::Unknown(_), _) | (_, doubt @ Truth::Unknown(_)) => doubt,
+        _ => Truth::unknown("the request has more than one value there and the operator is not for sets"),
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
         match met(&condition, &context(), true).0 {
             Truth::Yes => "yes",
             Truth::No => "no",
-            Truth::Maybe(_) => "maybe",
+            Truth::Unknown(_) => "maybe",
         }
     }
 

@@ -1,206 +1,213 @@
-//! Policy documents, read without losing anything: each statement is kept as the text it was, so that
-//! a policy can be written back with nothing altered.
+//! Policy documents. Each statement keeps the text that it was read from, so that a document can be written back
+//! with nothing altered.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::iam::decision::StatementId;
 use crate::ids::shorten;
 
-/// A text that is no policy document.
+/// A text that is not a policy document.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the policy cannot be read: {reason}")]
-pub struct Unreadable {
+#[error("the policy is malformed: {reason}")]
+pub struct MalformedPolicy {
     reason: String,
 }
 
-impl Unreadable {
-    fn because(reason: impl fmt::Display) -> Self {
-        Self { reason: reason.to_string() }
+impl From<serde_json::Error> for MalformedPolicy {
+    fn from(error: serde_json::Error) -> Self {
+        Self { reason: error.to_string() }
     }
 }
 
-/// A policy document: a key policy, a bucket policy, or any other that names its principals.
-#[derive(Debug, Clone)]
+/// A policy document of a resource, such as a key policy or a bucket policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// Every member of the document, in its order; the place of `Statement` is taken by `statements`.
-    members: Vec<(String, Box<RawValue>)>,
+    /// The name and the JSON of every member, in order. `statements` replaces the value of `Statement`.
+    members: Vec<(String, String)>,
     statements: Vec<Statement>,
     /// Whether `Statement` is one statement and not an array.
     single: bool,
-    knows_variables: bool,
-    oddities: Vec<String>,
+    variables: bool,
+    unsupported: Vec<String>,
 }
 
 /// One statement of a policy document.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    raw: Box<RawValue>,
+    raw: String,
     members: Result<Map<String, Value>, String>,
 }
 
 impl Document {
-    /// Reads a document. What is odd but can be read (an element or a version that nobody knows) is
-    /// for the evaluation to judge.
+    /// Parses a document. An element or a version that trailseal does not know is not an error here: it makes
+    /// decisions unknown.
     ///
     /// # Errors
     ///
-    /// The text is no JSON object, names an element twice, or has no statements.
-    pub fn parse(text: &str) -> Result<Self, Unreadable> {
-        let Members(members) = serde_json::from_str(text).map_err(Unreadable::because)?;
-        let member = |name: &str| members.iter().find(|(known, _)| known == name).map(|(_, raw)| &**raw);
-        let raw = member("Statement").ok_or_else(|| Unreadable::because("it has no `Statement`"))?;
-        let single = !raw.get().starts_with('[');
-        let raws: Vec<Box<RawValue>> =
-            if single { vec![raw.to_owned()] } else { serde_json::from_str(raw.get()).map_err(Unreadable::because)? };
-        let mut oddities: Vec<String> = members
+    /// The text is not a JSON object, has an element twice, or has no `Statement`.
+    pub fn parse(text: &str) -> Result<Self, MalformedPolicy> {
+        let Members(members) = serde_json::from_str(text)?;
+        let member = |name: &str| members.iter().find(|(known, _)| known == name).map(|(_, raw)| raw.get());
+        let raw = member("Statement").ok_or_else(|| MalformedPolicy { reason: "it has no `Statement`".to_owned() })?;
+        let single = !raw.starts_with('[');
+        let raws: Vec<&RawValue> = if single { vec![serde_json::from_str(raw)?] } else { serde_json::from_str(raw)? };
+        let mut unsupported: Vec<String> = members
             .iter()
             .filter(|(name, _)| !matches!(name.as_str(), "Version" | "Id" | "Statement"))
-            .map(|(name, _)| format!("the policy has an element `{}`, which is not known here", shorten(name, 80)))
+            .map(|(name, _)| format!("the policy has an unknown element `{}`", shorten(name, 80)))
             .collect();
-        let knows_variables = match member("Version").map(RawValue::get) {
+        let variables = match member("Version") {
             // Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html>.
             None | Some(r#""2008-10-17""#) => false,
             Some(r#""2012-10-17""#) => true,
             Some(other) => {
-                oddities.push(format!("the policy's `Version` is `{}`, which is not known here", shorten(other, 80)));
+                unsupported.push(format!("the policy has an unknown `Version`, `{}`", shorten(other, 80)));
                 true
             }
         };
         Ok(Self {
-            statements: raws.into_iter().map(Statement::of).collect(),
+            statements: raws.into_iter().map(|raw| Statement::new(raw.get().to_owned())).collect(),
             single,
-            knows_variables,
-            oddities,
-            members,
+            variables,
+            unsupported,
+            members: members.into_iter().map(|(name, raw)| (name, raw.get().to_owned())).collect(),
         })
     }
 
-    /// The statements, in their order.
+    /// A document of the current version of the policy language, with these statements.
+    #[must_use]
+    pub fn new(statements: impl IntoIterator<Item = Value>) -> Self {
+        let member = |name: &str, raw: &str| (name.to_owned(), raw.to_owned());
+        Self {
+            members: vec![member("Version", r#""2012-10-17""#), member("Statement", "[]")],
+            statements: statements.into_iter().map(|statement| Statement::new(statement.to_string())).collect(),
+            single: false,
+            variables: true,
+            unsupported: Vec::new(),
+        }
+    }
+
+    /// The statements, in order.
+    #[must_use]
     pub fn statements(&self) -> &[Statement] {
         &self.statements
     }
 
-    /// The same document with one statement more, at the end. Nothing else changes, but for one
-    /// statement that stood alone and becomes an array of two.
+    /// The statements with their ids, in order.
+    pub(crate) fn identified(&self) -> impl Iterator<Item = (StatementId, &Statement)> {
+        let id = |index, statement: &Statement| StatementId { index, sid: statement.sid().map(str::to_owned) };
+        self.statements.iter().enumerate().map(move |(index, statement)| (id(index, statement), statement))
+    }
+
+    /// The same document with one more statement, at the end. Nothing else changes, except that a single statement
+    /// becomes an array of two.
     #[must_use]
     pub fn with(mut self, statement: &Value) -> Self {
-        // A `Value` always has a text.
-        if let Ok(raw) = serde_json::value::to_raw_value(statement) {
-            self.statements.push(Statement::of(raw));
-            self.single = false;
-        }
+        self.statements.push(Statement::new(statement.to_string()));
+        self.single = false;
         self
     }
 
-    /// The same document with another statement at that place, counted from 0. Nothing else changes,
-    /// and nothing at all where there is no such place.
+    /// The same document with another statement at this position, counted from 0. Nothing changes if there is no
+    /// such position.
     #[must_use]
-    pub fn replacing(mut self, index: usize, statement: &Value) -> Self {
-        // A `Value` always has a text.
-        if let (Some(place), Ok(raw)) = (self.statements.get_mut(index), serde_json::value::to_raw_value(statement)) {
-            *place = Statement::of(raw);
+    pub(crate) fn replacing(mut self, index: usize, statement: &Value) -> Self {
+        if let Some(replaced) = self.statements.get_mut(index) {
+            *replaced = Statement::new(statement.to_string());
         }
         self
     }
 
-    /// The same document with only those of its statements.
+    /// The same document with only these of its statements.
     pub(crate) fn with_only<'a>(&self, statements: impl IntoIterator<Item = &'a Statement>) -> Self {
-        Self {
-            members: self.members.clone(),
-            statements: statements.into_iter().cloned().collect(),
-            single: false,
-            knows_variables: self.knows_variables,
-            oddities: self.oddities.clone(),
-        }
+        Self { statements: statements.into_iter().cloned().collect(), single: false, ..self.clone() }
     }
 
-    /// The document's text: every element and every statement as it was read.
+    /// The document's text, with every element and every statement as it was read.
     #[must_use]
     pub fn text(&self) -> String {
         let raws: Vec<&str> = self.statements.iter().map(Statement::raw).collect();
         let statements = if self.single { raws.concat() } else { format!("[{}]", raws.join(",")) };
-        let members: Vec<String> = self
-            .members
-            .iter()
-            .map(|(name, raw)| {
-                let value = if name == "Statement" { &statements } else { raw.get() };
-                format!("{}:{value}", Value::from(name.as_str()))
-            })
-            .collect();
-        format!("{{{}}}", members.join(","))
+        let member = |(name, raw): &(String, String)| {
+            format!("{}:{}", Value::from(name.as_str()), if name == "Statement" { &statements } else { raw })
+        };
+        format!("{{{}}}", self.members.iter().map(member).collect::<Vec<String>>().join(","))
     }
 
-    /// Whether `${…}` is a variable in this document, and not just a text.
-    pub(crate) fn knows_variables(&self) -> bool {
-        self.knows_variables
+    /// Whether `${…}` is a variable in this document.
+    pub(crate) fn has_variables(&self) -> bool {
+        self.variables
     }
 
-    /// Why nobody can tell what this document means as a whole.
-    pub(crate) fn oddities(&self) -> &[String] {
-        &self.oddities
+    /// The parts of the document that make every decision unknown.
+    pub(crate) fn unsupported(&self) -> &[String] {
+        &self.unsupported
     }
 }
 
 impl Statement {
-    fn of(raw: Box<RawValue>) -> Self {
-        let members = match serde_json::from_str(raw.get()) {
-            Ok(Strict(Value::Object(members))) => Ok(members),
+    fn new(raw: String) -> Self {
+        let members = match value(&raw, MAX_DEPTH) {
+            Ok(Value::Object(members)) => Ok(members),
             Ok(_) => Err("it is not an object".to_owned()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error.reason),
         };
         Self { raw, members }
     }
 
     /// The statement's text, exactly as it was read.
+    #[must_use]
     pub fn raw(&self) -> &str {
-        self.raw.get()
+        &self.raw
     }
 
     /// The statement's id, if it has one.
+    #[must_use]
     pub fn sid(&self) -> Option<&str> {
         self.members.as_ref().ok()?.get("Sid")?.as_str()
     }
 
-    /// Whether it is an Allow, whatever else it is.
+    /// Whether its `Effect` is `Allow`.
     pub(crate) fn is_allow(&self) -> bool {
         self.members.as_ref().is_ok_and(|members| members.get("Effect").is_some_and(|effect| effect == "Allow"))
     }
 
-    /// The statement's elements, or why they cannot be read.
+    /// The statement's elements.
     ///
     /// # Errors
     ///
-    /// The statement is no JSON object, or names an element twice.
+    /// The statement is not a JSON object, or has an element twice. The text says why.
     pub fn members(&self) -> Result<&Map<String, Value>, &str> {
         self.members.as_ref().map_err(String::as_str)
     }
 }
 
-/// The members of a JSON object, in their order and each of them once. AWS's grammar forbids an
-/// element named twice, and whoever reads the first and whoever reads the last see two policies.
+/// The members of a JSON object, in order and each of them once. AWS's grammar forbids an element named twice, and
+/// a reader that takes the first and one that takes the last disagree about such a policy.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>.
-struct Members(Vec<(String, Box<RawValue>)>);
+struct Members<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Members {
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Each;
 
         impl<'de> Visitor<'de> for Each {
-            type Value = Members;
+            type Value = Members<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
-                while let Some((name, raw)) = map.next_entry::<String, Box<RawValue>>()? {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members: Vec<(String, &RawValue)> = Vec::new();
+                while let Some((name, raw)) = map.next_entry::<String, &RawValue>()? {
                     if members.iter().any(|(known, _)| *known == name) {
-                        return Err(A::Error::custom(format_args!("it names `{}` twice", shorten(&name, 80))));
+                        return Err(A::Error::custom(format_args!("it has `{}` twice", shorten(&name, 80))));
                     }
                     members.push((name, raw));
                 }
@@ -212,77 +219,36 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// Any JSON value in which no object names a member twice.
-struct Strict(Value);
+/// How deep a statement may nest. `Condition`, the deepest element, needs 4.
+const MAX_DEPTH: u8 = 16;
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-
-        impl<'de> Visitor<'de> for Any {
-            type Value = Strict;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON value")
-            }
-
-            fn visit_unit<E>(self) -> Result<Strict, E> {
-                Ok(Strict(Value::Null))
-            }
-
-            fn visit_bool<E>(self, value: bool) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-
-            fn visit_u64<E>(self, value: u64) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-
-            fn visit_f64<E>(self, value: f64) -> Result<Strict, E> {
-                Ok(Strict(Number::from_f64(value).map_or(Value::Null, Value::Number)))
-            }
-
-            fn visit_str<E>(self, value: &str) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Strict, A::Error> {
-                let mut values = Vec::new();
-                while let Some(Strict(value)) = seq.next_element()? {
-                    values.push(value);
-                }
-                Ok(Strict(Value::Array(values)))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strict, A::Error> {
-                let mut members = Map::new();
-                while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
-                    if members.contains_key(&name) {
-                        return Err(A::Error::custom(format_args!("it names `{}` twice", shorten(&name, 80))));
-                    }
-                    members.insert(name, value);
-                }
-                Ok(Strict(Value::Object(members)))
-            }
+/// A JSON value in which no object has a member twice.
+fn value(raw: &str, depth: u8) -> Result<Value, MalformedPolicy> {
+    let too_deep = || MalformedPolicy { reason: "it nests too deeply".to_owned() };
+    let nested = |raw: &RawValue| value(raw.get(), depth.checked_sub(1).ok_or_else(too_deep)?);
+    Ok(match raw.as_bytes().first() {
+        Some(b'{') => {
+            let Members(members) = serde_json::from_str(raw)?;
+            let members = members.into_iter().map(|(name, raw)| Ok((name, nested(raw)?)));
+            Value::Object(members.collect::<Result<_, MalformedPolicy>>()?)
         }
-
-        deserializer.deserialize_any(Any)
-    }
+        Some(b'[') => {
+            let values: Vec<&RawValue> = serde_json::from_str(raw)?;
+            Value::Array(values.into_iter().map(nested).collect::<Result<_, _>>()?)
+        }
+        _ => serde_json::from_str(raw)?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ODD: &str = r#"{"Id" : "x", "Statement":[ {"Sid":"A",  "Effect": "Allow", "Number": 1.50, "Escaped":"\u0041"} , 7 ],"Version":"2012-10-17"}"#;
+    const UNUSUAL: &str = r#"{"Id" : "x", "Statement":[ {"Sid":"A",  "Effect": "Allow", "Number": 1.50, "Escaped":"\u0041"} , 7 ],"Version":"2012-10-17"}"#;
 
     #[test]
     fn what_is_written_back_is_what_was_read_to_the_letter() {
-        let document = Document::parse(ODD).unwrap();
+        let document = Document::parse(UNUSUAL).unwrap();
         let first = r#"{"Sid":"A",  "Effect": "Allow", "Number": 1.50, "Escaped":"\u0041"}"#;
         assert_eq!(document.statements()[0].raw(), first);
         assert_eq!(document.text(), format!(r#"{{"Id":"x","Statement":[{first},7],"Version":"2012-10-17"}}"#));
@@ -291,8 +257,8 @@ mod tests {
     #[test]
     fn a_statement_is_added_at_the_end_and_nothing_else_changes() {
         let more = serde_json::json!({ "Sid": "B" });
-        let document = Document::parse(ODD).unwrap().with(&more);
-        let mut expected: Value = serde_json::from_str(ODD).unwrap();
+        let document = Document::parse(UNUSUAL).unwrap().with(&more);
+        let mut expected: Value = serde_json::from_str(UNUSUAL).unwrap();
         expected["Statement"].as_array_mut().unwrap().push(more.clone());
         assert_eq!(serde_json::from_str::<Value>(&document.text()).unwrap(), expected);
         assert_eq!(document.statements()[2].sid(), Some("B"));
@@ -305,7 +271,7 @@ mod tests {
     #[test]
     fn a_statement_is_replaced_at_its_place_and_nothing_else_changes() {
         let other = serde_json::json!({ "Sid": "B" });
-        let document = Document::parse(ODD).unwrap().replacing(1, &other);
+        let document = Document::parse(UNUSUAL).unwrap().replacing(1, &other);
         assert_eq!(document.statements()[1].sid(), Some("B"));
         let first = document.statements()[0].raw();
         assert_eq!(

@@ -1,11 +1,20 @@
-//! The IAM policy language: documents, requests, and the evaluation of one against the other. Nothing in here knows
-//! about trails or about trailseal's keys.
+//! The IAM policy language: documents, requests, and the decision of one about the other.
+//!
+//! Nothing here depends on trails or on trailseal's keys. Which requests trailseal evaluates belongs in
+//! [`crate::access`], the policy that it writes in [`crate::key_policy`].
 
 mod compare;
 mod condition;
-pub mod document;
-pub mod evaluate;
+mod decision;
+mod document;
+mod evaluate;
 pub(crate) mod pattern;
-pub mod principal;
-pub mod request;
+pub(crate) mod principal;
+mod request;
 pub(crate) mod truth;
+
+pub use decision::{Decision, Reason, StatementId};
+pub use document::{Document, MalformedPolicy, Statement};
+pub use evaluate::evaluate;
+pub(crate) use request::Kind;
+pub use request::{Caller, Context, Identity, Request};

@@ -78,7 +78,7 @@ impl Pattern {
         match (self.could_be(text), self.has_variables()) {
             (false, _) => Truth::No,
             (true, false) => Truth::Yes,
-            (true, true) => Truth::maybe("it holds a policy variable"),
+            (true, true) => Truth::unknown("it holds a policy variable"),
         }
     }
 
@@ -104,7 +104,7 @@ impl Pattern {
         match (self.is(arn), self.part_by_part(arn)) {
             (Truth::No, _) | (_, Some(false)) => Truth::No,
             (truth, Some(true)) => truth,
-            (_, None) => Truth::maybe("it is compared as an ARN and not both sides are ARNs"),
+            (_, None) => Truth::unknown("it is compared as an ARN and not both sides are ARNs"),
         }
     }
 
@@ -122,7 +122,7 @@ impl Pattern {
         match (self.is(arn), self.part_by_part(arn)) {
             (Truth::No, _) => Truth::No,
             (truth, Some(true)) if service_is_literal => truth,
-            _ => Truth::maybe("a wildcard in it would have to reach over a colon or stand for a service"),
+            _ => Truth::unknown("a wildcard in it would have to reach over a colon or stand for a service"),
         }
     }
 }
@@ -165,7 +165,7 @@ pub(crate) fn is_action(pattern: &str, action: &str) -> Truth {
     match pattern.split_once(':') {
         _ if pattern == "*" => Truth::Yes,
         Some((service, _)) if !service.contains(['*', '?']) || service == "*" => Truth::Yes,
-        _ => Truth::maybe(format!("the action `{}` does not name a service", shorten(pattern, 80))),
+        _ => Truth::unknown(format!("the action `{}` does not name a service", shorten(pattern, 80))),
     }
 }
 
@@ -207,9 +207,9 @@ mod tests {
         assert_eq!(like("a${*}b", "a*b"), Truth::Yes);
         assert_eq!(like("a${*}b", "axb"), Truth::No);
         assert_eq!(like("${?}${$}", "?$"), Truth::Yes);
-        assert!(matches!(like("home/${aws:username}/*", "home/ann/x"), Truth::Maybe(_)));
+        assert!(matches!(like("home/${aws:username}/*", "home/ann/x"), Truth::Unknown(_)));
         assert_eq!(like("home/${aws:username}/*", "away/ann/x"), Truth::No);
-        assert!(matches!(like("${aws:username", "x"), Truth::Maybe(_)));
+        assert!(matches!(like("${aws:username", "x"), Truth::Unknown(_)));
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
         let long = "arn:aws:someservice:us-east-2:999999999999:store/abc:111122223333:finance/document.txt";
         assert_eq!(like("arn:aws:someservice:*:111122223333:finance/*", long), Truth::Yes);
         assert_eq!(arn("arn:aws:someservice:*:111122223333:finance/*", long), Truth::No);
-        assert!(matches!(arn("*", trail), Truth::Maybe(_)));
+        assert!(matches!(arn("*", trail), Truth::Unknown(_)));
         assert_eq!(arn("audit", trail), Truth::No);
     }
 
@@ -243,10 +243,10 @@ mod tests {
         assert_eq!(resource("*", object), Truth::Yes);
         assert_eq!(resource("arn:aws:s3:::logs/*", object), Truth::Yes);
         assert_eq!(resource("arn:aws:s3:::logs", object), Truth::No);
-        assert!(matches!(resource("arn:aws:s3*", object), Truth::Maybe(_)));
-        assert!(matches!(resource("arn:aws:*:::logs/*", object), Truth::Maybe(_)));
-        assert!(matches!(resource("arn:aws:s?:::logs/*", object), Truth::Maybe(_)));
-        assert!(matches!(resource("arn:aws:s3:::logs/${aws:username}*", object), Truth::Maybe(_)));
+        assert!(matches!(resource("arn:aws:s3*", object), Truth::Unknown(_)));
+        assert!(matches!(resource("arn:aws:*:::logs/*", object), Truth::Unknown(_)));
+        assert!(matches!(resource("arn:aws:s?:::logs/*", object), Truth::Unknown(_)));
+        assert!(matches!(resource("arn:aws:s3:::logs/${aws:username}*", object), Truth::Unknown(_)));
     }
 
     #[test]
@@ -255,8 +255,8 @@ mod tests {
         assert_eq!(is_action("KMS:generatedatakey*", "kms:GenerateDataKeyWithoutPlaintext"), Truth::Yes);
         assert_eq!(is_action("kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"), Truth::No);
         assert_eq!(is_action("*:*", "kms:Decrypt"), Truth::Yes);
-        assert!(matches!(is_action("k*", "kms:Decrypt"), Truth::Maybe(_)));
-        assert!(matches!(is_action("k?s:Decrypt", "kms:Decrypt"), Truth::Maybe(_)));
+        assert!(matches!(is_action("k*", "kms:Decrypt"), Truth::Unknown(_)));
+        assert!(matches!(is_action("k?s:Decrypt", "kms:Decrypt"), Truth::Unknown(_)));
         assert_eq!(is_action("s3:*", "kms:Decrypt"), Truth::No);
         assert_eq!(is_action("kms:${aws:username}", "kms:Decrypt"), Truth::No, "an action has no variables");
     }

@@ -49,7 +49,7 @@ pub(crate) fn named(principal: &Value, caller: &Caller) -> Naming {
         Value::Object(members) if !members.is_empty() => {
             members.iter().map(|(kind, value)| named_as(kind, value, caller)).fold(Naming::just(Truth::No), Naming::or)
         }
-        _ => Naming::just(Truth::maybe("it names its principals in a form that is not known here")),
+        _ => Naming::just(Truth::unknown("it names its principals in a form that is not known here")),
     }
 }
 
@@ -59,14 +59,14 @@ fn everybody() -> Naming {
 
 fn named_as(kind: &str, value: &Value, caller: &Caller) -> Naming {
     let Some(entries) = texts(value) else {
-        return Naming::just(Truth::maybe(format!("its `{kind}` principals are in a form that is not known here")));
+        return Naming::just(Truth::unknown(format!("its `{kind}` principals are in a form that is not known here")));
     };
     let named: fn(&str, &Caller) -> Naming = match kind {
         "AWS" => named_by_aws,
         "Service" => named_by_service,
         "Federated" => named_by_federated,
         "CanonicalUser" => named_by_canonical_user,
-        _ => return Naming::just(Truth::maybe(format!("it names `{kind}` principals, which are not known here"))),
+        _ => return Naming::just(Truth::unknown(format!("it names `{kind}` principals, which are not known here"))),
     };
     entries.iter().map(|entry| named(entry, caller)).fold(Naming::just(Truth::No), Naming::or)
 }
@@ -80,7 +80,7 @@ fn named_by_service(entry: &str, caller: &Caller) -> Naming {
     // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>.
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let akin = label(entry) == label(name) || entry.contains(['*', '?']);
-    Naming::just(if akin { Truth::maybe(format!("it names `{}`", shorten(entry, 80))) } else { Truth::No })
+    Naming::just(if akin { Truth::unknown(format!("it names `{}`", shorten(entry, 80))) } else { Truth::No })
 }
 
 /// The element does not say who came through a provider, nor does a caller's ARN.
@@ -90,14 +90,14 @@ fn named_by_federated(entry: &str, caller: &Caller) -> Naming {
         Caller::Identity(Identity { kind: Kind::Role(_) | Kind::Session(_) | Kind::FederatedUser, .. })
     );
     let reason = || format!("it names the identity provider `{}`", shorten(entry, 80));
-    Naming::just(if possible { Truth::maybe(reason()) } else { Truth::No })
+    Naming::just(if possible { Truth::unknown(reason()) } else { Truth::No })
 }
 
 /// A canonical user id stands for an account; which one, it does not show.
 fn named_by_canonical_user(entry: &str, caller: &Caller) -> Naming {
     let possible = matches!(caller, Caller::Identity(_));
     let reason = || format!("it names the canonical user `{}`", shorten(entry, 80));
-    Naming::just(if possible { Truth::maybe(reason()) } else { Truth::No })
+    Naming::just(if possible { Truth::unknown(reason()) } else { Truth::No })
 }
 
 fn named_by_aws(entry: &str, caller: &Caller) -> Naming {
@@ -114,7 +114,7 @@ fn named_by_aws(entry: &str, caller: &Caller) -> Naming {
     }
     let Some(named) = Identity::read(entry) else {
         let reason = format!("it names `{}`, which is no form of principal that is known here", shorten(entry, 80));
-        return Naming::just(Truth::maybe(reason));
+        return Naming::just(Truth::unknown(reason));
     };
     if named.kind == Kind::Root {
         return by_account(&named.account, caller);
@@ -128,9 +128,11 @@ fn named_by_aws(entry: &str, caller: &Caller) -> Naming {
     Naming::just(match (&named.kind, &caller.kind) {
         // Whoever assumed the role has its permissions; a session's ARN does not show the role's path.
         (Kind::Role(role), Kind::Session(of)) => (role == of).into(),
-        (Kind::Session(of), Kind::Role(role)) if of == role => Truth::maybe(format!("it names one session, `{entry}`")),
+        (Kind::Session(of), Kind::Role(role)) if of == role => {
+            Truth::unknown(format!("it names one session, `{entry}`"))
+        }
         (Kind::User, Kind::FederatedUser) => {
-            Truth::maybe(format!("it names `{entry}`, who may have federated the user"))
+            Truth::unknown(format!("it names `{entry}`, who may have federated the user"))
         }
         _ => Truth::No,
     })
@@ -164,7 +166,7 @@ pub(crate) fn denied_unless_named(not_principal: &Value, caller: &Caller) -> Tru
         _ if everybody => Truth::No,
         itself if plain => itself.negated(),
         Truth::No if !account => Truth::Yes,
-        _ => Truth::maybe(
+        _ => Truth::unknown(
             "its `NotPrincipal` names the caller or its account, which AWS does not always take for an exception",
         ),
     }
@@ -175,7 +177,7 @@ pub(crate) fn denied_unless_named(not_principal: &Value, caller: &Caller) -> Tru
 pub(crate) fn allowed_unless_named(not_principal: &Value, caller: &Caller) -> Truth {
     match named(not_principal, caller).itself {
         Truth::Yes => Truth::No,
-        _ => Truth::maybe("it combines `Allow` and `NotPrincipal`, which AWS does not support"),
+        _ => Truth::unknown("it combines `Allow` and `NotPrincipal`, which AWS does not support"),
     }
 }
 
@@ -197,7 +199,7 @@ mod tests {
     fn how(principal: Value, caller: &Caller) -> &'static str {
         match named(&principal, caller) {
             Naming { itself: Truth::Yes, .. } => "yes",
-            Naming { itself: Truth::Maybe(_), .. } => "maybe",
+            Naming { itself: Truth::Unknown(_), .. } => "maybe",
             Naming { account: true, .. } => "account",
             Naming { .. } => "no",
         }
@@ -272,14 +274,14 @@ mod tests {
         let cloudtrail = Caller::service("cloudtrail.amazonaws.com");
         let named = json!({ "Service": "cloudtrail.amazonaws.com", "AWS": [ROLE, ROOT] });
         assert_eq!(denied_unless_named(&named, &cloudtrail), Truth::No);
-        assert!(matches!(denied_unless_named(&named, &caller(ROLE)), Truth::Maybe(_)));
+        assert!(matches!(denied_unless_named(&named, &caller(ROLE)), Truth::Unknown(_)));
         assert_eq!(denied_unless_named(&named, &caller(ROOT)), Truth::No);
         assert_eq!(denied_unless_named(&json!({ "AWS": ROOT }), &cloudtrail), Truth::Yes);
         assert_eq!(denied_unless_named(&json!("*"), &caller(ROLE)), Truth::No);
         assert_eq!(denied_unless_named(&json!({ "AWS": [SESSION, "*"], "Service": "x" }), &caller(ROLE)), Truth::No);
-        assert!(matches!(denied_unless_named(&json!({ "AWS": ROOT }), &caller(ROLE)), Truth::Maybe(_)));
+        assert!(matches!(denied_unless_named(&json!({ "AWS": ROOT }), &caller(ROLE)), Truth::Unknown(_)));
         assert_eq!(denied_unless_named(&json!({ "AWS": "210987654321" }), &caller(ROLE)), Truth::Yes);
         assert_eq!(allowed_unless_named(&named, &cloudtrail), Truth::No);
-        assert!(matches!(allowed_unless_named(&json!({ "AWS": ROOT }), &cloudtrail), Truth::Maybe(_)));
+        assert!(matches!(allowed_unless_named(&json!({ "AWS": ROOT }), &cloudtrail), Truth::Unknown(_)));
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 
 use crate::ids::{Malformed, split_arn};
 
-/// A question to a policy: would it let this caller do this, on this resource, in this context?
+/// A request to a policy: would it let this caller do this, on this resource, in this context?
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct Request {
     /// Who asks.
     pub caller: Caller,
     /// For what, such as `kms:Decrypt`.
@@ -77,6 +77,12 @@ impl Identity {
         Self::read(arn).ok_or_else(|| {
             Malformed::new("a principal's ARN", "the ARN of an account's root, a user, a role or a session", arn)
         })
+    }
+
+    /// The account that it belongs to.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account
     }
 
     pub(crate) fn read(arn: &str) -> Option<Self> {

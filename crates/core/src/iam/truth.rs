@@ -1,4 +1,4 @@
-//! Three-valued logic: a question about a policy has an answer, or reasons why it has none.
+//! Three-valued logic: yes, no, or unknown for stated reasons.
 
 /// Whether something holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -7,14 +7,14 @@ pub(crate) enum Truth {
     Yes,
     /// It does not hold.
     No,
-    /// It may or may not hold; why nobody can tell.
-    Maybe(Vec<String>),
+    /// It may or may not hold, for these reasons.
+    Unknown(Vec<String>),
 }
 
 impl Truth {
-    /// Nobody can tell, for that reason.
-    pub(crate) fn maybe(reason: impl Into<String>) -> Self {
-        Self::Maybe(vec![reason.into()])
+    /// Unknown, for this reason.
+    pub(crate) fn unknown(reason: impl Into<String>) -> Self {
+        Self::Unknown(vec![reason.into()])
     }
 
     /// Whether both hold.
@@ -22,14 +22,14 @@ impl Truth {
         match (self, other) {
             (Self::No, _) | (_, Self::No) => Self::No,
             (Self::Yes, other) => other,
-            (doubt, Self::Yes) => doubt,
-            (Self::Maybe(mut reasons), Self::Maybe(more)) => {
+            (unknown, Self::Yes) => unknown,
+            (Self::Unknown(mut reasons), Self::Unknown(more)) => {
                 for reason in more {
                     if !reasons.contains(&reason) {
                         reasons.push(reason);
                     }
                 }
-                Self::Maybe(reasons)
+                Self::Unknown(reasons)
             }
         }
     }
@@ -44,7 +44,15 @@ impl Truth {
         match self {
             Self::Yes => Self::No,
             Self::No => Self::Yes,
-            doubt @ Self::Maybe(_) => doubt,
+            unknown @ Self::Unknown(_) => unknown,
+        }
+    }
+
+    /// The same, with each reason put into its context.
+    pub(crate) fn explained(self, explain: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Unknown(reasons) => Self::Unknown(reasons.into_iter().map(explain).collect()),
+            known => known,
         }
     }
 
@@ -70,14 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_doubt_is_settled_by_what_makes_it_irrelevant() {
-        let doubt = || Truth::maybe("why");
-        assert_eq!(doubt().and(Truth::No), Truth::No);
-        assert_eq!(doubt().or(Truth::Yes), Truth::Yes);
-        assert_eq!(doubt().and(Truth::Yes), doubt());
-        assert_eq!(doubt().or(Truth::No), doubt());
-        assert_eq!(doubt().negated(), doubt());
-        assert_eq!(doubt().and(doubt()), doubt(), "nobody wants to read a reason twice");
+    fn unknown_counts_only_where_it_makes_a_difference() {
+        let unknown = || Truth::unknown("why");
+        assert_eq!(unknown().and(Truth::No), Truth::No);
+        assert_eq!(unknown().or(Truth::Yes), Truth::Yes);
+        assert_eq!(unknown().and(Truth::Yes), unknown());
+        assert_eq!(unknown().or(Truth::No), unknown());
+        assert_eq!(unknown().negated(), unknown());
+        assert_eq!(unknown().and(unknown()), unknown(), "each reason once");
         assert_eq!(Truth::all([]), Truth::Yes);
         assert_eq!(Truth::any([]), Truth::No);
     }

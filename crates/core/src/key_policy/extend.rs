@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::iam::document::{Document, Statement as Theirs};
 use crate::iam::principal::{is_unique_id, texts};
+use crate::iam::{Document, Statement as Theirs};
 use crate::key_policy::coverage::Grant;
-use crate::key_policy::equal::same;
+use crate::key_policy::equal::raw_equal;
 use crate::key_policy::templates::{KeyPolicy, Statement, Template};
 
 /// The longest key policy that KMS takes, in bytes.
@@ -22,8 +22,8 @@ pub const MAX_BYTES: usize = 32_768;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Extension {
-    /// The whole new policy.
-    pub text: String,
+    /// The extended policy.
+    pub document: Document,
     /// The statements that are appended, in their order.
     pub added: Vec<Value>,
     /// The `Sid`s of the statements in which the function's present role takes a deleted one's place.
@@ -37,26 +37,22 @@ impl Extension {
     /// Whether KMS would take a policy of that length.
     #[must_use]
     pub fn fits(&self) -> bool {
-        self.text.len() <= MAX_BYTES
+        self.document.text().len() <= MAX_BYTES
     }
 
-    /// Whether everything that was appended stands in that policy, whatever else does.
+    /// Whether a policy contains every added statement, besides any others.
     #[must_use]
-    pub fn stands_in(&self, policy: &str) -> bool {
-        let Ok(document) = Document::parse(policy) else { return false };
-        let stands = |added: &Value| document.statements().iter().any(|it| same(it.raw(), &added.to_string()));
-        self.rewritten.is_empty() && self.added.iter().all(stands)
+    pub fn is_applied_to(&self, document: &Document) -> bool {
+        let contains = |added: &Value| document.statements().iter().any(|it| raw_equal(it.raw(), &added.to_string()));
+        self.rewritten.is_empty() && self.added.iter().all(contains)
     }
 
-    /// What is to be done, in words, with the statements to the letter.
+    /// What to change in the policy, with the exact statements.
     #[must_use]
-    pub(crate) fn words_for_adding(&self) -> String {
+    pub fn instruction(&self) -> String {
         let mut words = Vec::new();
         if !self.rewritten.is_empty() {
-            words.push(format!(
-                "put the function's role in the place of the deleted one in {}",
-                quoted(&self.rewritten)
-            ));
+            words.push(format!("replace the deleted role by the function's role in {}", quoted(&self.rewritten)));
         }
         if !self.added.is_empty() {
             words.push(format!("add {}", json!(self.added)));
@@ -64,9 +60,9 @@ impl Extension {
         words.join(" and ")
     }
 
-    /// What is lacking, or what was gained, by name.
+    /// The changed statements, by `Sid`.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn summary(&self) -> String {
         let sids: Vec<String> = self.sids().into_iter().map(str::to_owned).collect();
         quoted(&sids)
     }
@@ -102,7 +98,7 @@ impl KeyPolicy {
     /// A grant is missing if no single statement is sure to cover it; a Deny is not looked at. Whether
     /// the policy then lets CloudTrail in is for the evaluator to say.
     #[must_use]
-    pub fn extend(&self, document: &Document) -> Option<Extension> {
+    pub fn full_extension(&self, document: &Document) -> Option<Extension> {
         let (mut extended, rewritten) = self.with_present_role(document);
         let granted: Vec<Grant> = extended.statements().iter().filter_map(|theirs| self.read(theirs)).collect();
         let mut added = Vec::new();
@@ -117,16 +113,17 @@ impl KeyPolicy {
         if added.is_empty() && rewritten.is_empty() {
             return None;
         }
-        let text = extended.text();
-        // How a policy is laid out is its owner's, as long as there is room for it.
-        let text = if text.len() > MAX_BYTES { without_layout(&text) } else { text };
-        Some(Extension { text, added, rewritten, needed })
+        // The layout of a policy is its owner's choice, as long as there is room for it.
+        if extended.text().len() > MAX_BYTES {
+            extended = Document::parse(&without_layout(&extended.text())).unwrap_or(extended);
+        }
+        Some(Extension { document: extended, added, rewritten, needed })
     }
 
-    /// What a finished key's policy lacks of what something hangs on, with all that it lacks.
+    /// [`Self::full_extension`], if a finished key needs it.
     #[must_use]
-    pub fn lacking(&self, document: &Document) -> Option<Extension> {
-        self.extend(document).filter(|extension| extension.needed)
+    pub fn extension(&self, document: &Document) -> Option<Extension> {
+        self.full_extension(document).filter(|extension| extension.needed)
     }
 
     /// Whether a key's policy is one that trailseal may have written for a smaller configuration: it has
@@ -138,13 +135,15 @@ impl KeyPolicy {
         let ours: Vec<Grant> = self.statement.iter().filter_map(|ours| self.grant(ours)).collect();
         let covered =
             |theirs: &Theirs| self.read(theirs).is_some_and(|theirs| ours.iter().any(|ours| ours.covers(&theirs)));
-        document.oddities().is_empty() && !document.statements().is_empty() && document.statements().iter().all(covered)
+        document.unsupported().is_empty()
+            && !document.statements().is_empty()
+            && document.statements().iter().all(covered)
     }
 
     /// Whether a key's policy lets the function's role itself finish the key, so that its own IAM policy is
     /// not needed for that. True where no role is configured: nothing is finished then.
     #[must_use]
-    pub fn is_finished_under(&self, document: &Document) -> bool {
+    pub fn role_can_finish(&self, document: &Document) -> bool {
         let granted: Vec<Grant> = document.statements().iter().filter_map(|theirs| self.read(theirs)).collect();
         let mut for_the_role = self.statement.iter().filter(|ours| ours.template == Template::FinishesCreation);
         for_the_role.all(|ours| self.missing(ours, &granted).is_none())
@@ -232,7 +231,7 @@ mod tests {
     const DELETED: &str = "AROADBQP57FF2AEXAMPLE";
 
     fn policy(readers: &str) -> KeyPolicy {
-        KeyPolicy::of(&config(&[(READERS, readers)]), &home())
+        KeyPolicy::new(&config(&[(READERS, readers)]), &home())
     }
 
     fn document(value: &Value) -> Document {
@@ -253,8 +252,8 @@ mod tests {
     #[test]
     fn a_whole_policy_needs_nothing_and_an_empty_one_everything() {
         let ours = policy("account");
-        assert_eq!(ours.extend(&changed("account", |_| {})), None);
-        let all = ours.extend(&document(&json!({ "Statement": [] }))).unwrap();
+        assert_eq!(ours.full_extension(&changed("account", |_| {})), None);
+        let all = ours.full_extension(&document(&json!({ "Statement": [] }))).unwrap();
         assert_eq!(json!(all.added), json!(ours)["Statement"]);
         assert!(all.fits() && all.rewritten.is_empty());
     }
@@ -262,7 +261,7 @@ mod tests {
     #[test]
     fn what_is_missing_of_one_kind_is_one_statement_under_a_free_sid() {
         let extension =
-            policy("o-abcdefghij,o-bbbbbbbbbb,o-cccccccccc").extend(&changed("o-bbbbbbbbbb", |_| {})).unwrap();
+            policy("o-abcdefghij,o-bbbbbbbbbb,o-cccccccccc").full_extension(&changed("o-bbbbbbbbbb", |_| {})).unwrap();
         assert_eq!(extension.sids(), ["OrganizationReadersDecrypt2"]);
         assert_eq!(
             extension.added[0]["Condition"]["StringEquals"]["aws:PrincipalOrgID"],
@@ -273,7 +272,7 @@ mod tests {
             statements[2]["Sid"] = json!("TrailsealFinishesCreation2");
             statements.push(json!({ "Sid": "TrailsealFinishesCreation4" }));
         });
-        let extension = policy("").extend(&role).unwrap();
+        let extension = policy("").full_extension(&role).unwrap();
         assert_eq!(extension.sids(), ["TrailsealFinishesCreation3"]);
         assert_eq!(extension.added[0]["Action"], json!(["kms:PutKeyPolicy", "kms:EnableKeyRotation"]));
     }
@@ -289,13 +288,13 @@ mod tests {
                 statement.as_object_mut().unwrap().remove("Sid");
             }
         });
-        assert_eq!(policy("210987654321").extend(&in_other_words), None);
+        assert_eq!(policy("210987654321").full_extension(&in_other_words), None);
     }
 
     #[test]
     fn an_owner_of_organization_trails_is_added_to_what_cloudtrail_may() {
-        let owner = KeyPolicy::of(&config(&[("TRAILSEAL_ORG_TRAIL_OWNER", "999999999999")]), &home());
-        let extension = owner.extend(&changed("", |_| {})).unwrap();
+        let owner = KeyPolicy::new(&config(&[("TRAILSEAL_ORG_TRAIL_OWNER", "999999999999")]), &home());
+        let extension = owner.full_extension(&changed("", |_| {})).unwrap();
         assert_eq!(
             extension.sids(),
             ["CloudTrailEncrypts2", "CloudTrailDescribes2", "CloudTrailDecryptsForBucketKeys2"]
@@ -310,8 +309,10 @@ mod tests {
     #[test]
     fn a_statement_that_stood_alone_becomes_the_first_of_several() {
         let alone = r#"{"Version":"2012-10-17","Id":"x","Statement":{"Sid" : "Mine","Effect":"Allow","Principal":"*","Action":"kms:List*","Resource":"*"}}"#;
-        let extension = policy("").extend(&Document::parse(alone).unwrap()).unwrap();
-        assert!(extension.text.starts_with(r#"{"Version":"2012-10-17","Id":"x","Statement":[{"Sid" : "Mine","#));
+        let extension = policy("").full_extension(&Document::parse(alone).unwrap()).unwrap();
+        assert!(
+            extension.document.text().starts_with(r#"{"Version":"2012-10-17","Id":"x","Statement":[{"Sid" : "Mine","#)
+        );
         assert_eq!(extension.added.len(), 5);
     }
 
@@ -321,17 +322,20 @@ mod tests {
             statements[1]["Principal"]["AWS"] = json!([DELETED]);
             statements[1]["Sid"] = json!("TrailsealFinishesCreation7");
         });
-        let extension = policy("").extend(&stale).unwrap();
+        let extension = policy("").full_extension(&stale).unwrap();
         assert_eq!(extension.sids(), ["TrailsealFinishesCreation7"]);
         let expected = changed("", |statements| statements[1]["Sid"] = json!("TrailsealFinishesCreation7"));
-        assert_eq!(extension.text, expected.text());
-        assert!(policy("").covers(&stale) && policy("").unacceptable(&stale).is_empty());
+        assert_eq!(extension.document.text(), expected.text());
+        assert!(policy("").covers(&stale) && policy("").rejected_statements(&stale).is_empty());
 
         let partly = changed("", |statements| {
             statements[1]["Principal"]["AWS"] = json!(DELETED);
             statements[1]["Action"] = json!("kms:PutKeyPolicy");
         });
-        assert_eq!(sids(policy("").extend(&partly)), ["TrailsealFinishesCreation", "TrailsealFinishesCreation2"]);
+        assert_eq!(
+            sids(policy("").full_extension(&partly)),
+            ["TrailsealFinishesCreation", "TrailsealFinishesCreation2"]
+        );
     }
 
     #[test]
@@ -353,28 +357,28 @@ mod tests {
             role("Principal", json!({ "AWS": DELETED, "Service": "s3.amazonaws.com" })),
             role("Principal", json!({ "AWS": "AIDADBQP57FF2AEXAMPLE" })),
         ] {
-            let extension = policy("").extend(&foreign).unwrap();
+            let extension = policy("").full_extension(&foreign).unwrap();
             assert!(extension.rewritten.is_empty() && extension.added.len() == 1, "{}", foreign.text());
-            let reasons = policy("").unacceptable(&foreign);
+            let reasons = policy("").rejected_statements(&foreign);
             assert_eq!(reasons.len(), 1);
             assert_eq!(reasons[0].statement.as_ref().unwrap().index, 1);
-            assert!(reasons[0].to_string().ends_with("which is what is left of a role or user that was deleted"));
+            assert!(reasons[0].to_string().ends_with("the id of a deleted role or user"));
         }
         let roleless = Config::parse(|_| None).unwrap();
         let stale = role("Resource", json!("*"));
-        assert_eq!(KeyPolicy::of(&roleless, &home()).extend(&stale), None);
-        assert_eq!(KeyPolicy::of(&roleless, &home()).unacceptable(&stale).len(), 1);
+        assert_eq!(KeyPolicy::new(&roleless, &home()).full_extension(&stale), None);
+        assert_eq!(KeyPolicy::new(&roleless, &home()).rejected_statements(&stale).len(), 1);
     }
 
     #[test]
     fn a_policy_longer_than_kms_takes_does_not_fit() {
         let text_of = |length: usize| {
             let with = |id: &str| document(&json!({ "Id": id, "Statement": [] }));
-            let rest = policy("").extend(&with("")).unwrap().text.len();
-            policy("").extend(&with(&"x".repeat(length - rest))).unwrap()
+            let rest = policy("").full_extension(&with("")).unwrap().document.text().len();
+            policy("").full_extension(&with(&"x".repeat(length - rest))).unwrap()
         };
         assert!(text_of(MAX_BYTES).fits());
-        assert_eq!(text_of(MAX_BYTES).text.len(), 32_768);
+        assert_eq!(text_of(MAX_BYTES).document.text().len(), 32_768);
         assert!(!text_of(MAX_BYTES + 1).fits());
     }
 

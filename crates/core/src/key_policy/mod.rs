@@ -8,7 +8,7 @@ mod extend;
 mod review;
 mod templates;
 
-pub use equal::same;
+pub use equal::policies_equal;
 pub use extend::{Extension, MAX_BYTES};
-pub use review::NotRevoked;
-pub use templates::KeyPolicy;
+pub use review::UnrevokedReader;
+pub use templates::{KeyPolicy, Statement, Terms, VERSION, one_or_many};

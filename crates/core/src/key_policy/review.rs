@@ -3,15 +3,15 @@
 
 use serde_json::Value;
 
-use crate::iam::document::{Document, Statement as Theirs};
-use crate::iam::evaluate::{Reason, StatementId};
 use crate::iam::principal::is_unique_id;
+use crate::iam::{Document, Statement as Theirs};
+use crate::iam::{Reason, StatementId};
 use crate::ids::{AccountId, OrganizationId, PrincipalArn, split_arn};
 use crate::key_policy::templates::{KeyPolicy, Statement, Template};
 
 /// A reader whom a key's policy lets in by a statement of trailseal's and the configuration does not name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotRevoked {
+pub struct UnrevokedReader {
     /// The statement's `Sid`.
     pub sid: String,
     /// The reader, as `TRAILSEAL_LOG_READERS` would name it.
@@ -28,30 +28,30 @@ impl KeyPolicy {
     /// The readers whom statements of trailseal's let in and this policy does not name. A statement that
     /// somebody has reshaped is no longer trailseal's.
     #[must_use]
-    pub fn not_revoked(&self, document: &Document) -> Vec<NotRevoked> {
-        let mut not_revoked = Vec::new();
+    pub fn unrevoked_readers(&self, document: &Document) -> Vec<UnrevokedReader> {
+        let mut unrevoked_readers = Vec::new();
         for theirs in document.statements() {
             let sid = theirs.sid().unwrap_or_default();
             let Some(template) = Template::of_sid(sid) else { continue };
             for (whom, reader) in self.readers(theirs, template).unwrap_or_default() {
                 let configured = |ours: &Statement| ours.template == template && ours.whom.contains(&whom);
                 if !self.statement.iter().any(configured) {
-                    not_revoked.push(NotRevoked { sid: sid.to_owned(), reader });
+                    unrevoked_readers.push(UnrevokedReader { sid: sid.to_owned(), reader });
                 }
             }
         }
-        not_revoked
+        unrevoked_readers
     }
 
     /// The statements on account of which KMS would refuse a policy even with this one's extension, and
     /// why: they are somebody else's to mend.
     #[must_use]
-    pub fn unacceptable(&self, document: &Document) -> Vec<Reason> {
+    pub fn rejected_statements(&self, document: &Document) -> Vec<Reason> {
         let (document, _) = self.with_present_role(document);
         let mut reasons = Vec::new();
         for (index, theirs) in document.statements().iter().enumerate() {
             let statement = StatementId { index, sid: theirs.sid().map(str::to_owned) };
-            let names = |id: &str| format!("it names `{id}`, which is what is left of a role or user that was deleted");
+            let names = |id: &str| format!("it names `{id}`, the id of a deleted role or user");
             let whys = deleted(theirs).into_iter().map(names);
             let whys = whys.chain(lacking(theirs).into_iter().map(|element| format!("it has no `{element}`")));
             reasons.extend(whys.map(|why| Reason { statement: Some(statement.clone()), why }));
@@ -129,7 +129,7 @@ mod tests {
     const DELETED: &str = "AROADBQP57FF2AEXAMPLE";
 
     fn policy(readers: &str) -> KeyPolicy {
-        KeyPolicy::of(&config(&[("TRAILSEAL_LOG_READERS", readers)]), &home())
+        KeyPolicy::new(&config(&[("TRAILSEAL_LOG_READERS", readers)]), &home())
     }
 
     fn document(value: &Value) -> Document {
@@ -150,12 +150,12 @@ mod tests {
             statements.push(json!({ "Sid": "x", "Effect": "Deny", "NotPrincipal": { "AWS": DELETED }, "NotAction": "a:b", "NotResource": "*" }));
             statements.push(json!({ "Sid": "y", "Effect": "Deny", "Principal": "*" }));
         });
-        let told: Vec<String> = policy("").unacceptable(&halves).iter().map(ToString::to_string).collect();
+        let told: Vec<String> = policy("").rejected_statements(&halves).iter().map(ToString::to_string).collect();
         assert_eq!(
             told,
             [
                 "statement number 6: it has no `Resource`",
-                "statement `x`: it names `AROADBQP57FF2AEXAMPLE`, which is what is left of a role or user that was deleted",
+                "statement `x`: it names `AROADBQP57FF2AEXAMPLE`, the id of a deleted role or user",
                 "statement `y`: it has no `Action`",
                 "statement `y`: it has no `Resource`",
             ]
@@ -183,7 +183,11 @@ mod tests {
         let all =
             "arn:aws:iam::210987654321:role/siem,arn:aws:iam::123456789012:user/ann,210987654321,o-abcdefghij,account";
         let found = |document: &Document, readers: &str| -> Vec<String> {
-            policy(readers).not_revoked(document).into_iter().map(|it| format!("{} {}", it.sid, it.reader)).collect()
+            policy(readers)
+                .unrevoked_readers(document)
+                .into_iter()
+                .map(|it| format!("{} {}", it.sid, it.reader))
+                .collect()
         };
         let whole = changed(all, |_| {});
         assert!(found(&whole, all).is_empty());
@@ -214,8 +218,8 @@ mod tests {
     #[test]
     fn who_is_let_in_for_another_reason_is_no_configured_reader() {
         let both = "123456789012,arn:aws:iam::123456789012:role/trailseal";
-        let not_revoked = policy("").not_revoked(&changed(both, |_| {}));
-        let readers: Vec<String> = not_revoked.into_iter().map(|it| it.reader).collect();
+        let unrevoked_readers = policy("").unrevoked_readers(&changed(both, |_| {}));
+        let readers: Vec<String> = unrevoked_readers.into_iter().map(|it| it.reader).collect();
         assert_eq!(readers, ["arn:aws:iam::123456789012:role/trailseal", "123456789012"]);
     }
 }

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use crate::access::CLOUDTRAIL;
 use crate::config::{Config, LogReaders};
+use crate::iam::Document;
 use crate::ids::{AccountId, FunctionArn, Partition, RoleArn};
 
 /// The version of the policy language.
-pub(super) const VERSION: &str = "2012-10-17";
+pub const VERSION: &str = "2012-10-17";
 
 /// A key policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,10 +27,11 @@ pub struct KeyPolicy {
     pub(super) account: AccountId,
 }
 
+/// A statement that trailseal writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Statement {
+pub struct Statement {
     pub(super) sid: String,
     effect: &'static str,
     pub(super) principal: Value,
@@ -45,6 +47,12 @@ pub(super) struct Statement {
 }
 
 impl Statement {
+    /// Whether it allows log readers to decrypt.
+    #[must_use]
+    pub fn is_for_readers(&self) -> bool {
+        self.template.is_for_readers()
+    }
+
     fn of(template: Template, whom: Vec<String>) -> Self {
         Self::some_of(template, template.actions(), whom)
     }
@@ -125,6 +133,10 @@ impl Template {
         Self::ALL.into_iter().find(is_its)
     }
 
+    pub(super) fn is_for_readers(self) -> bool {
+        matches!(self, Self::LogReaders | Self::ReaderAccounts | Self::OrganizationReaders | Self::AccountReaders)
+    }
+
     pub(super) fn actions(self) -> &'static [&'static str] {
         match self {
             Self::AccountAdministers => &["kms:*"],
@@ -172,8 +184,9 @@ impl Template {
     }
 }
 
-/// One text, or an array of several.
-pub(super) fn one_or_many(texts: impl IntoIterator<Item = String>) -> Value {
+/// A single text, or an array of several.
+#[must_use]
+pub fn one_or_many(texts: impl IntoIterator<Item = String>) -> Value {
     let mut texts: Vec<Value> = texts.into_iter().map(Value::String).collect();
     match (texts.len(), texts.pop()) {
         (1, Some(only)) => only,
@@ -181,23 +194,25 @@ pub(super) fn one_or_many(texts: impl IntoIterator<Item = String>) -> Value {
     }
 }
 
-/// What decides which statements trailseal writes for a key.
-pub(super) struct Terms<'a> {
-    /// Where the key is.
-    pub(super) partition: &'a Partition,
-    /// Whose key it is.
-    pub(super) account: &'a AccountId,
-    /// Whose trails use it, each account once.
-    pub(super) owners: Vec<&'a AccountId>,
-    /// The function's role, which finishes a key that it made.
-    pub(super) role: Option<&'a RoleArn>,
-    /// Who decrypts what CloudTrail encrypts.
-    pub(super) readers: &'a LogReaders,
+/// What determines the statements that trailseal writes for a key.
+#[derive(Debug, Clone)]
+pub struct Terms<'a> {
+    /// The key's partition.
+    pub partition: &'a Partition,
+    /// The key's account.
+    pub account: &'a AccountId,
+    /// The accounts whose trails use the key, each once.
+    pub owners: Vec<&'a AccountId>,
+    /// The function's role, which finishes a key that it created.
+    pub role: Option<&'a RoleArn>,
+    /// The principals that may decrypt the logs.
+    pub readers: &'a LogReaders,
 }
 
 impl Terms<'_> {
-    /// The statements, in the order of [`Template::ALL`].
-    pub(super) fn statements(&self) -> Vec<Statement> {
+    /// The statements, those for the readers last.
+    #[must_use]
+    pub fn statements(&self) -> Vec<Statement> {
         let statements = Template::ALL.into_iter().map(|template| Statement::of(template, self.whom(template)));
         statements.filter(|statement| !statement.whom.is_empty()).collect()
     }
@@ -221,10 +236,10 @@ impl Terms<'_> {
 }
 
 impl KeyPolicy {
-    /// The policy of the sealing key in `home`'s account, for that configuration.
+    /// The policy of the sealing key in the function's account, for this configuration.
     #[must_use]
-    pub fn of(config: &Config, home: &FunctionArn) -> Self {
-        let (partition, account) = (home.partition(), home.account());
+    pub fn new(config: &Config, function_arn: &FunctionArn) -> Self {
+        let (partition, account) = (function_arn.partition(), function_arn.account());
         // The owner of an organization trail is the management account, also where a delegated
         // administrator looks after it.
         let mut owners: Vec<&AccountId> = std::iter::once(account).chain(&config.org_trail_owner).collect();
@@ -240,10 +255,16 @@ impl KeyPolicy {
         json!(self).to_string()
     }
 
-    /// The statements that let CloudTrail in, as text, for somebody to add to a policy that is not
-    /// trailseal's to edit.
+    /// The policy as a parsed document.
     #[must_use]
-    pub fn statements_for_cloudtrail(&self) -> String {
+    pub fn document(&self) -> Document {
+        Document::new(self.statement.iter().map(|statement| json!(statement)))
+    }
+
+    /// The statements that allow CloudTrail to use the key, as JSON, for the owner of a policy that trailseal does not
+    /// edit.
+    #[must_use]
+    pub fn cloudtrail_statements(&self) -> String {
         let cloudtrail = json!({ "Service": CLOUDTRAIL });
         let statements: Vec<&Statement> = self.statement.iter().filter(|it| it.principal == cloudtrail).collect();
         json!(statements).to_string()
@@ -256,7 +277,7 @@ mod tests {
     use crate::testing::{config, home};
 
     fn policy(variables: &[(&str, &str)]) -> Value {
-        json!(KeyPolicy::of(&config(variables), &home()))
+        json!(KeyPolicy::new(&config(variables), &home()))
     }
 
     fn sids(policy: &Value) -> Vec<&str> {
@@ -327,7 +348,7 @@ mod tests {
 
     #[test]
     fn the_statements_for_another_keys_owner_are_those_for_cloudtrail_alone() {
-        let text = KeyPolicy::of(&config(&[]), &home()).statements_for_cloudtrail();
+        let text = KeyPolicy::new(&config(&[]), &home()).cloudtrail_statements();
         let statements: Vec<Value> = serde_json::from_str(&text).unwrap();
         assert_eq!(statements.len(), 3);
     }

@@ -1,8 +1,7 @@
 //! A question to a policy, written as JSON.
 
 use serde_json::{Map, Value};
-use trailseal_core::iam::evaluate::Says;
-use trailseal_core::iam::request::{Caller, Context, Identity, Question};
+use trailseal_core::iam::{Caller, Context, Decision, Document, Identity, Request, evaluate};
 
 /// A service by its name, an identity by its ARN, or `anonymous`.
 pub(crate) fn caller(text: &str) -> Caller {
@@ -24,10 +23,10 @@ pub(crate) fn context(keys: Option<&Map<String, Value>>) -> Context {
     })
 }
 
-pub(crate) fn question(asked: &Value) -> Question {
+pub(crate) fn request(asked: &Value) -> Request {
     let context = context(asked["context"].as_object());
     let prefixes = asked["absent_below"].as_array().into_iter().flatten();
-    Question {
+    Request {
         caller: caller(asked["caller"].as_str().unwrap()),
         action: asked["action"].as_str().unwrap().to_owned(),
         resource: asked["resource"].as_str().unwrap().to_owned(),
@@ -35,12 +34,31 @@ pub(crate) fn question(asked: &Value) -> Question {
     }
 }
 
-pub(crate) fn says(text: &str) -> Says {
-    match text {
-        "yes" => Says::Yes,
-        "account" => Says::AccountDecides,
-        "no" => Says::No,
-        "cannot tell" => Says::CannotTell,
-        other => panic!("`{other}` is no verdict"),
+/// What a policy decides about a request; unknown if the policy is malformed.
+pub(crate) fn decide(policy: &str, request: &Value) -> Decision {
+    match Document::parse(policy) {
+        Ok(document) => evaluate(&document, &self::request(request)),
+        Err(_) => Decision::Unknown(Vec::new()),
+    }
+}
+
+/// A decision in a word or two.
+pub(crate) fn outcome(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Allowed(_) => "allowed",
+        Decision::Delegated(_) => "delegated",
+        Decision::ExplicitDeny(_) => "explicit deny",
+        Decision::ImplicitDeny(_) => "implicit deny",
+        Decision::Unknown(_) => "unknown",
+    }
+}
+
+/// From denied to unknown to allowed.
+pub(crate) fn rank(decision: &Decision) -> u8 {
+    match decision {
+        Decision::ExplicitDeny(_) | Decision::ImplicitDeny(_) => 0,
+        Decision::Unknown(_) => 1,
+        Decision::Delegated(_) => 2,
+        Decision::Allowed(_) => 3,
     }
 }

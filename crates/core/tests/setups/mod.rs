@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 use trailseal_core::config::Config;
-use trailseal_core::iam::evaluate::Says;
 use trailseal_core::ids::FunctionArn;
 use trailseal_core::key_policy::KeyPolicy;
 
@@ -45,7 +44,7 @@ impl Setup {
             _ => None,
         });
         let home: FunctionArn = "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap();
-        KeyPolicy::of(&config.unwrap(), &home)
+        KeyPolicy::new(&config.unwrap(), &home)
     }
 
     /// The accounts whose trails CloudTrail may use the key for.
@@ -54,7 +53,7 @@ impl Setup {
     }
 
     /// What this configuration means to answer.
-    pub(crate) fn means(&self, question: &Value) -> Says {
+    pub(crate) fn means(&self, question: &Value) -> &'static str {
         let fact = |key: &str| question["context"][key][0].as_str().unwrap_or_default();
         let (caller, action) = (question["caller"].as_str().unwrap(), question["action"].as_str().unwrap());
         let account = fact("kms:CallerAccount");
@@ -80,11 +79,11 @@ impl Setup {
                 || (reads("account") && account == HOME)
                 || (reads(account) && root(account)));
         if cloudtrail || role || reader || root(HOME) {
-            Says::Yes
+            "allowed"
         } else if account == HOME || (through_s3 && reads(account)) {
-            Says::AccountDecides
+            "delegated"
         } else {
-            Says::No
+            "implicit deny"
         }
     }
 }
@@ -100,7 +99,7 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
 }
 
 /// A question about which everything is known.
-pub(crate) fn question() -> impl Strategy<Value = Value> {
+pub(crate) fn request() -> impl Strategy<Value = Value> {
     // The caller, its account, and what the request has for `aws:PrincipalArn`.
     let caller = select(vec![
         ("arn:aws:iam::123456789012:root", "123456789012", "arn:aws:iam::123456789012:root"),

@@ -1,10 +1,8 @@
 use super::*;
-use crate::access::cloudtrail_key::{lets_cloudtrail_in, on_behalf_of};
-use crate::iam::document::Document;
-use crate::iam::evaluate::{Says, ask};
-use crate::iam::request::{Caller, Context, Identity, Question};
+use crate::access::{KeyAccess, cloudtrail_context, cloudtrail_key_access};
+use crate::iam::{Caller, Context, Document, Identity, Request, evaluate};
 use crate::key_policy::KeyPolicy;
-use crate::testing::{config, home};
+use crate::testing::{config, home, outcome};
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd";
 const ORGANIZATION: &str = "o-abcdefghij";
@@ -40,26 +38,26 @@ fn trail(account: &str) -> String {
 
 /// What the policy says to a service that asks for a trail of an account of that organization: to each
 /// of CloudTrail's calls.
-fn says_to(policy: &str, service: &str, account: &str, organization: &str) -> [Says; 3] {
+fn says_to(policy: &str, service: &str, account: &str, organization: &str) -> [&'static str; 3] {
     let trail = trail(account).parse().unwrap();
     ["kms:GenerateDataKey", "kms:DescribeKey", "kms:Decrypt"].map(|action| {
-        let context = on_behalf_of(&trail)
+        let context = cloudtrail_context(&trail)
             .with("aws:SourceOrgID", organization)
             // Services call from accounts of AWS's own.
             .with("kms:CallerAccount", "000000000001")
             .with("kms:EncryptionContext:aws:cloudtrail:arn", trail.as_str());
         let caller = Caller::service(service);
-        let question = Question { caller, action: action.to_owned(), resource: KEY.to_owned(), context };
-        ask(policy, &question).says()
+        let request = Request { caller, action: action.to_owned(), resource: KEY.to_owned(), context };
+        outcome(&evaluate(&Document::parse(policy).unwrap(), &request))
     })
 }
 
 /// What the policy says to a role that asks by itself, not through S3.
-fn says_to_role(policy: &str, role: &str, organization: Option<&str>, action: &str) -> Says {
+fn says_to_role(policy: &str, role: &str, organization: Option<&str>, action: &str) -> &'static str {
     let identity = Identity::parse(role).unwrap();
     let context = Context::new()
         .with("aws:PrincipalArn", role)
-        .with("kms:CallerAccount", identity.account.as_str())
+        .with("kms:CallerAccount", identity.account())
         .without("kms:ViaService")
         .without("aws:SourceArn");
     let context = match organization {
@@ -67,7 +65,10 @@ fn says_to_role(policy: &str, role: &str, organization: Option<&str>, action: &s
         None => context.without("aws:PrincipalOrgID"),
     };
     let caller = Caller::Identity(identity);
-    ask(policy, &Question { caller, action: action.to_owned(), resource: KEY.to_owned(), context }).says()
+    outcome(&evaluate(
+        &Document::parse(policy).unwrap(),
+        &Request { caller, action: action.to_owned(), resource: KEY.to_owned(), context },
+    ))
 }
 
 #[test]
@@ -112,7 +113,7 @@ fn the_whole_policy_is_this() {
 #[test]
 fn what_it_says_of_its_own_account_and_of_readers_is_what_trailseal_writes_on_its_own_keys() {
     let readers = "arn:aws:iam::222233334444:role/siem,222233334444,o-bbbbbbbbbb,account";
-    let ours = KeyPolicy::of(&config(&[("TRAILSEAL_LOG_READERS", readers)]), &home());
+    let ours = KeyPolicy::new(&config(&[("TRAILSEAL_LOG_READERS", readers)]), &home());
     let mut ours = statements(&ours.text());
     ours.retain(|statement| statement["Sid"] != "TrailsealFinishesCreation");
     let mut theirs = statements(&central(Some(ORGANIZATION), &[], readers).policy().unwrap());
@@ -127,25 +128,34 @@ fn what_it_says_of_its_own_account_and_of_readers_is_what_trailseal_writes_on_it
 fn cloudtrail_is_certainly_let_in_for_the_keys_own_account_and_for_those_that_are_named() {
     let policy = central(Some(ORGANIZATION), &[MEMBER], "account").policy().unwrap();
     for account in ["123456789012", MEMBER] {
-        let entry = lets_cloudtrail_in(&policy, &KEY.parse().unwrap(), &trail(account).parse().unwrap());
-        let says = [entry.generate_data_key, entry.describe_key, entry.decrypt].map(|verdict| verdict.says());
-        assert_eq!(says, [Says::Yes; 3]);
+        let entry = cloudtrail_key_access(
+            &Document::parse(&policy).unwrap(),
+            &KEY.parse().unwrap(),
+            &trail(account).parse().unwrap(),
+        );
+        let KeyAccess { generate_data_key, describe_key, decrypt } = entry;
+        let says = [generate_data_key, describe_key, decrypt].map(|decision| outcome(&decision));
+        assert_eq!(says, ["allowed"; 3]);
     }
     // Nothing tells of which organization another account is.
-    let entry = lets_cloudtrail_in(&policy, &KEY.parse().unwrap(), &trail("444455556666").parse().unwrap());
-    assert_eq!(entry.describe_key.says(), Says::CannotTell);
+    let entry = cloudtrail_key_access(
+        &Document::parse(&policy).unwrap(),
+        &KEY.parse().unwrap(),
+        &trail("444455556666").parse().unwrap(),
+    );
+    assert_eq!(outcome(&entry.describe_key), "unknown");
 }
 
 #[test]
 fn cloudtrail_is_let_in_for_the_organizations_accounts_no_other_organizations_and_no_other_service() {
     let policy = of_organization();
     let cloudtrail = "cloudtrail.amazonaws.com";
-    assert_eq!(says_to(&policy, cloudtrail, MEMBER, ORGANIZATION), [Says::Yes; 3]);
-    assert_eq!(says_to(&policy, cloudtrail, MEMBER, "o-bbbbbbbbbb"), [Says::No; 3]);
-    assert_eq!(says_to(&policy, "config.amazonaws.com", MEMBER, ORGANIZATION), [Says::No; 3]);
+    assert_eq!(says_to(&policy, cloudtrail, MEMBER, ORGANIZATION), ["allowed"; 3]);
+    assert_eq!(says_to(&policy, cloudtrail, MEMBER, "o-bbbbbbbbbb"), ["implicit deny"; 3]);
+    assert_eq!(says_to(&policy, "config.amazonaws.com", MEMBER, ORGANIZATION), ["implicit deny"; 3]);
     let by_name = central(None, &[MEMBER], "").policy().unwrap();
-    assert_eq!(says_to(&by_name, cloudtrail, MEMBER, "o-bbbbbbbbbb"), [Says::Yes; 3]);
-    assert_eq!(says_to(&by_name, cloudtrail, "444455556666", ORGANIZATION), [Says::No; 3]);
+    assert_eq!(says_to(&by_name, cloudtrail, MEMBER, "o-bbbbbbbbbb"), ["allowed"; 3]);
+    assert_eq!(says_to(&by_name, cloudtrail, "444455556666", ORGANIZATION), ["implicit deny"; 3]);
 }
 
 #[test]
@@ -155,40 +165,40 @@ fn another_accounts_trailseal_may_describe_the_key_and_nothing_else() {
     let (within, outside) = (Some(ORGANIZATION), Some("o-bbbbbbbbbb"));
     let describe = "kms:DescribeKey";
     let policy = of_organization();
-    assert_eq!(says_to_role(&policy, &trailseal, within, describe), Says::Yes);
+    assert_eq!(says_to_role(&policy, &trailseal, within, describe), "allowed");
     for action in ["kms:GetKeyPolicy", "kms:GenerateDataKey", "kms:Decrypt", "kms:PutKeyPolicy", "kms:CreateGrant"] {
-        assert_eq!(says_to_role(&policy, &trailseal, within, action), Says::No, "{action}");
+        assert_eq!(says_to_role(&policy, &trailseal, within, action), "implicit deny", "{action}");
     }
     for organization in [outside, None] {
-        assert_eq!(says_to_role(&policy, &trailseal, organization, describe), Says::No);
+        assert_eq!(says_to_role(&policy, &trailseal, organization, describe), "implicit deny");
     }
-    assert_eq!(says_to_role(&policy, &another, within, describe), Says::No);
+    assert_eq!(says_to_role(&policy, &another, within, describe), "implicit deny");
 
     let by_name = central(None, &[MEMBER], "").policy().unwrap();
     let elsewhere = trailseal.replace(MEMBER, "444455556666");
-    assert_eq!(says_to_role(&by_name, &trailseal, outside, describe), Says::Yes);
-    assert_eq!(says_to_role(&by_name, &trailseal, None, "kms:Decrypt"), Says::No);
-    assert_eq!(says_to_role(&by_name, &elsewhere, within, describe), Says::No);
-    assert_eq!(says_to_role(&by_name, &another, None, describe), Says::No);
+    assert_eq!(says_to_role(&by_name, &trailseal, outside, describe), "allowed");
+    assert_eq!(says_to_role(&by_name, &trailseal, None, "kms:Decrypt"), "implicit deny");
+    assert_eq!(says_to_role(&by_name, &elsewhere, within, describe), "implicit deny");
+    assert_eq!(says_to_role(&by_name, &another, None, describe), "implicit deny");
     // Under another name, trailseal is another role.
     let renamed = CentralKey { stack: "seal".parse().unwrap(), ..central(Some(ORGANIZATION), &[], "") };
-    assert_eq!(says_to_role(&renamed.policy().unwrap(), &trailseal, within, describe), Says::No);
+    assert_eq!(says_to_role(&renamed.policy().unwrap(), &trailseal, within, describe), "implicit deny");
 }
 
 #[test]
 fn a_reader_decrypts_through_s3_alone() {
     let siem = "arn:aws:iam::222233334444:role/siem";
     let policy = central(Some(ORGANIZATION), &[], siem).policy().unwrap();
-    assert_eq!(says_to_role(&policy, siem, None, "kms:Decrypt"), Says::No);
+    assert_eq!(says_to_role(&policy, siem, None, "kms:Decrypt"), "implicit deny");
     let through_s3 = |role: &str| {
         let context =
             Context::new().with("aws:PrincipalArn", role).with("kms:ViaService", "s3.eu-west-1.amazonaws.com");
         let caller = Caller::Identity(Identity::parse(role).unwrap());
-        let question = Question { caller, action: "kms:Decrypt".to_owned(), resource: KEY.to_owned(), context };
-        ask(&policy, &question).says()
+        let request = Request { caller, action: "kms:Decrypt".to_owned(), resource: KEY.to_owned(), context };
+        outcome(&evaluate(&Document::parse(&policy).unwrap(), &request))
     };
-    assert_eq!(through_s3(siem), Says::Yes);
-    assert_eq!(through_s3("arn:aws:iam::222233334444:role/other"), Says::No);
+    assert_eq!(through_s3(siem), "allowed");
+    assert_eq!(through_s3("arn:aws:iam::222233334444:role/other"), "implicit deny");
 }
 
 #[test]
@@ -208,12 +218,12 @@ fn no_principal_is_anybody_who_could_be_deleted() {
 
 #[test]
 fn it_is_not_taken_for_the_policy_of_an_unfinished_key_and_lacks_nothing_but_the_role() {
-    let ours = KeyPolicy::of(&config(&[]), &home());
+    let ours = KeyPolicy::new(&config(&[]), &home());
     let document = Document::parse(&of_organization()).unwrap();
     assert!(!ours.covers(&document));
-    assert_eq!(ours.extend(&document).unwrap().sids(), ["TrailsealFinishesCreation"]);
-    assert_eq!(ours.lacking(&document), None);
-    assert_eq!(ours.not_revoked(&document), []);
+    assert_eq!(ours.full_extension(&document).unwrap().sids(), ["TrailsealFinishesCreation"]);
+    assert_eq!(ours.extension(&document), None);
+    assert_eq!(ours.unrevoked_readers(&document), []);
 }
 
 #[test]

@@ -283,7 +283,7 @@ pub(crate) fn broken_policy() -> impl Strategy<Value = Value> {
 }
 
 /// A question about which everything is known: each key has values or is absent.
-pub(crate) fn question() -> impl Strategy<Value = Value> {
+pub(crate) fn request() -> impl Strategy<Value = Value> {
     let fact = |(key, values): (&'static str, &'static [&'static str])| {
         let several = if key == "aws:TagKeys" { 1..=3_usize } else { 1..=1 };
         prop_oneof![
