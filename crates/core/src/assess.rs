@@ -224,8 +224,7 @@ fn assess_key(
             } else if is_trailseals {
                 need = need.or_else(|| Some(KeyNeed::Extension(arn.clone())));
             }
-            let statements =
-                (!access.explicitly_denied() && !is_trailseals).then(|| policy.cloudtrail_statements());
+            let statements = (!access.explicitly_denied() && !is_trailseals).then(|| policy.cloudtrail_statements());
             findings.push(Finding::CloudTrailDenied { key: arn.clone(), access, statements });
         }
         Some(extension) => {

@@ -315,9 +315,9 @@ impl Warning {
     pub fn id(&self) -> WarningId {
         match self {
             Self::ReadersLockedOut { .. } => WarningId::ReadersLockedOut,
-            Self::BucketPolicyDenied { .. }
-            | Self::BucketPolicyMalformed { .. }
-            | Self::BucketPolicyUnclear { .. } => WarningId::BucketPolicyUnreadable,
+            Self::BucketPolicyDenied { .. } | Self::BucketPolicyMalformed { .. } | Self::BucketPolicyUnclear { .. } => {
+                WarningId::BucketPolicyUnreadable
+            }
             Self::ReplicationWillStop { .. } => WarningId::ReplicationWillStop,
             Self::ReplicationUnreadable { .. } => WarningId::ReplicationUnreadable,
             Self::BucketKeyNeedsDecrypt { .. } => WarningId::BucketKeyNeedsDecrypt,

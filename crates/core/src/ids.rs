@@ -294,7 +294,7 @@ regional_arn!(
 
 impl KeyArn {
     /// The ARN that stands for a key that does not exist yet. Its id is nobody's.
-    pub(crate) fn to_be(partition: &Partition, region: &Region, account: &AccountId) -> Self {
+    pub(crate) fn placeholder(partition: &Partition, region: &Region, account: &AccountId) -> Self {
         let id = "00000000-0000-0000-0000-000000000000";
         Self {
             text: format!("arn:{partition}:kms:{region}:{account}:key/{id}").into(),

@@ -224,7 +224,7 @@ impl Journal {
         let Some(plan) = self.plans.last() else { return };
         let pass = self.pass();
         let mut entries = Vec::new();
-        let is_recorded = |subject: Subject, name| self.entries_of(&subject).any(|entry| entry.step.name() == name);
+        let is_recorded = |subject: Subject, name| self.entries_of(subject).any(|entry| entry.step.name() == name);
         let trails = contradictions.keys().filter_map(|arn| Some((arn, plan.trails.get(arn)?)));
         for (region, key) in &plan.keys {
             if trails.clone().any(|(_, trail)| trail.sealing_region.as_ref() == Some(region)) {
@@ -278,12 +278,12 @@ impl Journal {
     }
 
     /// Every entry about a subject.
-    pub fn entries_of(&self, subject: &Subject) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(move |entry| entry.subject == *subject)
+    pub fn entries_of(&self, subject: Subject) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.subject == subject)
     }
 
     /// The entries about a subject as reports list them: a resolution takes the place of what it resolves.
-    pub fn steps(&self, subject: &Subject) -> Vec<&Entry> {
+    pub fn steps(&self, subject: Subject) -> Vec<&Entry> {
         let mut steps: Vec<&Entry> = Vec::new();
         for entry in self.entries_of(subject) {
             let same_step = |known: &&mut &Entry| entry.resolves && known.step.name() == entry.step.name();
@@ -296,12 +296,12 @@ impl Journal {
     }
 
     /// Whether a step failed before in this run.
-    pub fn has_failed(&self, subject: &Subject, step: StepName) -> bool {
+    pub fn has_failed(&self, subject: Subject, step: StepName) -> bool {
         self.entries_of(subject).any(|entry| entry.step.name() == step && entry.status() == StepStatus::Failed)
     }
 
     /// Whether the state of AWS contradicted a step before in this run.
-    pub fn was_contradicted(&self, subject: &Subject, step: StepName) -> bool {
+    pub fn was_contradicted(&self, subject: Subject, step: StepName) -> bool {
         self.entries_of(subject).any(|entry| entry.step.name() == step && entry.status() == StepStatus::NotNeeded)
     }
 
@@ -314,7 +314,7 @@ impl Journal {
         let pass = self.plans.iter().rposition(uses)?.saturating_add(1);
         let subject = Subject::Key(region.clone());
         let is_essential = |entry: &&Entry| !matches!(&entry.step, Step::Key(step) if !step.is_essential());
-        let failed = self.entries_of(&subject).filter(|entry| entry.pass == pass && !entry.resolves);
+        let failed = self.entries_of(subject).filter(|entry| entry.pass == pass && !entry.resolves);
         failed.filter(is_essential).rfind(|entry| entry.failure().is_some())
     }
 
@@ -327,29 +327,28 @@ impl Journal {
 
     /// The key that the trail was given, as CloudTrail confirmed.
     pub fn assigned_key(&self, trail: &TrailArn) -> Option<&KeyArn> {
-        let is_done = |entry: &&Entry| {
-            entry.step.name() == StepName::UpdateTrail && matches!(entry.result, StepResult::Done(_))
-        };
-        self.entries_of(&Subject::Trail(trail.clone())).filter(is_done).last()?.key.as_ref()
+        let is_done =
+            |entry: &&Entry| entry.step.name() == StepName::UpdateTrail && matches!(entry.result, StepResult::Done(_));
+        self.entries_of(Subject::Trail(trail.clone())).filter(is_done).last()?.key.as_ref()
     }
 
     /// Whether logging was started again.
     pub fn is_restarted(&self, trail: &TrailArn) -> bool {
-        let mut entries = self.entries_of(&Subject::Trail(trail.clone()));
+        let mut entries = self.entries_of(Subject::Trail(trail.clone()));
         entries.any(|entry| entry.step == Step::Restart && entry.status() == StepStatus::Done)
     }
 
     /// Whether a key that trails may use already was repaired.
     pub fn is_repaired(&self, region: &Region) -> bool {
         let is_repair = |entry: &Entry| matches!(&entry.step, Step::Key(step) if step.is_repair());
-        let mut entries = self.entries_of(&Subject::Key(region.clone()));
+        let mut entries = self.entries_of(Subject::Key(region.clone()));
         entries.any(|entry| is_repair(entry) && entry.status() == StepStatus::Done)
     }
 
     /// The keys that this run created or adopted in a Region.
     pub fn own_keys(&self, region: &Region) -> Vec<OwnKey> {
         let mut keys: Vec<OwnKey> = Vec::new();
-        for entry in self.entries_of(&Subject::Key(region.clone())) {
+        for entry in self.entries_of(Subject::Key(region.clone())) {
             let Some(key) = &entry.key else { continue };
             let in_use = match (&entry.step, &entry.result) {
                 (Step::Key(KeyStep::Create(_)), StepResult::Done(_)) => Some(false),

@@ -1,24 +1,22 @@
-//! trailseal's judgement: which trail to look at, what is wrong with it, what to do, what to say.
+//! The judgment of trailseal: which trail to read, what is wrong with it, what to do, what to report.
 //!
-//! Everything here is a synchronous function of values. This crate has no AWS, no `async`, no clock,
-//! no randomness and no environment to reach for: its dependencies are the proof.
+//! Everything here is a synchronous function of values. This crate has no AWS types, `async`, clock, randomness or
+//! environment: its dependencies offer none.
 
 pub mod access;
-pub mod alert;
 pub mod assess;
 pub mod config;
+pub mod context;
+pub mod failure;
 pub mod finding;
 pub mod iam;
 pub mod ids;
-pub mod key;
+pub mod journal;
 pub mod key_policy;
 pub mod observation;
+pub mod pending;
 pub mod plan;
-pub mod planner;
-
-pub mod progress;
 pub mod report;
-pub mod stray;
 pub mod trigger;
 
 #[cfg(test)]

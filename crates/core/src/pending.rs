@@ -43,12 +43,14 @@ impl Pending {
                 pending.unfinished.insert(region.clone(), unfinished);
             }
             if let Some(own) = own_keys.into_iter().find(|own| own.alias == AliasState::Unknown)
-                && let Some(entry) =
-                    journal.entries_of(&subject).filter(|entry| entry.step.name() == StepName::CreateAlias).last()
+                && let Some(entry) = journal
+                    .entries_of(subject.clone())
+                    .filter(|entry| entry.step.name() == StepName::CreateAlias)
+                    .last()
             {
                 pending.aliases.insert(region.clone(), (own, entry.step.clone()));
             }
-            for entry in journal.steps(&subject) {
+            for entry in journal.steps(subject) {
                 if let (Step::Key(KeyStep::Create(_)), StepResult::Unconfirmed { failure, sent_at }) =
                     (&entry.step, &entry.result)
                 {
@@ -64,7 +66,7 @@ impl Pending {
             }
         }
         for arn in journal.plans().iter().flat_map(|plan| plan.trails.keys()) {
-            let last = journal.steps(&Subject::Trail(arn.clone())).into_iter().next_back();
+            let last = journal.steps(Subject::Trail(arn.clone())).into_iter().next_back();
             if let Some(Entry { step: Step::Update(update), key: Some(key), result, .. }) = last
                 && matches!(result, StepResult::Unconfirmed { .. })
             {

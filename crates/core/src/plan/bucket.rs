@@ -1,7 +1,7 @@
 //! What another key means for a trail's bucket: can CloudTrail still write, and who could no longer read.
 
-use super::types::{KeyPlan, Obstacle};
 use super::Planner;
+use super::types::{KeyPlan, Obstacle};
 use crate::access::{LogFiles, cloudtrail_bucket_access, locked_out_readers, unreplicated_rules};
 use crate::config::ReadersLockedOut;
 use crate::finding::Warning;
@@ -12,12 +12,7 @@ use crate::observation::{BucketObservation, KeptSettings, Reading, TrailSettings
 impl Planner<'_> {
     /// The warnings about readers and replicas. Fails if CloudTrail could not write with the key, or if readers would be
     /// locked out that must not be.
-    pub(super) fn bucket(
-        &self,
-        trail: &TrailSettings,
-        key: &KeyArn,
-        plan: &KeyPlan,
-    ) -> Result<Vec<Warning>, Obstacle> {
+    pub(super) fn bucket(&self, trail: &TrailSettings, key: &KeyArn, plan: &KeyPlan) -> Result<Vec<Warning>, Obstacle> {
         let KeptSettings { bucket, key_prefix, organization_trail, multi_region, log_file_validation, .. } =
             &trail.kept;
         let files = LogFiles {

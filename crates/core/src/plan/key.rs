@@ -2,18 +2,17 @@
 
 use std::cmp::Reverse;
 
-use super::strays::candidate_warnings;
-use super::types::{
-    Adoption, KeyPlan, KeySource, KeyStep, NewKey, Obstacle, PolicyChange, UnfinishedKey,
-};
 use super::Planner;
+use super::strays::candidate_warnings;
+use super::types::{Adoption, KeyPlan, KeySource, KeyStep, NewKey, Obstacle, PolicyChange, UnfinishedKey};
 use crate::assess::{may_be_trailseals, readable_policy, unrevoked_readers, unusable};
 use crate::config::OWNER_TAG;
 use crate::finding::{KeyOwner, Warning};
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::observation::{Candidates, KeyMetadata, KeyObservation, KeyState, KeyUse, Reading, TaggedKey};
 
-const DESCRIPTION: &str = "Encrypts the CloudTrail logs of this account; maintained by trailseal. Without this key, the logs cannot be read.";
+const DESCRIPTION: &str =
+    "Encrypts the CloudTrail logs of this account; maintained by trailseal. Without this key, the logs cannot be read.";
 
 impl Planner<'_> {
     /// The supplied key of the Region; else the key behind the alias; else an unfinished key of trailseal's; else a new
@@ -75,10 +74,8 @@ impl Planner<'_> {
         if let Some(obstacle) = unusable_key(&key.metadata, &source) {
             return Err(obstacle.with_tags(exempt, unreadable_tags));
         }
-        let mut warnings: Vec<Warning> = unreadable_tags
-            .map(|failure| Warning::KeyTagsDenied { key: arn.clone(), failure })
-            .into_iter()
-            .collect();
+        let mut warnings: Vec<Warning> =
+            unreadable_tags.map(|failure| Warning::KeyTagsDenied { key: arn.clone(), failure }).into_iter().collect();
         let policy = match policy {
             Ok(document) => {
                 // The principal that supplied a key is responsible for its readers.
@@ -96,12 +93,7 @@ impl Planner<'_> {
     }
 
     /// A key that trailseal maintains, with the steps that it needs before and after `finish`.
-    fn maintained(
-        &self,
-        key: &KeyObservation,
-        source: KeySource,
-        finish: Vec<KeyStep>,
-    ) -> Result<KeyPlan, Obstacle> {
+    fn maintained(&self, key: &KeyObservation, source: KeySource, finish: Vec<KeyStep>) -> Result<KeyPlan, Obstacle> {
         let KeyMetadata { arn, state, recent, .. } = &key.metadata;
         let restore = match state {
             KeyState::Disabled => Some(KeyStep::Restore { pending_deletion: false }),
@@ -156,7 +148,7 @@ impl Planner<'_> {
             // Without its statement for the role, trailseal could not finish the key.
             let allows_nothing_else = || {
                 readable_policy(&tagged.key)
-                    .is_ok_and(|document| self.policy.covers(document) && self.policy.is_finished_under(document))
+                    .is_ok_and(|document| self.policy.covers(document) && self.policy.role_can_finish(document))
             };
             tagged.key.is_maintained()
                 && tagged.aliases.is_empty()

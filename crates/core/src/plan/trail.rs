@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::types::{Disposition, KeyPlan, Obstacle, TrailPlan, TrailUpdate};
 use super::Planner;
+use super::types::{Disposition, KeyPlan, Obstacle, TrailPlan, TrailUpdate};
 use crate::access::cloudtrail_key_access;
 use crate::assess::{AssessedTrail, Assessment, KeyNeed, Verdict, access_warning};
 use crate::failure::Failure;
@@ -113,8 +113,7 @@ impl Planner<'_> {
             observed: settings.clone(),
             access_verified,
             statements: self.policy.cloudtrail_statements(),
-            own_readers_need_permission: !config.supplied_keys.contains_key(&region)
-                && !config.log_readers.own_account,
+            own_readers_need_permission: !config.supplied_keys.contains_key(&region) && !config.log_readers.own_account,
         });
         keys.insert(region.clone(), key);
         Ok(Assignment { region, update })

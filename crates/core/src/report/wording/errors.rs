@@ -40,12 +40,16 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
                 KeyOwner::Trailseal | KeyOwner::Another => add,
             };
             (
-                format!("the sealing key `{key}` cannot be used: its policy does not allow CloudTrail to encrypt for trail `{trail}` ({denied})"),
+                format!(
+                    "the sealing key `{key}` cannot be used: its policy does not allow CloudTrail to encrypt for trail `{trail}` ({denied})"
+                ),
                 remedy,
             )
         }
         Obstacle::PolicyTooLong { key, extension } => (
-            format!("the policy of key `{key}` cannot be extended: it would exceed the {MAX_BYTES} bytes that KMS accepts"),
+            format!(
+                "the policy of key `{key}` cannot be extended: it would exceed the {MAX_BYTES} bytes that KMS accepts"
+            ),
             format!("remove what is no longer needed from the policy; then {}", extension.instruction()),
         ),
         Obstacle::BucketDenied { bucket, trail, key, placeholder, statement } => {
@@ -63,7 +67,9 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
                     "the policy of bucket `{bucket}` denies CloudTrail to write with {}: {statement} denies it",
                     key_or_new(key.as_ref(), placeholder.region())
                 ),
-                format!("exclude `cloudtrail.amazonaws.com` from that statement, or accept uploads with `s3:x-amz-server-side-encryption` = `aws:kms` and {accepted}; until then trail `{trail}` does not change"),
+                format!(
+                    "exclude `cloudtrail.amazonaws.com` from that statement, or accept uploads with `s3:x-amz-server-side-encryption` = `aws:kms` and {accepted}; until then trail `{trail}` does not change"
+                ),
             )
         }
         Obstacle::ReadersHeld { bucket, trail, key, region, readers, owner } => (
@@ -72,7 +78,10 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
                 key_or_new(key.as_ref(), region),
                 locked_out(readers)
             ),
-            format!("{}, remove them from the bucket policy, or set ReadersLockedOut to `proceed`", allow_readers(*owner)),
+            format!(
+                "{}, remove them from the bucket policy, or set ReadersLockedOut to `proceed`",
+                allow_readers(*owner)
+            ),
         ),
     };
     Failure::terminal(message, remedy)
@@ -108,10 +117,14 @@ fn sealing_key_unusable(obstacle: &Obstacle) -> (String, String) {
     };
     let mut message = format!("the sealing key of `{region}`, named by {source}, cannot be used: {defects}");
     if let Some(failure) = unreadable_tags {
-        message = format!("{message}; the tags of the key cannot be read, so trailseal does not change it: {}", failure.message);
+        message = format!(
+            "{message}; the tags of the key cannot be read, so trailseal does not change it: {}",
+            failure.message
+        );
     }
     if let Some(value) = exempt {
-        message = format!("{message}; trailseal created the key and leaves it alone because of its exempt tag, `{value}`");
+        message =
+            format!("{message}; trailseal created the key and leaves it alone because of its exempt tag, `{value}`");
         remedy = format!("remove that tag, so that trailseal repairs the key, or {remedy}");
     }
     (message, remedy)
@@ -172,10 +185,9 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
         {
             Failure { remedy: Some(CONTROL_TOWER.into()), ..failure }
         }
-        (Step::Update(_), Some(key)) if failure.outcome_unknown && failure.not_sent => Failure {
-            message: format!("it is unknown whether the trail has `{key}`: {}", failure.message),
-            ..failure
-        },
+        (Step::Update(_), Some(key)) if failure.outcome_unknown && failure.not_sent => {
+            Failure { message: format!("it is unknown whether the trail has `{key}`: {}", failure.message), ..failure }
+        }
         _ => failure,
     }
 }
@@ -203,16 +215,20 @@ pub(in crate::report) fn other_key(entry: &Entry, named: Option<&str>) -> Failur
 
 /// Other settings of a trail changed.
 pub(in crate::report) fn setting_changes(trail: &TrailArn, changes: &[SettingChange]) -> Failure {
-    let value = |value: &Option<String>| value.as_ref().map_or("not set".to_owned(), |value| match value.as_str() {
-        "true" | "false" => value.clone(),
-        value => format!("`{value}`"),
-    });
-    let change = |change: &SettingChange| {
-        format!("{}: {} → {}", change.name, value(&change.before), value(&change.after))
+    let value = |value: &Option<String>| {
+        value.as_ref().map_or("not set".to_owned(), |value| match value.as_str() {
+            "true" | "false" => value.clone(),
+            value => format!("`{value}`"),
+        })
     };
+    let change =
+        |change: &SettingChange| format!("{}: {} → {}", change.name, value(&change.before), value(&change.after));
     let changes: Vec<String> = changes.iter().map(change).collect();
     Failure::terminal(
-        format!("trail `{trail}` has its key, but other settings differ from those read before: {}", changes.join(", ")),
+        format!(
+            "trail `{trail}` has its key, but other settings differ from those read before: {}",
+            changes.join(", ")
+        ),
         "check which principal changed them at the same time; trailseal sends the trail's ARN and its key, nothing else",
     )
 }

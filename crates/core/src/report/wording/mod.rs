@@ -13,7 +13,7 @@ pub(super) use alerts::{
 };
 pub(super) use errors::{abandoned, obstacle, other_key, setting_changes, step_failure};
 pub(super) use findings::finding;
-pub(super) use steps::{detail, listed_under, superseded, stray_caution, stray_command};
+pub(super) use steps::{detail, listed_under, out_of_scope, stray_caution, stray_command, superseded};
 pub(super) use warnings::warning;
 
 use crate::ids::KeyArn;

@@ -1,4 +1,5 @@
-use crate::ids::{KeyArn, Region, TrailArn};
+use crate::failure::Failure;
+use crate::ids::{AccountId, KeyArn, Region, TrailArn};
 use crate::journal::{Contradiction, Effect, Entry, StepResult, Subject};
 use crate::plan::strays::{Stray, StrayCause};
 use crate::plan::{KeyStep, Step};
@@ -43,10 +44,8 @@ fn planned(entry: &Entry) -> String {
         Step::Key(KeyStep::EnableRotation) => format!("yearly rotation of {key}"),
         Step::Key(KeyStep::CreateAlias(alias)) => format!("`{alias}` in `{region}` for {key}"),
         Step::Update(update) => {
-            let given = entry.key.as_ref().map_or(
-                format!("`KmsKeyId` = the new key in `{}`", update.bucket_region),
-                assigned,
-            );
+            let given =
+                entry.key.as_ref().map_or(format!("`KmsKeyId` = the new key in `{}`", update.bucket_region), assigned);
             match update.own_readers_need_permission {
                 true => format!("{given}; readers in this account need `kms:Decrypt` in their own policies"),
                 false => given,
@@ -142,9 +141,8 @@ pub(in crate::report) fn stray_command(stray: &Stray) -> String {
     if stray.cause != StrayCause::AliasUnknown {
         return delete;
     }
-    let aliases = format!(
-        "aws kms list-aliases --region {region} --key-id {key} --query 'Aliases[].AliasName' --output text"
-    );
+    let aliases =
+        format!("aws kms list-aliases --region {region} --key-id {key} --query 'Aliases[].AliasName' --output text");
     format!("aliases=$({aliases}) && test -z \"$aliases\" && {delete}")
 }
 
@@ -159,4 +157,10 @@ pub(in crate::report) fn stray_caution(stray: &Stray) -> Option<&'static str> {
         }
         StrayCause::AliasLost | StrayCause::AliasUnknown => None,
     }
+}
+
+/// Why another account's trail is left alone.
+pub(in crate::report) fn out_of_scope(owner: &AccountId, unreadable: Option<&Failure>) -> String {
+    let unreadable = unreadable.map(|failure| format!("; it cannot be read from this account: {}", failure.message));
+    format!("the trail belongs to account `{owner}`, which must fix it{}", unreadable.unwrap_or_default())
 }

@@ -1,0 +1,10 @@
+//! What people and machines are told about a run: the answer, the alerts and their words. What became of the steps
+//! belongs in [`crate::journal`].
+
+mod alert;
+mod answer;
+mod digest;
+mod wording;
+
+pub use alert::{Alert, alerts};
+pub use answer::{Alerts, Answer, Outcome, Report, TrailReport, TriggerReport};
