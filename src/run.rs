@@ -17,7 +17,7 @@ use trailseal_core::report::Answer;
 use trailseal_core::trigger::{Origin, Target};
 
 use crate::apply::{self, Surprises};
-use crate::aws::{Aws, Read, Until};
+use crate::aws::{Aws, Deadline, Read};
 use crate::observe::{self, Meant, Shared};
 
 /// How often a surprise is met by looking again.
@@ -92,13 +92,13 @@ pub async fn reconcile(
 impl Deadlines {
     /// The time until which is looked, or started: of several trails, one that does not answer must leave
     /// the others time to be mended.
-    fn share(self, alone: bool) -> Until {
+    fn share(self, alone: bool) -> Deadline {
         if alone {
             return self.work.into();
         }
         let left = self.work.saturating_duration_since(Instant::now());
         let third = left.checked_div(3).unwrap_or(left);
-        Until::share(Instant::now().checked_add(third).unwrap_or(self.work))
+        Deadline::share(Instant::now().checked_add(third).unwrap_or(self.work))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use trailseal_core::iam::document::Document;
 use trailseal_core::ids::{KeyArn, Region};
 use trailseal_core::key_policy::same;
 use trailseal_core::observation::{Failure, KeyState, Reading};
@@ -10,6 +11,7 @@ use trailseal_core::progress::{Aliased, KeyProgress, MadeKey, PerhapsCreated, St
 
 use super::Surprise;
 use crate::aws::{AliasCreation, Read, Write};
+use crate::observe::text;
 
 /// How often, and how long apart, a key is read until it shows what was written: KMS is eventually
 /// consistent. Source: <https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html>.
@@ -35,11 +37,11 @@ pub(super) async fn seal_region(
             Ok(Taken::Contradicted(why)) => (StepStatus::NotNeeded, why.clone(), Some(Halt::LookAgain(why))),
             Err(failure) => {
                 let failure = step.failed(failure, region, key.as_ref());
-                if failure.left_open && step.name() == StepName::CreateKey {
+                if failure.outcome_unknown && step.name() == StepName::CreateKey {
                     progress.perhaps_created = Some(PerhapsCreated { what: failure.message.clone(), sent });
                 }
-                let (detail, left_open) = (failure.message.clone(), failure.left_open);
-                let halt = match (step.essential(), left_open) {
+                let (detail, outcome_unknown) = (failure.message.clone(), failure.outcome_unknown);
+                let halt = match (step.essential(), outcome_unknown) {
                     (false, _) => None,
                     (true, true) if !progress.failed_before(step.name()) => Some(Halt::LookAgain(detail.clone())),
                     (true, _) => Some(Halt::NoKey),
@@ -115,7 +117,7 @@ async fn take(
             let aliased = match &answer {
                 Ok(AliasCreation::Created) => Aliased::Yes,
                 Ok(AliasCreation::AlreadyExists) => Aliased::Open,
-                Err(failure) if failure.left_open => Aliased::Open,
+                Err(failure) if failure.outcome_unknown => Aliased::Open,
                 Err(_) => Aliased::NotYet,
             };
             progress.aliased(key, aliased);
@@ -158,7 +160,7 @@ async fn restore(
     }
     let done = if deleting { "its deletion is cancelled, and it is enabled" } else { "it is enabled" };
     for _ in 0..LOOKS {
-        match reader.key(key.as_str(), key.region()).await {
+        match reader.key_metadata(key.as_str(), key.region()).await {
             Ok(Reading::Known(now)) if now.state == KeyState::Usable => {
                 return Ok(Taken::Done(format!("`{key}`: {done}")));
             }
@@ -182,19 +184,21 @@ async fn extend(
     change: &PolicyChange,
 ) -> Result<Taken, Failure> {
     let overtaken = || Ok(Taken::Contradicted(format!("somebody else changed the policy of key `{key}` meanwhile")));
-    match reader.key_policy(key).await? {
+    match reader.key_policy(key).await.map(text)? {
         Reading::Known(now) if same(&now, &change.before) => {}
         Reading::Denied(failure) => return Err(failure),
         Reading::Known(_) | Reading::Absent => return overtaken(),
     }
-    let sent = writer.put_key_policy(key, &change.extension.text).await;
+    let policy = Document::parse(&change.extension.text)
+        .map_err(|error| Failure::terminal(error.to_string(), "report this as a bug"))?;
+    let sent = writer.put_key_policy(key, &policy).await;
     let unanswered = match sent {
         Ok(()) => None,
-        Err(failure) if failure.left_open => Some(failure),
+        Err(failure) if failure.outcome_unknown => Some(failure),
         Err(failure) => return Err(failure),
     };
     for _ in 0..LOOKS {
-        match reader.key_policy(key).await? {
+        match reader.key_policy(key).await.map(text)? {
             Reading::Known(now) if same(&now, &change.extension.text) => {
                 return Ok(Taken::Done(format!("{} in the policy of `{key}`", change.extension.words())));
             }

@@ -7,9 +7,9 @@ mod key;
 mod trail;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 use futures_util::future::join_all;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::plan::{KeyPlan, Plan, TrailPlan, TrailStep};
@@ -128,8 +128,8 @@ fn beginning_with(first: u64, mut trails: Vec<AtWork<'_>>) -> Vec<AtWork<'_>> {
     trails
 }
 
-/// The turn to change a trail in a Region, and whether one was changed there before. First come, first served.
-type Turn = Mutex<bool>;
+/// Whether a trail was changed in a Region before.
+type Turn = AtomicBool;
 
 /// Gives a trail its key when it is its turn.
 async fn update<'a>(

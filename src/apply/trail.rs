@@ -1,30 +1,16 @@
 //! The steps of a trail.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
-use trailseal_core::observation::{Class, Failure, TrailSettings, UpdatedTrail};
+use trailseal_core::observation::{Failure, TrailSettings, UpdatedTrail};
 use trailseal_core::plan::StepName;
 use trailseal_core::progress::{StepReport, StepStatus, TrailProgress, Unanswered, given};
 use trailseal_core::trigger::TrailRef;
 
 use super::{Surprise, Turn};
 use crate::aws::{Read, Write};
-
-/// How long is waited before `UpdateTrail` is sent again. Not left to the SDK, which cannot look in
-/// between whether somebody else gave the trail a key meanwhile.
-const PAUSES: [Duration; 9] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-    Duration::from_secs(8),
-    Duration::from_secs(8),
-    Duration::from_secs(8),
-    Duration::from_secs(8),
-];
 
 pub(super) async fn start_logging(
     writer: &impl Write,
@@ -76,46 +62,41 @@ pub(super) struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// Sends it, again and again while what refuses it passes, each time when it is its turn: in between, the
-    /// others of its Region have theirs. Never for a trail that is not as it was read, which is certain until
-    /// `fresh_until` at most.
+    /// Sends it unless the trail changed since it was read, which is certain until `fresh_until` at most, and only while
+    /// no other trail of the Region was changed.
     pub(super) async fn send(
         &self,
         reader: &impl Read,
         writer: &impl Write,
         turn: &Turn,
-        mut fresh_until: Option<Instant>,
+        fresh_until: Option<Instant>,
         done: &mut TrailProgress,
     ) -> Result<(), Surprise> {
         let Self { observed, key, fresh, .. } = self;
-        let mut pauses = PAUSES.iter();
-        loop {
-            let mut changed = turn.lock().await;
-            if std::mem::replace(&mut *changed, true) || fresh_until.is_none_or(|until| Instant::now() >= until) {
-                match reader.trail(&TrailRef::Arn(observed.arn.clone())).await {
-                    Ok(Some(now)) if now == **observed => {}
-                    Ok(_) => return Err(Surprise(format!("trail `{}` was changed meanwhile", observed.arn))),
-                    Err(failure) => return self.not_sent(failure, done),
-                }
+        let trail = TrailRef::Arn(observed.arn.clone());
+        let sent = AtomicBool::new(false);
+        let unchanged = || async {
+            let waited = sent.swap(true, Ordering::Relaxed) | turn.swap(true, Ordering::Relaxed);
+            if !waited && fresh_until.is_some_and(|until| Instant::now() < until) {
+                return Ok(true);
             }
-            let failure = match writer.update_trail(&observed.arn, &observed.home_region, key, *fresh).await {
-                Ok(updated) => {
-                    self.answered(&updated, done);
-                    return Ok(());
-                }
-                Err(failure) if is_gone(&failure) => return Err(gone(failure, done)),
-                Err(failure) if failure.not_sent => return self.not_sent(failure, done),
-                Err(failure) => failure,
-            };
-            if failure.left_open {
-                done.unanswered = Some(Unanswered { key: (*key).clone(), observed: (*observed).clone() });
+            Ok(reader.trail(&trail).await?.as_ref() == Some(observed))
+        };
+        let failure = match writer.update_trail(&observed.arn, &observed.home_region, key, *fresh, unchanged).await {
+            Ok(Some(updated)) => {
+                self.answered(&updated, done);
+                return Ok(());
             }
-            drop(changed);
-            let pause = pauses.next().filter(|_| failure.class == Class::Transient);
-            match pause {
-                Some(pause) if reader.wait(*pause).await.is_ok() => fresh_until = None,
-                _ => return self.refused(failure, done),
-            }
+            Ok(None) => return Err(Surprise(format!("trail `{}` was changed meanwhile", observed.arn))),
+            Err(failure) => failure,
+        };
+        if failure.outcome_unknown {
+            done.unanswered = Some(Unanswered { key: (*key).clone(), observed: (*observed).clone() });
+        }
+        match failure {
+            failure if is_gone(&failure) => Err(gone(failure, done)),
+            failure if failure.not_sent => self.not_sent(failure, done),
+            failure => self.refused(failure, done),
         }
     }
 
@@ -126,7 +107,6 @@ impl Update<'_> {
     /// Compares the answer with the trail as it was read before.
     fn answered(&self, updated: &UpdatedTrail, done: &mut TrailProgress) {
         let Self { observed, key, .. } = self;
-        done.unanswered = None;
         if updated.kms_key_id.as_deref() == Some(key.as_str()) {
             self.report(StepStatus::Done, given(key), done);
             done.was_sealed((*key).clone(), observed, &updated.kept);
@@ -139,14 +119,9 @@ impl Update<'_> {
         done.failure = Some(Failure::terminal(message, "look who else changes this trail"));
     }
 
-    /// The trail could not be read again, or its turn did not come in time, so nothing more is sent.
+    /// The trail could not be read again, or its turn did not come in time.
     fn not_sent(&self, failure: Failure, done: &mut TrailProgress) -> Result<(), Surprise> {
-        if done.unanswered.is_some() {
-            let detail = format!("it is not known whether the trail has `{}`: {}", self.key, failure.message);
-            self.report(StepStatus::Failed, detail, done);
-        } else {
-            self.report(StepStatus::Planned, given(self.key), done);
-        }
+        self.report(StepStatus::Planned, given(self.key), done);
         done.failure = Some(failure);
         Ok(())
     }
@@ -159,9 +134,9 @@ impl Update<'_> {
             failure.remedy = Some(CONTROL_TOWER.into());
         }
         let message = failure.message.clone();
-        let left_open = failure.left_open;
+        let outcome_unknown = failure.outcome_unknown;
         self.report(StepStatus::Failed, message.clone(), done);
         done.failure = Some(failure);
-        if left_open { Err(Surprise(message)) } else { Ok(()) }
+        if outcome_unknown { Err(Surprise(message)) } else { Ok(()) }
     }
 }

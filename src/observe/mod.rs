@@ -13,7 +13,7 @@ use trailseal_core::config::Config;
 use trailseal_core::ids::{FunctionArn, KeyArn, Region};
 use trailseal_core::key::own_key_hangs_on_tags;
 use trailseal_core::observation::{
-    Class, Failure, KeyFacts, KeyTags, MendingFacts, Reading, TrailFacts, TrailSettings,
+    Class, Failure, KeyFacts, KeyTags, MendingFacts, ParsedPolicy, Reading, TrailFacts, TrailSettings,
 };
 
 pub(crate) use sealing::{left_over, regions, sealing};
@@ -109,7 +109,7 @@ async fn key(
 ) -> Result<Reading<KeyFacts>, Failure> {
     let arn: Option<KeyArn> = named.parse().ok();
     let region = arn.as_ref().map_or(region, KeyArn::region);
-    let (metadata, early) = tokio::join!(reader.key(named, region), async {
+    let (metadata, early) = tokio::join!(reader.key_metadata(named, region), async {
         match &arn {
             Some(arn) => Some(policy(reader, arn, home).await),
             None => None,
@@ -138,13 +138,22 @@ async fn tags(reader: &impl Read, key: &KeyArn, config: &Config) -> Result<Resul
 /// `GetKeyPolicy` does not work across accounts.
 async fn policy(reader: &impl Read, key: &KeyArn, home: &FunctionArn) -> Result<Reading<String>, Failure> {
     if key.account() == home.account() {
-        return reader.key_policy(key).await;
+        return reader.key_policy(key).await.map(text);
     }
     let message = format!(
         "key `{key}` belongs to account `{}`, and KMS tells a key's policy to its own account only",
         key.account()
     );
     Ok(Reading::Denied(Failure::terminal(message, "ask that account's owner")))
+}
+
+/// The text of a policy, until facts hold it parsed.
+pub(crate) fn text(policy: Reading<ParsedPolicy>) -> Reading<String> {
+    match policy {
+        Reading::Known(policy) => Reading::Known(policy.map_or_else(|_| "no policy document".into(), |it| it.text())),
+        Reading::Absent => Reading::Absent,
+        Reading::Denied(failure) => Reading::Denied(failure),
+    }
 }
 
 #[cfg(test)]
@@ -159,6 +168,7 @@ mod tests {
     use trailseal_core::trigger::TrailRef;
 
     use super::*;
+    use crate::aws::{BucketReads, KeyReads, TagReads, TrailReads};
 
     const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1";
 
@@ -182,7 +192,7 @@ mod tests {
         })
     }
 
-    impl Read for Scripted {
+    impl TrailReads for Scripted {
         async fn trail(&self, trail: &TrailRef) -> Result<Option<TrailSettings>, Failure> {
             let TrailRef::Arn(arn) = trail else { return Ok(None) };
             Ok(Some(TrailSettings {
@@ -198,25 +208,31 @@ mod tests {
         async fn trail_tag(&self, _: &TrailArn, _: &Region, _: &str) -> Result<Option<String>, Failure> {
             Ok(None)
         }
-        async fn bucket_region(&self, _: &str, home: &Region) -> Result<Region, Failure> {
-            Ok(home.clone())
-        }
-        async fn key(&self, _: &str, _: &Region) -> Result<Reading<KeyMetadata>, Failure> {
-            Ok(self.readings.lock().unwrap().pop_front().unwrap())
-        }
-        async fn key_policy(&self, _: &KeyArn) -> Result<Reading<String>, Failure> {
-            Ok(Reading::Absent)
-        }
-        async fn trails_of(&self, _: &Region) -> Result<Vec<TrailSettings>, Failure> {
+        async fn describe_trails(&self, _: &Region) -> Result<Vec<TrailSettings>, Failure> {
             Ok(vec![])
         }
-        async fn trails(&self, _: &Region) -> Result<ListedTrails, Failure> {
+        async fn list_trails(&self, _: &Region) -> Result<ListedTrails, Failure> {
             Ok(ListedTrails::default())
         }
-        async fn bucket_policy(&self, _: &str, _: &Region) -> Result<Reading<String>, Failure> {
+    }
+
+    impl BucketReads for Scripted {
+        async fn bucket_region(&self, _: &str, region: &Region) -> Result<Region, Failure> {
+            Ok(region.clone())
+        }
+        async fn bucket_policy(&self, _: &str, _: &Region) -> Result<Reading<ParsedPolicy>, Failure> {
             Ok(Reading::Absent)
         }
         async fn bucket_replication(&self, _: &str, _: &Region) -> Result<Reading<Vec<ReplicationRule>>, Failure> {
+            Ok(Reading::Absent)
+        }
+    }
+
+    impl KeyReads for Scripted {
+        async fn key_metadata(&self, _: &str, _: &Region) -> Result<Reading<KeyMetadata>, Failure> {
+            Ok(self.readings.lock().unwrap().pop_front().unwrap())
+        }
+        async fn key_policy(&self, _: &KeyArn) -> Result<Reading<ParsedPolicy>, Failure> {
             Ok(Reading::Absent)
         }
         async fn key_tags(&self, _: &KeyArn, _: &str) -> Result<KeyTags, Failure> {
@@ -228,9 +244,15 @@ mod tests {
         async fn key_has_grants(&self, _: &KeyArn) -> Result<bool, Failure> {
             Ok(false)
         }
+    }
+
+    impl TagReads for Scripted {
         async fn tagged_keys(&self, _: &Region) -> Result<Vec<KeyArn>, Failure> {
             Ok(Vec::new())
         }
+    }
+
+    impl Read for Scripted {
         async fn wait(&self, time: Duration) -> Result<(), Failure> {
             self.waited.lock().unwrap().push(time);
             Ok(())

@@ -15,7 +15,7 @@ use trailseal_core::observation::{
 use trailseal_core::planner::Wanted;
 use trailseal_core::progress::Progress;
 
-use super::{Meant, every_trail, key, side_by_side, tags};
+use super::{Meant, every_trail, key, side_by_side, tags, text};
 use crate::aws::Read;
 
 /// How often, and how long apart, something is looked for that may exist but is not shown yet: an
@@ -44,7 +44,7 @@ pub(crate) async fn sealing(
 
 async fn bucket(reader: &impl Read, name: &str, region: &Region) -> Result<BucketFacts, Failure> {
     let (policy, replication) = join!(reader.bucket_policy(name, region), reader.bucket_replication(name, region));
-    Ok(BucketFacts { policy: policy?, replication: replication? })
+    Ok(BucketFacts { policy: text(policy?), replication: replication? })
 }
 
 /// The candidates for the sealing key of a Region. With `settling`, the alias exists or may have been

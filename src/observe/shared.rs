@@ -9,18 +9,18 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::observation::{
-    Failure, KeyMetadata, KeyTags, ListedTrails, Reading, ReplicationRule, TrailSettings, TrailStatus,
+    Failure, KeyMetadata, KeyTags, ListedTrails, ParsedPolicy, Reading, ReplicationRule, TrailSettings, TrailStatus,
 };
 use trailseal_core::trigger::TrailRef;
 
-use crate::aws::Read;
+use crate::aws::{BucketReads, KeyReads, Read, TagReads, TrailReads};
 
 /// A reader that asks everything about keys and buckets once.
 #[derive(Debug)]
 pub(crate) struct Shared<'a, R> {
     reader: &'a R,
     keys: Once<Reading<KeyMetadata>>,
-    key_policies: Once<Reading<String>>,
+    key_policies: Once<Reading<ParsedPolicy>>,
     key_tags: Once<KeyTags>,
     bucket_regions: Once<Region>,
 }
@@ -65,7 +65,7 @@ fn in_region(name: &str, region: &Region) -> String {
     format!("{region} {name}")
 }
 
-impl<R: Read> Read for Shared<'_, R> {
+impl<R: Read> TrailReads for Shared<'_, R> {
     async fn trail(&self, trail: &TrailRef) -> Result<Option<TrailSettings>, Failure> {
         self.reader.trail(trail).await
     }
@@ -74,24 +74,26 @@ impl<R: Read> Read for Shared<'_, R> {
         self.reader.trail_status(trail).await
     }
 
-    async fn trail_tag(&self, trail: &TrailArn, home: &Region, key: &str) -> Result<Option<String>, Failure> {
-        self.reader.trail_tag(trail, home, key).await
+    async fn trail_tag(&self, trail: &TrailArn, home_region: &Region, key: &str) -> Result<Option<String>, Failure> {
+        self.reader.trail_tag(trail, home_region, key).await
     }
 
-    async fn trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
-        self.reader.trails(region).await
+    async fn list_trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
+        self.reader.list_trails(region).await
     }
 
-    async fn trails_of(&self, region: &Region) -> Result<Vec<TrailSettings>, Failure> {
-        self.reader.trails_of(region).await
+    async fn describe_trails(&self, region: &Region) -> Result<Vec<TrailSettings>, Failure> {
+        self.reader.describe_trails(region).await
     }
+}
 
-    async fn bucket_region(&self, bucket: &str, home: &Region) -> Result<Region, Failure> {
+impl<R: Read> BucketReads for Shared<'_, R> {
+    async fn bucket_region(&self, bucket: &str, region: &Region) -> Result<Region, Failure> {
         // Asked once in each Region, so that the trouble of one is not that of trails elsewhere.
-        self.bucket_regions.get(in_region(bucket, home), self.reader.bucket_region(bucket, home)).await
+        self.bucket_regions.get(in_region(bucket, region), self.reader.bucket_region(bucket, region)).await
     }
 
-    async fn bucket_policy(&self, bucket: &str, region: &Region) -> Result<Reading<String>, Failure> {
+    async fn bucket_policy(&self, bucket: &str, region: &Region) -> Result<Reading<ParsedPolicy>, Failure> {
         self.reader.bucket_policy(bucket, region).await
     }
 
@@ -102,12 +104,14 @@ impl<R: Read> Read for Shared<'_, R> {
     ) -> Result<Reading<Vec<ReplicationRule>>, Failure> {
         self.reader.bucket_replication(bucket, region).await
     }
+}
 
-    async fn key(&self, key: &str, region: &Region) -> Result<Reading<KeyMetadata>, Failure> {
-        self.keys.get(in_region(key, region), self.reader.key(key, region)).await
+impl<R: Read> KeyReads for Shared<'_, R> {
+    async fn key_metadata(&self, key: &str, region: &Region) -> Result<Reading<KeyMetadata>, Failure> {
+        self.keys.get(in_region(key, region), self.reader.key_metadata(key, region)).await
     }
 
-    async fn key_policy(&self, key: &KeyArn) -> Result<Reading<String>, Failure> {
+    async fn key_policy(&self, key: &KeyArn) -> Result<Reading<ParsedPolicy>, Failure> {
         self.key_policies.get(key.to_string(), self.reader.key_policy(key)).await
     }
 
@@ -122,11 +126,15 @@ impl<R: Read> Read for Shared<'_, R> {
     async fn key_has_grants(&self, key: &KeyArn) -> Result<bool, Failure> {
         self.reader.key_has_grants(key).await
     }
+}
 
+impl<R: Read> TagReads for Shared<'_, R> {
     async fn tagged_keys(&self, region: &Region) -> Result<Vec<KeyArn>, Failure> {
         self.reader.tagged_keys(region).await
     }
+}
 
+impl<R: Read> Read for Shared<'_, R> {
     /// Whoever waits wants to see something else than before; of several who do, the first has read it anew.
     async fn wait(&self, time: Duration) -> Result<(), Failure> {
         let began = Instant::now();

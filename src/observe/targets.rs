@@ -31,10 +31,11 @@ pub(crate) async fn every_trail(
     reader: &impl Read,
     home: &FunctionArn,
 ) -> Result<(Vec<Meant>, Vec<OddTrail>), Failure> {
-    let ListedTrails { trails, odd } = reader.trails(home.region()).await?;
+    let ListedTrails { trails, odd } = reader.list_trails(home.region()).await?;
     let listed: BTreeMap<TrailArn, Region> = trails.into_iter().collect();
     let regions: BTreeSet<&Region> = listed.values().collect();
-    let read = side_by_side(regions.into_iter().map(async |region| (region, reader.trails_of(region).await))).await;
+    let read =
+        side_by_side(regions.into_iter().map(async |region| (region, reader.describe_trails(region).await))).await;
     let mut settings = BTreeMap::new();
     let mut unread = BTreeMap::new();
     for (region, trails) in read {

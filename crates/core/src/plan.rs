@@ -152,7 +152,7 @@ impl KeyStep {
     #[must_use]
     pub fn failed(&self, failure: Failure, region: &Region, key: Option<&KeyArn>) -> Failure {
         match (self, key) {
-            (Self::Create(_), _) if failure.left_open => Failure {
+            (Self::Create(_), _) if failure.outcome_unknown => Failure {
                 message: format!(
                     "{}; it is not known whether a key was created: look in `{region}` for one with the tag `{}={}` and without an alias",
                     failure.message, OWNER_TAG.0, OWNER_TAG.1

@@ -42,10 +42,10 @@ pub struct Failure {
     pub request_id: Option<String>,
     /// What to do about it.
     pub remedy: Option<String>,
-    /// Whether the call may have taken effect all the same (no answer, or a 5xx).
+    /// Whether the call may have had an effect: AWS gave no answer, or a 5xx.
     #[serde(skip)]
-    pub left_open: bool,
-    /// Whether the call certainly was not sent: its turn did not come in time.
+    pub outcome_unknown: bool,
+    /// Whether the call was certainly not sent: the deadline came first.
     #[serde(skip)]
     pub not_sent: bool,
 }
@@ -60,7 +60,7 @@ impl Failure {
             message: message.into(),
             request_id: None,
             remedy: Some(remedy.into()),
-            left_open: false,
+            outcome_unknown: false,
             not_sent: false,
         }
     }
@@ -91,6 +91,9 @@ impl Failure {
         Self { class: Class::Transient, remedy: None, ..Self::terminal(message, "") }
     }
 }
+
+/// A policy, parsed where it was read, or why its text is no policy document.
+pub type ParsedPolicy = Result<crate::iam::document::Document, crate::iam::document::Unreadable>;
 
 /// Something that was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
