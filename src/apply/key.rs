@@ -1,219 +1,173 @@
 //! The steps of a sealing key.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use trailseal_core::failure::Failure;
 use trailseal_core::ids::{KeyArn, Region};
-use trailseal_core::key_policy::same;
-use trailseal_core::observation::{Failure, KeyState, Reading};
-use trailseal_core::plan::{KeyPlan, KeyStep, PolicyChange, StepName};
-use trailseal_core::progress::{Aliased, KeyProgress, MadeKey, PerhapsCreated, StepReport, StepStatus};
+use trailseal_core::journal::{Contradiction, Effect, Entry, StepResult, Subject, not_taken_key};
+use trailseal_core::key_policy::policies_equal;
+use trailseal_core::observation::{KeyState, Reading};
+use trailseal_core::plan::{KeyPlan, KeyStep, PolicyChange, Step, StepName};
 
-use super::Surprise;
+use super::{Executor, now};
 use crate::aws::{AliasCreation, Read, Write};
 
-/// How often, and how long apart, a key is read until it shows what was written: KMS is eventually
-/// consistent. Source: <https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html>.
-const LOOKS: usize = 10;
+/// How often, and at what interval, a key is read until it shows what was written. KMS is eventually consistent.
+/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html>.
+const REPEATS: usize = 10;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Takes the steps of one sealing key. `None`: there is no key to use, and `progress` says why.
-pub(super) async fn seal_region(
-    reader: &impl Read,
-    writer: &impl Write,
-    region: &Region,
-    plan: &KeyPlan,
-    progress: &mut KeyProgress,
-) -> Result<Option<KeyArn>, Surprise> {
-    let mut key = plan.key.clone();
-    for (index, step) in plan.steps.iter().enumerate() {
-        let sent = now();
-        let (status, detail, halt) = match take(reader, writer, region, step, &mut key, progress).await {
-            Ok(Taken::Done(detail)) => {
-                progress.mended |= step.mends();
-                (StepStatus::Done, detail, None)
-            }
-            Ok(Taken::Contradicted(why)) => (StepStatus::NotNeeded, why.clone(), Some(Halt::LookAgain(why))),
-            Err(failure) => {
-                let failure = step.failed(failure, region, key.as_ref());
-                if failure.left_open && step.name() == StepName::CreateKey {
-                    progress.perhaps_created = Some(PerhapsCreated { what: failure.message.clone(), sent });
-                }
-                let (detail, left_open) = (failure.message.clone(), failure.left_open);
-                let halt = match (step.essential(), left_open) {
-                    (false, _) => None,
-                    (true, true) if !progress.failed_before(step.name()) => Some(Halt::LookAgain(detail.clone())),
-                    (true, _) => Some(Halt::NoKey),
-                };
-                if step.essential() {
-                    progress.failure = Some(failure);
-                } else {
-                    progress.lasting = Some(failure);
-                }
-                (StepStatus::Failed, detail, halt)
-            }
-        };
-        progress.steps.push(StepReport::new(step.name(), status, detail));
-        match halt {
-            None => {}
-            Some(Halt::LookAgain(why)) => return Err(Surprise(why)),
-            Some(Halt::NoKey) => {
-                progress.leave(plan, index.saturating_add(1), region);
-                return Ok(None);
-            }
-        }
-    }
-    Ok(key)
+/// Whether there is a key for the trails.
+pub(super) enum KeyResult {
+    /// This key has taken every essential step.
+    Usable(KeyArn),
+    /// An essential step failed.
+    Unusable,
+    /// The state of AWS contradicts the plan.
+    Contradicted(Contradiction),
 }
 
-/// Seconds since 1970; a second earlier, since KMS's clock is another.
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_sub(1)
-}
-
-enum Taken {
-    Done(String),
-    Contradicted(String),
-}
-
-enum Halt {
-    LookAgain(String),
-    NoKey,
-}
-
-/// Takes one step; `key` is the key so far, which a step may create.
-async fn take(
-    reader: &impl Read,
-    writer: &impl Write,
-    region: &Region,
-    step: &KeyStep,
-    key: &mut Option<KeyArn>,
-    progress: &mut KeyProgress,
-) -> Result<Taken, Failure> {
-    let key = match (step, key) {
-        (KeyStep::Create(new), key) => {
-            let created = writer.create_key(region, new).await?;
-            progress.made.push(MadeKey { key: created.clone(), aliased: Aliased::NotYet, in_use: false });
-            return Ok(Taken::Done(format!("`{}`", key.insert(created))));
-        }
-        (_, Some(key)) => &*key,
-        (_, None) => {
-            return Err(Failure::transient(format!("there is no key yet in `{region}` on which to take a step")));
-        }
-    };
-    match step {
-        KeyStep::Create(_) => {}
-        KeyStep::Adopt(adoption) => progress.adopted(key, adoption),
-        KeyStep::Restore { deleting } => return restore(reader, writer, key, *deleting, progress).await,
-        KeyStep::Extend(change) => return extend(reader, writer, key, change).await,
-        KeyStep::EnableRotation => {
-            writer.enable_rotation(key).await?;
-            return Ok(Taken::Done("every year".into()));
-        }
-        KeyStep::CreateAlias(alias) => {
-            let answer = writer.create_alias(alias, key).await;
-            let aliased = match &answer {
-                Ok(AliasCreation::Created) => Aliased::Yes,
-                Ok(AliasCreation::AlreadyExists) => Aliased::Open,
-                Err(failure) if failure.left_open => Aliased::Open,
-                Err(_) => Aliased::NotYet,
+impl<R: Read, W: Write> Executor<'_, R, W> {
+    /// Takes the steps of one sealing key.
+    pub(super) async fn key(&self, region: &Region, plan: &KeyPlan) -> (Vec<Entry>, KeyResult) {
+        let mut key = plan.key.clone();
+        let mut entries = Vec::new();
+        for (index, step) in plan.steps.iter().enumerate() {
+            // One second earlier, because the clock of KMS is another.
+            let sent_at = now().saturating_sub(1);
+            let result = match self.key_step(region, step, &mut key).await {
+                Ok(result) => result,
+                Err(failure) if failure.outcome_unknown => StepResult::Unconfirmed { failure, sent_at },
+                Err(failure) => StepResult::Failed(failure),
             };
-            progress.aliased(key, aliased);
-            return Ok(match answer? {
-                AliasCreation::Created => Taken::Done(format!("`{alias}` for `{key}`")),
-                AliasCreation::AlreadyExists => Taken::Contradicted(format!("`{alias}` exists already in `{region}`")),
-            });
+            let subject = Subject::Key(region.clone());
+            let end = match &result {
+                StepResult::Contradicted(contradiction) => Some(KeyResult::Contradicted(contradiction.clone())),
+                StepResult::Done(_) => None,
+                _ if !step.is_essential() => None,
+                // A step without a response is taken again once: then its outcome is known, or never will be.
+                StepResult::Unconfirmed { failure, .. } if !self.journal.has_failed(subject.clone(), step.name()) => {
+                    Some(KeyResult::Contradicted(Contradiction::OutcomeUnknown(failure.clone())))
+                }
+                _ => Some(KeyResult::Unusable),
+            };
+            let (pass, step) = (self.journal.pass(), Step::Key(step.clone()));
+            entries.push(Entry { pass, subject, step, key: key.clone(), result, resolves: false });
+            if let Some(end) = end {
+                if matches!(end, KeyResult::Unusable) {
+                    let rest = plan.steps.iter().skip(index.saturating_add(1));
+                    entries.extend(not_taken_key(pass, region, &KeyPlan { key, ..plan.clone() }, rest));
+                }
+                return (entries, end);
+            }
         }
+        (entries, key.map_or(KeyResult::Unusable, KeyResult::Usable))
     }
-    Ok(Taken::Done(step.detail(region, Some(key))))
-}
 
-/// Makes a key work again, and looks whether it does.
-async fn restore(
-    reader: &impl Read,
-    writer: &impl Write,
-    key: &KeyArn,
-    deleting: bool,
-    progress: &KeyProgress,
-) -> Result<Taken, Failure> {
-    let restored = async {
-        if deleting {
-            writer.cancel_key_deletion(key).await?;
+    /// Takes one step on `key`, which a step may create.
+    async fn key_step(
+        &self,
+        region: &Region,
+        step: &KeyStep,
+        key: &mut Option<KeyArn>,
+    ) -> Result<StepResult, Failure> {
+        if !matches!(step, KeyStep::Adopt(_)) {
+            self.has_written.store(true, Ordering::Relaxed);
         }
-        writer.enable_key(key).await.map_err(|failure| match deleting {
-            true => Failure { message: format!("{}; its deletion is cancelled", failure.message), ..failure },
-            false => failure,
-        })
-    };
-    match restored.await {
-        Ok(()) => {}
-        // The key is in another state than it was read in. If it was so before, looking again did not help.
-        Err(failure)
-            if failure.is("KMSInvalidStateException") && !progress.contradicted_before(StepName::RestoreKey) =>
-        {
-            reader.wait(PAUSE).await?;
-            return Ok(Taken::Contradicted(failure.message));
+        let applied = Ok(StepResult::Done(Effect::Applied));
+        if let KeyStep::Create(new) = step {
+            *key = Some(self.writer.create_key(region, new).await?);
+            return applied;
         }
-        Err(failure) => return Err(failure),
+        let missing = || Failure::transient(format!("there is no key in `{region}` for this step"));
+        let key = key.as_ref().ok_or_else(missing)?;
+        match step {
+            KeyStep::Create(_) | KeyStep::Adopt(_) => applied,
+            KeyStep::Restore { pending_deletion } => self.restore(key, *pending_deletion).await,
+            KeyStep::Extend(change) => self.extend(key, change).await,
+            KeyStep::EnableRotation => self.writer.enable_rotation(key).await.and(applied),
+            KeyStep::CreateAlias(alias) => match self.writer.create_alias(alias, key).await? {
+                AliasCreation::Created => applied,
+                AliasCreation::AlreadyExists => Ok(StepResult::Contradicted(Contradiction::AliasExists)),
+            },
+        }
     }
-    let done = if deleting { "its deletion is cancelled, and it is enabled" } else { "it is enabled" };
-    for _ in 0..LOOKS {
-        match reader.key(key.as_str(), key.region()).await {
-            Ok(Reading::Known(now)) if now.state == KeyState::Usable => {
-                return Ok(Taken::Done(format!("`{key}`: {done}")));
-            }
-            Ok(Reading::Known(_) | Reading::Absent) => {}
-            // What was done has to be told, and the next look does not see that it was needed.
-            Ok(Reading::Denied(failure)) | Err(failure) => {
-                return Ok(Taken::Done(format!("`{key}`: {done}, says KMS; {}", failure.message)));
-            }
-        }
-        reader.wait(PAUSE).await?;
-    }
-    Ok(Taken::Contradicted(format!("key `{key}` was enabled and does not show it")))
-}
 
-/// Puts a key's longer policy, which replaces the whole: only onto the policy that it was made from, and
-/// read again afterwards, since KMS knows no condition for that.
-async fn extend(
-    reader: &impl Read,
-    writer: &impl Write,
-    key: &KeyArn,
-    change: &PolicyChange,
-) -> Result<Taken, Failure> {
-    let overtaken = || Ok(Taken::Contradicted(format!("somebody else changed the policy of key `{key}` meanwhile")));
-    match reader.key_policy(key).await? {
-        Reading::Known(now) if same(&now, &change.before) => {}
-        Reading::Denied(failure) => return Err(failure),
-        Reading::Known(_) | Reading::Absent => return overtaken(),
-    }
-    let sent = writer.put_key_policy(key, &change.extension.text).await;
-    let unanswered = match sent {
-        Ok(()) => None,
-        Err(failure) if failure.left_open => Some(failure),
-        Err(failure) => return Err(failure),
-    };
-    for _ in 0..LOOKS {
-        match reader.key_policy(key).await? {
-            Reading::Known(now) if same(&now, &change.extension.text) => {
-                return Ok(Taken::Done(format!("{} in the policy of `{key}`", change.extension.words())));
+    /// Makes a key usable, and reads whether it is.
+    async fn restore(&self, key: &KeyArn, pending_deletion: bool) -> Result<StepResult, Failure> {
+        let subject = Subject::Key(key.region().clone());
+        let restored = async {
+            if pending_deletion {
+                self.writer.cancel_key_deletion(key).await?;
             }
-            // Not shown yet.
-            Reading::Known(now) if same(&now, &change.before) => reader.wait(PAUSE).await?,
-            Reading::Absent => reader.wait(PAUSE).await?,
-            Reading::Denied(failure) => {
-                let message = format!("the policy of key `{key}` was put and cannot be read back: {}", failure.message);
-                return Err(Failure { message, ..failure });
+            self.writer.enable_key(key).await.map_err(|failure| match pending_deletion {
+                true => Failure { message: format!("{}; its deletion is cancelled", failure.message), ..failure },
+                false => failure,
+            })
+        };
+        match restored.await {
+            Ok(()) => {}
+            // The key is not in the state that was read. If that happened before, reading again does not help.
+            Err(failure)
+                if failure.is("KMSInvalidStateException")
+                    && !self.journal.was_contradicted(subject, StepName::RestoreKey) =>
+            {
+                self.reader.wait(PAUSE).await?;
+                return Ok(StepResult::Contradicted(Contradiction::StateChanged(failure)));
             }
-            Reading::Known(now) if change.extension.stands_in(&now) => {
-                let gained = change.extension.words();
-                return Ok(Taken::Done(format!(
-                    "{gained} in the policy of `{key}`, which somebody else changed since"
-                )));
-            }
-            Reading::Known(_) => return overtaken(),
+            Err(failure) => return Err(failure),
         }
+        for _ in 0..REPEATS {
+            match self.reader.key_metadata(key.as_str(), key.region()).await {
+                Ok(Reading::Known(now)) if now.state == KeyState::Usable => {
+                    return Ok(StepResult::Done(Effect::Applied));
+                }
+                Ok(Reading::Known(_) | Reading::Absent) => {}
+                // The next observation does not show that this was needed, so it must be reported here.
+                Ok(Reading::Denied(failure)) | Err(failure) => {
+                    return Ok(StepResult::Done(Effect::Unverified(failure)));
+                }
+            }
+            self.reader.wait(PAUSE).await?;
+        }
+        Ok(StepResult::Contradicted(Contradiction::NotVisible(key.clone())))
     }
-    let message = format!("the policy of key `{key}` was put and does not show what it gained");
-    Err(unanswered.unwrap_or_else(|| Failure::transient(message)))
+
+    /// Replaces a key's policy by the longer one, only if it is still the policy that was read. KMS has no conditional
+    /// write, so it is read again afterwards, too.
+    async fn extend(&self, key: &KeyArn, change: &PolicyChange) -> Result<StepResult, Failure> {
+        let extended = &change.extension.document;
+        let changed = || Ok(StepResult::Contradicted(Contradiction::PolicyChanged(key.clone())));
+        match self.reader.key_policy(key).await? {
+            Reading::Known(Ok(now)) if policies_equal(&now, &change.before) => {}
+            Reading::Denied(failure) => return Err(failure),
+            Reading::Known(_) | Reading::Absent => return changed(),
+        }
+        let unconfirmed = match self.writer.put_key_policy(key, extended).await {
+            Ok(()) => None,
+            Err(failure) if failure.outcome_unknown => Some(failure),
+            Err(failure) => return Err(failure),
+        };
+        for _ in 0..REPEATS {
+            match self.reader.key_policy(key).await? {
+                Reading::Known(Ok(now)) if policies_equal(&now, extended) => {
+                    return Ok(StepResult::Done(Effect::Applied));
+                }
+                // KMS does not return it yet.
+                Reading::Known(Ok(now)) if policies_equal(&now, &change.before) => self.reader.wait(PAUSE).await?,
+                Reading::Absent => self.reader.wait(PAUSE).await?,
+                Reading::Denied(failure) => {
+                    let message = format!("the new policy of key `{key}` cannot be read back: {}", failure.message);
+                    return Err(Failure { message, ..failure });
+                }
+                Reading::Known(Ok(now)) if change.extension.is_applied_to(&now) => {
+                    return Ok(StepResult::Done(Effect::AppliedThenChanged));
+                }
+                Reading::Known(_) => return changed(),
+            }
+        }
+        let invisible = || Failure::transient(format!("KMS does not return the new policy of key `{key}`"));
+        Err(unconfirmed.unwrap_or_else(invisible))
+    }
 }

@@ -6,7 +6,8 @@ use aws_sdk_kms::config::Credentials;
 use fake_aws::{Bucket, FakeAws, Fault, Key, KeyState, Trail, World};
 use tokio::time::Instant;
 use trailseal_core::ids::{KeyArn, Region};
-use trailseal_core::observation::{Class, KeyTags, Reading, ReplicationRule};
+use trailseal_core::failure::Class;
+use trailseal_core::observation::{KeyTags, Reading, ReplicationRule};
 
 use super::{Aws, Read, Write};
 
@@ -48,11 +49,11 @@ async fn tags_tell_whose_a_key_is_and_whether_it_is_exempt() {
     let reader = aws.reader(soon());
     let exempt = Some("ours".to_owned());
     let tags = reader.key_tags(&ours, "trailseal:exempt").await.unwrap();
-    assert_eq!(tags, KeyTags { ours: true, exempt: exempt.clone() });
+    assert_eq!(tags, KeyTags { managed_by_trailseal: true, exempt: exempt.clone() });
     let tags = reader.key_tags(&foreign, "trailseal:exempt").await.unwrap();
-    assert_eq!(tags, KeyTags { ours: false, exempt });
+    assert_eq!(tags, KeyTags { managed_by_trailseal: false, exempt });
     let tags = reader.key_tags(&ours, "other").await.unwrap();
-    assert_eq!(tags, KeyTags { ours: true, exempt: None });
+    assert_eq!(tags, KeyTags { managed_by_trailseal: true, exempt: None });
     fake.world().denied.insert("kms:ListResourceTags".into());
     let failure = reader.key_tags(&ours, "other").await.unwrap_err();
     assert_eq!((failure.class, failure.operation), (Class::Terminal, Some("kms:ListResourceTags")));

@@ -1,138 +1,110 @@
-//! Reads that several trails share are done once a pass: their key, their bucket.
+//! Keys, read with their policies and tags: once in a pass, however many trails share them.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
+use tokio::join;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use trailseal_core::ids::{KeyArn, Region, TrailArn};
-use trailseal_core::observation::{
-    Failure, KeyMetadata, KeyTags, ListedTrails, Reading, ReplicationRule, TrailSettings, TrailStatus,
-};
-use trailseal_core::trigger::TrailRef;
+use trailseal_core::context::Context;
+use trailseal_core::failure::Failure;
+use trailseal_core::ids::{KeyArn, Region};
+use trailseal_core::observation::{KeyObservation, KeyTags, ParsedPolicy, Reading};
 
 use crate::aws::Read;
 
-/// A reader that asks everything about keys and buckets once.
-#[derive(Debug)]
-pub(crate) struct Shared<'a, R> {
+type Shared<T> = Arc<OnceCell<Result<T, Failure>>>;
+
+/// Reads each key once. A second caller awaits the read that is in flight.
+pub(super) struct SharedKeys<'a, R> {
     reader: &'a R,
-    keys: Once<Reading<KeyMetadata>>,
-    key_policies: Once<Reading<String>>,
-    key_tags: Once<KeyTags>,
-    bucket_regions: Once<Region>,
+    context: &'a Context,
+    /// By Region and name, with the time of the first request.
+    reads: Mutex<BTreeMap<(Region, String), (Instant, Shared<Reading<KeyObservation>>)>>,
 }
 
-/// What was asked for, by what it is about; whoever asks while an answer is under way waits for it.
-#[derive(Debug)]
-struct Once<T>(Mutex<BTreeMap<String, (Instant, Answered<T>)>>);
-
-/// An answer, or one that is under way. It stands beside the time at which it was first asked for.
-type Answered<T> = Arc<OnceCell<Result<T, Failure>>>;
-
-impl<T: Clone> Once<T> {
-    fn new() -> Self {
-        Self(Mutex::new(BTreeMap::new()))
+impl<'a, R: Read> SharedKeys<'a, R> {
+    pub(super) fn new(reader: &'a R, context: &'a Context) -> Self {
+        Self { reader, context, reads: Mutex::default() }
     }
 
-    async fn get(&self, about: String, read: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let asked = || (Instant::now(), Answered::default());
-        let (_, cell) =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(about).or_insert_with(asked).clone();
-        cell.get_or_init(|| read).await.clone()
-    }
-
-    fn forget(&self, until: Instant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (asked, _)| *asked > until);
-    }
-}
-
-impl<'a, R: Read> Shared<'a, R> {
-    pub(crate) fn new(reader: &'a R) -> Self {
-        Self {
-            reader,
-            keys: Once::new(),
-            key_policies: Once::new(),
-            key_tags: Once::new(),
-            bucket_regions: Once::new(),
-        }
-    }
-}
-
-fn in_region(name: &str, region: &Region) -> String {
-    format!("{region} {name}")
-}
-
-impl<R: Read> Read for Shared<'_, R> {
-    async fn trail(&self, trail: &TrailRef) -> Result<Option<TrailSettings>, Failure> {
-        self.reader.trail(trail).await
-    }
-
-    async fn trail_status(&self, trail: &TrailRef) -> Result<Option<TrailStatus>, Failure> {
-        self.reader.trail_status(trail).await
-    }
-
-    async fn trail_tag(&self, trail: &TrailArn, home: &Region, key: &str) -> Result<Option<String>, Failure> {
-        self.reader.trail_tag(trail, home, key).await
-    }
-
-    async fn trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
-        self.reader.trails(region).await
-    }
-
-    async fn trails_of(&self, region: &Region) -> Result<Vec<TrailSettings>, Failure> {
-        self.reader.trails_of(region).await
-    }
-
-    async fn bucket_region(&self, bucket: &str, home: &Region) -> Result<Region, Failure> {
-        // Asked once in each Region, so that the trouble of one is not that of trails elsewhere.
-        self.bucket_regions.get(in_region(bucket, home), self.reader.bucket_region(bucket, home)).await
-    }
-
-    async fn bucket_policy(&self, bucket: &str, region: &Region) -> Result<Reading<String>, Failure> {
-        self.reader.bucket_policy(bucket, region).await
-    }
-
-    async fn bucket_replication(
+    /// A key by its ARN, id or alias; with `after`, from a read that began later.
+    pub(super) async fn key(
         &self,
-        bucket: &str,
+        name: &str,
         region: &Region,
-    ) -> Result<Reading<Vec<ReplicationRule>>, Failure> {
-        self.reader.bucket_replication(bucket, region).await
+        after: Option<Instant>,
+    ) -> Result<Reading<KeyObservation>, Failure> {
+        let read = {
+            let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = reads.entry((region.clone(), name.to_owned()));
+            let (began, read) = place.or_insert_with(|| (Instant::now(), Shared::default()));
+            if after.is_some_and(|after| *began <= after) {
+                (*began, *read) = (Instant::now(), Shared::default());
+            }
+            Arc::clone(read)
+        };
+        read.get_or_init(|| key(self.reader, name, region, self.context)).await.clone()
     }
+}
 
-    async fn key(&self, key: &str, region: &Region) -> Result<Reading<KeyMetadata>, Failure> {
-        self.keys.get(in_region(key, region), self.reader.key(key, region)).await
-    }
+/// A key with its policy and tags. With an ARN, all are read at once; any other name must be resolved first.
+pub(super) async fn key(
+    reader: &impl Read,
+    name: &str,
+    region: &Region,
+    context: &Context,
+) -> Result<Reading<KeyObservation>, Failure> {
+    let arn: Option<KeyArn> = name.parse().ok();
+    let region = arn.as_ref().map_or(region, KeyArn::region);
+    let (metadata, early) = join!(reader.key_metadata(name, region), async {
+        match &arn {
+            Some(arn) => Some(policy_and_tags(reader, arn, context).await),
+            None => None,
+        }
+    });
+    let metadata = match metadata? {
+        Reading::Known(metadata) => metadata,
+        Reading::Absent => return Ok(Reading::Absent),
+        Reading::Denied(failure) => return Ok(Reading::Denied(failure)),
+    };
+    let (policy, tags) = match early {
+        Some(read) => read?,
+        None => policy_and_tags(reader, &metadata.arn, context).await?,
+    };
+    Ok(Reading::Known(KeyObservation { metadata, policy, tags }))
+}
 
-    async fn key_policy(&self, key: &KeyArn) -> Result<Reading<String>, Failure> {
-        self.key_policies.get(key.to_string(), self.reader.key_policy(key)).await
-    }
+type PolicyAndTags = (Option<Reading<ParsedPolicy>>, Result<KeyTags, Failure>);
 
-    async fn key_tags(&self, key: &KeyArn, exempt_tag: &str) -> Result<KeyTags, Failure> {
-        self.key_tags.get(key.to_string(), self.reader.key_tags(key, exempt_tag)).await
+/// KMS returns neither to another account.
+async fn policy_and_tags(reader: &impl Read, key: &KeyArn, context: &Context) -> Result<PolicyAndTags, Failure> {
+    if key.account() != context.function_arn.account() {
+        return Ok((None, Ok(KeyTags::default())));
     }
+    let (policy, tags) = join!(reader.key_policy(key), reader.key_tags(key, &context.config.exempt_tag));
+    match tags {
+        Err(failure) if failure.is_transient() => Err(failure),
+        tags => Ok((Some(policy?), tags)),
+    }
+}
 
-    async fn key_aliases(&self, key: &KeyArn) -> Result<Vec<String>, Failure> {
-        self.reader.key_aliases(key).await
+/// Awaits a read, and repeats it while it returns too little.
+pub(super) async fn repeat_while<T, F: Future<Output = Result<T, Failure>>>(
+    reader: &impl Read,
+    is_incomplete: impl Fn(&T) -> bool,
+    read: impl Fn() -> F,
+) -> Result<T, Failure> {
+    const REPEATS: usize = 10;
+    const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+    let mut value = read().await?;
+    for _ in 0..REPEATS {
+        if !is_incomplete(&value) {
+            break;
+        }
+        reader.wait(PAUSE).await?;
+        value = read().await?;
     }
-
-    async fn key_has_grants(&self, key: &KeyArn) -> Result<bool, Failure> {
-        self.reader.key_has_grants(key).await
-    }
-
-    async fn tagged_keys(&self, region: &Region) -> Result<Vec<KeyArn>, Failure> {
-        self.reader.tagged_keys(region).await
-    }
-
-    /// Whoever waits wants to see something else than before; of several who do, the first has read it anew.
-    async fn wait(&self, time: Duration) -> Result<(), Failure> {
-        let began = Instant::now();
-        let waited = self.reader.wait(time).await;
-        self.keys.forget(began);
-        self.key_policies.forget(began);
-        waited
-    }
+    Ok(value)
 }

@@ -1,77 +1,124 @@
-//! Which trails a trigger means.
+//! Which trails a trigger names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
-use trailseal_core::observation::{Class, Failure, ListedTrails, OddTrail, TrailSettings};
-use trailseal_core::trigger::TrailRef;
+use trailseal_core::context::Context;
+use trailseal_core::failure::Failure;
+use trailseal_core::ids::{KeyArn, Region, TrailArn};
+use trailseal_core::observation::{ListedTrails, MalformedTrail, TrailSettings};
+use trailseal_core::trigger::{Target, TrailRef};
 
-use super::side_by_side;
+use super::join_unordered;
 use crate::aws::Read;
 
-/// A trail to look at, with its settings if they were read on the way.
+/// A trail to reconcile, with its settings if they were read already.
 #[derive(Debug, Clone)]
-pub(crate) struct Meant {
-    /// Which.
+pub(crate) struct TrailTarget {
     pub(crate) trail: TrailRef,
-    /// Its settings, or why they could not be read.
+    /// Its settings, or why they cannot be read.
     pub(crate) settings: Option<Result<TrailSettings, Failure>>,
 }
 
-impl Meant {
-    /// One that a trigger names.
-    pub(crate) fn named(trail: TrailRef) -> Self {
+impl TrailTarget {
+    /// A trail that is read anew.
+    pub(crate) fn new(trail: TrailRef) -> Self {
         Self { trail, settings: None }
+    }
+
+    /// The ARN that CloudTrail resolves the target to.
+    pub(crate) fn arn(&self, context: &Context) -> TrailArn {
+        self.trail.arn(&context.function_arn)
     }
 }
 
-/// Every trail that this account can see, each once and in its home Region, where it can be changed; and
-/// those that are there and cannot be asked for.
-pub(crate) async fn every_trail(
-    reader: &impl Read,
-    home: &FunctionArn,
-) -> Result<(Vec<Meant>, Vec<OddTrail>), Failure> {
-    let ListedTrails { trails, odd } = reader.trails(home.region()).await?;
-    let listed: BTreeMap<TrailArn, Region> = trails.into_iter().collect();
-    let regions: BTreeSet<&Region> = listed.values().collect();
-    let read = side_by_side(regions.into_iter().map(async |region| (region, reader.trails_of(region).await))).await;
-    let mut settings = BTreeMap::new();
-    let mut unread = BTreeMap::new();
-    for (region, trails) in read {
-        match trails {
-            Ok(trails) => settings.extend(trails.into_iter().map(|trail| (trail.arn.clone(), trail))),
-            Err(failure) => drop(unread.insert(region, failure)),
+/// The trails of a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Targets {
+    pub(crate) trails: Vec<TrailTarget>,
+    /// Trails that were listed with a malformed ARN.
+    pub(crate) malformed: Vec<MalformedTrail>,
+}
+
+/// The trails that a trigger names.
+///
+/// # Errors
+///
+/// The trails could not be listed.
+pub(crate) async fn targets(reader: &impl Read, target: &Target, context: &Context) -> Result<Targets, Failure> {
+    match target {
+        Target::Ignored(_) => Ok(Targets::default()),
+        Target::Trail(trail) => Ok(Targets { trails: vec![TrailTarget::new(trail.clone())], malformed: vec![] }),
+        Target::Sweep => every_trail(reader, context).await,
+        Target::Key(key) => {
+            let Targets { mut trails, .. } = every_trail(reader, context).await?;
+            trails.retain(|target| match &target.settings {
+                Some(Ok(settings)) => {
+                    let used = settings.kms_key_id.clone().into_iter().collect();
+                    is_named(&used, key)
+                }
+                // A retry shows it. A failure that persists does not concern this key; every sweep reports it.
+                Some(Err(failure)) => failure.is_transient(),
+                None => true,
+            });
+            Ok(Targets { trails, malformed: vec![] })
         }
     }
-    let meant = listed.iter().map(|(arn, region)| Meant {
+}
+
+/// Every trail that this account can see, each once and in its home Region, where it can be changed.
+async fn every_trail(reader: &impl Read, context: &Context) -> Result<Targets, Failure> {
+    let ListedTrails { trails, malformed } = reader.list_trails(context.function_arn.region()).await?;
+    let listed: BTreeMap<TrailArn, Region> = trails.into_iter().collect();
+    let regions: BTreeSet<&Region> = listed.values().collect();
+    let read = regions.into_iter().map(async |region| (region, reader.describe_trails(region).await));
+    let mut settings = BTreeMap::new();
+    let mut unreadable = BTreeMap::new();
+    for (region, trails) in join_unordered(read).await {
+        match trails {
+            Ok(trails) => settings.extend(trails.into_iter().map(|trail| (trail.arn.clone(), trail))),
+            Err(failure) => drop(unreadable.insert(region, failure)),
+        }
+    }
+    let trails = listed.iter().map(|(arn, region)| TrailTarget {
         trail: TrailRef::Arn(arn.clone()),
-        settings: match (settings.remove(arn), unread.get(region)) {
+        settings: match (settings.remove(arn), unreadable.get(region)) {
             (Some(settings), _) => Some(Ok(settings)),
             (None, Some(failure)) => Some(Err(failure.clone())),
-            // Deleted since it was listed, or hidden from `DescribeTrails`: it is asked for by its name.
+            // Deleted since it was listed, or hidden from `DescribeTrails`: it is read by its name.
             (None, None) => None,
         },
     });
-    Ok((meant.collect(), odd))
+    Ok(Targets { trails: trails.collect(), malformed })
 }
 
-/// Every trail that uses that key, as far as can be told.
-pub(crate) async fn trails_with_key(
-    reader: &impl Read,
-    home: &FunctionArn,
-    key: &KeyArn,
-) -> Result<Vec<Meant>, Failure> {
-    let uses = |meant: &Meant| match &meant.settings {
-        Some(Ok(settings)) => names(settings.kms_key_id.as_deref(), key),
-        // Found out by trying again; what does not pass is no matter of this key, and every sweep's to tell.
-        Some(Err(failure)) => failure.class == Class::Transient,
-        None => true,
-    };
-    let (meant, _) = every_trail(reader, home).await?;
-    Ok(meant.into_iter().filter(uses).collect())
+impl Targets {
+    /// The keys that these trails name, and why not every trail could be read.
+    pub(crate) async fn keys_in_use(&self, reader: &impl Read) -> (BTreeSet<String>, Option<Failure>) {
+        let read = self.trails.iter().map(async |target| match &target.settings {
+            Some(settings) => settings.clone().map(Some),
+            None => reader.trail(&target.trail).await,
+        });
+        let mut used = BTreeSet::new();
+        let mut unreadable = self.malformed.first().map(|malformed| malformed.failure.clone());
+        for settings in join_unordered(read).await {
+            match settings {
+                Ok(settings) => used.extend(settings.and_then(|settings| settings.kms_key_id)),
+                Err(failure) => unreadable = Some(failure),
+            }
+        }
+        (used, unreadable)
+    }
 }
 
-/// CloudTrail names a key by its ARN; some emulators, and old trails, by its id.
-fn names(named: Option<&str>, key: &KeyArn) -> bool {
-    named.is_some_and(|named| named == key.as_str() || named == &**key.id())
+/// The keys that every trail of the account names, and why not every trail could be read.
+pub(crate) async fn keys_in_use(reader: &impl Read, context: &Context) -> (BTreeSet<String>, Option<Failure>) {
+    match every_trail(reader, context).await {
+        Ok(targets) => targets.keys_in_use(reader).await,
+        Err(failure) => (BTreeSet::new(), Some(failure)),
+    }
+}
+
+/// Whether a key is among these names. CloudTrail names a key by its ARN; some emulators, and old trails, by its id.
+pub(crate) fn is_named(names: &BTreeSet<String>, key: &KeyArn) -> bool {
+    names.contains(key.as_str()) || names.contains(&**key.id())
 }

@@ -1,0 +1,235 @@
+//! The one path of every AWS call. For each attempt: wait for the rate, acquire a permit, send within the deadline,
+//! classify the answer by the table in `errors`, release, and back off before the next attempt.
+
+use std::future::{Future, ready};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tokio::time::{Instant, sleep, timeout_at};
+use trailseal_core::ids::Region;
+use trailseal_core::failure::{Class, Failure};
+
+use super::clients::Aws;
+use super::errors::{AttemptError, is_retryable, is_throttled};
+use super::limits::{Permit, Rate, Slot};
+
+/// Jitter adds up to the delay itself: from 250 to 500 ms before the second attempt, at most 8 s before any.
+const DELAYS: ExponentialBuilder =
+    ExponentialBuilder::new().with_min_delay(Duration::from_millis(250)).with_max_delay(MAX_DELAY).with_jitter();
+const MAX_DELAY: Duration = Duration::from_secs(4);
+/// Takes about 25 seconds.
+const RETRIES: usize = 7;
+/// Longer for a write to CloudTrail, to which a new key becomes visible late.
+const CLOUDTRAIL_WRITE_RETRIES: usize = 9;
+
+/// When calls end.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    pub(super) at: Instant,
+    /// What ends then, for messages.
+    pub(super) name: &'static str,
+}
+
+impl Deadline {
+    /// A share of the invocation's time, so that the rest is left for other trails.
+    pub fn share(at: Instant) -> Self {
+        Self { at, name: "its share of the invocation's time" }
+    }
+}
+
+/// The end of the invocation's time.
+impl From<Instant> for Deadline {
+    fn from(at: Instant) -> Self {
+        Self { at, name: "the invocation's time" }
+    }
+}
+
+/// An AWS operation on a resource.
+#[derive(Debug)]
+pub(super) struct Operation {
+    /// Such as `kms:CreateKey`.
+    pub(super) name: &'static str,
+    /// What it does, for messages: "create a key in `eu-west-1`".
+    pub(super) description: String,
+    /// The Region of the endpoint.
+    pub(super) region: Region,
+    pub(super) rate: Rate,
+    pub(super) retry: RetryRule,
+}
+
+/// Which failures are retried.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RetryRule {
+    /// Those that the error table calls retryable.
+    Usual,
+    /// Also these codes, which AWS may answer until a recent change is visible everywhere.
+    WhileSettling(&'static [&'static str]),
+    /// Throttling only. For operations without an idempotency token: a throttled request certainly had no effect.
+    OnlyIfThrottled,
+}
+
+impl Operation {
+    /// An operation with no rate limit and the usual retries.
+    pub(super) fn new(name: &'static str, region: &Region, description: String) -> Self {
+        Self { name, description, region: region.clone(), rate: Rate::Unlimited, retry: RetryRule::Usual }
+    }
+
+    pub(super) fn with_retry(self, retry: RetryRule) -> Self {
+        Self { retry, ..self }
+    }
+}
+
+impl RetryRule {
+    fn allows(self, failure: &Failure) -> bool {
+        match self {
+            Self::OnlyIfThrottled => is_throttled(failure),
+            Self::WhileSettling(codes) if codes.iter().any(|code| failure.is(code)) => true,
+            Self::Usual | Self::WhileSettling(_) => is_retryable(failure),
+        }
+    }
+}
+
+/// Makes calls until the deadline.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub(super) aws: &'a Aws,
+    pub(super) deadline: Deadline,
+}
+
+/// What an attempt holds while it is sent.
+struct Admission<'a> {
+    _permit: Permit<'a>,
+    _slot: Option<Slot>,
+}
+
+impl<'a> Caller<'a> {
+    /// Makes a call. `send` sends one attempt.
+    pub(super) async fn call<T, E, F>(&self, operation: &Operation, send: impl Fn() -> F) -> Result<T, Failure>
+    where
+        E: Into<AttemptError>,
+        F: Future<Output = Result<T, E>>,
+    {
+        let answer = self.call_while(operation, || ready(Ok(true)), send).await?;
+        answer.ok_or_else(|| operation.not_sent(self.deadline))
+    }
+
+    /// Makes a call as long as `condition` holds, which is awaited before every attempt, at the head of the queue for
+    /// the rate. `None`: it does not hold, and no earlier attempt had an effect.
+    pub(super) async fn call_while<T, E, F, C>(
+        &self,
+        operation: &Operation,
+        condition: impl Fn() -> C,
+        send: impl Fn() -> F,
+    ) -> Result<Option<T>, Failure>
+    where
+        E: Into<AttemptError>,
+        F: Future<Output = Result<T, E>>,
+        C: Future<Output = Result<bool, Failure>>,
+    {
+        let Self { deadline, .. } = *self;
+        let mut attempts = Attempts::new(operation, deadline);
+        loop {
+            let admission = match timeout_at(deadline.at, self.admit(operation, &condition)).await {
+                Ok(Ok(Some(admission))) if Instant::now() < deadline.at => admission,
+                Ok(Ok(None)) => return attempts.stopped().map(|()| None),
+                Ok(Err(failure)) => return Err(attempts.unchecked(failure)),
+                Ok(Ok(Some(_))) | Err(_) => return Err(attempts.expired(operation.not_sent(deadline))),
+            };
+            // On the heap, and only from here on: attempts that wait are small.
+            let answer = timeout_at(deadline.at, Box::pin(send())).await;
+            drop(admission);
+            let pause = match answer {
+                Ok(Ok(answer)) => return Ok(Some(answer)),
+                Ok(Err(error)) => attempts.failed(operation.failure(error.into()))?,
+                Err(_) => return Err(attempts.expired(operation.no_answer(&format!("{} ran out", deadline.name)))),
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// Waits for the rate, then for a permit. `None`: the condition does not hold.
+    async fn admit<C>(
+        &self,
+        operation: &Operation,
+        condition: &impl Fn() -> C,
+    ) -> Result<Option<Admission<'a>>, Failure>
+    where
+        C: Future<Output = Result<bool, Failure>>,
+    {
+        let slot = self.aws.rates.acquire(&operation.region, operation.rate).await;
+        if !condition().await? {
+            return Ok(None);
+        }
+        let permit = self.aws.concurrency.acquire(&operation.region).await;
+        Ok(Some(Admission { _permit: permit, _slot: slot.and_then(Slot::count) }))
+    }
+}
+
+/// The failed attempts of one call.
+struct Attempts<'a> {
+    operation: &'a Operation,
+    deadline: Deadline,
+    delays: ExponentialBackoff,
+    /// The last refusal, or the last failure if AWS refused none.
+    last: Option<Failure>,
+    /// Whether any of them may have had an effect.
+    outcome_unknown: bool,
+}
+
+impl<'a> Attempts<'a> {
+    fn new(operation: &'a Operation, deadline: Deadline) -> Self {
+        let retries = if operation.rate == Rate::CloudTrailWrite { CLOUDTRAIL_WRITE_RETRIES } else { RETRIES };
+        let delays = DELAYS.with_max_times(retries).build();
+        Self { operation, deadline, delays, last: None, outcome_unknown: false }
+    }
+
+    /// How long to wait before the next attempt.
+    ///
+    /// # Errors
+    ///
+    /// The failure to report: it is not retried, or there is no time for it.
+    fn failed(&mut self, failure: Failure) -> Result<Duration, Failure> {
+        self.outcome_unknown |= failure.outcome_unknown;
+        let outcome_unknown = self.outcome_unknown;
+        let delay = if self.operation.retry.allows(&failure) { self.delay(&failure) } else { None };
+        let Some(delay) = delay else { return Err(Failure { outcome_unknown, ..failure }) };
+        if failure.code.is_some() || self.last.is_none() {
+            self.last = Some(failure.clone());
+        }
+        let left = self.deadline.at.saturating_duration_since(Instant::now());
+        if delay < left { Ok(delay) } else { Err(self.expired(failure)) }
+    }
+
+    /// CloudTrail's rate is shared with other invocations: what it throttles is retried until the deadline.
+    fn delay(&mut self, failure: &Failure) -> Option<Duration> {
+        let until_deadline = self.operation.rate != Rate::Unlimited && is_throttled(failure);
+        self.delays.next().or_else(|| until_deadline.then_some(MAX_DELAY))
+    }
+
+    /// The failure when the deadline ends the retries: the last refusal, or `first` if there was no attempt before.
+    fn expired(&mut self, first: Failure) -> Failure {
+        let outcome_unknown = self.outcome_unknown || first.outcome_unknown;
+        match self.last.take() {
+            None => first,
+            Some(last) => Failure {
+                class: Class::Transient,
+                message: format!("{} (retried until {} ran out)", last.message, self.deadline.name),
+                outcome_unknown,
+                ..last
+            },
+        }
+    }
+
+    /// The condition does not hold: an error only if an earlier attempt may have had an effect.
+    fn stopped(self) -> Result<(), Failure> {
+        match self.last.filter(|_| self.outcome_unknown) {
+            None => Ok(()),
+            Some(last) => Err(Failure { outcome_unknown: true, ..last }),
+        }
+    }
+
+    /// The condition could not be checked.
+    fn unchecked(self, failure: Failure) -> Failure {
+        Failure { not_sent: !self.outcome_unknown, outcome_unknown: self.outcome_unknown, ..failure }
+    }
+}

@@ -1,0 +1,264 @@
+//! CloudTrail: trails, their status and tags.
+
+use std::future::Future;
+
+use aws_sdk_cloudtrail::types::{ResourceTag, Trail, TrailInfo};
+use trailseal_core::ids::{KeyArn, Region, TrailArn, shorten};
+use trailseal_core::failure::{Class, Failure};
+use trailseal_core::observation::{KeptSettings, ListedTrails, MalformedTrail, TrailSettings, TrailStatus, UpdatedTrail};
+use trailseal_core::trigger::TrailRef;
+
+use super::call::{Operation, RetryRule};
+use super::limits::Rate;
+use super::{Reader, Writer, non_empty};
+
+/// What CloudTrail may answer while a new key, or a change to its policy, is not visible to it.
+const NEW_TO_CLOUDTRAIL: &[&str] =
+    &["KmsKeyNotFoundException", "InsufficientEncryptionPolicyException", "KmsException", "KmsKeyDisabledException"];
+
+/// Reads of trails.
+pub trait TrailReads: Sync {
+    /// `GetTrail`. `None`: the trail does not exist.
+    fn trail(&self, trail: &TrailRef) -> impl Future<Output = Result<Option<TrailSettings>, Failure>> + Send;
+    /// `GetTrailStatus`. `None`: the trail does not exist.
+    fn trail_status(&self, trail: &TrailRef) -> impl Future<Output = Result<Option<TrailStatus>, Failure>> + Send;
+    /// The value of one of a trail's tags, by `ListTags`. `None`: the trail does not have the tag.
+    fn trail_tag(
+        &self,
+        trail: &TrailArn,
+        home_region: &Region,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+    /// The ARN and home Region of every trail that the account can see, by `ListTrails` sent to `region`.
+    fn list_trails(&self, region: &Region) -> impl Future<Output = Result<ListedTrails, Failure>> + Send;
+    /// The settings of every trail whose home Region is `region`, by `DescribeTrails`.
+    fn describe_trails(&self, region: &Region) -> impl Future<Output = Result<Vec<TrailSettings>, Failure>> + Send;
+}
+
+/// Writes to trails. Those of one Region are sent one after another, first come, first served.
+pub trait TrailWrites: Sync {
+    /// `UpdateTrail` with the trail's ARN and `KmsKeyId`, nothing else. With `settling`, refusals that a new key
+    /// explains are transient.
+    ///
+    /// Before every attempt, when the Region's other writes are answered, `unchanged` tells whether the trail is still
+    /// as it was when the update was decided. If not, nothing is sent: `None`. An error says whether the outcome of an
+    /// attempt is unknown.
+    fn update_trail<F>(
+        &self,
+        trail: &TrailArn,
+        home_region: &Region,
+        key: &KeyArn,
+        settling: bool,
+        unchanged: impl Fn() -> F + Send + Sync,
+    ) -> impl Future<Output = Result<Option<UpdatedTrail>, Failure>> + Send
+    where
+        F: Future<Output = Result<bool, Failure>> + Send;
+    /// `StartLogging`.
+    fn start_logging(&self, trail: &TrailArn, home_region: &Region)
+    -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+fn read(name: &'static str, region: &Region, description: String) -> Operation {
+    Operation { rate: Rate::CloudTrailRead, ..Operation::new(name, region, description) }
+}
+
+fn write(name: &'static str, region: &Region, description: String) -> Operation {
+    Operation { rate: Rate::CloudTrailWrite, ..Operation::new(name, region, description) }
+}
+
+fn name(trail: &TrailRef) -> (&str, &Region) {
+    match trail {
+        TrailRef::Arn(arn) => (arn.as_str(), arn.region()),
+        TrailRef::Name { name, region } => (name.as_str(), region),
+    }
+}
+
+impl TrailReads for Reader<'_> {
+    async fn trail(&self, trail: &TrailRef) -> Result<Option<TrailSettings>, Failure> {
+        let (name, region) = name(trail);
+        let operation = read("cloudtrail:GetTrail", region, format!("read trail `{name}` in `{region}`"));
+        let call = self.0.aws.cloudtrail(region).get_trail().name(name);
+        match self.0.call(&operation, || call.clone().send()).await {
+            Ok(output) => match output.trail {
+                Some(trail) => settings(trail, &operation).map(Some),
+                None => Err(operation.malformed_answer("the response contains no trail")),
+            },
+            Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn trail_status(&self, trail: &TrailRef) -> Result<Option<TrailStatus>, Failure> {
+        let (name, region) = name(trail);
+        let description = format!("read the status of trail `{name}` in `{region}`");
+        let operation = read("cloudtrail:GetTrailStatus", region, description);
+        let call = self.0.aws.cloudtrail(region).get_trail_status().name(name);
+        match self.0.call(&operation, || call.clone().send()).await {
+            Ok(status) => Ok(Some(TrailStatus {
+                logging: status.is_logging.unwrap_or(false),
+                ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
+                delivery_error: non_empty(status.latest_delivery_error),
+                digest_error: non_empty(status.latest_digest_delivery_error),
+            })),
+            Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn trail_tag(&self, trail: &TrailArn, home_region: &Region, key: &str) -> Result<Option<String>, Failure> {
+        let operation = read("cloudtrail:ListTags", home_region, format!("read the tags of trail `{trail}`"));
+        let call = self.0.aws.cloudtrail(home_region).list_tags().resource_id_list(trail.as_str());
+        let mut page = None;
+        loop {
+            let call = call.clone().set_next_token(page);
+            let output = self.0.call(&operation, || call.clone().send()).await?;
+            // A missing list, or one about another resource, does not mean that the trail lacks the tag.
+            let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
+            let Some(resources) = output.resource_tag_list.filter(|resources| resources.iter().all(ours)) else {
+                return Err(operation.malformed_answer("the response does not contain its tags"));
+            };
+            let mut tags = resources.into_iter().flat_map(|resource| resource.tags_list.unwrap_or_default());
+            if let Some(tag) = tags.find(|tag| tag.key == key) {
+                return Ok(Some(tag.value.unwrap_or_default()));
+            }
+            page = non_empty(output.next_token);
+            if page.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn list_trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
+        let operation = read("cloudtrail:ListTrails", region, format!("list the account's trails in `{region}`"));
+        let call = self.0.aws.cloudtrail(region).list_trails();
+        let mut trails = ListedTrails::default();
+        let mut page = None;
+        loop {
+            let call = call.clone().set_next_token(page);
+            let output = self.0.call(&operation, || call.clone().send()).await?;
+            let Some(listed) = output.trails else {
+                return Err(operation.malformed_answer("the response contains no list"));
+            };
+            for trail in listed {
+                match listed_trail(&trail, region) {
+                    Ok(trail) => trails.trails.push(trail),
+                    Err(malformed) => trails.malformed.push(malformed),
+                }
+            }
+            page = non_empty(output.next_token);
+            if page.is_none() {
+                return Ok(trails);
+            }
+        }
+    }
+
+    /// The response includes the shadow trails of multi-Region trails of other home Regions. To exclude them in the
+    /// request would hide organization trails from member accounts.
+    /// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_DescribeTrails.html>.
+    async fn describe_trails(&self, region: &Region) -> Result<Vec<TrailSettings>, Failure> {
+        let operation = read("cloudtrail:DescribeTrails", region, format!("read the trails of `{region}`"));
+        let call = self.0.aws.cloudtrail(region).describe_trails();
+        let output = self.0.call(&operation, || call.clone().send()).await?;
+        let Some(trails) = output.trail_list else {
+            return Err(operation.malformed_answer("the response contains no list"));
+        };
+        // A malformed trail does not affect the others. `list_trails` reports it.
+        let trails = trails.into_iter().filter_map(|trail| settings(trail, &operation).ok());
+        Ok(trails.filter(|trail| trail.home_region == *region).collect())
+    }
+}
+
+impl TrailWrites for Writer<'_> {
+    async fn update_trail<F>(
+        &self,
+        trail: &TrailArn,
+        home_region: &Region,
+        key: &KeyArn,
+        settling: bool,
+        unchanged: impl Fn() -> F + Send + Sync,
+    ) -> Result<Option<UpdatedTrail>, Failure>
+    where
+        F: Future<Output = Result<bool, Failure>> + Send,
+    {
+        let description = format!("assign key `{key}` to trail `{trail}`");
+        let retry = if settling { RetryRule::WhileSettling(NEW_TO_CLOUDTRAIL) } else { RetryRule::Usual };
+        let operation = write("cloudtrail:UpdateTrail", home_region, description).with_retry(retry);
+        let call = self.0.aws.cloudtrail(home_region).update_trail().name(trail.as_str()).kms_key_id(key.as_str());
+        match self.0.call_while(&operation, unchanged, || call.clone().send()).await {
+            Ok(updated) => Ok(updated.map(|updated| {
+                let trail = Trail::builder()
+                    .set_s3_bucket_name(updated.s3_bucket_name)
+                    .set_s3_key_prefix(updated.s3_key_prefix)
+                    .set_sns_topic_arn(updated.sns_topic_arn)
+                    .set_cloud_watch_logs_log_group_arn(updated.cloud_watch_logs_log_group_arn)
+                    .set_cloud_watch_logs_role_arn(updated.cloud_watch_logs_role_arn)
+                    .set_include_global_service_events(updated.include_global_service_events)
+                    .set_is_multi_region_trail(updated.is_multi_region_trail)
+                    .set_log_file_validation_enabled(updated.log_file_validation_enabled)
+                    .set_is_organization_trail(updated.is_organization_trail)
+                    .set_recursive_logging(updated.recursive_logging);
+                UpdatedTrail { kms_key_id: non_empty(updated.kms_key_id), kept: kept(trail.build()) }
+            })),
+            // A later invocation may succeed, when the key is visible.
+            Err(failure) if settling && NEW_TO_CLOUDTRAIL.iter().any(|code| failure.is(code)) => {
+                Err(Failure { class: Class::Transient, ..failure })
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn start_logging(&self, trail: &TrailArn, home_region: &Region) -> Result<(), Failure> {
+        let operation = write("cloudtrail:StartLogging", home_region, format!("start logging of trail `{trail}`"));
+        let call = self.0.aws.cloudtrail(home_region).start_logging().name(trail.as_str());
+        self.0.call(&operation, || call.clone().send()).await.map(drop)
+    }
+}
+
+fn listed_trail(trail: &TrailInfo, region: &Region) -> Result<(TrailArn, Region), MalformedTrail> {
+    let operation = read("cloudtrail:ListTrails", region, format!("read a trail that is listed in `{region}`"));
+    match arn(trail.trail_arn.as_deref(), &operation) {
+        Ok(arn) => {
+            let home_region = home_region(trail.home_region.as_deref(), &arn);
+            Ok((arn, home_region))
+        }
+        Err(failure) => {
+            let told = trail.trail_arn.as_deref().or(trail.name.as_deref()).unwrap_or_default();
+            Err(MalformedTrail { told: shorten(told, 256), failure })
+        }
+    }
+}
+
+fn settings(trail: Trail, operation: &Operation) -> Result<TrailSettings, Failure> {
+    let arn = arn(trail.trail_arn.as_deref(), operation)?;
+    Ok(TrailSettings {
+        home_region: home_region(trail.home_region.as_deref(), &arn),
+        arn,
+        kms_key_id: non_empty(trail.kms_key_id.clone()),
+        kept: kept(trail),
+    })
+}
+
+fn kept(trail: Trail) -> KeptSettings {
+    KeptSettings {
+        bucket: trail.s3_bucket_name.unwrap_or_default(),
+        key_prefix: non_empty(trail.s3_key_prefix),
+        sns_topic: non_empty(trail.sns_topic_arn),
+        log_group: non_empty(trail.cloud_watch_logs_log_group_arn),
+        log_role: non_empty(trail.cloud_watch_logs_role_arn),
+        global_service_events: trail.include_global_service_events,
+        multi_region: trail.is_multi_region_trail,
+        log_file_validation: trail.log_file_validation_enabled,
+        organization_trail: trail.is_organization_trail,
+        recursive_logging: trail.recursive_logging,
+    }
+}
+
+fn arn(arn: Option<&str>, operation: &Operation) -> Result<TrailArn, Failure> {
+    let parsed = arn.unwrap_or_default().parse();
+    parsed.map_err(|malformed| operation.malformed_answer(&format!("the ARN of a trail is malformed: {malformed}")))
+}
+
+/// Some emulators omit the home Region. The ARN's Region is the same.
+fn home_region(region: Option<&str>, arn: &TrailArn) -> Region {
+    region.and_then(|region| region.parse().ok()).unwrap_or_else(|| arn.region().clone())
+}

@@ -1,0 +1,193 @@
+//! S3: where a trail's bucket is, its policy and its replication.
+
+use std::future::Future;
+
+use aws_sdk_kms::config::http::HttpResponse;
+use aws_sdk_kms::error::SdkError;
+use aws_sdk_s3::operation::head_bucket::{HeadBucketError, HeadBucketOutput};
+use aws_sdk_s3::types::{ReplicationRule as SdkRule, ReplicationRuleStatus, SseKmsEncryptedObjectsStatus};
+use aws_smithy_types::error::ErrorMetadata;
+use trailseal_core::iam::Document;
+use trailseal_core::ids::Region;
+use trailseal_core::failure::Failure;
+use trailseal_core::observation::{ParsedPolicy, Reading, ReplicationRule};
+
+use super::call::Operation;
+use super::errors::{AttemptError, reading};
+use super::{Reader, non_empty};
+
+/// Reads of buckets.
+pub trait BucketReads: Sync {
+    /// The Region of a bucket, by `HeadBucket` sent to `region`.
+    fn bucket_region(&self, bucket: &str, region: &Region) -> impl Future<Output = Result<Region, Failure>> + Send;
+    /// `GetBucketPolicy`, in the bucket's own Region.
+    fn bucket_policy(
+        &self,
+        bucket: &str,
+        region: &Region,
+    ) -> impl Future<Output = Result<Reading<ParsedPolicy>, Failure>> + Send;
+    /// The rules of `GetBucketReplication`, in the bucket's own Region.
+    fn bucket_replication(
+        &self,
+        bucket: &str,
+        region: &Region,
+    ) -> impl Future<Output = Result<Reading<Vec<ReplicationRule>>, Failure>> + Send;
+}
+
+impl BucketReads for Reader<'_> {
+    async fn bucket_region(&self, bucket: &str, region: &Region) -> Result<Region, Failure> {
+        let operation = Operation::new("s3:HeadBucket", region, format!("find the Region of bucket `{bucket}`"));
+        let call = self.0.aws.s3(region).head_bucket().bucket(bucket);
+        let answer = self.0.call(&operation, || async { region_header(call.clone().send().await) }).await?;
+        let answer = answer.ok_or_else(|| operation.malformed_answer("the response does not contain it"))?;
+        answer
+            .parse()
+            .map_err(|malformed| operation.malformed_answer(&format!("the response is malformed: {malformed}")))
+    }
+
+    async fn bucket_policy(&self, bucket: &str, region: &Region) -> Result<Reading<ParsedPolicy>, Failure> {
+        let description = format!("read the policy of bucket `{bucket}` in `{region}`");
+        let operation = Operation::new("s3:GetBucketPolicy", region, description);
+        let call = self.0.aws.s3(region).get_bucket_policy().bucket(bucket);
+        let policy = match self.0.call(&operation, || call.clone().send()).await {
+            Ok(output) => match output.policy {
+                Some(policy) => Ok(Document::parse(&policy)),
+                None => return Err(operation.malformed_answer("the response contains no policy")),
+            },
+            Err(failure) => Err(failure),
+        };
+        reading(policy, "NoSuchBucketPolicy")
+    }
+
+    async fn bucket_replication(
+        &self,
+        bucket: &str,
+        region: &Region,
+    ) -> Result<Reading<Vec<ReplicationRule>>, Failure> {
+        let description = format!("read the replication of bucket `{bucket}` in `{region}`");
+        let operation = Operation::new("s3:GetBucketReplication", region, description);
+        let call = self.0.aws.s3(region).get_bucket_replication().bucket(bucket);
+        let rules = match self.0.call(&operation, || call.clone().send()).await {
+            Ok(output) => match output.replication_configuration {
+                Some(configuration) => Ok(configuration.rules.into_iter().map(rule).collect()),
+                None => return Err(operation.malformed_answer("the response contains no configuration")),
+            },
+            Err(failure) => Err(failure),
+        };
+        reading(rules, "ReplicationConfigurationNotFoundError")
+    }
+}
+
+/// S3 returns the Region in a header of every response, also if it refuses or redirects:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html>. A response to HEAD has no body, hence no
+/// error code.
+fn region_header(
+    answer: Result<HeadBucketOutput, SdkError<HeadBucketError, HttpResponse>>,
+) -> Result<Option<String>, AttemptError> {
+    let error = match answer {
+        Ok(output) => return Ok(output.bucket_region),
+        Err(error) => error,
+    };
+    let Some(response) = error.raw_response() else { return Err(error.into()) };
+    let status = response.status().as_u16();
+    let refused = |code: &str, message: &str| {
+        Err(AttemptError::Refused(status, ErrorMetadata::builder().code(code).message(message).build()))
+    };
+    match (status, response.headers().get("x-amz-bucket-region")) {
+        (404, _) => refused("NoSuchBucket", "the bucket does not exist"),
+        (_, Some(region)) => Ok(Some(region.to_owned())),
+        (403, None) => refused("AccessDenied", "S3 does not disclose the bucket's Region"),
+        (_, None) => Err(error.into()),
+    }
+}
+
+/// A rule without a filter is of the first version of replication configurations, which has the prefix in the rule:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ReplicationRule.html>.
+#[expect(deprecated, reason = "existing rules may have a prefix of their own")]
+fn rule(rule: SdkRule) -> ReplicationRule {
+    let filter = rule.filter.unwrap_or_else(|| aws_sdk_s3::types::ReplicationRuleFilter::builder().build());
+    let (and_prefix, and_tags) = filter.and.map_or((None, None), |and| (and.prefix, and.tags));
+    let kms = rule.source_selection_criteria.and_then(|criteria| criteria.sse_kms_encrypted_objects);
+    ReplicationRule {
+        id: non_empty(rule.id),
+        // An unknown status may be in force.
+        enabled: rule.status != ReplicationRuleStatus::Disabled,
+        prefix: and_prefix.or(filter.prefix).or(rule.prefix).unwrap_or_default(),
+        wants_tags: filter.tag.is_some() || and_tags.is_some_and(|tags| !tags.is_empty()),
+        destination: rule.destination.map(|destination| destination.bucket).unwrap_or_default(),
+        takes_kms: kms.is_some_and(|kms| kms.status == SseKmsEncryptedObjectsStatus::Enabled),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::types::builders::{ReplicationRuleBuilder, ReplicationRuleFilterBuilder};
+    use aws_sdk_s3::types::{
+        Destination, ReplicationRuleAndOperator, ReplicationRuleFilter, SourceSelectionCriteria,
+        SseKmsEncryptedObjects, Tag,
+    };
+
+    use super::*;
+
+    fn read(rule: ReplicationRuleBuilder) -> ReplicationRule {
+        let status = rule.get_status().clone().unwrap_or(ReplicationRuleStatus::Enabled);
+        let destination = Destination::builder().bucket("arn:aws:s3:::copy").build().unwrap();
+        super::rule(rule.status(status).destination(destination).build().unwrap())
+    }
+
+    fn filtered(filter: ReplicationRuleFilterBuilder) -> ReplicationRule {
+        read(SdkRule::builder().filter(filter.build()))
+    }
+
+    fn tag() -> Tag {
+        Tag::builder().key("a").value("b").build().unwrap()
+    }
+
+    #[test]
+    fn a_rules_prefix_is_read_wherever_it_is() {
+        #[expect(deprecated, reason = "existing rules may have a prefix of their own")]
+        let of_its_own = read(SdkRule::builder().prefix("logs/"));
+        let plain = filtered(ReplicationRuleFilter::builder().prefix("logs/"));
+        let and = ReplicationRuleAndOperator::builder().prefix("logs/").build();
+        let with_more = filtered(ReplicationRuleFilter::builder().and(and));
+        for rule in [of_its_own, plain, with_more] {
+            assert_eq!((rule.prefix.as_str(), rule.wants_tags), ("logs/", false));
+        }
+        assert_eq!(read(SdkRule::builder()).prefix, "");
+    }
+
+    #[test]
+    fn a_rule_may_select_by_tags() {
+        assert!(filtered(ReplicationRuleFilter::builder().tag(tag())).wants_tags);
+        let and = ReplicationRuleAndOperator::builder().tags(tag()).build();
+        assert!(filtered(ReplicationRuleFilter::builder().and(and)).wants_tags);
+    }
+
+    #[test]
+    fn a_rule_selects_sse_kms_only_if_enabled() {
+        let takes = |status: SseKmsEncryptedObjectsStatus| {
+            let kms = SseKmsEncryptedObjects::builder().status(status).build().unwrap();
+            let criteria = SourceSelectionCriteria::builder().sse_kms_encrypted_objects(kms).build();
+            read(SdkRule::builder().source_selection_criteria(criteria)).takes_kms
+        };
+        assert!(takes(SseKmsEncryptedObjectsStatus::Enabled));
+        assert!(!takes(SseKmsEncryptedObjectsStatus::Disabled));
+        assert!(!read(SdkRule::builder()).takes_kms);
+        let of_replicas = SourceSelectionCriteria::builder().build();
+        assert!(!read(SdkRule::builder().source_selection_criteria(of_replicas)).takes_kms);
+    }
+
+    #[test]
+    fn only_a_disabled_rule_is_not_in_force() {
+        let enabled = |status: &str| read(SdkRule::builder().status(status.into())).enabled;
+        assert!(enabled("Enabled") && enabled("Something new"));
+        assert!(!enabled("Disabled"));
+    }
+
+    #[test]
+    fn a_rule_has_a_destination_and_an_optional_id() {
+        let rule = read(SdkRule::builder().id("all"));
+        assert_eq!((rule.id.as_deref(), rule.destination.as_str()), (Some("all"), "arn:aws:s3:::copy"));
+        assert_eq!(read(SdkRule::builder().id("")).id, None);
+    }
+}

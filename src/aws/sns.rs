@@ -1,0 +1,35 @@
+//! SNS: alerts.
+
+use aws_sdk_sns::types::MessageAttributeValue;
+use trailseal_core::report::Alert;
+use trailseal_core::ids::TopicArn;
+use trailseal_core::failure::Failure;
+
+use super::call::{Caller, Operation};
+
+/// Publishes alerts until a deadline.
+#[derive(Debug, Clone, Copy)]
+pub struct Publisher<'a>(Caller<'a>);
+
+impl<'a> Publisher<'a> {
+    pub(super) fn new(caller: Caller<'a>) -> Self {
+        Self(caller)
+    }
+
+    /// Publishes one alert.
+    ///
+    /// # Errors
+    ///
+    /// SNS refuses it or does not answer.
+    pub async fn publish(&self, topic: &TopicArn, alert: &Alert) -> Result<(), Failure> {
+        let operation = Operation::new("sns:Publish", topic.region(), format!("publish an alert to `{topic}`"));
+        let sns = self.0.aws.sns(topic.region());
+        let mut call = sns.publish().topic_arn(topic.as_str()).subject(&alert.subject).message(&alert.message);
+        for (name, value) in &alert.attributes {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+            let value = value.map_err(|error| operation.malformed_request(&error.to_string()))?;
+            call = call.message_attributes(*name, value);
+        }
+        self.0.call(&operation, || call.clone().send()).await.map(drop)
+    }
+}

@@ -1,0 +1,76 @@
+//! The health of trails: settings, status and key.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::join;
+use tokio::time::Instant;
+use trailseal_core::context::Context;
+use trailseal_core::failure::Failure;
+use trailseal_core::ids::{KeyArn, Region, TrailArn};
+use trailseal_core::observation::{KeyObservation, Reading, TrailFacts, TrailObservation, TrailSettings};
+
+use super::shared::SharedKeys;
+use super::{TrailTarget, join_unordered};
+use crate::aws::Read;
+
+/// A missing key is read again after this time: a wrong reading must not move a trail off a working key.
+const CONFIRMATION: Duration = Duration::from_secs(30);
+
+/// Reads the health of each trail. The map's key is the trail's ARN, also for a trail that was named otherwise.
+pub(crate) async fn health(
+    reader: &impl Read,
+    targets: &[TrailTarget],
+    context: &Context,
+) -> BTreeMap<TrailArn, TrailObservation> {
+    let keys = SharedKeys::new(reader, context);
+    let read = join_unordered(targets.iter().map(async |target| match trail(reader, &keys, target, context).await {
+        Ok(Some(facts)) => (facts.settings.arn.clone(), TrailObservation::Readable(Box::new(facts))),
+        Ok(None) => (target.arn(context), TrailObservation::Gone),
+        Err(failure) => (target.arn(context), TrailObservation::Unreadable(failure)),
+    }));
+    read.await.into_iter().collect()
+}
+
+async fn trail<R: Read>(
+    reader: &R,
+    keys: &SharedKeys<'_, R>,
+    TrailTarget { trail, settings }: &TrailTarget,
+    context: &Context,
+) -> Result<Option<TrailFacts>, Failure> {
+    let (settings, status) = match settings {
+        // The same Region would return the status, too.
+        Some(Err(failure)) => return Err(failure.clone()),
+        Some(Ok(known)) => (Ok(Some(known.clone())), reader.trail_status(trail).await),
+        None => join!(reader.trail(trail), reader.trail_status(trail)),
+    };
+    let (Some(settings), Some(status)) = (settings?, status?) else { return Ok(None) };
+    let key = match &settings.kms_key_id {
+        Some(name) if context.owns_trail(&settings.arn) => Some(own_key(reader, keys, name, &settings).await?),
+        _ => None,
+    };
+    Ok(Some(TrailFacts { settings, status, key }))
+}
+
+/// The key that a trail names. Only a key that is named by its ARN is certainly missing, and read a second time.
+async fn own_key<R: Read>(
+    reader: &R,
+    keys: &SharedKeys<'_, R>,
+    name: &str,
+    settings: &TrailSettings,
+) -> Result<Reading<KeyObservation>, Failure> {
+    let arn: Option<KeyArn> = name.parse().ok();
+    let region = region_in(name).unwrap_or_else(|| settings.home_region.clone());
+    let reading = keys.key(name, &region, None).await?;
+    if reading != Reading::Absent || arn.is_none() {
+        return Ok(reading);
+    }
+    let first_read = Instant::now();
+    reader.wait(CONFIRMATION).await?;
+    keys.key(name, &region, Some(first_read)).await
+}
+
+/// The Region in an ARN of any kind, such as an alias's.
+fn region_in(name: &str) -> Option<Region> {
+    name.strip_prefix("arn:")?.split(':').nth(2)?.parse().ok()
+}

@@ -1,0 +1,87 @@
+//! What only a sweep does: it scans for strays, and it reports what concerns the whole account.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trailseal_core::context::Context;
+use trailseal_core::failure::Failure;
+use trailseal_core::finding::Warning;
+use trailseal_core::ids::{KeyArn, Region};
+use trailseal_core::journal::Journal;
+use trailseal_core::observation::{KeyUse, StrayScan, TaggedKey};
+use trailseal_core::plan::strays::find_strays;
+use trailseal_core::report::Report;
+
+use crate::aws::Read;
+use crate::observe::{TrailTarget, Targets, is_named, join_unordered, tagged_key};
+
+/// The Regions of this account's trails and their keys, as far as their settings contain them.
+pub(crate) fn regions(targets: &Targets, context: &Context) -> BTreeSet<Region> {
+    let mut regions = BTreeSet::from([context.function_arn.region().clone()]);
+    let readable = targets.trails.iter().filter_map(|target| target.settings.as_ref()?.as_ref().ok());
+    for settings in readable.filter(|settings| context.owns_trail(&settings.arn)) {
+        regions.insert(settings.home_region.clone());
+        let key = settings.kms_key_id.as_ref().and_then(|name| name.parse::<KeyArn>().ok());
+        regions.extend(key.map(|key| key.region().clone()));
+    }
+    regions
+}
+
+/// The keys with trailseal's tag in these Regions that none of these trails uses.
+pub(crate) async fn scan_tagged_keys(
+    reader: &impl Read,
+    targets: &Targets,
+    regions: &BTreeSet<Region>,
+    context: &Context,
+) -> StrayScan {
+    if regions.is_empty() {
+        return StrayScan::default();
+    }
+    // trailseal's keys allow this account's trails: another account's trail that cannot be read uses none of them.
+    let counts = |target: &&TrailTarget| {
+        matches!(target.settings, Some(Ok(_))) || context.owns_trail(&target.arn(context))
+    };
+    let trails = targets.trails.iter().filter(counts).cloned().collect();
+    let (used, unreadable) =
+        Targets { trails, malformed: targets.malformed.clone() }.keys_in_use(reader).await;
+    let in_region = async |region: &Region| {
+        let mut scan = StrayScan::default();
+        let arns = match reader.tagged_keys(region).await {
+            Ok(arns) => arns,
+            Err(failure) => {
+                scan.unreadable_regions.insert(region.clone(), failure);
+                return scan;
+            }
+        };
+        // A supplied key is its owner's, whatever its tags are, and trails of other accounts may use it.
+        for arn in arns.into_iter().filter(|arn| !is_named(&used, arn) && !context.is_supplied_key(arn)) {
+            match tagged_key(reader, &arn, context).await {
+                Ok(None) => {}
+                Ok(Some(key)) => {
+                    let usage = unreadable.clone().map_or(KeyUse::Unused, KeyUse::Unknown);
+                    scan.keys.push(TaggedKey { usage, ..key });
+                }
+                Err(failure) => scan.unreadable_keys.push((arn, failure)),
+            }
+        }
+        scan
+    };
+    let scans = join_unordered(regions.iter().map(async |region| (region, in_region(region).await))).await;
+    // In the order of the Regions, not of the responses.
+    let scans: BTreeMap<&Region, StrayScan> = scans.into_iter().collect();
+    let mut all = StrayScan::default();
+    scans.into_values().for_each(|scan| all.merge(scan));
+    all
+}
+
+/// What a sweep reports besides the trails.
+pub(crate) fn report(targets: Targets, journal: &Journal, scan: &StrayScan) -> Report {
+    let mut warnings = trailseal_core::plan::strays::stray_warnings(scan, journal);
+    let logging: Vec<Option<bool>> =
+        journal.plans().first().into_iter().flat_map(|plan| plan.trails.values()).map(|trail| trail.logging).collect();
+    let is_restarted = journal.plans().iter().flat_map(|plan| plan.trails.keys()).any(|arn| journal.is_restarted(arn));
+    let none_logs = logging.iter().all(|logging| *logging == Some(false));
+    if none_logs && targets.malformed.is_empty() && !is_restarted {
+        warnings.push(Warning::NoLoggingTrail);
+    }
+    Report { malformed: targets.malformed, warnings, strays: find_strays(&scan.keys) }
+}
