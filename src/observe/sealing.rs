@@ -144,7 +144,7 @@ async fn tagged(
 
 /// CloudTrail names a key by its ARN; some emulators, and old trails, by its id.
 fn is_named(used: &BTreeSet<String>, key: &KeyArn) -> bool {
-    used.contains(key.as_str()) || used.contains(&**key.id())
+    used.contains(key.as_str()) || used.contains(key.id().as_str())
 }
 
 /// A key that the tag index names; `None`: it was deleted since.

@@ -73,5 +73,5 @@ pub(crate) async fn trails_with_key(
 
 /// CloudTrail names a key by its ARN; some emulators, and old trails, by its id.
 fn names(named: Option<&str>, key: &KeyArn) -> bool {
-    named.is_some_and(|named| named == key.as_str() || named == &**key.id())
+    named.is_some_and(|named| named == key.as_str() || named == key.id().as_str())
 }

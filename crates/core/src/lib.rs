@@ -7,6 +7,7 @@ pub mod access;
 pub mod alert;
 pub mod assess;
 pub mod config;
+pub mod context;
 pub mod finding;
 pub mod iam;
 pub mod ids;

@@ -163,7 +163,7 @@ impl Planner<'_> {
         let unread = || Err(Failure::transient(format!("the Region of bucket `{bucket}` was not read")));
         let region = mending.bucket_region.unwrap_or_else(unread)?;
         let key = self.key_plan(&region, keys)?;
-        let to_be = || KeyArn::to_be(self.home.partition(), &region, self.home.account());
+        let to_be = || KeyArn::placeholder(self.home.partition(), &region, self.home.account());
         let arn = key.key.clone().unwrap_or_else(to_be);
         warnings.extend(key.warnings.iter().cloned());
         let (if_refused, doubts) = self.admits(&key, &arn, &settings.arn)?;
