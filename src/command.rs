@@ -190,12 +190,7 @@ impl Options {
     }
 
     fn readers(&mut self) -> LogReaders {
-        let text = self.text("readers").unwrap_or_default();
-        let (readers, wrong) = LogReaders::read(&text);
-        for item in wrong {
-            self.problem("readers", item, LogReaders::TAKES);
-        }
-        readers
+        self.optional("readers").unwrap_or_default()
     }
 
     /// None if it is not known which account the key is in.
@@ -209,7 +204,7 @@ impl Options {
             self.no_policy(&NoPolicy::NobodyElse);
         }
         let (organization, accounts) = (self.optional("organization"), self.accounts());
-        let (readers, stack) = (self.readers(), self.optional("name").unwrap_or_else(StackName::of_trailseal));
+        let (readers, stack) = (self.readers(), self.optional("name").unwrap_or_else(StackName::default));
         let partition = self.optional("partition").unwrap_or_else(Partition::commercial);
         Some(CentralKey { partition, account: account?, organization, accounts, readers, stack })
     }

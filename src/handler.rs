@@ -1,24 +1,26 @@
-//! From the Lambda's input to its answer.
+//! From the Lambda input to the answer.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
+use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use trailseal_core::config::Config;
+use trailseal_core::context::Context;
 use trailseal_core::ids::FunctionArn;
 use trailseal_core::report::Answer;
-use trailseal_core::trigger::{InvalidInput, Target, Trigger};
+use trailseal_core::trigger::{Event, InvalidInput, Target, Trigger};
 
 use crate::aws::Aws;
 use crate::run::{Deadlines, reconcile};
 
-/// The input as it came. Deserializing it never fails, so that nonsense is answered in our words.
+/// The input as received. Deserializing it never fails, so that malformed input gets our own error.
 #[derive(Debug)]
 pub struct Input(Result<Box<RawValue>, String>);
 
@@ -28,11 +30,11 @@ impl<'de> Deserialize<'de> for Input {
     }
 }
 
-/// Why an invocation failed, as Lambda is told.
+/// Why an invocation failed. Lambda receives the variant's name as `errorType`.
 pub enum Failed {
-    /// The input is neither an event nor a request; trying again cannot help.
+    /// The input is neither an event nor a request. A retry cannot help.
     InvalidInput(String),
-    /// Trying again can help.
+    /// A retry can help.
     Transient(String),
 }
 
@@ -45,11 +47,11 @@ impl Failed {
     }
 }
 
-/// The runtime writes this into the log, for people.
+/// The runtime writes this to the log.
 impl fmt::Debug for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, message) = self.parts();
-        write!(f, "{kind}: {message}")
+        let (error_type, message) = self.parts();
+        write!(f, "{error_type}: {message}")
     }
 }
 
@@ -64,55 +66,161 @@ impl From<Failed> for Diagnostic {
 ///
 /// # Errors
 ///
-/// [`Failed`], so that Lambda tries again or parks the event; what was done until then is logged.
+/// [`Failed`], so that Lambda retries the event or moves it to the failure queue. The answer is logged
+/// before that.
 pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Result<Answer, Failed> {
-    let invalid = |message: String| Failed::InvalidInput(message);
-    let home: FunctionArn = event
-        .context
+    let LambdaEvent { payload, context: invocation, .. } = event;
+    let function_arn = invocation
         .invoked_function_arn
         .parse()
-        .map_err(|malformed| invalid(format!("cannot tell whose account this is: {malformed}")))?;
-    let trigger = event
-        .payload
-        .0
-        .and_then(|raw| serde_json::from_str::<Value>(raw.get()).map_err(|error| error.to_string()))
-        .map_err(|cause| InvalidInput::not_json(&cause))
-        .and_then(|input| Trigger::parse(&input, &home))
-        .map_err(|error| invalid(error.to_string()))?;
-    let Trigger { origin, target } = trigger;
+        .map_err(|malformed| Failed::InvalidInput(format!("cannot determine the account: {malformed}")))?;
+    let context = Context { config: config.clone(), function_arn };
+    let Trigger { origin, target } =
+        trigger(payload, &context.function_arn).map_err(|error| Failed::InvalidInput(error.to_string()))?;
     let sweep = target == Target::Sweep;
-    let first = number_of(&event.context.request_id);
-    let answer = reconcile(aws, config, &home, target, &origin, deadlines(&event.context), first).await;
+    let (deadlines, seed) = (deadlines(invocation.deadline), seed(&invocation.request_id));
+    let answer = reconcile(aws, &context.config, &context.function_arn, target, &origin, deadlines, seed).await;
     log(&answer);
     match answer.unfinished() {
-        // The next sweep looks at everything again, if this one looked at anything.
+        // A sweep that listed the trails is not retried: the next one reads everything again.
         Some(unfinished) if !sweep || answer.error.is_some() => {
-            Err(Failed::Transient(format!("{unfinished}; it is tried again")))
+            Err(Failed::Transient(format!("{unfinished}; Lambda retries the event")))
         }
         _ => Ok(answer),
     }
 }
 
-/// A number that differs from invocation to invocation, also where those come at the same time of day.
-fn number_of(request_id: &str) -> u64 {
+fn trigger(input: Input, function_arn: &FunctionArn) -> Result<Trigger, InvalidInput> {
+    let value = input.0.and_then(|raw| serde_json::from_str(raw.get()).map_err(|error| error.to_string()));
+    match value.map_err(|cause| InvalidInput::not_json(&cause))? {
+        Value::Object(fields) if fields.contains_key("detail-type") && fields.contains_key("source") => {
+            let envelope = envelope(fields).map_err(|error| InvalidInput::malformed_envelope(&error))?;
+            Trigger::from_event(&envelope, function_arn)
+        }
+        request => Trigger::from_request(&request, function_arn),
+    }
+}
+
+/// Reads an event's envelope. A field that the event does not need counts as absent if it is malformed.
+fn envelope(mut fields: Map<String, Value>) -> Result<Event, serde_json::Error> {
+    let detail = fields.remove("detail").unwrap_or_default();
+    let required = ["detail-type", "source"];
+    fields.retain(|name, value| required.contains(&name.as_str()) || is_well_formed(name, value));
+    fields.insert("detail".into(), detail);
+    let EventBridgeEvent { detail_type, source, id, account, region, detail, .. } =
+        serde_json::from_value(fields.into())?;
+    Ok(Event { detail_type, source, id, account, region, detail })
+}
+
+/// Whether an envelope that is otherwise minimal deserializes with this field.
+fn is_well_formed(name: &str, value: &Value) -> bool {
+    let envelope = serde_json::json!({ "detail-type": "", "source": "", "detail": null, name: value });
+    EventBridgeEvent::<Value>::deserialize(envelope).is_ok()
+}
+
+/// A number that differs between invocations, including those that start at the same time of day.
+fn seed(request_id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     request_id.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Leaves time to tell about it: a tenth of what there is, between half a second and five.
-fn deadlines(context: &Context) -> Deadlines {
+/// Reserves time for alerts and the answer: a tenth of the remaining time, from 0.5 to 5 seconds.
+/// `deadline` is the invocation's, in milliseconds since 1970.
+fn deadlines(deadline: u64) -> Deadlines {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let left = Duration::from_millis(context.deadline).saturating_sub(now);
-    let to_tell = left.mul_f64(0.1).clamp(Duration::from_millis(500), Duration::from_secs(5));
-    let until = |left: Duration| Instant::now().checked_add(left).unwrap_or_else(Instant::now);
-    Deadlines { work: until(left.saturating_sub(to_tell)), report: until(left.saturating_sub(to_tell.mul_f64(0.2))) }
+    let remaining = Duration::from_millis(deadline).saturating_sub(now);
+    let reserve = remaining.mul_f64(0.1).clamp(Duration::from_millis(500), Duration::from_secs(5));
+    let after = |duration: Duration| Instant::now().checked_add(duration).unwrap_or_else(Instant::now);
+    Deadlines {
+        work: after(remaining.saturating_sub(reserve)),
+        report: after(remaining.saturating_sub(reserve.mul_f64(0.2))),
+    }
 }
 
-/// The answer's line in the log. Standard output is where Lambda reads it; that it could not be
-/// written is nothing that could be told anywhere else.
+/// Writes the answer to the log: one line on standard output. If that fails, there is no other place
+/// to report it.
 fn log(answer: &Answer) {
     if let Ok(line) = answer.log_line() {
         drop(writeln!(std::io::stdout().lock(), "{line}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(input: &str) -> Result<Trigger, InvalidInput> {
+        let function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap();
+        trigger(serde_json::from_str(input).unwrap(), &function_arn)
+    }
+
+    fn event() -> Value {
+        serde_json::from_str(include_str!("../events/update-trail-by-name.json")).unwrap()
+    }
+
+    fn trail() -> Target {
+        read(&event().to_string()).unwrap().target
+    }
+
+    #[test]
+    fn a_malformed_optional_envelope_field_is_ignored() {
+        for (field, malformed) in [
+            ("version", json!(0)),
+            ("id", json!(["x"])),
+            ("account", json!(123_456_789_012_u64)),
+            ("time", json!("not a date")),
+            ("time", json!(1_700_000_000)),
+            ("region", json!({})),
+            ("resources", json!("arn:aws:s3:::audit-logs")),
+            ("resources", json!([{ "ARN": "x" }])),
+            ("replay-name", json!(7)),
+        ] {
+            let mut event = event();
+            event[field] = malformed.clone();
+            assert_eq!(read(&event.to_string()).unwrap().target, trail(), "{field}: {malformed}");
+        }
+    }
+
+    #[test]
+    fn an_absent_or_null_envelope_field_is_ignored() {
+        for field in ["version", "id", "account", "time", "region", "resources"] {
+            let mut event = event();
+            event[field] = Value::Null;
+            assert_eq!(read(&event.to_string()).unwrap().target, trail(), "{field} is null");
+            event.as_object_mut().unwrap().remove(field);
+            assert_eq!(read(&event.to_string()).unwrap().target, trail(), "{field} is absent");
+        }
+    }
+
+    #[test]
+    fn well_formed_envelope_fields_are_kept_beside_malformed_ones() {
+        let mut event = event();
+        event["time"] = json!("not a date");
+        event["account"] = json!("210987654321");
+        event["detail"]["recipientAccountId"] = Value::Null;
+        let Target::Ignored(reason) = read(&event.to_string()).unwrap().target else { panic!("not ignored") };
+        assert!(reason.contains("account `210987654321`"), "{reason}");
+    }
+
+    #[test]
+    fn a_schedule_without_detail_is_a_sweep() {
+        let event = r#"{"detail-type": "Scheduled Event", "source": "aws.events", "time": 0}"#;
+        assert_eq!(read(event).unwrap().target, Target::Sweep);
+        assert_eq!(read(r#"{"sweep": {}}"#).unwrap().target, Target::Sweep);
+    }
+
+    #[test]
+    fn a_malformed_required_envelope_field_is_an_error() {
+        for field in ["detail-type", "source"] {
+            let mut event = event();
+            event[field] = json!(7);
+            let error = read(&event.to_string()).unwrap_err().to_string();
+            assert!(error.contains("malformed envelope: invalid type: integer `7`"), "{error}");
+        }
     }
 }

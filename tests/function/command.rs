@@ -120,12 +120,12 @@ fn every_wrong_value_is_named_with_what_it_takes() {
         wrong,
         [
             "`--account` = `12`: takes 12 digits",
-            "`--organization` = `abc`: takes `o-` and 10 to 32 lower-case letters or digits",
+            "`--organization` = `abc`: takes `o-` and 10 to 32 lowercase letters or digits",
             "`--accounts` = `1`: takes 12-digit account ids, comma-separated",
             "`--accounts` = ` [31m`: takes 12-digit account ids, comma-separated",
-            "`--readers` = `everybody`: takes ARNs of roles or users, 12-digit account ids, organization ids (`o-…`) or `account`, comma-separated",
-            "`--name` = `a_b`: takes up to 43 letters, digits or `-`, with a letter first",
-            "`--partition` = `azure`: takes `aws`, `aws-cn`, `aws-us-gov` or the like",
+            "`--readers` = `everybody`: takes comma-separated role or user ARNs, 12-digit account ids, organization ids (`o-…`) or `account`",
+            "`--name` = `a_b`: takes up to 43 letters, digits or `-`, starting with a letter",
+            "`--partition` = `azure`: takes `aws`, `aws-cn`, `aws-us-gov` or another",
         ]
     );
 }

@@ -13,10 +13,14 @@ fn a_wrong_configuration_stops_the_function_at_start_with_one_message_about_all_
         .start()
         .unwrap_err();
     assert!(!crash.status.unwrap().success());
-    let lines: Vec<&String> = crash.stdout.iter().filter(|line| line.contains("not usable")).collect();
+    let lines: Vec<&String> = crash.stdout.iter().filter(|line| line.contains("invalid configuration")).collect();
     assert_eq!(lines.len(), 1, "{crash}");
-    assert!(lines[0].contains("`TRAILSEAL_MODE` = `Enforce`: takes `dry-run` or `enforce`"), "{crash}");
-    assert!(lines[0].contains("`TRAILSEAL_KEY_ALIAS` = `alias/aws/s3`"), "{crash}");
+    assert!(
+        lines[0]
+            .contains("`Mode` (`TRAILSEAL_MODE`): `Enforce` is not a valid value (expected `dry-run` or `enforce`)"),
+        "{crash}"
+    );
+    assert!(lines[0].contains("`KeyAlias` (`TRAILSEAL_KEY_ALIAS`): `alias/aws/s3`"), "{crash}");
     assert!(lines[0].contains("\"level\":\"ERROR\""), "{crash}");
 }
 

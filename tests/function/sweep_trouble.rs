@@ -262,7 +262,7 @@ fn a_trail_under_a_name_that_is_none_is_reported_and_the_others_are_looked_at() 
     let error = &answer["trails"][0]["error"];
     assert_eq!((&error["class"], &error["operation"]), (&json!("terminal"), &json!("cloudtrail:ListTrails")));
     let message = error["message"].as_str().unwrap();
-    assert!(message.contains(&format!("`{odd}` is not a trail's ARN")), "{message}");
+    assert!(message.contains(&format!("`{odd}` is not a trail ARN")), "{message}");
     // It may use the key.
     assert_eq!((&answer["strays"], &answer["warnings"][0]["id"]), (&json!([]), &json!("key-unreadable")));
     assert!(answer["warnings"][0]["detail"].as_str().unwrap().contains(&perhaps));

@@ -50,7 +50,7 @@ fn nonsense_is_an_error_in_our_words_without_a_call_and_the_next_event_is_served
         let shown = String::from_utf8_lossy(payload).chars().take(40).collect::<String>();
         let error = scene.function.invoke(payload).outcome.unwrap_err();
         assert_eq!(error.error_type, "InvalidInput", "{shown}: {error}");
-        assert!(error.error_message.starts_with("cannot tell what to look at: "), "{shown}: {error}");
+        assert!(error.error_message.starts_with("invalid input: "), "{shown}: {error}");
         assert!(error.error_message.len() < 600, "{shown}: {error}");
         assert!(!error.error_message.contains("::"), "a Rust type in {error}");
     }

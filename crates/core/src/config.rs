@@ -1,5 +1,5 @@
-//! The configuration: texts from the environment, turned into values in one step that reports
-//! everything that is wrong at once.
+//! The configuration: texts from the environment, parsed into values in one step that reports every
+//! invalid setting at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,17 +7,17 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::ids::{AccountId, KeyAlias, KeyArn, OrganizationId, PrincipalArn, Region, RoleArn, TopicArn, shorten};
+use crate::ids::{AccountId, KeyAlias, KeyArn, Malformed, OrganizationId, PrincipalArn, Region, RoleArn, TopicArn};
 
-/// The tag that says whose key it is: `managed-by` = `trailseal`.
+/// The tag of every key that trailseal creates: `managed-by` = `trailseal`.
 pub const OWNER_TAG: (&str, &str) = ("managed-by", "trailseal");
 
-/// Whether anything may be written.
+/// Whether trailseal changes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Only say what would be done.
+    /// Reports what it would change.
     DryRun,
-    /// Do it.
+    /// Makes the changes.
     Enforce,
 }
 
@@ -31,26 +31,26 @@ impl Mode {
     }
 }
 
-/// What to do with a trail whose readers would lose access.
+/// What happens to a trail whose external readers would lose access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadersLockedOut {
-    /// Seal it; dry-run has named them.
+    /// The trail is sealed; the dry-run named the readers.
     Proceed,
-    /// Leave it as it is and fail.
+    /// The trail is not changed, and its outcome is `failed`.
     Hold,
 }
 
-/// How an alert is written.
+/// The format of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlertFormat {
-    /// For e-mail.
+    /// For email.
     Text,
     /// For Amazon Q Developer in chat applications.
     Chatbot,
 }
 
-/// Who may decrypt the logs. Sorted and without repetition, so that one configuration always gives
-/// one policy.
+/// Who may decrypt the logs. Sorted and without duplicates, so that a configuration always gives the
+/// same policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogReaders {
     /// Roles and users.
@@ -63,15 +63,12 @@ pub struct LogReaders {
     pub own_account: bool,
 }
 
-impl LogReaders {
-    /// What a list of readers is made of.
-    pub const TAKES: &'static str =
-        "ARNs of roles or users, 12-digit account ids, organization ids (`o-…`) or `account`, comma-separated";
+/// A comma-separated list.
+impl FromStr for LogReaders {
+    type Err = Malformed;
 
-    /// Reads a list of readers. Beside them: the items that are none.
-    #[must_use]
-    pub fn read(list: &str) -> (Self, Vec<&str>) {
-        let (mut readers, mut wrong) = (Self::default(), Vec::new());
+    fn from_str(list: &str) -> Result<Self, Malformed> {
+        let (mut readers, mut invalid) = (Self::default(), Vec::new());
         for item in items(list) {
             if item == "account" {
                 readers.own_account = true;
@@ -82,19 +79,50 @@ impl LogReaders {
             } else if let Ok(organization) = item.parse() {
                 readers.organizations.insert(organization);
             } else {
-                wrong.push(item);
+                invalid.push(item);
             }
         }
-        (readers, wrong)
+        if invalid.is_empty() {
+            return Ok(readers);
+        }
+        let expected = "comma-separated role or user ARNs, 12-digit account ids, organization ids (`o-…`) or `account`";
+        Err(Malformed::new("a list of log readers", expected, &invalid.join(", ")))
     }
 }
 
-/// The items of a comma-separated list. Spaces around one do not count, and an empty one is none.
+/// The items of a comma-separated list, without surrounding spaces and empty items.
 pub fn items(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// The validated configuration. Every variable is described in the README.
+/// A setting: its stack parameter, and the environment variable that the template sets from it.
+/// Without a parameter, the template sets the variable itself.
+#[derive(Clone, Copy)]
+struct Setting(Option<&'static str>, &'static str);
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self(Some(parameter), variable) => write!(f, "`{parameter}` (`{variable}`)"),
+            Self(None, variable) => write!(f, "`{variable}`"),
+        }
+    }
+}
+
+const MODE: Setting = Setting(Some("Mode"), "TRAILSEAL_MODE");
+const KEY_ALIAS: Setting = Setting(Some("KeyAlias"), "TRAILSEAL_KEY_ALIAS");
+const KEY_ARNS: Setting = Setting(Some("KeyArns"), "TRAILSEAL_KEY_ARNS");
+const KEY_TAGS: Setting = Setting(Some("KeyTags"), "TRAILSEAL_KEY_TAGS");
+const LOG_READERS: Setting = Setting(Some("LogReaders"), "TRAILSEAL_LOG_READERS");
+const READERS_LOCKED_OUT: Setting = Setting(Some("ReadersLockedOut"), "TRAILSEAL_READERS_LOCKED_OUT");
+const EXEMPT_TAG: Setting = Setting(Some("ExemptTag"), "TRAILSEAL_EXEMPT_TAG");
+const RESTART_LOGGING: Setting = Setting(Some("RestartLogging"), "TRAILSEAL_RESTART_LOGGING");
+const ORG_TRAIL_OWNER: Setting = Setting(Some("OrgTrailOwner"), "TRAILSEAL_ORG_TRAIL_OWNER");
+const ROLE_ARN: Setting = Setting(None, "TRAILSEAL_ROLE_ARN");
+const ALERT_TOPIC_ARN: Setting = Setting(None, "TRAILSEAL_ALERT_TOPIC_ARN");
+const ALERT_FORMAT: Setting = Setting(Some("AlertFormat"), "TRAILSEAL_ALERT_FORMAT");
+
+/// The validated configuration. The README describes every setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// `TRAILSEAL_MODE`.
@@ -115,7 +143,7 @@ pub struct Config {
     pub restart_logging: bool,
     /// `TRAILSEAL_ORG_TRAIL_OWNER`.
     pub org_trail_owner: Option<AccountId>,
-    /// `TRAILSEAL_ROLE_ARN`; always there in [`Mode::Enforce`].
+    /// `TRAILSEAL_ROLE_ARN`; always present in [`Mode::Enforce`].
     pub role_arn: Option<RoleArn>,
     /// `TRAILSEAL_ALERT_TOPIC_ARN`.
     pub alert_topic: Option<TopicArn>,
@@ -123,159 +151,118 @@ pub struct Config {
     pub alert_format: AlertFormat,
 }
 
-/// Everything that is wrong with the configuration, one variable a line.
+/// Every invalid setting, its value and the accepted form.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("invalid configuration: {}", .0.join("; "))]
 pub struct InvalidConfig(Vec<String>);
 
-impl fmt::Display for InvalidConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the configuration is not usable: {}", self.0.join("; "))
-    }
-}
-
 impl Config {
-    /// Reads every variable through `lookup`, which gives `None` for one that is not set. An empty
-    /// value counts as not set, since a template cannot leave a variable out.
+    /// Reads every variable through `lookup`, which returns `None` for one that is not set. An empty
+    /// value counts as not set, because a template cannot omit a variable.
     ///
     /// # Errors
     ///
-    /// [`InvalidConfig`] names every wrong variable, its value and what it takes.
+    /// [`InvalidConfig`] lists every invalid setting.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidConfig> {
         let mut source = Source { lookup, problems: Vec::new() };
+        let modes = [("dry-run", Mode::DryRun), ("enforce", Mode::Enforce)];
+        let locked_out = [("proceed", ReadersLockedOut::Proceed), ("hold", ReadersLockedOut::Hold)];
+        let formats = [("text", AlertFormat::Text), ("chatbot", AlertFormat::Chatbot)];
         let config = Self {
-            mode: source.choice(
-                "TRAILSEAL_MODE",
-                &[("dry-run", Mode::DryRun), ("enforce", Mode::Enforce)],
-                Mode::DryRun,
-            ),
-            key_alias: source.key_alias(),
-            supplied_keys: source.supplied_keys(),
-            key_tags: source.key_tags(),
-            log_readers: source.log_readers(),
-            readers_locked_out: source.choice(
-                "TRAILSEAL_READERS_LOCKED_OUT",
-                &[("proceed", ReadersLockedOut::Proceed), ("hold", ReadersLockedOut::Hold)],
-                ReadersLockedOut::Proceed,
-            ),
-            exempt_tag: source.exempt_tag(),
-            restart_logging: source.choice("TRAILSEAL_RESTART_LOGGING", &[("false", false), ("true", true)], false),
-            org_trail_owner: source.optional("TRAILSEAL_ORG_TRAIL_OWNER"),
-            role_arn: source.optional("TRAILSEAL_ROLE_ARN"),
-            alert_topic: source.optional("TRAILSEAL_ALERT_TOPIC_ARN"),
-            alert_format: source.choice(
-                "TRAILSEAL_ALERT_FORMAT",
-                &[("text", AlertFormat::Text), ("chatbot", AlertFormat::Chatbot)],
-                AlertFormat::Text,
-            ),
+            mode: source.choice(MODE, "`dry-run` or `enforce`", modes),
+            key_alias: source.value(KEY_ALIAS, str::parse).unwrap_or_default(),
+            supplied_keys: source.value(KEY_ARNS, supplied_keys).unwrap_or_default(),
+            key_tags: source.value(KEY_TAGS, key_tags).unwrap_or_default(),
+            log_readers: source.value(LOG_READERS, str::parse).unwrap_or_default(),
+            readers_locked_out: source.choice(READERS_LOCKED_OUT, "`proceed` or `hold`", locked_out),
+            exempt_tag: source.value(EXEMPT_TAG, exempt_tag).unwrap_or_else(|| "trailseal:exempt".into()),
+            restart_logging: source.choice(RESTART_LOGGING, "`false` or `true`", [("false", false), ("true", true)]),
+            org_trail_owner: source.value(ORG_TRAIL_OWNER, str::parse),
+            role_arn: source.value(ROLE_ARN, str::parse),
+            alert_topic: source.value(ALERT_TOPIC_ARN, str::parse),
+            alert_format: source.choice(ALERT_FORMAT, "`text` or `chatbot`", formats),
         };
-        if config.mode == Mode::Enforce && source.text("TRAILSEAL_ROLE_ARN").is_none() {
-            let why = "a new key's policy names it, as KMS's lock-out check wants";
-            source.problems.push(format!("`TRAILSEAL_ROLE_ARN` is not set; `TRAILSEAL_MODE` = `enforce` needs the ARN of the function's own role: {why}"));
+        if config.mode == Mode::Enforce && source.text(ROLE_ARN).is_none() {
+            // KMS's lockout check: a new key's policy must allow its creator to change the policy.
+            source.problems.push(format!(
+                "{ROLE_ARN} is not set (expected the ARN of the function's role, required in `enforce` mode)"
+            ));
         }
         if source.problems.is_empty() { Ok(config) } else { Err(InvalidConfig(source.problems)) }
     }
 }
 
-/// The texts, and what was wrong with them so far. A wrong value yields the default, so that the
-/// rest is still read and reported.
+/// The settings as texts, and the problems so far. An invalid value yields the default, so that the
+/// other settings are still checked.
 struct Source<F> {
     lookup: F,
     problems: Vec<String>,
 }
 
 impl<F: Fn(&str) -> Option<String>> Source<F> {
-    fn text(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    fn text(&self, setting: Setting) -> Option<String> {
+        (self.lookup)(setting.1).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    fn list(&self, name: &str) -> Vec<String> {
-        items(&self.text(name).unwrap_or_default()).map(str::to_owned).collect()
+    fn value<T>(&mut self, setting: Setting, parse: impl FnOnce(&str) -> Result<T, Malformed>) -> Option<T> {
+        let parsed = parse(&self.text(setting)?);
+        parsed.map_err(|malformed| self.problems.push(format!("{setting}: {malformed}"))).ok()
     }
 
-    fn problem(&mut self, name: &str, value: &str, takes: &str) {
-        self.problems.push(format!("`{name}` = `{}`: takes {takes}", shorten(value, 160)));
+    /// One of two words. The first is the default.
+    fn choice<T: Copy>(&mut self, setting: Setting, expected: &'static str, choices: [(&str, T); 2]) -> T {
+        let [(_, default), _] = choices;
+        let parse = |text: &str| {
+            let chosen = choices.iter().find(|(word, _)| *word == text);
+            chosen.map(|(_, value)| *value).ok_or_else(|| Malformed::new("a valid value", expected, text))
+        };
+        self.value(setting, parse).unwrap_or(default)
     }
+}
 
-    fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)], default: T) -> T {
-        let Some(text) = self.text(name) else { return default };
-        if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
-            return *value;
-        }
-        let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
-        self.problem(name, &text, &words.join(" or "));
-        default
-    }
-
-    fn optional<T: FromStr<Err = crate::ids::Malformed>>(&mut self, name: &str) -> Option<T> {
-        let text = self.text(name)?;
-        text.parse().map_err(|malformed: T::Err| self.problem(name, &text, malformed.expected())).ok()
-    }
-
-    fn key_alias(&mut self) -> KeyAlias {
-        self.optional("TRAILSEAL_KEY_ALIAS").unwrap_or_else(KeyAlias::of_trailseal)
-    }
-
-    fn supplied_keys(&mut self) -> BTreeMap<Region, KeyArn> {
-        let name = "TRAILSEAL_KEY_ARNS";
-        let mut keys = BTreeMap::new();
-        for text in self.list(name) {
-            match text.parse::<KeyArn>() {
-                Ok(arn) => match keys.get(arn.region()) {
-                    Some(other) if *other != arn => self.problem(
-                        name,
-                        &text,
-                        &format!("at most one key a Region, and `{other}` is in `{}` too", arn.region()),
-                    ),
-                    _ => drop(keys.insert(arn.region().clone(), arn)),
-                },
-                Err(malformed) => {
-                    self.problem(name, &text, &format!("key ARNs, comma-separated: {}", malformed.expected()))
-                }
+fn supplied_keys(list: &str) -> Result<BTreeMap<Region, KeyArn>, Malformed> {
+    let (mut keys, mut invalid) = (BTreeMap::new(), Vec::new());
+    for item in items(list) {
+        match item.parse::<KeyArn>() {
+            Ok(arn) if keys.get(arn.region()).is_none_or(|other| *other == arn) => {
+                keys.insert(arn.region().clone(), arn);
             }
+            _ => invalid.push(item),
         }
-        keys
     }
+    if invalid.is_empty() {
+        return Ok(keys);
+    }
+    let expected = "comma-separated `arn:aws:kms:REGION:ACCOUNT:key/ID`, at most one key per Region";
+    Err(Malformed::new("a list of KMS key ARNs", expected, &invalid.join(", ")))
+}
 
-    /// Limits: <https://docs.aws.amazon.com/kms/latest/developerguide/tagging-keys.html>.
-    fn key_tags(&mut self) -> BTreeMap<String, String> {
-        let name = "TRAILSEAL_KEY_TAGS";
-        let mut tags = BTreeMap::new();
-        for text in self.list(name) {
-            let (key, value) = text.split_once('=').map_or(("", ""), |(key, value)| (key.trim(), value.trim()));
-            let allowed = |text: &str| text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c));
-            let reserved = key.to_ascii_lowercase().starts_with("aws:") || key == OWNER_TAG.0;
-            let fits = (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256;
-            if !fits || reserved || !allowed(key) || !allowed(value) {
-                self.problem(name, &text, "`Key=Value,…`: a key of 1 to 128 and a value of up to 256 letters, digits, spaces or `_.:/=+-@`, the key neither `managed-by` nor `aws:…`");
-            } else if tags.insert(key.to_owned(), value.to_owned()).is_some() {
-                self.problem(name, &text, "each key once");
-            }
+/// Limits: <https://docs.aws.amazon.com/kms/latest/developerguide/tagging-keys.html>. KMS accepts 50
+/// tags; one is trailseal's own.
+fn key_tags(list: &str) -> Result<BTreeMap<String, String>, Malformed> {
+    let (mut tags, mut invalid) = (BTreeMap::new(), Vec::new());
+    for item in items(list) {
+        let (key, value) = item.split_once('=').map_or(("", ""), |(key, value)| (key.trim(), value.trim()));
+        let allowed = |text: &str| text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c));
+        let reserved = key.to_ascii_lowercase().starts_with("aws:") || key == OWNER_TAG.0;
+        let fits = (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256;
+        let valid = fits && !reserved && allowed(key) && allowed(value);
+        if !valid || tags.insert(key.to_owned(), value.to_owned()).is_some() {
+            invalid.push(item);
         }
-        // KMS takes 50 tags; one is trailseal's own.
-        if tags.len() > 49 {
-            self.problem(name, &format!("{} tags", tags.len()), "at most 49 tags");
-        }
-        tags
     }
+    let expected = "at most 49 comma-separated `Key=Value` with unique keys: a key of 1 to 128 and a value of up to \
+         256 letters, digits, spaces or `_.:/=+-@`, the key neither `managed-by` nor `aws:…`";
+    match invalid.as_slice() {
+        [] if tags.len() <= 49 => Ok(tags),
+        [] => Err(Malformed::new("a list of tags", expected, &format!("{} tags", tags.len()))),
+        invalid => Err(Malformed::new("a list of tags", expected, &invalid.join(", "))),
+    }
+}
 
-    fn log_readers(&mut self) -> LogReaders {
-        let name = "TRAILSEAL_LOG_READERS";
-        let text = self.text(name).unwrap_or_default();
-        let (readers, wrong) = LogReaders::read(&text);
-        for item in wrong {
-            self.problem(name, item, LogReaders::TAKES);
-        }
-        readers
-    }
-
-    fn exempt_tag(&mut self) -> String {
-        let name = "TRAILSEAL_EXEMPT_TAG";
-        let tag = self.text(name).unwrap_or_else(|| "trailseal:exempt".into());
-        if tag.chars().count() > 128 {
-            self.problem(name, &tag, "a tag's key of up to 128 characters");
-        }
-        tag
-    }
+fn exempt_tag(key: &str) -> Result<String, Malformed> {
+    let valid = key.chars().count() <= 128;
+    valid.then(|| key.to_owned()).ok_or_else(|| Malformed::new("a tag key", "up to 128 characters", key))
 }
 
 #[cfg(test)]
@@ -285,11 +272,11 @@ mod tests {
     fn parse(variables: &[(&str, &str)]) -> Result<Config, String> {
         let lookup =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        Config::parse(lookup).map_err(|problems| problems.to_string())
+        Config::parse(lookup).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn nothing_set_is_a_dry_run_with_safe_defaults() {
+    fn the_defaults_are_a_dry_run() {
         let config = parse(&[]).unwrap();
         assert_eq!(config.mode, Mode::DryRun);
         assert_eq!(config.key_alias.as_str(), "alias/trailseal");
@@ -310,13 +297,13 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_variable_is_named_with_its_value_and_what_it_takes() {
+    fn the_error_lists_every_invalid_setting() {
         let message = parse(&[
             ("TRAILSEAL_MODE", "Enforce"),
             ("TRAILSEAL_KEY_ALIAS", "alias/aws/s3"),
             ("TRAILSEAL_KEY_ARNS", "arn:aws:kms:eu-west-1:123456789012:alias/x"),
             ("TRAILSEAL_KEY_TAGS", "managed-by=me"),
-            ("TRAILSEAL_LOG_READERS", "everybody"),
+            ("TRAILSEAL_LOG_READERS", "everybody,account,everyone"),
             ("TRAILSEAL_READERS_LOCKED_OUT", "maybe"),
             ("TRAILSEAL_EXEMPT_TAG", &"x".repeat(129)),
             ("TRAILSEAL_RESTART_LOGGING", "yes"),
@@ -326,26 +313,26 @@ mod tests {
             ("TRAILSEAL_ALERT_FORMAT", "html"),
         ])
         .unwrap_err();
-        for wrong in [
-            "`TRAILSEAL_MODE` = `Enforce`: takes `dry-run` or `enforce`",
-            "`TRAILSEAL_KEY_ALIAS` = `alias/aws/s3`",
-            "`TRAILSEAL_KEY_ARNS` = `arn:aws:kms",
-            "`TRAILSEAL_KEY_TAGS` = `managed-by=me`",
-            "`TRAILSEAL_LOG_READERS` = `everybody`",
-            "`TRAILSEAL_READERS_LOCKED_OUT` = `maybe`: takes `proceed` or `hold`",
-            "`TRAILSEAL_EXEMPT_TAG` = `xxx",
-            "`TRAILSEAL_RESTART_LOGGING` = `yes`: takes `false` or `true`",
-            "`TRAILSEAL_ORG_TRAIL_OWNER` = `12`: takes 12 digits",
-            "`TRAILSEAL_ROLE_ARN` = `role`: takes `arn:aws:iam::ACCOUNT:role/NAME`",
-            "`TRAILSEAL_ALERT_TOPIC_ARN` = `arn:aws:sns",
-            "`TRAILSEAL_ALERT_FORMAT` = `html`: takes `text` or `chatbot`",
+        for problem in [
+            "`Mode` (`TRAILSEAL_MODE`): `Enforce` is not a valid value (expected `dry-run` or `enforce`)",
+            "`KeyAlias` (`TRAILSEAL_KEY_ALIAS`): `alias/aws/s3` is not the alias of a customer managed key (expected",
+            "`KeyArns` (`TRAILSEAL_KEY_ARNS`): `arn:aws:kms",
+            "`KeyTags` (`TRAILSEAL_KEY_TAGS`): `managed-by=me`",
+            "`LogReaders` (`TRAILSEAL_LOG_READERS`): `everybody, everyone` is not a list of log readers",
+            "`ReadersLockedOut` (`TRAILSEAL_READERS_LOCKED_OUT`): `maybe` is not a valid value (expected `proceed` or `hold`)",
+            "`ExemptTag` (`TRAILSEAL_EXEMPT_TAG`): `xxx",
+            "`RestartLogging` (`TRAILSEAL_RESTART_LOGGING`): `yes` is not a valid value (expected `false` or `true`)",
+            "`OrgTrailOwner` (`TRAILSEAL_ORG_TRAIL_OWNER`): `12` is not an AWS account id (expected 12 digits)",
+            "`TRAILSEAL_ROLE_ARN`: `role` is not an IAM role ARN (expected `arn:aws:iam::ACCOUNT:role/NAME`)",
+            "`TRAILSEAL_ALERT_TOPIC_ARN`: `arn:aws:sns",
+            "`AlertFormat` (`TRAILSEAL_ALERT_FORMAT`): `html` is not a valid value (expected `text` or `chatbot`)",
         ] {
-            assert!(message.contains(wrong), "{wrong}\nis not in\n{message}");
+            assert!(message.contains(problem), "{problem}\nis not in\n{message}");
         }
     }
 
     #[test]
-    fn enforce_needs_the_role() {
+    fn enforce_requires_the_role() {
         let message = parse(&[("TRAILSEAL_MODE", "enforce")]).unwrap_err();
         assert!(message.contains("`TRAILSEAL_ROLE_ARN` is not set"), "{message}");
         assert!(
@@ -354,16 +341,18 @@ mod tests {
     }
 
     #[test]
-    fn one_key_a_region_and_the_same_key_twice_is_one() {
+    fn key_arns_are_at_most_one_per_region() {
         let (one, two) = ("arn:aws:kms:eu-west-1:123456789012:key/1", "arn:aws:kms:eu-west-1:999999999999:key/2");
         assert!(
-            parse(&[("TRAILSEAL_KEY_ARNS", &format!("{one},{two}"))]).unwrap_err().contains("at most one key a Region")
+            parse(&[("TRAILSEAL_KEY_ARNS", &format!("{one},{two}"))])
+                .unwrap_err()
+                .contains("at most one key per Region")
         );
         assert_eq!(parse(&[("TRAILSEAL_KEY_ARNS", &format!("{one}, {one},"))]).unwrap().supplied_keys.len(), 1);
     }
 
     #[test]
-    fn readers_are_sorted_into_their_kinds() {
+    fn log_readers_are_grouped_by_kind() {
         let readers = parse(&[(
             "TRAILSEAL_LOG_READERS",
             "account, 210987654321,o-abcdefghij, arn:aws:iam::210987654321:role/siem,210987654321",
@@ -375,10 +364,13 @@ mod tests {
     }
 
     #[test]
-    fn a_tags_value_may_hold_an_equals_sign_and_a_key_comes_once() {
+    fn tags_are_unique_and_their_values_may_contain_equals() {
         let config = parse(&[("TRAILSEAL_KEY_TAGS", "team=audit=eu, cost-centre=42")]).unwrap();
         assert_eq!(config.key_tags.get("team").map(String::as_str), Some("audit=eu"));
         assert!(parse(&[("TRAILSEAL_KEY_TAGS", "a=1,a=2")]).is_err());
         assert!(parse(&[("TRAILSEAL_KEY_TAGS", "novalue")]).is_err());
+        let tags = |count: u8| (0..count).map(|n| format!("tag{n}=x")).collect::<Vec<_>>().join(",");
+        assert!(parse(&[("TRAILSEAL_KEY_TAGS", &tags(49))]).is_ok());
+        assert!(parse(&[("TRAILSEAL_KEY_TAGS", &tags(50))]).unwrap_err().contains("`50 tags`"));
     }
 }

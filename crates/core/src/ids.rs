@@ -1,13 +1,14 @@
-//! Names and ARNs, parsed once: whoever holds one of these types holds something well-formed.
+//! Names and ARNs that are checked where they enter: a value of one of these types is well-formed.
 
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
 use thiserror::Error;
 
-/// A text that is not the name or ARN that was asked for.
+/// A text that does not have the form of the name or ARN it is parsed as.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{got}` is not {what}; expected {expected}")]
+#[error("`{got}` is not {what} (expected {expected})")]
 pub struct Malformed {
     what: &'static str,
     expected: &'static str,
@@ -15,9 +16,9 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    /// `what` and `expected` describe the form; `got` is shortened, since it may be anything.
+    /// `what` names the type and `expected` its form. `got` comes from outside and is shortened.
     pub fn new(what: &'static str, expected: &'static str, got: &str) -> Self {
-        Self { what, expected, got: shorten(got, 120) }
+        Self { what, expected, got: shorten(got, 160) }
     }
 
     /// The form that was expected.
@@ -26,32 +27,33 @@ impl Malformed {
     }
 }
 
-/// At most `limit` characters of a text that came from outside, on one line: what somebody chose as
-/// a name or a user agent must not look like a line of a message of ours.
+/// At most `limit` characters of a text from outside, on one line. A name or user agent must not be
+/// able to imitate a line of our own messages.
 pub fn shorten(text: &str, limit: usize) -> String {
     let mut rest = text.chars();
-    // Control characters, line and paragraph separators, and marks that turn the direction of writing.
-    let plain = |c: char| match c {
+    // Control characters, line and paragraph separators, and bidirectional formatting characters.
+    let printable = |c: char| match c {
         '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
         c if c.is_control() => ' ',
         c => c,
     };
-    let mut short: String = rest.by_ref().take(limit).map(plain).collect();
+    let mut short: String = rest.by_ref().take(limit).map(printable).collect();
     if rest.next().is_some() {
         short.push('…');
     }
     short
 }
 
-/// Declares a newtype over a text whose form is checked by `$valid` when it is parsed.
-macro_rules! checked_text {
+/// Defines a text type that is parsed if `$valid` accepts the text. A macro, because a generic type
+/// needs a marker type with seven derived traits for each kind.
+macro_rules! text_type {
     ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal, $valid:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         pub struct $name(Box<str>);
 
         impl $name {
-            /// The text as it was parsed.
+            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -83,15 +85,15 @@ fn is_number(text: &str, digits: std::ops::RangeInclusive<usize>) -> bool {
     digits.contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
 }
 
-checked_text!(
+text_type!(
     /// An AWS partition: `aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`, …
-    Partition, "an AWS partition", "`aws`, `aws-cn`, `aws-us-gov` or the like",
+    Partition, "an AWS partition", "`aws`, `aws-cn`, `aws-us-gov` or another",
     |text| text.split('-').next() == Some("aws") && text.split('-').all(is_lower_word)
 );
 
-checked_text!(
+text_type!(
     /// An AWS Region: `eu-west-1`, `us-gov-east-1`, `eusc-de-east-1`, …
-    Region, "an AWS Region", "a code like `eu-west-1`",
+    Region, "an AWS Region", "a code such as `eu-west-1`",
     |text| match text.rsplit_once('-') {
         Some((place, number)) => {
             text.len() <= 32 && is_number(number, 1..=2) && place.contains('-') && place.split('-').all(is_lower_word)
@@ -100,53 +102,52 @@ checked_text!(
     }
 );
 
-checked_text!(
+text_type!(
     /// The 12 digits of an AWS account.
     AccountId, "an AWS account id", "12 digits", |text| is_number(text, 12..=12)
 );
 
-checked_text!(
+text_type!(
     /// The id of an organization in AWS Organizations.
     /// Form: <https://docs.aws.amazon.com/organizations/latest/APIReference/API_Organization.html>.
-    OrganizationId, "an organization id", "`o-` and 10 to 32 lower-case letters or digits",
+    OrganizationId, "an organization id", "`o-` and 10 to 32 lowercase letters or digits",
     |text| text.strip_prefix("o-").is_some_and(|rest| {
         (10..=32).contains(&rest.len()) && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
     })
 );
 
-checked_text!(
-    /// A trail's name. CloudTrail also forbids adjacent punctuation in a new name; that is not
-    /// checked here, so that no trail that exists is refused.
+text_type!(
+    /// A trail's name. CloudTrail also forbids adjacent punctuation in a new name. That is not checked
+    /// here, so that no existing trail is rejected.
     /// Form: <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_CreateTrail.html>.
-    TrailName, "a trail's name", "3 to 128 letters, digits, `.`, `_` or `-`, with a letter or digit at both ends",
+    TrailName, "a trail name", "3 to 128 letters, digits, `.`, `_` or `-`, with a letter or digit at both ends",
     |text| (3..=128).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.ends_with(|c: char| c.is_ascii_alphanumeric())
 );
 
-checked_text!(
-    /// The name of a stack of trailseal's. With `-sweep-REGION` it is the name of a role, which has up
-    /// to 64 characters.
+text_type!(
+    /// The name of trailseal's CloudFormation stack. A role's name adds `-sweep-REGION`, and must not
+    /// exceed 64 characters.
     /// Form: <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-parameters.html>.
-    StackName, "the name of a stack of trailseal's", "up to 43 letters, digits or `-`, with a letter first",
+    StackName, "a stack name", "up to 43 letters, digits or `-`, starting with a letter",
     |text| text.len() <= 43
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 );
 
-impl StackName {
-    /// The name of the stack where none was chosen.
-    pub fn of_trailseal() -> Self {
+impl Default for StackName {
+    fn default() -> Self {
         Self("trailseal".into())
     }
 }
 
-checked_text!(
-    /// The alias under which the sealing key is found in each Region.
+text_type!(
+    /// The alias that names the sealing key in each Region.
     /// Form: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html>.
-    KeyAlias, "an alias for a customer-managed key",
-    "`alias/` and up to 250 letters, digits, `/`, `_` or `-`, not `alias/aws/…`",
+    KeyAlias, "the alias of a customer managed key",
+    "`alias/` and up to 250 letters, digits, `/`, `_` or `-`, but not `alias/aws/…`",
     |text| text.strip_prefix("alias/").is_some_and(|name| {
         (1..=250).contains(&name.len())
             && !name.starts_with("aws/")
@@ -155,20 +156,19 @@ checked_text!(
 );
 
 impl Partition {
-    /// The partition of most accounts.
+    /// The partition of the commercial Regions.
     pub fn commercial() -> Self {
         Self("aws".into())
     }
 }
 
-impl KeyAlias {
-    /// The alias where none is configured.
-    pub fn of_trailseal() -> Self {
+impl Default for KeyAlias {
+    fn default() -> Self {
         Self("alias/trailseal".into())
     }
 }
 
-/// The six parts of an ARN, borrowed.
+/// The parts of an ARN.
 pub(crate) struct Parts<'a> {
     pub(crate) partition: Partition,
     pub(crate) service: &'a str,
@@ -191,137 +191,171 @@ pub(crate) fn split_arn(text: &str) -> Option<Parts<'_>> {
     })
 }
 
-/// Declares an ARN type of one service with a Region and an account; `$resource` turns the ARN's
-/// last part into what the type keeps of it.
-macro_rules! regional_arn {
-    ($(#[$doc:meta])* $name:ident, $service:literal, $what:literal, $expected:literal,
-     $(#[$kept_doc:meta])* $kept:ident : $kept_type:ty = $resource:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name {
-            // First, so that ARNs sort as texts.
-            text: Box<str>,
-            partition: Partition,
-            region: Region,
-            account: AccountId,
-            $kept: $kept_type,
-        }
-
-        impl $name {
-            /// The whole ARN.
-            pub fn as_str(&self) -> &str {
-                &self.text
-            }
-
-            /// The ARN's partition.
-            pub fn partition(&self) -> &Partition {
-                &self.partition
-            }
-
-            /// The ARN's Region.
-            pub fn region(&self) -> &Region {
-                &self.region
-            }
-
-            /// The ARN's account.
-            pub fn account(&self) -> &AccountId {
-                &self.account
-            }
-
-            $(#[$kept_doc])*
-            pub fn $kept(&self) -> &$kept_type {
-                &self.$kept
-            }
-
-            fn parse(text: &str) -> Option<Self> {
-                let parts = split_arn(text).filter(|parts| parts.service == $service)?;
-                let resource: fn(&str) -> Option<$kept_type> = $resource;
-                Some(Self {
-                    text: text.into(),
-                    region: parts.region.parse().ok()?,
-                    account: parts.account.parse().ok()?,
-                    $kept: resource(parts.resource)?,
-                    partition: parts.partition,
-                })
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Malformed;
-
-            fn from_str(text: &str) -> Result<Self, Malformed> {
-                Self::parse(text).ok_or_else(|| Malformed::new($what, $expected, text))
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.text)
-            }
-        }
-    };
+/// What an ARN's last part names. [`Arn`] splits the text and checks the rest.
+pub trait Resource: FromStr<Err = Malformed> + fmt::Display {
+    /// The ARN's service.
+    const SERVICE: &'static str;
+    /// What precedes the resource's name, with its separator.
+    const PREFIX: &'static str;
+    /// What the ARN is, for errors.
+    const WHAT: &'static str;
+    /// The ARN's form, for errors.
+    const EXPECTED: &'static str;
 }
 
-regional_arn!(
-    /// A trail's ARN; its account is the trail's owner.
-    TrailArn, "cloudtrail", "a trail's ARN", "`arn:aws:cloudtrail:REGION:ACCOUNT:trail/NAME`",
-    /// The trail's name.
-    name: TrailName = |resource| resource.strip_prefix("trail/")?.parse().ok()
-);
+/// The ARN of a resource that belongs to a Region and an account. ARNs sort as their texts do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Arn<R> {
+    // First, because the derived order compares it first.
+    text: Box<str>,
+    partition: Partition,
+    region: Region,
+    account: AccountId,
+    resource: R,
+}
+
+impl<R> Arn<R> {
+    /// The whole ARN.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The ARN's partition.
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// The ARN's Region.
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// The ARN's account: the resource's owner.
+    pub fn account(&self) -> &AccountId {
+        &self.account
+    }
+}
+
+impl<R: Resource> Arn<R> {
+    /// The ARN of that resource.
+    pub fn new(partition: &Partition, region: &Region, account: &AccountId, resource: R) -> Self {
+        Self {
+            text: format!("arn:{partition}:{}:{region}:{account}:{}{resource}", R::SERVICE, R::PREFIX).into(),
+            partition: partition.clone(),
+            region: region.clone(),
+            account: account.clone(),
+            resource,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let parts = split_arn(text).filter(|parts| parts.service == R::SERVICE)?;
+        Some(Self {
+            text: text.into(),
+            region: parts.region.parse().ok()?,
+            account: parts.account.parse().ok()?,
+            resource: parts.resource.strip_prefix(R::PREFIX)?.parse().ok()?,
+            partition: parts.partition,
+        })
+    }
+}
+
+impl<R: Resource> FromStr for Arn<R> {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        Self::parse(text).ok_or_else(|| Malformed::new(R::WHAT, R::EXPECTED, text))
+    }
+}
+
+impl<R> fmt::Display for Arn<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl<R> Serialize for Arn<R> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+/// A trail's ARN. Its account is the trail's owner.
+pub type TrailArn = Arn<TrailName>;
+
+impl Resource for TrailName {
+    const SERVICE: &'static str = "cloudtrail";
+    const PREFIX: &'static str = "trail/";
+    const WHAT: &'static str = "a trail ARN";
+    const EXPECTED: &'static str = "`arn:aws:cloudtrail:REGION:ACCOUNT:trail/NAME`";
+}
 
 impl TrailArn {
-    /// The ARN of the trail of that name.
-    pub fn new(partition: &Partition, region: &Region, account: &AccountId, name: &TrailName) -> Self {
-        Self {
-            text: format!("arn:{partition}:cloudtrail:{region}:{account}:trail/{name}").into(),
-            partition: partition.clone(),
-            region: region.clone(),
-            account: account.clone(),
-            name: name.clone(),
-        }
+    /// The trail's name.
+    pub fn name(&self) -> &TrailName {
+        &self.resource
     }
 }
 
-regional_arn!(
-    /// A KMS key's ARN (never an alias's).
-    KeyArn, "kms", "a KMS key's ARN", "`arn:aws:kms:REGION:ACCOUNT:key/ID`",
-    /// The key's id.
-    id: Box<str> = |resource| {
-        let id = resource.strip_prefix("key/")?;
-        (!id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')).then(|| id.into())
-    }
+/// A KMS key's ARN, never an alias's.
+pub type KeyArn = Arn<KeyId>;
+
+text_type!(
+    /// A KMS key's id: a UUID, or `mrk-` and 32 digits.
+    KeyId, "a KMS key id", "letters, digits or `-`",
+    |text| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 );
+
+impl Resource for KeyId {
+    const SERVICE: &'static str = "kms";
+    const PREFIX: &'static str = "key/";
+    const WHAT: &'static str = "a KMS key ARN";
+    const EXPECTED: &'static str = "`arn:aws:kms:REGION:ACCOUNT:key/ID`";
+}
 
 impl KeyArn {
-    /// The ARN that stands for a key that does not exist yet. Its id is nobody's.
+    /// The ARN that a plan uses for a key that does not exist yet.
     pub(crate) fn placeholder(partition: &Partition, region: &Region, account: &AccountId) -> Self {
-        let id = "00000000-0000-0000-0000-000000000000";
-        Self {
-            text: format!("arn:{partition}:kms:{region}:{account}:key/{id}").into(),
-            partition: partition.clone(),
-            region: region.clone(),
-            account: account.clone(),
-            id: id.into(),
-        }
+        Self::new(partition, region, account, KeyId("00000000-0000-0000-0000-000000000000".into()))
+    }
+
+    /// The key's id.
+    pub fn id(&self) -> &KeyId {
+        &self.resource
     }
 }
 
-regional_arn!(
-    /// An SNS topic's ARN. FIFO topics want a message group that an alert does not have.
-    TopicArn, "sns", "the ARN of a standard SNS topic", "`arn:aws:sns:REGION:ACCOUNT:NAME`",
-    /// The topic's name.
-    name: Box<str> = |resource| {
-        let plain = resource.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-        (!resource.is_empty() && plain).then(|| resource.into())
-    }
+/// A standard SNS topic's ARN. A FIFO topic requires a message group, which alerts do not have.
+pub type TopicArn = Arn<TopicName>;
+
+text_type!(
+    /// A standard SNS topic's name.
+    TopicName, "the name of a standard SNS topic", "letters, digits, `_` or `-`",
+    |text| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 );
 
-regional_arn!(
-    /// A Lambda function's ARN, with or without a version or alias: where this code runs.
-    FunctionArn, "lambda", "a Lambda function's ARN", "`arn:aws:lambda:REGION:ACCOUNT:function:NAME`",
-    /// The function's name.
-    name: Box<str> = |resource| resource.strip_prefix("function:")?.split(':').next().map(Into::into)
+impl Resource for TopicName {
+    const SERVICE: &'static str = "sns";
+    const PREFIX: &'static str = "";
+    const WHAT: &'static str = "the ARN of a standard SNS topic";
+    const EXPECTED: &'static str = "`arn:aws:sns:REGION:ACCOUNT:NAME`";
+}
+
+/// The ARN of a Lambda function, with or without a version or alias.
+pub type FunctionArn = Arn<FunctionName>;
+
+text_type!(
+    /// A Lambda function's name, with its version or alias if the ARN has one.
+    FunctionName, "a Lambda function name", "a name, or `NAME:VERSION`",
+    |text| !text.is_empty()
 );
+
+impl Resource for FunctionName {
+    const SERVICE: &'static str = "lambda";
+    const PREFIX: &'static str = "function:";
+    const WHAT: &'static str = "a Lambda function ARN";
+    const EXPECTED: &'static str = "`arn:aws:lambda:REGION:ACCOUNT:function:NAME`";
+}
 
 fn is_iam_arn(text: &str, kinds: &[&str]) -> bool {
     split_arn(text).is_some_and(|parts| {
@@ -333,18 +367,20 @@ fn is_iam_arn(text: &str, kinds: &[&str]) -> bool {
     })
 }
 
-checked_text!(
+text_type!(
     /// An IAM role's ARN.
-    RoleArn, "an IAM role's ARN", "`arn:aws:iam::ACCOUNT:role/NAME`",
+    RoleArn, "an IAM role ARN", "`arn:aws:iam::ACCOUNT:role/NAME`",
     |text| is_iam_arn(text, &["role/"])
 );
 
-checked_text!(
-    /// The ARN of an IAM role or user: somebody who reads logs.
+text_type!(
+    /// The ARN of an IAM role or user.
     PrincipalArn, "the ARN of an IAM role or user",
     "`arn:aws:iam::ACCOUNT:role/NAME` or `arn:aws:iam::ACCOUNT:user/NAME`",
     |text| is_iam_arn(text, &["role/", "user/"])
 );
 
+#[cfg(feature = "schema")]
+mod schema;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What each file in `events/` leads to. A file without an expectation here fails.
+//! What each file in `events/` triggers. A file without an expectation fails.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use trailseal_core::ids::FunctionArn;
-use trailseal_core::trigger::{Target, Trigger};
+use trailseal_core::trigger::{Event, InvalidInput, Target, Trigger};
 
 enum Expected {
     /// The trail's ARN, the kind, the actor.
@@ -15,9 +15,9 @@ enum Expected {
     Key(&'static str, &'static str, Option<&'static str>),
     /// Every trail.
     Sweep,
-    /// A part of the reason.
+    /// Part of the reason.
     Ignored(&'static str),
-    /// A part of the message.
+    /// Part of the error.
     Invalid(&'static str),
 }
 use Expected::{Ignored, Invalid, Key, Sweep, Trail};
@@ -61,8 +61,8 @@ const EXPECTATIONS: &[(&str, Expected)] = &[
     ("disable-key", Key(KEY, "DisableKey", ANN)),
     ("schedule-key-deletion", Key(KEY, "ScheduleKeyDeletion", ANN)),
     ("put-key-policy", Key(KEY, "PutKeyPolicy", ANN)),
-    ("update-trail-malformed-name", Invalid("`../../etc/passwd` is not a trail's name")),
-    ("update-trail-malformed-arn", Invalid("is not a trail's ARN")),
+    ("update-trail-malformed-name", Invalid("`../../etc/passwd` is not a trail name")),
+    ("update-trail-malformed-arn", Invalid("is not a trail ARN")),
     ("update-trail-malformed-region", Invalid("`atlantis` is not an AWS Region")),
     ("scheduled-event", Sweep),
     ("console-sign-in", Ignored("eventType is `AwsConsoleSignIn`")),
@@ -76,8 +76,19 @@ const EXPECTATIONS: &[(&str, Expected)] = &[
     ("request-by-arn", Trail(AUDIT, "request", None)),
 ];
 
-fn home() -> FunctionArn {
+fn function_arn() -> FunctionArn {
     "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap()
+}
+
+/// Reads an input as the handler does, which deserializes the envelope.
+fn read(input: &Value, function_arn: &FunctionArn) -> Result<Trigger, InvalidInput> {
+    let text = |field: &str| input.get(field).and_then(Value::as_str).map(str::to_owned);
+    let (Some(detail_type), Some(source)) = (text("detail-type"), text("source")) else {
+        return Trigger::from_request(input, function_arn);
+    };
+    let (id, account, region) = (text("id"), text("account"), text("region"));
+    let event = Event { detail_type, source, id, account, region, detail: input["detail"].clone() };
+    Trigger::from_event(&event, function_arn)
 }
 
 fn folder() -> PathBuf {
@@ -90,12 +101,12 @@ fn event(name: &str) -> Value {
 }
 
 #[test]
-fn every_event_file_leads_where_it_should() {
+fn every_event_file_triggers_what_is_expected() {
     for (name, expected) in EXPECTATIONS {
-        let parsed = Trigger::parse(&event(name), &home());
+        let parsed = read(&event(name), &function_arn());
         match (expected, parsed) {
             (Trail(arn, kind, actor), Ok(Trigger { origin, target: Target::Trail(trail) })) => {
-                assert_eq!(trail.arn(&home()).as_str(), *arn, "{name}");
+                assert_eq!(trail.arn(&function_arn()).as_str(), *arn, "{name}");
                 assert_eq!(origin.kind, *kind, "{name}");
                 assert_eq!(origin.actor.as_deref(), *actor, "{name}");
             }
@@ -126,79 +137,79 @@ fn every_event_file_has_an_expectation() {
 }
 
 #[test]
-fn the_event_says_which_trail_and_nothing_else_of_it_counts() {
+fn the_event_only_names_the_trail() {
     let mut event = event("update-trail-by-name");
-    let before = Trigger::parse(&event, &home()).unwrap();
+    let before = read(&event, &function_arn()).unwrap();
     event["detail"]["responseElements"]["kmsKeyId"] = json!("arn:aws:kms:eu-west-1:123456789012:key/1");
     event["detail"]["requestParameters"]["kmsKeyId"] = json!("alias/any");
-    assert_eq!(Trigger::parse(&event, &home()).unwrap(), before);
+    assert_eq!(read(&event, &function_arn()).unwrap(), before);
 }
 
 #[test]
-fn a_key_is_read_from_its_arn_or_from_its_id_and_the_events_region() {
+fn a_key_is_named_by_its_arn_or_by_id_and_region() {
     let mut event = event("disable-key");
     event["detail"]["resources"] = json!(null);
     event["detail"]["requestParameters"]["keyId"] = json!("1234abcd-12ab-34cd-56ef-1234567890ab");
-    assert_eq!(Trigger::parse(&event, &home()).unwrap().target, Target::Key(KEY.parse().unwrap()));
+    assert_eq!(read(&event, &function_arn()).unwrap().target, Target::Key(KEY.parse().unwrap()));
     event["detail"]["requestParameters"]["keyId"] = json!("../../x");
-    assert!(Trigger::parse(&event, &home()).is_err());
+    assert!(read(&event, &function_arn()).is_err());
     event["detail"]["requestParameters"] = json!(null);
-    assert!(matches!(Trigger::parse(&event, &home()).unwrap().target, Target::Ignored(_)));
+    assert!(matches!(read(&event, &function_arn()).unwrap().target, Target::Ignored(_)));
 }
 
 #[test]
-fn what_is_no_event_and_no_request_is_refused_in_words() {
+fn other_inputs_are_errors_that_name_what_was_received() {
     for (input, part) in [
-        (json!(null), "got null"),
-        (json!(true), "got a boolean"),
-        (json!(42), "got a number"),
-        (json!("audit"), "got a text"),
-        (json!([{ "sweep": {} }]), "got an array"),
-        (json!({}), "got an empty object"),
-        (json!({ "key1": "value1" }), "got an object with `key1`"),
-        (json!({ "sweep": {}, "trail": "audit" }), "got an object with `sweep`, `trail`"),
-        (json!({ "sweep": true }), "got an object with `sweep`"),
-        (json!({ "trail": "audit" }), "needs its home Region"),
-        (json!({ "trail": "audit", "region": 7 }), "`region` must be a text; got a number"),
-        (json!({ "trail": ["audit"], "region": "eu-west-1" }), "`trail` must be a text; got an array"),
+        (json!(null), "received null"),
+        (json!(true), "received a boolean"),
+        (json!(42), "received a number"),
+        (json!("audit"), "received a string"),
+        (json!([{ "sweep": {} }]), "received an array"),
+        (json!({}), "received an empty object"),
+        (json!({ "key1": "value1" }), "received an object with `key1`"),
+        (json!({ "sweep": {}, "trail": "audit" }), "received an object with `sweep`, `trail`"),
+        (json!({ "sweep": true }), "received an object with `sweep`"),
+        (json!({ "trail": "audit" }), "requires its home Region"),
+        (json!({ "trail": "audit", "region": 7 }), "`region` must be a string; received a number"),
+        (json!({ "trail": ["audit"], "region": "eu-west-1" }), "`trail` must be a string; received an array"),
         (json!({ "trail": "audit", "region": "Ireland" }), "`Ireland` is not an AWS Region"),
         (json!({ "trail": AUDIT, "region": "us-east-1" }), "`region` is `us-east-1`, but `trail` is in `eu-west-1`"),
         (json!({ "trail": "arn:aws-cn:cloudtrail:cn-north-1:123456789012:trail/audit" }), "partition `aws-cn`"),
     ] {
-        let error = Trigger::parse(&input, &home()).unwrap_err().to_string();
+        let error = read(&input, &function_arn()).unwrap_err().to_string();
         assert!(error.contains(part), "{input}: {error}");
-        assert!(error.starts_with("cannot tell what to look at"), "{error}");
+        assert!(error.starts_with("invalid input: "), "{error}");
     }
 }
 
 #[test]
-fn fields_of_an_odd_type_are_as_good_as_absent_where_they_do_not_matter() {
+fn a_field_of_another_type_counts_as_absent() {
     let mut event = event("update-trail-by-name");
-    event["time"] = json!("not a time");
-    event["resources"] = json!({});
+    event["detail"]["resources"] = json!("none");
+    event["detail"]["responseElements"] = json!(["none"]);
     event["detail"]["userIdentity"] = json!(null);
     event["detail"]["userAgent"] = json!(7);
     event["detail"]["errorCode"] = json!(null);
     event["detail"]["eventID"] = json!([]);
-    let Trigger { origin, target } = Trigger::parse(&event, &home()).unwrap();
+    let Trigger { origin, target } = read(&event, &function_arn()).unwrap();
     assert!(matches!(target, Target::Trail(_)));
     assert_eq!((origin.actor, origin.user_agent), (None, None));
     assert_eq!(origin.event_id.as_deref(), event["id"].as_str());
 }
 
 #[test]
-fn an_event_of_256_kilobytes_is_read_and_its_texts_are_shortened_for_the_report() {
+fn an_event_of_256_kb_is_read_and_its_texts_shortened() {
     let mut event = event("update-trail-by-name");
     event["detail"]["userAgent"] = json!("x".repeat(256 * 1024));
     event["detail"]["userIdentity"]["arn"] = json!("y".repeat(10_000));
-    let origin = Trigger::parse(&event, &home()).unwrap().origin;
+    let origin = read(&event, &function_arn()).unwrap().origin;
     assert!(origin.user_agent.unwrap().len() < 300 && origin.actor.unwrap().len() < 400);
 }
 
 #[test]
-fn a_missing_name_of_an_odd_type_is_an_error_and_not_a_guess() {
+fn a_trail_name_of_another_type_is_an_error() {
     let mut event = event("update-trail-by-name");
     event["detail"]["requestParameters"]["name"] = json!(7);
-    let error = Trigger::parse(&event, &home()).unwrap_err().to_string();
-    assert!(error.contains("`requestParameters.name` must be a text; got a number"), "{error}");
+    let error = read(&event, &function_arn()).unwrap_err().to_string();
+    assert!(error.contains("`requestParameters.name` must be a string; received a number"), "{error}");
 }

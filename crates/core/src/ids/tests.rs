@@ -2,20 +2,20 @@ use super::*;
 
 fn accepts<T: FromStr>(texts: &[&str]) {
     for text in texts {
-        assert!(text.parse::<T>().is_ok(), "{text} was refused");
+        assert!(text.parse::<T>().is_ok(), "{text} was rejected");
     }
 }
 
-fn refuses<T: FromStr>(texts: &[&str]) {
+fn rejects<T: FromStr>(texts: &[&str]) {
     for text in texts {
         assert!(text.parse::<T>().is_err(), "{text} was accepted");
     }
 }
 
 #[test]
-fn regions_of_every_partition_are_accepted_and_nonsense_is_not() {
+fn regions_of_every_partition_are_accepted() {
     accepts::<Region>(&["eu-west-1", "us-gov-east-1", "eusc-de-east-1", "us-isob-east-1", "ap-southeast-15"]);
-    refuses::<Region>(&[
+    rejects::<Region>(&[
         "",
         "eu",
         "eu-west",
@@ -32,28 +32,28 @@ fn regions_of_every_partition_are_accepted_and_nonsense_is_not() {
 #[test]
 fn partitions_are_not_a_closed_list() {
     accepts::<Partition>(&["aws", "aws-cn", "aws-us-gov", "aws-eusc", "aws-iso-b"]);
-    refuses::<Partition>(&["", "azure", "aws-", "awsome", "AWS", "aws cn"]);
+    rejects::<Partition>(&["", "azure", "aws-", "awsome", "AWS", "aws cn"]);
 }
 
 #[test]
-fn trail_names_follow_cloudtrail_but_never_refuse_one_that_may_exist() {
+fn no_existing_trail_name_is_rejected() {
     accepts::<TrailName>(&["abc", "aws-controltower-BaselineCloudTrail", "my--trail", "a.b_c-9", "1.2.3.4"]);
-    refuses::<TrailName>(&["", "ab", "-ab", "ab-", "a/b", "a b c", "über", &"x".repeat(129)]);
+    rejects::<TrailName>(&["", "ab", "-ab", "ab-", "a/b", "a b c", "über", &"x".repeat(129)]);
 }
 
 #[test]
-fn a_trail_arn_gives_its_parts_back() {
+fn a_trail_arn_has_its_parts() {
     let arn: TrailArn = "arn:aws-cn:cloudtrail:cn-north-1:123456789012:trail/audit".parse().unwrap();
     assert_eq!(arn.partition().as_str(), "aws-cn");
     assert_eq!(arn.region().as_str(), "cn-north-1");
     assert_eq!(arn.account().as_str(), "123456789012");
     assert_eq!(arn.name().as_str(), "audit");
-    assert_eq!(TrailArn::new(arn.partition(), arn.region(), arn.account(), arn.name()), arn);
+    assert_eq!(TrailArn::new(arn.partition(), arn.region(), arn.account(), arn.name().clone()), arn);
 }
 
 #[test]
-fn arns_of_other_things_are_refused() {
-    refuses::<TrailArn>(&[
+fn arns_of_other_resources_are_rejected() {
+    rejects::<TrailArn>(&[
         "audit",
         "arn:aws:cloudtrail:eu-west-1:123456789012:eventdatastore/audit",
         "arn:aws:cloudtrail:eu-west-1:0123456789012:trail/audit",
@@ -62,13 +62,13 @@ fn arns_of_other_things_are_refused() {
         "arn:aws:cloudtrail:eu-west-1:123456789012:trail/",
         "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit\n",
     ]);
-    refuses::<KeyArn>(&[
+    rejects::<KeyArn>(&[
         "arn:aws:kms:eu-west-1:123456789012:alias/trailseal",
         "arn:aws:kms:eu-west-1:123456789012:key/",
     ]);
     accepts::<KeyArn>(&["arn:aws:kms:eu-west-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab"]);
-    refuses::<TopicArn>(&["arn:aws:sns:eu-west-1:123456789012:alerts.fifo", "arn:aws:sns:eu-west-1:123456789012:a:b"]);
-    refuses::<RoleArn>(&[
+    rejects::<TopicArn>(&["arn:aws:sns:eu-west-1:123456789012:alerts.fifo", "arn:aws:sns:eu-west-1:123456789012:a:b"]);
+    rejects::<RoleArn>(&[
         "arn:aws:iam::123456789012:user/ann",
         "arn:aws:sts::123456789012:assumed-role/a/b",
         "arn:aws:iam::123456789012:role/*",
@@ -77,9 +77,9 @@ fn arns_of_other_things_are_refused() {
 }
 
 #[test]
-fn aliases_of_aws_are_refused() {
+fn aws_managed_aliases_are_rejected() {
     accepts::<KeyAlias>(&["alias/trailseal", "alias/team/a_b-c"]);
-    refuses::<KeyAlias>(&[
+    rejects::<KeyAlias>(&[
         "trailseal",
         "alias/",
         "alias/aws/s3",
@@ -90,20 +90,42 @@ fn aliases_of_aws_are_refused() {
 }
 
 #[test]
-fn a_function_arn_may_carry_a_version() {
-    let arn: FunctionArn = "arn:aws:lambda:eu-west-1:123456789012:function:seal:live".parse().unwrap();
-    assert_eq!(&**arn.name(), "seal");
+fn a_function_arn_may_have_a_version_or_alias() {
+    accepts::<FunctionArn>(&[
+        "arn:aws:lambda:eu-west-1:123456789012:function:trailseal",
+        "arn:aws:lambda:eu-west-1:123456789012:function:trailseal:live",
+    ]);
+    rejects::<FunctionArn>(&[
+        "arn:aws:lambda:eu-west-1:123456789012:function:",
+        "arn:aws:lambda:eu-west-1:123456789012:layer:trailseal",
+    ]);
 }
 
 #[test]
-fn what_came_from_outside_is_shortened_in_the_message() {
+fn names_and_arns_serialize_as_strings() {
+    let trail = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit";
+    let value = serde_json::to_value((trail.parse::<TrailArn>().unwrap(), "eu-west-1".parse::<Region>().unwrap()));
+    assert_eq!(value.unwrap(), serde_json::json!([trail, "eu-west-1"]));
+}
+
+#[test]
+fn arns_sort_as_their_texts() {
+    let arn = |region: &str, name: &str| -> TrailArn {
+        format!("arn:aws:cloudtrail:{region}:123456789012:trail/{name}").parse().unwrap()
+    };
+    assert!(arn("eu-west-1", "zzz") < arn("eu-west-2", "aaa"));
+    assert!(arn("eu-west-1", "aaa") < arn("eu-west-1", "zzz"));
+}
+
+#[test]
+fn a_long_text_is_shortened_in_the_error() {
     let message = "x".repeat(5000).parse::<Region>().unwrap_err().to_string();
     assert!(message.len() < 250, "{message}");
-    assert!(message.contains("…` is not an AWS Region; expected"), "{message}");
+    assert!(message.contains("…` is not an AWS Region (expected"), "{message}");
 }
 
 #[test]
-fn a_text_from_outside_cannot_look_like_a_line_of_ours() {
+fn a_shortened_text_has_one_line() {
     assert_eq!(shorten("agent\nWhat to do next: pay", 100), "agent What to do next: pay");
     assert_eq!(shorten("äöü", 2), "äö…");
 }

@@ -14,8 +14,8 @@ fn central(organization: Option<&str>, accounts: &[&str], readers: &str) -> Cent
         account: home().account().clone(),
         organization: organization.map(|id| id.parse().unwrap()),
         accounts: accounts.iter().map(|id| id.parse().unwrap()).collect(),
-        readers: LogReaders::read(readers).0,
-        stack: StackName::of_trailseal(),
+        readers: readers.parse().unwrap(),
+        stack: StackName::default(),
     }
 }
 
