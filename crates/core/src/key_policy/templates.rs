@@ -26,10 +26,11 @@ pub struct KeyPolicy {
     pub(super) account: AccountId,
 }
 
+/// A statement that trailseal writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Statement {
+pub struct Statement {
     pub(super) sid: String,
     effect: &'static str,
     pub(super) principal: Value,
@@ -182,22 +183,23 @@ pub(super) fn one_or_many(texts: impl IntoIterator<Item = String>) -> Value {
 }
 
 /// What decides which statements trailseal writes for a key.
-pub(super) struct Terms<'a> {
+pub struct Terms<'a> {
     /// Where the key is.
-    pub(super) partition: &'a Partition,
+    pub partition: &'a Partition,
     /// Whose key it is.
-    pub(super) account: &'a AccountId,
+    pub account: &'a AccountId,
     /// Whose trails use it, each account once.
-    pub(super) owners: Vec<&'a AccountId>,
+    pub owners: Vec<&'a AccountId>,
     /// The function's role, which finishes a key that it made.
-    pub(super) role: Option<&'a RoleArn>,
+    pub role: Option<&'a RoleArn>,
     /// Who decrypts what CloudTrail encrypts.
-    pub(super) readers: &'a LogReaders,
+    pub readers: &'a LogReaders,
 }
 
 impl Terms<'_> {
-    /// The statements, in the order of [`Template::ALL`].
-    pub(super) fn statements(&self) -> Vec<Statement> {
+    /// The statements, those for log readers last.
+    #[must_use]
+    pub fn statements(&self) -> Vec<Statement> {
         let statements = Template::ALL.into_iter().map(|template| Statement::of(template, self.whom(template)));
         statements.filter(|statement| !statement.whom.is_empty()).collect()
     }
