@@ -18,7 +18,7 @@ use trailseal_core::report::Answer;
 use trailseal_core::trigger::{Event, InvalidInput, Target, Trigger};
 
 use crate::aws::Aws;
-use crate::run::{Deadlines, reconcile};
+use crate::reconcile::{Invocation, reconcile};
 
 /// The input as received. Deserializing it never fails, so that malformed input gets our own error.
 #[derive(Debug)]
@@ -75,13 +75,11 @@ pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Re
         .parse()
         .map_err(|malformed| Failed::InvalidInput(format!("cannot determine the account: {malformed}")))?;
     let context = Context { config: config.clone(), function_arn };
-    let Trigger { origin, target } =
-        trigger(payload, &context.function_arn).map_err(|error| Failed::InvalidInput(error.to_string()))?;
-    let sweep = target == Target::Sweep;
-    let (deadlines, seed) = (deadlines(invocation.deadline), seed(&invocation.request_id));
-    let answer = reconcile(aws, &context.config, &context.function_arn, target, &origin, deadlines, seed).await;
+    let trigger = trigger(payload, &context.function_arn).map_err(|error| Failed::InvalidInput(error.to_string()))?;
+    let sweep = trigger.target == Target::Sweep;
+    let answer = reconcile(aws, &context, trigger, limits(&invocation)).await;
     log(&answer);
-    match answer.unfinished() {
+    match answer.transient_failure() {
         // A sweep that listed the trails is not retried: the next one reads everything again.
         Some(unfinished) if !sweep || answer.error.is_some() => {
             Err(Failed::Transient(format!("{unfinished}; Lambda retries the event")))
@@ -119,22 +117,22 @@ fn is_well_formed(name: &str, value: &Value) -> bool {
 }
 
 /// A number that differs between invocations, including those that start at the same time of day.
-fn seed(request_id: &str) -> u64 {
+fn rotation(request_id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     request_id.hash(&mut hasher);
     hasher.finish()
 }
 
 /// Reserves time for alerts and the answer: a tenth of the remaining time, from 0.5 to 5 seconds.
-/// `deadline` is the invocation's, in milliseconds since 1970.
-fn deadlines(deadline: u64) -> Deadlines {
+fn limits(invocation: &lambda_runtime::Context) -> Invocation {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let remaining = Duration::from_millis(deadline).saturating_sub(now);
+    let remaining = Duration::from_millis(invocation.deadline).saturating_sub(now);
     let reserve = remaining.mul_f64(0.1).clamp(Duration::from_millis(500), Duration::from_secs(5));
     let after = |duration: Duration| Instant::now().checked_add(duration).unwrap_or_else(Instant::now);
-    Deadlines {
-        work: after(remaining.saturating_sub(reserve)),
-        report: after(remaining.saturating_sub(reserve.mul_f64(0.2))),
+    Invocation {
+        work_until: after(remaining.saturating_sub(reserve)),
+        alerts_until: after(remaining.saturating_sub(reserve.mul_f64(0.2))),
+        rotation: rotation(&invocation.request_id),
     }
 }
 

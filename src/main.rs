@@ -1,8 +1,6 @@
-//! The Lambda function: reads the configuration, makes the clients, serves events. Decides nothing.
-//! Where there is no Lambda, it is a command line instead.
+//! The function's process: reads the configuration, creates the clients and serves events.
 
-mod command;
-
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use lambda_runtime::{LambdaEvent, service_fn};
@@ -12,9 +10,18 @@ use trailseal::handler::{Input, handle};
 use trailseal_core::config::Config;
 
 fn main() -> ExitCode {
-    // Lambda sets it, and some of what stands in for Lambda passes arguments, too:
-    // <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>.
-    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() { serve() } else { command::run() }
+    // Lambda sets it in every environment: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>.
+    // Without it, `lambda_runtime` panics.
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+        // If standard error is closed, there is no other place to report this.
+        let _ = writeln!(
+            std::io::stderr(),
+            "error: `trailseal-lambda` runs only in AWS Lambda (`AWS_LAMBDA_RUNTIME_API` is not set); \
+             the command line is `trailseal`"
+        );
+        return ExitCode::FAILURE;
+    }
+    serve()
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -38,7 +45,7 @@ async fn serve() -> ExitCode {
     }
 }
 
-/// One JSON object a line, as Lambda's log filters read it, at the level that is set for the function.
+/// Writes one JSON object per line, which Lambda's log filters can read, at the level configured for the function.
 fn log_as_json() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
     tracing_subscriber::fmt()

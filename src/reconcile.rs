@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use tokio::join;
 use tokio::time::Instant;
@@ -12,12 +11,12 @@ use trailseal_core::context::Context;
 use trailseal_core::journal::Journal;
 use trailseal_core::pending::Pending;
 use trailseal_core::plan::plan;
-use trailseal_core::report::{Answer, alerts};
+use trailseal_core::report::{AccountReport, Answer, alerts};
 use trailseal_core::trigger::{Origin, Target, Trigger};
 
 use crate::apply::Executor;
 use crate::aws::{Aws, Deadline};
-use crate::observe::{self, TrailTarget, Targets};
+use crate::observe::{self, TrailTarget};
 use crate::sweep;
 
 /// How often trails are observed again after the state of AWS contradicted their plan.
@@ -58,9 +57,9 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
                     let more = journal.key_regions().filter(|region| !regions.contains(*region)).cloned().collect();
                     let reader = aws.reader(invocation.work_until);
                     scan.merge(sweep::scan_tagged_keys(&reader, &targets, &more, context).await);
-                    sweep::report(targets, &journal, &scan)
+                    AccountReport::new(targets.malformed, &scan, &journal)
                 }
-                false => Default::default(),
+                false => AccountReport::default(),
             };
             Answer::compose(context, &origin, &journal, report)
         }
@@ -93,8 +92,7 @@ async fn passes(aws: &Aws, context: &Context, mut targets: Vec<TrailTarget>, inv
         let starter = aws.writer(invocation.deadline(count));
         let (reader, writer) = (aws.reader(invocation.work_until), aws.writer(invocation.work_until));
         let rotation = invocation.rotation;
-        let executor =
-            Executor { reader, writer, journal: &journal, rotation, observed_at, has_written: &has_written };
+        let executor = Executor { reader, writer, journal: &journal, rotation, observed_at, has_written: &has_written };
         let mut applied = executor.restart(&plan, &starter).await;
         applied.merge(executor.seal(&plan, &applied).await);
         journal.append(applied.entries);

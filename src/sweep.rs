@@ -1,18 +1,13 @@
-//! What only a sweep does: it scans for strays, and it reports what concerns the whole account.
+//! What only a sweep does: it scans for strays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use trailseal_core::context::Context;
-use trailseal_core::failure::Failure;
-use trailseal_core::finding::Warning;
 use trailseal_core::ids::{KeyArn, Region};
-use trailseal_core::journal::Journal;
 use trailseal_core::observation::{KeyUse, StrayScan, TaggedKey};
-use trailseal_core::plan::strays::find_strays;
-use trailseal_core::report::Report;
 
 use crate::aws::Read;
-use crate::observe::{TrailTarget, Targets, is_named, join_unordered, tagged_key};
+use crate::observe::{Targets, TrailTarget, is_named, join_unordered, tagged_key};
 
 /// The Regions of this account's trails and their keys, as far as their settings contain them.
 pub(crate) fn regions(targets: &Targets, context: &Context) -> BTreeSet<Region> {
@@ -37,12 +32,10 @@ pub(crate) async fn scan_tagged_keys(
         return StrayScan::default();
     }
     // trailseal's keys allow this account's trails: another account's trail that cannot be read uses none of them.
-    let counts = |target: &&TrailTarget| {
-        matches!(target.settings, Some(Ok(_))) || context.owns_trail(&target.arn(context))
-    };
+    let counts =
+        |target: &&TrailTarget| matches!(target.settings, Some(Ok(_))) || context.owns_trail(&target.arn(context));
     let trails = targets.trails.iter().filter(counts).cloned().collect();
-    let (used, unreadable) =
-        Targets { trails, malformed: targets.malformed.clone() }.keys_in_use(reader).await;
+    let (used, unreadable) = Targets { trails, malformed: targets.malformed.clone() }.keys_in_use(reader).await;
     let in_region = async |region: &Region| {
         let mut scan = StrayScan::default();
         let arns = match reader.tagged_keys(region).await {
@@ -71,17 +64,4 @@ pub(crate) async fn scan_tagged_keys(
     let mut all = StrayScan::default();
     scans.into_values().for_each(|scan| all.merge(scan));
     all
-}
-
-/// What a sweep reports besides the trails.
-pub(crate) fn report(targets: Targets, journal: &Journal, scan: &StrayScan) -> Report {
-    let mut warnings = trailseal_core::plan::strays::stray_warnings(scan, journal);
-    let logging: Vec<Option<bool>> =
-        journal.plans().first().into_iter().flat_map(|plan| plan.trails.values()).map(|trail| trail.logging).collect();
-    let is_restarted = journal.plans().iter().flat_map(|plan| plan.trails.keys()).any(|arn| journal.is_restarted(arn));
-    let none_logs = logging.iter().all(|logging| *logging == Some(false));
-    if none_logs && targets.malformed.is_empty() && !is_restarted {
-        warnings.push(Warning::NoLoggingTrail);
-    }
-    Report { malformed: targets.malformed, warnings, strays: find_strays(&scan.keys) }
 }

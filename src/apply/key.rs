@@ -66,12 +66,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
     }
 
     /// Takes one step on `key`, which a step may create.
-    async fn key_step(
-        &self,
-        region: &Region,
-        step: &KeyStep,
-        key: &mut Option<KeyArn>,
-    ) -> Result<StepResult, Failure> {
+    async fn key_step(&self, region: &Region, step: &KeyStep, key: &mut Option<KeyArn>) -> Result<StepResult, Failure> {
         if !matches!(step, KeyStep::Adopt(_)) {
             self.has_written.store(true, Ordering::Relaxed);
         }

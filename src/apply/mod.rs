@@ -56,9 +56,11 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             }
         }
         let started = join_all(regions.into_values().map(|trails| {
-            join_all(rotated(self.rotation, trails).into_iter().map(async |(arn, home_region)| {
-                (arn, self.start_logging(starter, arn, home_region).await)
-            }))
+            join_all(
+                rotated(self.rotation, trails)
+                    .into_iter()
+                    .map(async |(arn, home_region)| (arn, self.start_logging(starter, arn, home_region).await)),
+            )
         }));
         Applied::of(started.await.into_iter().flatten())
     }

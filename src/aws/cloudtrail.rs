@@ -3,9 +3,11 @@
 use std::future::Future;
 
 use aws_sdk_cloudtrail::types::{ResourceTag, Trail, TrailInfo};
-use trailseal_core::ids::{KeyArn, Region, TrailArn, shorten};
 use trailseal_core::failure::{Class, Failure};
-use trailseal_core::observation::{KeptSettings, ListedTrails, MalformedTrail, TrailSettings, TrailStatus, UpdatedTrail};
+use trailseal_core::ids::{KeyArn, Region, TrailArn, shorten};
+use trailseal_core::observation::{
+    KeptSettings, ListedTrails, MalformedTrail, TrailSettings, TrailStatus, UpdatedTrail,
+};
 use trailseal_core::trigger::TrailRef;
 
 use super::call::{Operation, RetryRule};
@@ -222,8 +224,8 @@ fn listed_trail(trail: &TrailInfo, region: &Region) -> Result<(TrailArn, Region)
             Ok((arn, home_region))
         }
         Err(failure) => {
-            let told = trail.trail_arn.as_deref().or(trail.name.as_deref()).unwrap_or_default();
-            Err(MalformedTrail { told: shorten(told, 256), failure })
+            let name = trail.trail_arn.as_deref().or(trail.name.as_deref()).unwrap_or_default();
+            Err(MalformedTrail { name: shorten(name, 256), failure })
         }
     }
 }

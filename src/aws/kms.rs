@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_kms::types::{KeyManagerType, KeySpec, KeyState as SdkKeyState, KeyUsageType, Tag};
 use trailseal_core::config::OWNER_TAG;
+use trailseal_core::failure::Failure;
 use trailseal_core::iam::Document;
 use trailseal_core::ids::{KeyAlias, KeyArn, Region};
-use trailseal_core::failure::Failure;
 use trailseal_core::observation::{KeyManager, KeyMetadata, KeyState, KeyTags, ParsedPolicy, Reading};
 use trailseal_core::plan::NewKey;
 
@@ -181,7 +181,7 @@ impl KeyWrites for Writer<'_> {
             .key_spec(KeySpec::SymmetricDefault)
             .key_usage(KeyUsageType::EncryptDecrypt)
             .multi_region(false)
-            .description(&key.description)
+            .description(key.description)
             .policy(key.policy.text())
             .set_tags(Some(tags));
         let output = self.0.call(&operation, || call.clone().send()).await?;

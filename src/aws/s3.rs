@@ -7,9 +7,9 @@ use aws_sdk_kms::error::SdkError;
 use aws_sdk_s3::operation::head_bucket::{HeadBucketError, HeadBucketOutput};
 use aws_sdk_s3::types::{ReplicationRule as SdkRule, ReplicationRuleStatus, SseKmsEncryptedObjectsStatus};
 use aws_smithy_types::error::ErrorMetadata;
+use trailseal_core::failure::Failure;
 use trailseal_core::iam::Document;
 use trailseal_core::ids::Region;
-use trailseal_core::failure::Failure;
 use trailseal_core::observation::{ParsedPolicy, Reading, ReplicationRule};
 
 use super::call::Operation;

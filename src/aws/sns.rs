@@ -1,9 +1,9 @@
 //! SNS: alerts.
 
 use aws_sdk_sns::types::MessageAttributeValue;
-use trailseal_core::report::Alert;
-use trailseal_core::ids::TopicArn;
 use trailseal_core::failure::Failure;
+use trailseal_core::ids::TopicArn;
+use trailseal_core::report::Alert;
 
 use super::call::{Caller, Operation};
 

@@ -4,8 +4,8 @@ use std::future::Future;
 
 use aws_sdk_resourcegroupstagging::types::TagFilter;
 use trailseal_core::config::OWNER_TAG;
-use trailseal_core::ids::{KeyArn, Region};
 use trailseal_core::failure::Failure;
+use trailseal_core::ids::{KeyArn, Region};
 
 use super::call::Operation;
 use super::{Reader, non_empty};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use aws_sdk_kms::config::Credentials;
 use fake_aws::{Bucket, FakeAws, Fault, Key, KeyState, Trail, World};
 use tokio::time::Instant;
-use trailseal_core::ids::{KeyArn, Region};
 use trailseal_core::failure::Class;
+use trailseal_core::ids::{KeyArn, Region};
 use trailseal_core::observation::{KeyTags, Reading, ReplicationRule};
 
 use super::{Aws, Read, Write};

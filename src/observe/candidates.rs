@@ -84,9 +84,7 @@ pub(crate) async fn tagged_key(
 ) -> Result<Option<TaggedKey>, Failure> {
     let (key, aliases) = join!(key(reader, arn.as_str(), arn.region(), context), reader.key_aliases(arn));
     match key? {
-        Reading::Known(key) => {
-            Ok(Some(TaggedKey { key, aliases: aliases?, has_grants: false, usage: KeyUse::Unused }))
-        }
+        Reading::Known(key) => Ok(Some(TaggedKey { key, aliases: aliases?, has_grants: false, usage: KeyUse::Unused })),
         Reading::Absent => Ok(None),
         Reading::Denied(failure) => Err(failure),
     }

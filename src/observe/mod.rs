@@ -8,18 +8,18 @@ mod shared;
 mod targets;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::join;
 use trailseal_core::assess::RequiredReads;
 use trailseal_core::context::Context;
 use trailseal_core::failure::Failure;
+use trailseal_core::ids::Region;
 use trailseal_core::observation::{BucketObservation, RemediationFacts};
 use trailseal_core::pending::Pending;
-use std::collections::{BTreeMap, BTreeSet};
-use trailseal_core::ids::Region;
 
 pub(crate) use candidates::tagged_key;
 pub(crate) use health::health;
-pub(crate) use targets::{TrailTarget, Targets, is_named, keys_in_use, targets};
+pub(crate) use targets::{Targets, TrailTarget, is_named, keys_in_use, targets};
 
 use crate::aws::Read;
 
@@ -45,9 +45,10 @@ pub(crate) async fn remediation(
     // Read once for each home Region, so that the failure of one does not affect trails elsewhere.
     let located: BTreeSet<(&str, &Region)> =
         sealed.clone().map(|trail| (trail.kept.bucket.as_str(), &trail.home_region)).collect();
-    let regions = join_unordered(located.into_iter().map(async |(bucket, home_region)| {
-        ((bucket, home_region), reader.bucket_region(bucket, home_region).await)
-    }));
+    let regions =
+        join_unordered(located.into_iter().map(async |(bucket, home_region)| {
+            ((bucket, home_region), reader.bucket_region(bucket, home_region).await)
+        }));
     let (tags, regions) = join!(tags, regions);
     let (exempt_tags, regions): (BTreeMap<_, _>, BTreeMap<_, _>) =
         (tags.into_iter().collect(), regions.into_iter().collect());

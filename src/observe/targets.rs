@@ -120,5 +120,5 @@ pub(crate) async fn keys_in_use(reader: &impl Read, context: &Context) -> (BTree
 
 /// Whether a key is among these names. CloudTrail names a key by its ARN; some emulators, and old trails, by its id.
 pub(crate) fn is_named(names: &BTreeSet<String>, key: &KeyArn) -> bool {
-    names.contains(key.as_str()) || names.contains(&**key.id())
+    names.contains(key.as_str()) || names.contains(key.id().as_str())
 }

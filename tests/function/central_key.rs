@@ -1,10 +1,9 @@
-//! One key for the trails of many accounts, with the policy that `trailseal key-policy` prints: in the
-//! account that archives the logs, beside their bucket.
+//! One key for the trails of many accounts, with the policy that `trailseal key-policy` prints. The key is in the account that
+//! archives the logs, next to their bucket.
 
 use fake_aws::{Bucket, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
-use crate::command::key_policy;
 use crate::support::{ACCOUNT, AUDIT, Scene, Setting, account, findings, steps, writes};
 
 const ARCHIVE: &str = "111122223333";
@@ -12,18 +11,17 @@ const ORGANIZATION: &str = "o-abcdefghij";
 /// As the template names it.
 const ROLE: &str = "arn:aws:iam::123456789012:role/trailseal-eu-west-1";
 
-/// For the whole organization.
-fn policy() -> String {
-    key_policy(&["--account", ARCHIVE, "--organization", ORGANIZATION])
-}
+/// What `trailseal key-policy` prints in its own tests: for `ARCHIVE` and the whole organization.
+const POLICY: &str = include_str!("../../crates/cli/tests/cmd/organization.stdout");
+/// For `ARCHIVE` and an account other than ours.
+const POLICY_WITHOUT_US: &str = include_str!("../../crates/cli/tests/cmd/other-account.stdout");
+/// For `ARCHIVE`, another organization, and our account.
+const POLICY_NAMING_US: &str = include_str!("../../crates/cli/tests/cmd/named-account.stdout");
+/// For our account and its organization.
+const POLICY_OF_OUR_KEY: &str = include_str!("../../crates/cli/tests/cmd/own-organization.stdout");
 
-/// For another account.
-fn policy_without_us() -> String {
-    key_policy(&["--account", ARCHIVE, "--accounts", "222233334444"])
-}
-
-/// A member of the organization with an unencrypted trail that writes into the archive's bucket, and the
-/// archive's key with that policy.
+/// A member account of the organization, whose unencrypted trail delivers to the archive's bucket, and the archive's key with
+/// that policy.
 fn member(policy: &str) -> (World, String) {
     let mut world = World::new(ACCOUNT)
         .organization(ORGANIZATION, &[ACCOUNT, ARCHIVE])
@@ -36,7 +34,7 @@ fn member(policy: &str) -> (World, String) {
     (world, key)
 }
 
-/// The same with the trail on the key.
+/// The same, with the trail encrypted by that key.
 fn sealed_member(policy: &str) -> (World, String) {
     let (mut world, key) = member(policy);
     world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(key.clone());
@@ -47,7 +45,7 @@ fn start(world: World, key: &str) -> Scene {
     Setting::new(world).with("TRAILSEAL_ROLE_ARN", ROLE).with("TRAILSEAL_KEY_ARNS", key).start()
 }
 
-/// Every warning of the first trail, by id.
+/// The ids of the first trail's warnings.
 fn warnings(answer: &Value) -> Vec<&str> {
     let warnings = answer["trails"][0]["warnings"].as_array().unwrap();
     warnings.iter().map(|warning| warning["id"].as_str().unwrap()).collect()
@@ -60,12 +58,12 @@ fn sorted(mut calls: Vec<String>) -> Vec<String> {
 
 #[test]
 fn a_members_unencrypted_trail_gets_the_key() {
-    let (world, key) = member(&policy());
+    let (world, key) = member(POLICY);
     let mut scene = start(world, &key);
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     assert_eq!((findings(&answer), steps(&answer)), (vec!["no-cmk"], vec!["update-trail done".to_owned()]));
-    // The archive's bucket is not ours to read either.
+    // Another account's bucket cannot be read either.
     assert_eq!(warnings(&answer), ["key-unreadable", "bucket-policy-unreadable", "replication-unreadable"]);
     let calls = scene.calls();
     assert_eq!(calls[7..], ["cloudtrail:UpdateTrail", "sns:Publish"]);
@@ -89,13 +87,12 @@ fn a_members_unencrypted_trail_gets_the_key() {
 }
 
 #[test]
-fn an_account_outside_the_organization_that_is_named_gets_it_too() {
-    let named = key_policy(&["--account", ARCHIVE, "--organization", "o-bbbbbbbbbb", "--accounts", ACCOUNT]);
-    let (world, key) = member(&named);
+fn an_account_named_by_id_gets_the_key_too() {
+    let (world, key) = member(POLICY_NAMING_US);
     let mut scene = start(world, &key);
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    assert!(warned(&answer, "key-unreadable").contains("the policy of key"), "its state was seen: {answer:#}");
+    assert!(warned(&answer, "key-unreadable").contains("the policy of key"), "its state was read: {answer:#}");
     assert_eq!(scene.aws.world().delivers(AUDIT), Ok(()));
     scene.again_nothing_happens("update-trail-by-name");
 }
@@ -106,8 +103,8 @@ fn warned<'a>(answer: &'a Value, id: &str) -> &'a str {
 }
 
 #[test]
-fn a_members_trail_on_the_key_is_compliant_and_only_the_policy_is_not_known() {
-    let (world, key) = sealed_member(&policy());
+fn a_members_trail_on_the_key_is_compliant() {
+    let (world, key) = sealed_member(POLICY);
     let mut scene = start(world, &key);
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
@@ -121,17 +118,14 @@ fn a_members_trail_on_the_key_is_compliant_and_only_the_policy_is_not_known() {
 }
 
 #[test]
-fn a_member_sees_that_the_key_was_disabled_and_says_how_to_enable_it() {
+fn a_member_reports_how_to_enable_a_disabled_key() {
     for (state, command) in [
         (KeyState::Disabled, "aws kms enable-key --region eu-central-1 --key-id "),
         (KeyState::PendingDeletion, "aws kms cancel-key-deletion --region eu-central-1 --key-id "),
     ] {
         for ((mut world, key), finding) in [
-            (member(&policy()), "no-cmk"),
-            (
-                sealed_member(&policy()),
-                if state == KeyState::Disabled { "key-disabled" } else { "key-pending-deletion" },
-            ),
+            (member(POLICY), "no-cmk"),
+            (sealed_member(POLICY), if state == KeyState::Disabled { "key-disabled" } else { "key-pending-deletion" }),
         ] {
             world.keys.get_mut(&key).unwrap().state = state;
             let before = world.clone();
@@ -153,9 +147,9 @@ fn a_member_sees_that_the_key_was_disabled_and_says_how_to_enable_it() {
 }
 
 #[test]
-fn a_policy_that_does_not_let_the_member_in_is_refused_by_cloudtrail_and_the_statements_to_add_are_named() {
-    for (policy, organization) in [(policy_without_us(), ORGANIZATION), (policy(), "o-bbbbbbbbbb")] {
-        let (world, key) = member(&policy);
+fn a_policy_without_the_member_fails_with_the_missing_statements() {
+    for (policy, organization) in [(POLICY_WITHOUT_US, ORGANIZATION), (POLICY, "o-bbbbbbbbbb")] {
+        let (world, key) = member(policy);
         let world = world.organization(organization, &[ACCOUNT]);
         let before = world.trails.clone();
         let mut scene = start(world, &key);
@@ -179,8 +173,8 @@ fn a_policy_that_does_not_let_the_member_in_is_refused_by_cloudtrail_and_the_sta
 }
 
 #[test]
-fn a_member_that_is_let_in_no_longer_is_told_by_its_failing_deliveries() {
-    let (mut world, key) = sealed_member(&policy_without_us());
+fn a_member_removed_from_the_policy_is_noted_when_delivery_fails() {
+    let (mut world, key) = sealed_member(POLICY_WITHOUT_US);
     assert!(world.delivers(AUDIT).is_err());
     world.trails.get_mut(AUDIT).unwrap().latest_delivery_error = Some("AccessDenied".into());
     let mut scene = start(world, &key);
@@ -190,16 +184,15 @@ fn a_member_that_is_let_in_no_longer_is_told_by_its_failing_deliveries() {
     assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
 }
 
-/// The account that the key is in; its own trail writes into its own bucket.
+/// The account that owns the key. Its trail delivers to its own bucket.
 fn archive(key: Key) -> (World, String) {
     let mut world = account().organization(ORGANIZATION, &[ACCOUNT]);
-    let policy = key_policy(&["--account", ACCOUNT, "--organization", ORGANIZATION]);
-    let key = world.key(key.policy(&policy));
+    let key = world.key(key.policy(POLICY_OF_OUR_KEY));
     (world, key)
 }
 
 #[test]
-fn in_the_keys_own_account_the_policy_is_judged_with_certainty() {
+fn the_keys_own_account_evaluates_the_policy_with_certainty() {
     let (world, key) = archive(Key::new("eu-central-1"));
     let before = world.keys.clone();
     let mut scene = Setting::new(world).with("TRAILSEAL_KEY_ARNS", &key).start();
@@ -208,13 +201,13 @@ fn in_the_keys_own_account_the_policy_is_judged_with_certainty() {
     assert_eq!((steps(&answer), warnings(&answer)), (vec!["update-trail done".to_owned()], vec![]));
     let answer = scene.event("update-trail-by-name");
     assert_eq!((&answer["summary"], warnings(&answer)), (&json!({ "compliant": 1 }), vec![]));
-    assert_eq!(scene.aws.world().keys, before, "it is nobody's but its owner's");
+    assert_eq!(scene.aws.world().keys, before, "a key of another owner is never edited");
     scene.again_nothing_happens("update-trail-by-name");
 }
 
 #[test]
-fn a_sweep_in_the_keys_own_account_never_takes_it_for_left_over_whatever_its_tags_say() {
-    // No trail of this account uses it, and the members' cannot be seen from here.
+fn a_sweep_never_reports_the_key_as_a_stray() {
+    // No trail of this account uses it, and the members' trails are not visible here.
     for key in [Key::new("eu-west-1"), Key::new("eu-west-1").tag("managed-by", "trailseal")] {
         let (world, key) = archive(key);
         let mut scene = Setting::new(world).dry_run().with("TRAILSEAL_KEY_ARNS", &key).start();

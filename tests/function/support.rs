@@ -17,9 +17,9 @@ pub const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:alerts";
 pub const AUDIT: &str = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit";
 pub const ALIAS: &str = "alias/trailseal";
 
-/// The binary under test: the release binary that `make test` names, else the one that cargo built.
+/// The binary under test: `TRAILSEAL_BINARY`, or the one that cargo built.
 pub fn binary() -> PathBuf {
-    std::env::var_os("TRAILSEAL_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_trailseal").into(), PathBuf::from)
+    std::env::var_os("TRAILSEAL_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_trailseal-lambda").into(), PathBuf::from)
 }
 
 pub fn event(name: &str) -> Value {

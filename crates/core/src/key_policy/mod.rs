@@ -1,7 +1,6 @@
 //! The key policy that trailseal writes: its statements, what another key policy lacks of them, and that policy
 //! extended. Questions about what a policy allows belong in [`crate::access`]; the policy language in [`crate::iam`].
 
-pub mod central;
 mod coverage;
 mod equal;
 mod extend;

@@ -22,7 +22,7 @@ pub use types::{
 
 /// Plans for all the trails together. `unfinished` are the keys of earlier passes.
 pub fn plan(
-    trails: BTreeMap<TrailArn, AssessedTrail>,
+    trails: &BTreeMap<TrailArn, AssessedTrail>,
     facts: &RemediationFacts,
     unfinished: &BTreeMap<Region, UnfinishedKey>,
     context: &Context,
@@ -30,9 +30,9 @@ pub fn plan(
     let policy = KeyPolicy::new(&context.config, &context.function_arn);
     let planner = Planner { facts, unfinished, context, policy };
     let mut keys = BTreeMap::new();
-    let planned = trails.into_iter().map(|(arn, trail)| {
-        let planned = planner.trail(&arn, trail, &mut keys);
-        (arn, planned)
+    let planned = trails.iter().map(|(arn, trail)| {
+        let planned = planner.trail(arn, trail, &mut keys);
+        (arn.clone(), planned)
     });
     let trails = planned.collect();
     let strays = planner.strays(&keys);

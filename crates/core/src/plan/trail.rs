@@ -21,20 +21,22 @@ impl Planner<'_> {
     pub(super) fn trail(
         &self,
         arn: &TrailArn,
-        trail: AssessedTrail,
+        trail: &AssessedTrail,
         keys: &mut BTreeMap<Region, KeyPlan>,
     ) -> TrailPlan {
         let assessment = match trail {
             AssessedTrail::Gone => return TrailPlan::untouched(Disposition::Gone, Some(false)),
-            AssessedTrail::Unreadable(failure) => return TrailPlan::untouched(self.unreadable(arn, failure), None),
-            AssessedTrail::Readable(assessment) => *assessment,
+            AssessedTrail::Unreadable(failure) => {
+                return TrailPlan::untouched(self.unreadable(arn, failure.clone()), None);
+            }
+            AssessedTrail::Readable(assessment) => &**assessment,
         };
         let Assessment { settings, logging, findings, warnings, verdict } = assessment;
         let mut plan = TrailPlan {
-            findings,
-            warnings,
+            findings: findings.clone(),
+            warnings: warnings.clone(),
             current_key: settings.kms_key_id.clone(),
-            ..TrailPlan::untouched(Disposition::Noted, Some(logging))
+            ..TrailPlan::untouched(Disposition::Noted, Some(*logging))
         };
         let exempt_tag = || self.facts.exempt_tags.get(arn).ok_or_else(|| Obstacle::NotRead(arn.clone()));
         plan.disposition = match verdict {
@@ -44,7 +46,7 @@ impl Planner<'_> {
                 Err(obstacle) => Disposition::Failed(obstacle),
                 Ok(Err(failure)) => Disposition::Failed(Obstacle::Call(failure.clone())),
                 Ok(Ok(Some(value))) => Disposition::Exempt(shorten(value, 256)),
-                Ok(Ok(None)) => self.remediate(&settings, verdict, &mut plan, keys),
+                Ok(Ok(None)) => self.remediate(settings, verdict, &mut plan, keys),
             },
         };
         plan
@@ -53,16 +55,16 @@ impl Planner<'_> {
     fn remediate(
         &self,
         settings: &TrailSettings,
-        verdict: Verdict,
+        verdict: &Verdict,
         plan: &mut TrailPlan,
         keys: &mut BTreeMap<Region, KeyPlan>,
     ) -> Disposition {
         let Verdict::Remediate { key, restart } = verdict else { return Disposition::Noted };
-        plan.restart = restart.then(|| settings.home_region.clone());
+        plan.restart = (*restart).then(|| settings.home_region.clone());
         let assignment = match key {
             None => Ok(None),
             Some(KeyNeed::SealingKey) => self.assign(settings, &mut plan.warnings, keys).map(Some),
-            Some(KeyNeed::Extension(key)) => self.extend(&key, &settings.arn, &mut plan.warnings, keys),
+            Some(KeyNeed::Extension(key)) => self.extend(key, &settings.arn, &mut plan.warnings, keys),
         };
         match assignment {
             Err(obstacle) => Disposition::Failed(obstacle),

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
+use super::account::AccountReport;
 use super::wording;
 use crate::config::Mode;
 use crate::context::Context;
 use crate::failure::{Class, Failure};
-use crate::finding::{Finding, FindingId, KeyOwner, Warning, WarningId};
+#[cfg(feature = "schema")]
+use crate::finding::WarningId;
+use crate::finding::{Finding, FindingId, KeyOwner, Warning};
 use crate::ids::{Region, TrailArn};
 use crate::journal::{AliasState, Entry, Journal, StepResult, StepStatus, Subject};
 use crate::key_policy::KeyPolicy;
@@ -104,7 +107,7 @@ pub struct TriggerReport {
     /// The caller's user agent.
     pub user_agent: Option<String>,
     /// The event's Region.
-    pub region: Option<String>,
+    pub region: Option<Region>,
 }
 
 /// What became of one trail.
@@ -218,17 +221,6 @@ struct LogLine<'a> {
     answer: &'a Answer,
 }
 
-/// What the account's trails and keys have in common: everything that a report contains besides the journal.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Entries of the list of trails whose ARN is malformed.
-    pub malformed: Vec<MalformedTrail>,
-    /// Warnings that are not about a single trail.
-    pub warnings: Vec<Warning>,
-    /// The strays that a sweep found.
-    pub strays: Vec<Stray>,
-}
-
 impl Answer {
     /// The answer to an event that trailseal does not act on.
     pub fn ignored(mode: Mode, origin: &Origin, reason: String) -> Self {
@@ -241,7 +233,7 @@ impl Answer {
     }
 
     /// The answer about every trail of a run.
-    pub fn compose(context: &Context, origin: &Origin, journal: &Journal, report: Report) -> Self {
+    pub fn compose(context: &Context, origin: &Origin, journal: &Journal, report: AccountReport) -> Self {
         let mode = context.config.mode;
         let mut arns: Vec<&TrailArn> = journal.plans().iter().flat_map(|plan| plan.trails.keys()).collect();
         arns.sort();
@@ -271,7 +263,6 @@ impl Answer {
             *count = count.saturating_add(1);
         }
         let Origin { kind, event_id, actor, user_agent, region } = origin.clone();
-        let region = region.map(|region| region.to_string());
         Self {
             schema: 1,
             mode: mode.as_str(),

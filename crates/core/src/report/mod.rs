@@ -1,10 +1,12 @@
 //! What people and machines are told about a run: the answer, the alerts and their words. What became of the steps
 //! belongs in [`crate::journal`].
 
+mod account;
 mod alert;
 mod answer;
 mod digest;
 mod wording;
 
+pub use account::AccountReport;
 pub use alert::{Alert, alerts};
-pub use answer::{Alerts, Answer, Outcome, Report, TrailReport, TriggerReport};
+pub use answer::{Alerts, Answer, Outcome, StepReport, TrailReport, TriggerReport};

@@ -1,0 +1,59 @@
+//! The commands, their output and their errors. `cmd/*.trycmd` are sessions at a terminal; `cmd/*.toml` are policies that the
+//! function's tests read, too. `TRYCMD=overwrite cargo test -p trailseal-cli` writes what changed.
+#![expect(clippy::unwrap_used, clippy::string_slice, reason = "tests may")]
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn trailseal(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_trailseal")).args(arguments).env_clear().output().unwrap()
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn commands() {
+    trycmd::TestCases::new().case("tests/cmd/*.trycmd").case("tests/cmd/*.toml");
+}
+
+#[test]
+fn the_policy_in_the_documentation_is_the_one_printed() {
+    let page = include_str!("../../../docs/organization.md");
+    let (before, after) = page.split_once("```json\n").unwrap();
+    // The last code before the policy holds the arguments.
+    let arguments = before.rsplit('`').nth(1).unwrap().split_whitespace().skip_while(|word| !word.starts_with("--"));
+    let printed = trailseal(&["key-policy"].into_iter().chain(arguments).collect::<Vec<_>>()).stdout;
+    let shown: Value = serde_json::from_str(&after[..after.find("```").unwrap()]).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&printed).unwrap(), shown);
+}
+
+#[test]
+fn accounts_that_do_not_fit_are_counted() {
+    let accounts: Vec<String> = (0..300_u64).map(|n| (500_000_000_000 + n).to_string()).collect();
+    let output = trailseal(&["key-policy", "--account", "111122223333", "--accounts", &accounts.join(",")]);
+    assert_eq!((output.status.code(), output.stdout), (Some(2), vec![]));
+    let error = text(output.stderr);
+    assert!(
+        error.contains("but KMS accepts 32768: only ") && error.contains(" of the 300 other accounts fit"),
+        "{error}"
+    );
+}
+
+#[test]
+fn control_characters_in_a_value_are_not_printed() {
+    let output = trailseal(&["key-policy", "--account", "\u{1b}[31m", "--accounts", "1"]);
+    let error = text(output.stderr);
+    assert!(error.contains("invalid value ' [31m' for '--account <ID>'"), "{error}");
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = trailseal(&["completions", shell]);
+        assert!(output.status.success());
+        assert!(text(output.stdout).contains("organization"), "{shell}");
+    }
+}
