@@ -170,7 +170,7 @@ class Documents(unittest.TestCase):
                 seen += 1
                 with self.subTest(f"{path.name}: {shlex.join(command)}"):
                     self.assertIsNone(refusal(command))
-        self.assertGreater(seen, 60)
+        self.assertGreater(seen, 50)
 
     def test_wrong_commands_are_found(self):
         for wrong, why in [
