@@ -148,7 +148,7 @@ class Queries(unittest.TestCase):
     def test_they_ask_for_fields_that_answers_have(self):
         schema = json.loads((PROJECT / "docs" / "answer.schema.json").read_text())
         queries = [it for it in blocks(PROJECT / "docs" / "organization.md") if it.startswith("filter ")]
-        self.assertEqual(len(queries), 5)
+        self.assertEqual(len(queries), 4)
         for query in queries:
             # What is taken apart, by the name that its parts get.
             parts = {name: path.split(".") for path, name in re.findall(r"unnest (\S+) into (\w+)", query)}
@@ -170,7 +170,7 @@ class Documents(unittest.TestCase):
                 seen += 1
                 with self.subTest(f"{path.name}: {shlex.join(command)}"):
                     self.assertIsNone(refusal(command))
-        self.assertGreater(seen, 60)
+        self.assertGreater(seen, 50)
 
     def test_wrong_commands_are_found(self):
         for wrong, why in [
