@@ -66,7 +66,7 @@ fn at<'a>(line: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 fn filters() -> Vec<Filter> {
-    let stack = Template::read().deployed(&Deployment::new("trailseal", ACCOUNT, "aws", "eu-west-1"));
+    let stack = Template::read().deploy(&Deployment::new("trailseal", ACCOUNT, "aws", "eu-west-1"));
     let filters = stack.resources.values().filter(|it| it.kind == "AWS::Logs::MetricFilter").map(|it| &it.properties);
     let parsed = filters.map(|it| {
         let pattern = it["FilterPattern"].as_str().unwrap();

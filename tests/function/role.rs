@@ -53,7 +53,7 @@ fn stack(function_arn: &str, variables: &Texts, more: &Texts) -> Stack {
     let of_variables = |(variable, parameter)| Some((parameter, variables.get(variable)?));
     let given = more.iter().chain(parameters.iter().filter_map(of_variables));
     let deployment = given.fold(deployment, |deployment, (parameter, value)| deployment.with(parameter, value));
-    TEMPLATE.deployed(&deployment)
+    TEMPLATE.deploy(&deployment)
 }
 
 /// The policies of that function's role. What a variable takes from another resource of the stack, like the

@@ -1,4 +1,4 @@
-"""Every parameter of the stack: which variable of the function it sets, what it takes and what it refuses."""
+"""Every parameter of the stack: the variable that it sets, valid values, and invalid values."""
 
 from account import HOME
 from local import ACCOUNT
@@ -13,7 +13,7 @@ TOPIC = f"arn:aws:sns:{HOME}:999999999999:trailseal-alerts"
 BUS = f"arn:aws:events:{HOME}:{ACCOUNT}:event-bus/outcomes"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/path/boundary"
 
-# Its environment variable, if it has one; what it takes; what it refuses.
+# Environment variable (if any), valid values, invalid values.
 PARAMETERS = {
     "Mode": ("TRAILSEAL_MODE", ["dry-run", "enforce"], ["Enforce", "", "off"]),
     "RestartLogging": ("TRAILSEAL_RESTART_LOGGING", ["true", "false"], ["yes", "True", ""]),
@@ -37,10 +37,10 @@ PARAMETERS = {
             f"{KEY} {FAR_KEY}",
             f"{KEY},{ALIAS_ARN}",
             f"{KEY},",
-            # Two of one Region.
+            # Two keys in one Region.
             f"{KEY},{KEY}2",
             f"{KEY},{FAR_KEY}, {KEY}2",
-            # No partition, and no Region.
+            # Not a partition, not a Region.
             KEY.replace("arn:aws:", "arn:awsome:"),
             KEY.replace("arn:aws:", "arn:aws-:"),
             KEY.replace(HOME, "eu"),
@@ -74,12 +74,12 @@ PARAMETERS = {
             "team=security, managed-by=me",
             "aws:team=security",
             "team=security,AWS:x=1",
-            # A key twice.
+            # Duplicate keys.
             "team=a,team=b",
             "x=1, team=a,y=2,team=b",
             " team=a,team=b",
             "team =a,  team=b",
-            # With trailseal's own, KMS takes one less.
+            # KMS allows 50 tags, one of which is managed-by.
             ",".join(f"k{number}=v" for number in range(50)),
             f"{'k' * 129}=v",
             f"k={'v' * 257}",
@@ -89,14 +89,14 @@ PARAMETERS = {
         "TRAILSEAL_LOG_READERS",
         ["", "account", ROLE, USER, "210987654321", "o-abcdefghij", f"{ROLE}, {USER},210987654321,account"],
         [
-            "everybody",
+            "everyone",
             "*",
             "accounts",
             "o-short",
             "12345",
             f"{ROLE},",
-            # Not a role's name with a comma in it, which IAM would take: here the comma ends the name.
-            f"{ROLE},everybody",
+            # IAM allows commas in role names, but here a comma separates values.
+            f"{ROLE},everyone",
             f"{ROLE} {USER}",
             "arn:aws:iam::210987654321:root",
             "arn:aws:sts::210987654321:assumed-role/siem/x",
@@ -130,8 +130,8 @@ PARAMETERS = {
     "CreateDashboard": (None, ["true", "false"], ["", "yes", "True"]),
     "Architecture": (None, ["x86_64", "arm64"], ["x86", "amd64", ""]),
 }
-# What is right by itself, but not together, and what the refusal names.
-COMBINATIONS = [
+# Valid values that are invalid together, and a part of the error message.
+INVALID_COMBINATIONS = [
     ({"AlertFormat": "chatbot", "AlertEmail": "ops@example.com"}, "leave AlertEmail empty"),
     ({"AlertTopicArn": TOPIC, "AlertEmail": "ops@example.com"}, "leave AlertEmail empty"),
     ({"OrgTrailOwner": ACCOUNT}, "OrgTrailOwner is this account"),

@@ -1,96 +1,80 @@
-"""What the stack's parameters take and refuse.
+"""Which parameter values the stack accepts and rejects.
 
-CloudFormation checks them before it touches anything. A value that it takes and the function does not would be worse
-than either: every start of the function would fail, after a deployment that succeeded.
+CloudFormation checks them before it changes anything. A value that CloudFormation accepts and the function rejects would
+be the worst case: the deployment succeeds, and then every start of the function fails.
 """
 
 import json
 import unittest
 
 from account import HOME
-from botocore.exceptions import ClientError
-from cloud import STACK, open_cloud
-from parameters import COMBINATIONS, KEY, PARAMETERS, ROLE
+from emulated_account import STACK, start_emulator
+from parameters import INVALID_COMBINATIONS, KEY, PARAMETERS, ROLE
 
-# How the function fails on an empty input, once it has started.
-ORDINARY = "InvalidInput"
+# The error of a function that started, on an empty event.
+STARTED = "InvalidInput"
 
 
 def setUpModule() -> None:
-    global cloud, template
-    cloud = open_cloud("parameters")
-    cloud.deploy_first()
-    template = json.dumps(cloud.client("cloudformation").get_template(StackName=STACK)["TemplateBody"])
+    global aws, template
+    aws = start_emulator("parameters")
+    aws.deploy_first()
+    template = json.dumps(aws.client("cloudformation").get_template(StackName=STACK)["TemplateBody"])
 
 
-def refusal(parameters: dict[str, str]) -> str | None:
-    """Why CloudFormation would not make a stack with these; it makes none either way."""
-    cloudformation = cloud.client("cloudformation")
-    try:
-        made = cloudformation.create_change_set(
-            StackName="tried",
-            ChangeSetName="tried",
-            ChangeSetType="CREATE",
-            TemplateBody=template,
-            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
-            Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
-        )
-    except ClientError as error:
-        assert error.response["Error"]["Code"] == "ValidationError", error
-        return error.response["Error"]["Message"]
-    cloudformation.delete_change_set(ChangeSetName=made["Id"])
-    return None
+def rejection(parameters: dict[str, str]) -> str | None:
+    return aws.rejection(template, parameters, "CAPABILITY_AUTO_EXPAND")
 
 
-class Taken(unittest.TestCase):
-    def test_there_is_an_entry_for_each_parameter(self):
-        self.assertEqual(sorted(PARAMETERS), sorted(cloud.parameters()))
+class Values(unittest.TestCase):
+    def test_the_table_lists_every_parameter(self):
+        self.assertEqual(sorted(PARAMETERS), sorted(aws.parameters()))
 
-    def test_good_values_are_taken(self):
-        for name, (_, good, _) in PARAMETERS.items():
-            for value in good:
+    def test_cloudformation_accepts_valid_values(self):
+        for name, (_, valid, _) in PARAMETERS.items():
+            for value in valid:
                 with self.subTest(f"{name}={value}"):
-                    self.assertIsNone(refusal({name: value}))
+                    self.assertIsNone(rejection({name: value}))
 
-    def test_bad_values_are_refused_with_the_parameters_name(self):
-        for name, (_, _, bad) in PARAMETERS.items():
-            for value in bad:
+    def test_cloudformation_rejects_invalid_values_by_name(self):
+        for name, (_, _, invalid) in PARAMETERS.items():
+            for value in invalid:
                 with self.subTest(f"{name}={value}"):
-                    self.assertIn(f"'{name}'", refusal({name: value}) or "taken")
+                    self.assertIn(f"'{name}'", rejection({name: value}) or "accepted")
 
-    def test_bad_combinations_are_refused_with_what_to_do(self):
-        for parameters, advice in COMBINATIONS:
-            self.assertIn(advice, refusal(parameters) or "taken", parameters)
+    def test_the_rejection_of_a_combination_says_what_to_do(self):
+        for parameters, advice in INVALID_COMBINATIONS:
+            self.assertIn(advice, rejection(parameters) or "accepted", parameters)
 
-    def test_good_combinations_are_taken(self):
-        self.assertIsNone(refusal({"AlertFormat": "chatbot"}))
-        self.assertIsNone(refusal({"AlertFormat": "text", "AlertEmail": "ops@example.com"}))
+    def test_cloudformation_accepts_valid_combinations(self):
+        self.assertIsNone(rejection({"AlertFormat": "chatbot"}))
+        self.assertIsNone(rejection({"AlertFormat": "text", "AlertEmail": "ops@example.com"}))
 
 
-class TheFunction(unittest.TestCase):
+class Function(unittest.TestCase):
     def setUp(self):
-        self.client = cloud.client("lambda")
-        self.usual = self.client.get_function_configuration(FunctionName=STACK)["Environment"]["Variables"]
+        self.client = aws.client("lambda")
+        self.defaults = self.client.get_function_configuration(FunctionName=STACK)["Environment"]["Variables"]
         self.addCleanup(self.set)
 
     def set(self, variable: str | None = None, value: str = "") -> None:
-        """With no variable, everything is as it was."""
-        changed = self.usual | ({variable: value} if variable else {})
-        self.client.update_function_configuration(FunctionName=STACK, Environment={"Variables": changed})
+        """Restores the defaults and sets one variable, if any."""
+        variables = self.defaults | ({variable: value} if variable else {})
+        self.client.update_function_configuration(FunctionName=STACK, Environment={"Variables": variables})
 
-    def start(self) -> str | None:
-        """The error that an empty input leads to."""
-        return cloud.invoke(STACK, {}).get("errorType")
+    def error_type(self) -> str | None:
+        """The function's error on an empty event."""
+        return aws.invoke(STACK, {}).get("errorType")
 
-    def test_it_starts_with_every_value_that_is_taken(self):
-        for name, (variable, good, _) in PARAMETERS.items():
-            for value in good if variable else []:
+    def test_the_function_starts_with_every_valid_value(self):
+        for name, (variable, valid, _) in PARAMETERS.items():
+            for value in valid if variable else []:
                 with self.subTest(f"{name}={value}"):
                     self.set(variable, value)
-                    self.assertEqual(self.start(), ORDINARY)
+                    self.assertEqual(self.error_type(), STARTED)
 
-    def test_it_does_not_start_with_what_is_refused(self):
-        # Or the test above would show nothing.
+    def test_the_function_does_not_start_with_invalid_values(self):
+        # Without this, the test for accepted values would prove nothing.
         for name, value in (
             ("KeyAlias", "alias/aws/s3"),
             ("KeyArns", f"{KEY},{KEY}2"),
@@ -100,20 +84,20 @@ class TheFunction(unittest.TestCase):
             ("KeyTags", "team =a,  team=b"),
             ("KeyTags", ",".join(f"k{number}=v" for number in range(50))),
             ("KeyArns", KEY.replace("arn:aws:", "arn:awsome:")),
-            ("LogReaders", f"{ROLE},everybody"),
+            ("LogReaders", f"{ROLE},everyone"),
         ):
             with self.subTest(f"{name}={value}"):
-                variable, _, bad = PARAMETERS[name]
-                self.assertIn(value, bad)
+                variable, _, invalid = PARAMETERS[name]
+                self.assertIn(value, invalid)
                 self.set(variable, value)
-                self.assertNotEqual(self.start(), ORDINARY)
+                self.assertNotEqual(self.error_type(), STARTED)
 
 
-class NothingSet(unittest.TestCase):
-    def test_without_a_topic_key_decrypting_is_denied_for_every_key_and_nothing_is_printed(self):
-        [never] = [it for it in cloud.role(f"{STACK}-{HOME}")["Never"]["Statement"] if it["Sid"] == "NeverDecrypts"]
-        self.assertEqual((never["Resource"], never.get("NotResource")), ("*", None))
-        self.assertNotIn("TopicKeyStatement", cloud.outputs(STACK))
+class Defaults(unittest.TestCase):
+    def test_without_a_topic_key_decryption_with_any_key_is_denied(self):
+        [deny] = [it for it in aws.role_statements(f"{STACK}-{HOME}") if it["Sid"] == "NeverDecrypts"]
+        self.assertEqual((deny["Resource"], deny.get("NotResource")), ("*", None))
+        self.assertNotIn("TopicKeyStatement", aws.outputs(STACK))
 
-    def test_without_a_bus_the_role_may_put_no_events(self):
-        self.assertNotIn("events:", json.dumps(cloud.role(f"{STACK}-{HOME}")))
+    def test_without_an_outcome_bus_the_role_cannot_put_events(self):
+        self.assertNotIn("events:", json.dumps(aws.role_statements(f"{STACK}-{HOME}")))

@@ -1,11 +1,10 @@
-//! Names and ARNs of the template's resources, as AWS makes them.
+//! Names and ARNs that AWS gives to the template's resources.
 
 use super::resolve::Resolver;
 use super::{Deployment, text};
 
-/// The property that names a resource, and the beginning of its ARN's last part. What is global has no
-/// Region in its ARN.
-const NAMED: [(&str, &str, &str, &str); 9] = [
+/// Type, naming property, service, and the prefix of the ARN's resource part.
+const NAMING: [(&str, &str, &str, &str); 9] = [
     ("AWS::CloudWatch::Alarm", "AlarmName", "cloudwatch", "alarm:"),
     ("AWS::Events::EventBus", "Name", "events", "event-bus/"),
     ("AWS::Events::Rule", "Name", "events", "rule/"),
@@ -18,48 +17,48 @@ const NAMED: [(&str, &str, &str, &str); 9] = [
 ];
 
 impl Resolver<'_> {
-    /// What `Ref` of a resource comes to.
-    pub fn referred(&self, id: &str) -> String {
+    /// The value of `Ref` for a resource.
+    pub fn resource_ref(&self, id: &str) -> String {
         let Deployment { account, region, .. } = self.deployment;
         match self.kind(id) {
             "AWS::SNS::Topic" => self.arn(id),
             "AWS::SQS::Queue" => {
-                let suffix = text(&self.reference("AWS::URLSuffix").unwrap());
+                let suffix = text(&self.resolve_ref("AWS::URLSuffix").unwrap());
                 format!("https://sqs.{region}.{suffix}/{account}/{}", self.name(id))
             }
             _ => self.name(id),
         }
     }
 
-    /// What `Fn::GetAtt` comes to.
+    /// The value of `Fn::GetAtt`.
     pub fn attribute(&self, id: &str, attribute: &str) -> String {
         match (self.kind(id), attribute) {
-            // As IAM wants it: the streams in it are meant, too.
+            // The attribute includes the log streams.
             ("AWS::Logs::LogGroup", "Arn") => format!("{}:*", self.arn(id)),
             ("AWS::SNS::Topic", "TopicArn") | (_, "Arn") => self.arn(id),
             ("AWS::SNS::Topic", "TopicName") | ("AWS::SQS::Queue", "QueueName") => self.name(id),
-            (kind, attribute) => panic!("the attribute {attribute} of {kind} is not known here"),
+            (kind, attribute) => panic!("unsupported attribute {attribute} of {kind}"),
         }
     }
 
     fn arn(&self, id: &str) -> String {
         let Deployment { account, partition, region, .. } = self.deployment;
-        let &(_, _, service, beginning) = self.naming(id);
+        let &(_, _, service, prefix) = self.naming(id);
         let name = self.name(id);
         match service {
             "iam" => {
                 let path = self.property(id, "Path").unwrap_or_else(|| "/".into());
-                format!("arn:{partition}:{service}::{account}:{beginning}{path}{name}")
+                format!("arn:{partition}:{service}::{account}:{prefix}{path}{name}")
             }
             "scheduler" => {
                 let group = self.property(id, "GroupName").unwrap_or_else(|| "default".into());
-                format!("arn:{partition}:{service}:{region}:{account}:{beginning}{group}/{name}")
+                format!("arn:{partition}:{service}:{region}:{account}:{prefix}{group}/{name}")
             }
-            _ => format!("arn:{partition}:{service}:{region}:{account}:{beginning}{name}"),
+            _ => format!("arn:{partition}:{service}:{region}:{account}:{prefix}{name}"),
         }
     }
 
-    /// The name that the template gives, or one like those that CloudFormation makes up.
+    /// The name in the template, or one in the format that CloudFormation generates.
     fn name(&self, id: &str) -> String {
         let (_, property, ..) = self.naming(id);
         self.property(id, property).unwrap_or_else(|| format!("{}-{id}-0123456789AB", self.deployment.stack))
@@ -67,19 +66,16 @@ impl Resolver<'_> {
 
     fn property(&self, id: &str, name: &str) -> Option<String> {
         let property = self.template["Resources"][id]["Properties"].get(name)?;
-        self.resolved(property).as_ref().map(text)
+        self.resolve(property).as_ref().map(text)
     }
 
     fn naming(&self, id: &str) -> &'static (&'static str, &'static str, &'static str, &'static str) {
         let kind = self.kind(id);
-        NAMED
-            .iter()
-            .find(|(known, ..)| *known == kind)
-            .unwrap_or_else(|| panic!("how AWS names a resource of type {kind} is not known here"))
+        NAMING.iter().find(|(known, ..)| *known == kind).unwrap_or_else(|| panic!("unsupported resource type {kind}"))
     }
 
     fn kind(&self, id: &str) -> &str {
         let kind = self.template["Resources"][id]["Type"].as_str();
-        kind.unwrap_or_else(|| panic!("the template has no parameter and no resource {id}"))
+        kind.unwrap_or_else(|| panic!("the template has no parameter or resource {id}"))
     }
 }

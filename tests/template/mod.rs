@@ -1,6 +1,5 @@
-//! What the template comes to: `expanded.json`, which the SAM translator made of template.yaml, deployed
-//! in thought. Parameters, conditions and intrinsic functions are resolved as CloudFormation does it; one
-//! that is not known here is a panic that names it.
+//! Resolves `expanded.json`, the output of the SAM translator for template.yaml, as CloudFormation would:
+//! parameters, conditions and intrinsic functions. An unsupported one panics.
 
 mod arns;
 mod resolve;
@@ -12,14 +11,14 @@ use serde_json::Value;
 
 use resolve::Resolver;
 
-/// Where it is deployed, and with what.
+/// The target and the parameters of a deployment.
 #[derive(Clone, Debug)]
 pub struct Deployment {
     pub stack: String,
     pub account: String,
     pub partition: String,
     pub region: String,
-    /// Parameters other than the defaults.
+    /// Only those that differ from the defaults.
     pub parameters: BTreeMap<String, String>,
 }
 
@@ -35,7 +34,7 @@ impl Deployment {
     }
 }
 
-/// The template as CloudFormation gets it.
+/// The template as CloudFormation receives it.
 pub struct Template(Value);
 
 impl Template {
@@ -44,7 +43,7 @@ impl Template {
         Self(serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
     }
 
-    /// The function's variables that are a parameter's value, and that parameter.
+    /// The function's variables whose value is a parameter, with that parameter.
     pub fn parameters_by_variable(&self) -> BTreeMap<String, String> {
         let function = self.only("AWS::Lambda::Function");
         let variables = self.0["Resources"][function]["Properties"]["Environment"]["Variables"].as_object().unwrap();
@@ -55,20 +54,20 @@ impl Template {
         variables.iter().filter_map(|(name, value)| Some((name.clone(), parameter(value)?))).collect()
     }
 
-    /// The parameters that may be left empty.
+    /// The parameters that are empty by default.
     pub fn optional_parameters(&self) -> Vec<String> {
         let parameters = self.0["Parameters"].as_object().unwrap().iter();
-        parameters.filter(|(_, it)| it["Default"] == "").map(|(name, _)| name.clone()).collect()
+        parameters.filter(|(_, parameter)| parameter["Default"] == "").map(|(name, _)| name.clone()).collect()
     }
 
-    /// Every statement that the function's role has under some parameters, in the template's order.
+    /// Every statement that the function's role can have, in the template's order.
     pub fn statements(&self) -> Vec<RoleStatement> {
-        let mut found = Vec::new();
-        statements(&self.0["Resources"][self.role()]["Properties"]["Policies"], "", &mut found);
-        found
+        let mut statements = Vec::new();
+        collect_statements(&self.0["Resources"][self.role()]["Properties"]["Policies"], "", &mut statements);
+        statements
     }
 
-    pub fn deployed(&self, deployment: &Deployment) -> Stack {
+    pub fn deploy(&self, deployment: &Deployment) -> Stack {
         let resolver = Resolver::new(&self.0, deployment);
         let resources: BTreeMap<String, Resource> = resolver.resources().collect();
         let function = resources[self.only("AWS::Lambda::Function")].clone();
@@ -76,24 +75,24 @@ impl Template {
         Stack { resources, function, role }
     }
 
-    /// The only resource of a type.
+    /// The logical ID of the only resource of a type.
     fn only(&self, kind: &str) -> &str {
         let resources = self.0["Resources"].as_object().unwrap();
         let mut of_kind = resources.iter().filter(|(_, resource)| resource["Type"] == kind);
         match (of_kind.next(), of_kind.next()) {
             (Some((id, _)), None) => id,
-            _ => panic!("the template has no {kind}, or more than one"),
+            _ => panic!("the template does not have exactly one {kind}"),
         }
     }
 
-    /// The function's role.
+    /// The logical ID of the function's role.
     fn role(&self) -> &str {
         let role = &self.0["Resources"][self.only("AWS::Lambda::Function")]["Properties"]["Role"]["Fn::GetAtt"];
-        role[0].as_str().unwrap_or_else(|| panic!("the function's role is none of the template's: {role}"))
+        role[0].as_str().unwrap_or_else(|| panic!("the function's role is not a resource of the template: {role}"))
     }
 }
 
-/// A statement of the function's role, as far as it hangs on no parameter.
+/// The parts of a role statement that depend on no parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleStatement {
     pub policy: String,
@@ -102,21 +101,21 @@ pub struct RoleStatement {
     pub actions: Vec<String>,
 }
 
-/// The statements in a value, whichever condition they hang on.
-fn statements(value: &Value, policy: &str, found: &mut Vec<RoleStatement>) {
+/// Collects the statements of both branches of every condition.
+fn collect_statements(value: &Value, policy: &str, statements: &mut Vec<RoleStatement>) {
     match value {
-        Value::Array(values) => values.iter().for_each(|value| statements(value, policy, found)),
+        Value::Array(values) => values.iter().for_each(|value| collect_statements(value, policy, statements)),
         Value::Object(members) if members.contains_key("Effect") => {
             let actions = match &value["Action"] {
                 Value::Array(actions) => actions.iter().map(text).collect(),
                 action => vec![text(action)],
             };
             let [sid, effect] = ["Sid", "Effect"].map(|name| text(&value[name]));
-            found.push(RoleStatement { policy: policy.to_owned(), sid, effect, actions });
+            statements.push(RoleStatement { policy: policy.to_owned(), sid, effect, actions });
         }
         Value::Object(members) => {
             let policy = members.get("PolicyName").and_then(Value::as_str).unwrap_or(policy);
-            members.values().for_each(|value| statements(value, policy, found));
+            members.values().for_each(|value| collect_statements(value, policy, statements));
         }
         _ => {}
     }
@@ -129,9 +128,9 @@ pub struct Resource {
     pub properties: Value,
 }
 
-/// What is deployed.
+/// A deployed stack.
 pub struct Stack {
-    /// By logical id; those whose condition does not hold are not there.
+    /// By logical ID, without those whose condition is false.
     pub resources: BTreeMap<String, Resource>,
     pub function: Resource,
     pub role: Resource,
@@ -144,23 +143,22 @@ impl Stack {
         variables.iter().map(|(name, value)| (name.clone(), text(value))).collect()
     }
 
-    /// The policies of the function's role, by name, in the template's order.
+    /// The inline policies of the function's role, in the template's order. Panics if it could have others.
     pub fn policies(&self) -> Vec<(String, Value)> {
-        // Rights could come from there, too: whoever adds them has them judged.
         let attached = ["AWS::IAM::Policy", "AWS::IAM::RolePolicy", "AWS::IAM::ManagedPolicy"];
         let attached = self.resources.values().filter(|resource| attached.contains(&resource.kind.as_str()));
-        assert_eq!(attached.count(), 0, "policies outside the role are not looked at here");
-        assert!(self.role.properties.get("ManagedPolicyArns").is_none(), "managed policies are not looked at here");
+        assert_eq!(attached.count(), 0, "policies outside the role are unsupported");
+        assert!(self.role.properties.get("ManagedPolicyArns").is_none(), "managed policies are unsupported");
         let policies = self.role.properties["Policies"].as_array().unwrap();
         policies.iter().map(|policy| (text(&policy["PolicyName"]), policy["PolicyDocument"].clone())).collect()
     }
 }
 
-/// A scalar as CloudFormation passes it on.
+/// A scalar in the string form that CloudFormation uses.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),
-        other => panic!("{other} is no text"),
+        other => panic!("{other} is not a scalar"),
     }
 }

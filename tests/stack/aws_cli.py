@@ -1,4 +1,4 @@
-"""Commands of the AWS CLI, as the stack's outputs and alarms print them, performed without the AWS CLI."""
+"""Runs the AWS CLI commands in the stack's outputs and alarms without the AWS CLI."""
 
 import re
 import shlex
@@ -6,18 +6,18 @@ import shlex
 import jmespath
 from botocore import xform_name
 
-# Options of the CLI itself; each takes a value.
-OF_THE_CLI = {"region", "query", "output", "cli-read-timeout", "cli-binary-format"}
+# Options of the CLI itself. Each has a value.
+GLOBAL_OPTIONS = {"region", "query", "output", "cli-read-timeout", "cli-binary-format"}
 
 
 class Command:
-    """`aws SERVICE OPERATION ...`: what it asks for, if it is a command that the AWS CLI would take."""
+    """A parsed `aws SERVICE OPERATION ...` command. Raises AssertionError if the AWS CLI would not accept it."""
 
     def __init__(self, text: str):
         words = shlex.split(text)
         assert words[0] == "aws", text
-        bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", text)
-        assert not re.search(r"[*?\[]", bare), f"a shell may take this for names of files: {text}"
+        unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", text)
+        assert not re.search(r"[*?\[]", unquoted), f"a shell could expand a pattern: {text}"
         self.service, self.operation = words[1:3]
         self.positional, self.options = [], {}
         rest = iter(words[3:])
@@ -26,10 +26,11 @@ class Command:
                 self.options[word[2:]] = next(rest)
             else:
                 self.positional.append(word)
-        self.globals = {name: self.options.pop(name) for name in list(self.options) if name in OF_THE_CLI}
+        self.globals = {name: self.options.pop(name) for name in list(self.options) if name in GLOBAL_OPTIONS}
 
-    def perform(self, client):
-        """The answer, or what `--query` makes of it."""
+    def run(self, account):
+        """Returns the response, or the result of `--query` on it."""
+        client = account.client(self.service, self.globals["region"])
         if (self.service, self.operation) == ("logs", "tail"):
             return self._tail(client)
         methods = {xform_name(name, "-"): name for name in client.meta.service_model.operation_names}
@@ -37,17 +38,17 @@ class Command:
         members = {xform_name(name, "-"): (name, shape) for name, shape in operation.input_shape.members.items()}
         arguments = {members[option][0]: typed(members[option][1], value) for option, value in self.options.items()}
         if self.service == "lambda":
-            # Its one positional argument is the file for the answer.
+            # The positional argument is the file for the response.
             assert len(self.positional) == 1, self.positional
-            assert self.globals["cli-binary-format"] == "raw-in-base64-out", "or the payload would be read as base64"
+            assert self.globals["cli-binary-format"] == "raw-in-base64-out", "the CLI would decode the payload as base64"
         else:
             assert not self.positional, self.positional
-        answer = getattr(client, xform_name(methods[self.operation]))(**arguments)
+        response = getattr(client, xform_name(methods[self.operation]))(**arguments)
         query = self.globals.get("query")
-        return jmespath.search(query, answer) if query else answer
+        return jmespath.search(query, response) if query else response
 
     def _tail(self, client) -> list[str]:
-        """`aws logs tail GROUP` is the CLI's own; it asks FilterLogEvents."""
+        """`aws logs tail GROUP` is a command of the CLI, not an API operation. It calls FilterLogEvents."""
         [group] = self.positional
         assert set(self.options) <= {"since", "format", "filter-pattern"}, self.options
         assert re.fullmatch(r"\d+[smhdw]", self.options["since"]), self.options
@@ -58,7 +59,7 @@ class Command:
 
 
 def typed(shape, value: str):
-    """As the CLI reads an option of that type."""
+    """Converts an option's value as the CLI does."""
     if shape.type_name == "integer":
         return int(value)
     if shape.type_name == "list":
@@ -68,6 +69,6 @@ def typed(shape, value: str):
 
 
 def commands(text: str) -> list[Command]:
-    """Every command in a text, up to the end of its sentence."""
+    """Every command in a text. A command extends to the end of its sentence."""
     found = re.findall(r"aws [a-z]+ [a-z-]+(?: '[^']*'| [^\s']*[^\s'.])+", text)
-    return [Command(it) for it in found]
+    return [Command(command) for command in found]

@@ -1,0 +1,32 @@
+"""Runs the script of `make package` on an existing build."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from emulated_account import LOGS
+from local import BUILD, PROJECT, TOOLS, architecture
+
+PACKAGES = LOGS / "package"
+# cargo-cyclonedx names the workspace's crates by their path.
+BILL_OF_MATERIALS = {
+    "bomFormat": "CycloneDX",
+    "metadata": {"component": {"bom-ref": f"path+file://{PROJECT}#trailseal@0.1.0"}},
+}
+
+
+def build_package(parent: Path, build: Path = Path(os.environ.get("TRAILSEAL_BUILD", BUILD))) -> Path:
+    """Creates the package in `parent` and returns its folder."""
+    parent.mkdir(parents=True)
+    bill = parent / "bill.json"
+    bill.write_text(json.dumps(BILL_OF_MATERIALS))
+    script = [TOOLS / "sam" / "bin" / "python", "-B", PROJECT / "scripts" / "package"]
+    subprocess.run([*script, architecture(), build, bill, parent], check=True, capture_output=True, text=True)
+    [folder] = parent.glob(f"trailseal-*-{architecture()}")
+    return folder
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file, as SHA256SUMS lists them."""
+    return dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
