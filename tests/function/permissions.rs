@@ -7,7 +7,7 @@ use std::path::Path;
 use fake_aws::{Authorization, Key, Statement, Topic, Trail};
 use serde_json::json;
 
-use crate::decisions::plays;
+use crate::decisions::table_run;
 use crate::role;
 use crate::support::{Setting, TOPIC, account, sealed};
 
@@ -21,7 +21,7 @@ const BY_OTHERS: [(&str, &str); 4] = [
 
 /// Every call, with its mode.
 fn asked() -> Vec<(&'static str, Authorization)> {
-    let mut asked = plays().asked.clone();
+    let mut asked = table_run().authorizations.clone();
     for mode in ["dry-run", "enforce"] {
         let scenes = [sweep(mode), encrypted_topic(mode)];
         asked.extend(scenes.into_iter().flatten().map(|asked| (mode, asked)));
