@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use fake_aws::{Fault, Key, Trail};
 use serde_json::json;
 
-use crate::support::{Scene, Setting, account, count, logged, sealing_policy, steps, with_sealing_key, writes};
+use crate::support::{Scene, Setting, account, count, logged, steps, with_sealing_key, writes};
 
 /// Refuses the first `times` calls of an operation.
 fn refuse(scene: &Scene, operation: &'static str, mut times: usize, fault: Fault) {
@@ -313,13 +313,4 @@ fn an_unreachable_aws_fails_the_invocation_within_its_deadline() {
     assert_eq!(error.error_type, "Transient");
     assert!(invocation.wall < Duration::from_secs(3), "{:?}", invocation.wall);
     assert!(error.error_message.contains("cannot read trail"), "{error}");
-}
-
-#[test]
-fn the_sealing_policy_of_the_tests_is_the_one_that_is_written() {
-    let mut scene = Scene::enforcing(account());
-    scene.event("update-trail-by-name");
-    let world = scene.aws.snapshot();
-    let as_json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-    assert_eq!(as_json(&world.keys.values().next().unwrap().policy), as_json(&sealing_policy()));
 }

@@ -1,6 +1,5 @@
 //! Trails that are not ours to mend, or not to be mended.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fake_aws::{Key, KeyState, Trail};
@@ -20,18 +19,6 @@ fn a_trail_with_the_exempt_tag_is_left_alone_and_its_reason_told() {
     assert_eq!(answer["trails"][0]["detail"], "SEC-42: read by the old SIEM");
     assert_eq!(findings(&answer), ["no-cmk"]);
     assert_eq!(writes(&scene.aws.calls()), [""; 0]);
-}
-
-#[test]
-fn tags_that_cannot_be_read_fail_closed() {
-    let mut world = account();
-    world.denied.insert("cloudtrail:ListTags".into());
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
-    assert_eq!(answer["summary"], json!({ "failed": 1 }));
-    assert_eq!(answer["trails"][0]["error"]["operation"], "cloudtrail:ListTags");
-    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
-    assert_eq!(scene.audit().kms_key_id, None);
 }
 
 #[test]
@@ -78,16 +65,6 @@ fn a_trail_that_is_deleted_before_it_is_started_again_is_gone() {
 }
 
 #[test]
-fn a_delegated_administrator_seals_the_organizations_trail() {
-    let mut world = account();
-    world.add_trail(Trail::new("organization", "us-east-1", "audit-logs").organization("999999999999"));
-    world.delegated_admin = true;
-    let mut scene = Setting::new(world).with("TRAILSEAL_ORG_TRAIL_OWNER", "999999999999").start();
-    let answer = scene.event("update-trail-organization");
-    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-}
-
-#[test]
 fn a_stopped_trail_is_noted_and_started_again_only_if_configured() {
     let mut world = account();
     let key = with_sealing_key(&mut world, "eu-central-1");
@@ -105,31 +82,6 @@ fn a_stopped_trail_is_noted_and_started_again_only_if_configured() {
     assert_eq!(steps(&answer), ["start-logging done"]);
     assert!(scene.audit().logging);
     scene.again_nothing_happens("stop-logging-by-name");
-}
-
-#[test]
-fn a_trail_that_was_never_started_is_its_creators_to_start() {
-    let mut world = account();
-    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").never_started());
-    let mut scene = Setting::new(world).with("TRAILSEAL_RESTART_LOGGING", "true").start();
-    let answer = scene.event("create-trail-terraform");
-    assert_eq!(findings(&answer), ["no-cmk"]);
-    assert!(!scene.audit().logging);
-    assert!(scene.audit().kms_key_id.is_some());
-}
-
-#[test]
-fn logging_starts_again_also_where_sealing_is_impossible() {
-    let mut world = account();
-    let key = with_sealing_key(&mut world, "eu-central-1");
-    let key = world.keys.get_mut(&key).unwrap();
-    (key.state, key.tags) = (KeyState::Disabled, BTreeMap::new());
-    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").stopped(1_780_000_500));
-    let mut scene = Setting::new(world).with("TRAILSEAL_RESTART_LOGGING", "true").start();
-    let answer = scene.event("stop-logging-by-name");
-    assert_eq!(answer["summary"], json!({ "failed": 1 }));
-    assert_eq!(steps(&answer), ["start-logging done"]);
-    assert!(scene.audit().logging);
 }
 
 #[test]

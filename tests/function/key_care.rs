@@ -69,20 +69,6 @@ fn the_policy_is_read_just_before_and_just_after_it_is_put() {
 }
 
 #[test]
-fn a_doomed_key_of_ours_is_saved() {
-    let (mut world, key) = sealed();
-    let doomed = world.keys.get_mut(&key).unwrap();
-    (doomed.state, doomed.deletion_date) = (KeyState::PendingDeletion, Some(1_790_000_000));
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
-    assert_eq!(findings(&answer), ["key-pending-deletion"]);
-    assert_eq!(steps(&answer), ["restore-key done"]);
-    assert_eq!(writes(&scene.aws.calls()), ["kms:CancelKeyDeletion", "kms:EnableKey", "sns:Publish"]);
-    assert_eq!(scene.aws.world().keys[&key].state, KeyState::Enabled);
-    scene.again_nothing_happens("update-trail-by-name");
-}
-
-#[test]
 fn an_unencrypted_trail_gets_the_sealing_key_after_it_was_restored_and_extended() {
     let mut world = account();
     let key = with_sealing_key(&mut world, "eu-central-1");
@@ -358,25 +344,6 @@ fn anothers_key_that_lacks_something_is_noted_with_the_statements_until_delivery
 }
 
 #[test]
-fn a_key_that_may_not_be_read_is_a_warning_unless_delivery_fails() {
-    let mut world = account();
-    let central = world.key(Key::new("eu-central-1").of_account("210987654321"));
-    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&central));
-    let mut failing = world.clone();
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
-    assert_eq!(answer["summary"], json!({ "compliant": 1 }));
-    assert_eq!(answer["trails"][0]["warnings"][0]["id"], "key-unreadable");
-
-    failing.trails.get_mut(AUDIT).unwrap().latest_delivery_error = Some("AccessDenied".into());
-    let mut scene = Scene::enforcing(failing);
-    let answer = scene.event("update-trail-by-name");
-    assert_eq!(answer["summary"], json!({ "noted": 1 }));
-    assert_eq!(findings(&answer), ["delivery-failing"]);
-    assert_eq!(scene.audit().kms_key_id, Some(central));
-}
-
-#[test]
 fn a_supplied_key_is_never_edited_whatever_its_tags_say() {
     let mut world = account();
     let own = world.key(Key::new("eu-central-1").tag("managed-by", "trailseal").state(KeyState::Disabled));
@@ -386,18 +353,4 @@ fn a_supplied_key_is_never_edited_whatever_its_tags_say() {
     assert_eq!(answer["summary"], json!({ "failed": 1 }));
     assert_eq!(scene.aws.world().keys[&own], before);
     assert_eq!(count(&scene, "ListResourceTags"), 0);
-}
-
-#[test]
-fn another_key_of_ours_that_is_not_the_sealing_key_is_not_kept_up_and_its_trail_not_moved() {
-    let (mut world, key) = sealed();
-    let second = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "trailseal"));
-    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&second));
-    let mut scene = Setting::new(world).with("TRAILSEAL_LOG_READERS", "210987654321").start();
-    let answer = scene.event("update-trail-by-name");
-    assert_eq!(answer["summary"], json!({ "noted": 1 }), "{answer:#}");
-    assert_eq!(findings(&answer), ["key-policy-gap"]);
-    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
-    assert_eq!((scene.audit().kms_key_id, scene.aws.world().aliases.len()), (Some(second), 1));
-    assert!(scene.aws.world().aliases.values().all(|alias| alias.target == key));
 }

@@ -1,12 +1,10 @@
 //! The bucket's side: whether CloudTrail can still write, who could no longer read, what would no longer
 //! be replicated.
 
-use fake_aws::{Bucket, Key, Trail, World};
+use fake_aws::{Bucket, Key, World};
 use serde_json::{Value, json};
 
-use crate::support::{
-    ACCOUNT, AUDIT, Scene, Setting, account, findings, sealing_policy, steps, with_sealing_key, writes,
-};
+use crate::support::{ACCOUNT, AUDIT, Scene, Setting, account, sealing_policy, with_sealing_key, writes};
 
 const SIEM: &str = "arn:aws:iam::210987654321:role/siem";
 const LOGS: &str = "arn:aws:s3:::audit-logs/*";
@@ -282,34 +280,6 @@ fn a_replication_that_would_stop_is_named_and_one_that_goes_on_is_not() {
             assert!(scene.only_alert().message.contains("to-the-archive"));
         } else {
             assert_eq!(warnings(&answer), [], "{rule}");
-        }
-    }
-}
-
-#[test]
-fn anothers_key_that_does_not_let_cloudtrail_decrypt_is_a_warning_and_ours_a_gap_to_extend() {
-    let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
-    policy["Statement"].as_array_mut().unwrap().retain(|it| it["Sid"] != "CloudTrailDecryptsForBucketKeys");
-    for ours in [false, true] {
-        let mut world = account();
-        let mut key = Key::new("eu-central-1").policy(&policy.to_string());
-        if ours {
-            key = key.tag("managed-by", "trailseal");
-        }
-        let key = world.key(key);
-        world.alias("eu-central-1", "alias/trailseal", &key);
-        world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&key));
-        let mut scene = Scene::enforcing(world);
-        let answer = scene.event("update-trail-by-name");
-        if ours {
-            assert_eq!(
-                (findings(&answer), steps(&answer)),
-                (vec!["key-policy-gap"], vec!["extend-key-policy done".into()])
-            );
-            scene.again_nothing_happens("update-trail-by-name");
-        } else {
-            assert_eq!(answer["summary"], json!({ "compliant": 1 }));
-            only_warning(&answer, "bucket-key-needs-decrypt");
         }
     }
 }

@@ -121,20 +121,6 @@ fn a_compliant_trail_costs_four_reads_in_two_rounds_and_no_alert() {
 }
 
 #[test]
-fn a_key_whose_policy_cannot_be_judged_is_left_to_cloudtrail_and_said_so() {
-    let mut world = account();
-    let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
-    policy["Statement"][3]["Condition"] = json!({ "StringEquals": { "aws:SourceVpc": "vpc-1" } });
-    let key = world.key(Key::new("eu-central-1").policy(&policy.to_string()));
-    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&key));
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
-    assert_eq!(answer["summary"], json!({ "compliant": 1 }));
-    assert_eq!(answer["trails"][0]["warnings"][0]["id"], "key-policy-unclear");
-    assert_eq!(scene.aws.world().published.len(), 0);
-}
-
-#[test]
 fn a_supplied_key_is_used_as_it_is() {
     let mut world = account();
     with_sealing_key(&mut world, "eu-central-1");
@@ -158,15 +144,6 @@ fn another_accounts_supplied_key_that_may_not_be_read_is_tried() {
     assert_eq!(answer["trails"][0]["warnings"][0]["id"], "key-unreadable");
     assert!(!scene.aws.names().contains(&"kms:GetKeyPolicy".to_owned()));
     scene.again_nothing_happens("update-trail-by-name");
-}
-
-#[test]
-fn a_supplied_key_of_another_region_is_not_used_here() {
-    let mut world = account();
-    let elsewhere = world.key(Key::new("us-east-1").policy(&sealing_policy()));
-    let mut scene = Setting::new(world).with("TRAILSEAL_KEY_ARNS", &elsewhere).start();
-    let answer = scene.event("update-trail-by-name");
-    assert!(answer["trails"][0]["key_arn"].as_str().unwrap().contains(":eu-central-1:"), "{answer:#}");
 }
 
 #[test]
@@ -204,21 +181,6 @@ fn the_trail_is_changed_in_its_home_region_wherever_the_function_runs() {
     for call in scene.aws.calls().iter().filter(|call| call.service == "cloudtrail") {
         assert_eq!(call.region, "eu-west-1", "{}", call.operation);
     }
-}
-
-#[test]
-fn a_disabled_key_is_replaced_and_named() {
-    let mut world = account();
-    let broken = world.key(Key::new("eu-central-1").state(KeyState::Disabled));
-    let key = with_sealing_key(&mut world, "eu-central-1");
-    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&broken));
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
-    assert_eq!(findings(&answer), ["key-disabled"]);
-    assert_eq!(answer["trails"][0]["key_arn"], json!(key));
-    assert_eq!(answer["trails"][0]["previous_key_arn"], json!(broken));
-    assert_eq!(scene.aws.world().keys[&broken].state, KeyState::Disabled, "another's key is never touched");
-    scene.again_nothing_happens("update-trail-by-name");
 }
 
 #[test]
