@@ -14,7 +14,7 @@ use std::sync::{Mutex, OnceLock};
 use fake_aws::{Authorization, Call, World};
 use serde_json::{Value, json};
 
-use crate::support::{Scene, findings, steps, writes};
+use crate::support::{Scenario, findings, steps, writes};
 use decision_table::{DecisionTable, Row};
 use final_state::FinalState;
 use fixtures::Fixture;
@@ -91,7 +91,7 @@ fn run_row(mode: &str, row: &Row) -> (Vec<String>, Vec<Authorization>) {
         _ => run_dry(row, &mut problems),
     });
     match catch_unwind(run) {
-        Ok(scene) => (problems.0, scene.aws.authorizations()),
+        Ok(scenario) => (problems.0, scenario.aws.authorizations()),
         Err(panic) => ([problems.0, vec![panic_message(panic)]].concat(), Vec::new()),
     }
 }
@@ -118,10 +118,10 @@ impl Problems {
     }
 }
 
-fn run_dry(row: &Row, problems: &mut Problems) -> Scene {
+fn run_dry(row: &Row, problems: &mut Problems) -> Scenario {
     let fixture = Fixture::new(row);
-    let mut scene = fixture.setting().dry_run().start();
-    let answer = scene.event(fixture.event);
+    let mut scenario = fixture.scenario().dry_run().start();
+    let answer = scenario.invoke_event(fixture.event);
     let planned: Vec<String> = match row.dry_run.as_str() {
         // A trail that fails may still plan `start-logging`.
         "planned" | "failed" => row.steps().iter().map(|(step, _)| format!("{step} planned")).collect(),
@@ -136,28 +136,28 @@ fn run_dry(row: &Row, problems: &mut Problems) -> Scene {
     };
     problems.equal("key_arn", &json!(key), &answer["trails"][0]["key_arn"]);
     problems.equal("previous_key_arn", &json!(previous), &answer["trails"][0]["previous_key_arn"]);
-    require_only_alerts(&scene, &answer, problems);
-    require_unchanged(&fixture.world, &scene, problems);
-    scene
+    require_only_alerts(&scenario, &answer, problems);
+    require_unchanged(&fixture.world, &scenario, problems);
+    scenario
 }
 
-fn run_enforce(row: &Row, problems: &mut Problems) -> Scene {
+fn run_enforce(row: &Row, problems: &mut Problems) -> Scenario {
     let fixture = Fixture::new(row);
-    let mut scene = fixture.setting().start();
-    let answer = scene.event(fixture.event);
+    let mut scenario = fixture.scenario().start();
+    let answer = scenario.invoke_event(fixture.event);
     let completed: Vec<String> = row.steps().iter().map(|(step, status)| format!("{step} {status}")).collect();
     check_answer(row, &row.enforce, &completed, &answer, problems);
-    let after = comparable(scene.aws.snapshot());
+    let after = comparable(scenario.aws.snapshot());
     let state = FinalState { row, fixture: &fixture, after: &after };
     let mut expected = state.writes();
     expected.extend(std::iter::repeat_n("sns:Publish".to_owned(), after.published.len()));
-    problems.equal("writes", &json!(expected), &json!(writes(&scene.aws.calls())));
+    problems.equal("writes", &json!(expected), &json!(writes(&scenario.aws.calls())));
     problems.equal("key_arn", &json!(state.trail_key()), &answer["trails"][0]["key_arn"]);
     let previous = fixture.trail_key().filter(|_| row.completes("update-trail"));
     problems.equal("previous_key_arn", &json!(previous), &answer["trails"][0]["previous_key_arn"]);
     problems.0.extend(state.problems());
-    run_again(row, &fixture, &mut scene, problems);
-    scene
+    run_again(row, &fixture, &mut scenario, problems);
+    scenario
 }
 
 fn check_answer(row: &Row, outcome: &str, steps_expected: &[String], answer: &Value, problems: &mut Problems) {
@@ -188,10 +188,10 @@ fn check_answer(row: &Row, outcome: &str, steps_expected: &[String], answer: &Va
     problems.equal("alerts", &json!({ "sent": u32::from(alerts), "failed": 0 }), &answer["alerts"]);
 }
 
-fn require_only_alerts(scene: &Scene, answer: &Value, problems: &mut Problems) {
+fn require_only_alerts(scenario: &Scenario, answer: &Value, problems: &mut Problems) {
     let sent = answer["alerts"]["sent"].as_u64().unwrap();
     let expected = vec!["sns:Publish"; usize::try_from(sent).unwrap()];
-    problems.equal("writes", &json!(expected), &json!(writes(&scene.aws.calls())));
+    problems.equal("writes", &json!(expected), &json!(writes(&scenario.aws.calls())));
 }
 
 /// The state without what changes when no one writes: eventual consistency and the role.
@@ -203,25 +203,25 @@ fn comparable(mut world: World) -> World {
 }
 
 /// Nothing changed except published alerts.
-fn require_unchanged(before: &World, scene: &Scene, problems: &mut Problems) {
-    let after = comparable(scene.aws.snapshot());
+fn require_unchanged(before: &World, scenario: &Scenario, problems: &mut Problems) {
+    let after = comparable(scenario.aws.snapshot());
     let expected = World { published: after.published.clone(), ..comparable(before.clone()) };
     problems.require("nothing changes", expected == after);
 }
 
 /// The same event again changes nothing.
-fn run_again(row: &Row, fixture: &Fixture, scene: &mut Scene, problems: &mut Problems) {
-    let before = scene.aws.snapshot();
-    scene.aws.forget_calls();
-    let answer = scene.event(fixture.event);
+fn run_again(row: &Row, fixture: &Fixture, scenario: &mut Scenario, problems: &mut Problems) {
+    let before = scenario.aws.snapshot();
+    scenario.aws.forget_calls();
+    let answer = scenario.invoke_event(fixture.event);
     problems.equal("next run: outcome", &json!(row.next_outcome()), &answer["trails"][0]["outcome"]);
-    require_unchanged(&before, scene, problems);
+    require_unchanged(&before, scenario, problems);
     if row.next_outcome() != "failed" || !row.steps().iter().any(|(_, status)| *status == "failed") {
-        require_only_alerts(scene, &answer, problems);
+        require_only_alerts(scenario, &answer, problems);
         return;
     }
     // Denied calls are retried and denied again. `EnableKeyRotation` of an adopted key has no effect.
-    let successful: Vec<Call> = scene.aws.calls().into_iter().filter(|call| call.error.is_none()).collect();
+    let successful: Vec<Call> = scenario.aws.calls().into_iter().filter(|call| call.error.is_none()).collect();
     let no_effect = |call: &String| ["sns:Publish", "kms:EnableKeyRotation"].contains(&call.as_str());
     let effective: Vec<String> = writes(&successful).into_iter().filter(|call| !no_effect(call)).collect();
     problems.equal("next run: writes", &json!([]), &json!(effective));

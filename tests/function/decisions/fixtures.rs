@@ -4,7 +4,7 @@ use fake_aws::{Bucket, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
 use super::decision_table::Row;
-use crate::support::{ACCOUNT, ALIAS, AUDIT, Setting, account, sealing_policy};
+use crate::support::{ACCOUNT, ALIAS, AUDIT, Scenario, ScenarioBuilder, account, sealing_policy};
 
 const BUCKET: &str = "audit-logs";
 pub const BUCKET_REGION: &str = "eu-central-1";
@@ -58,9 +58,9 @@ impl Fixture {
         fixture
     }
 
-    pub fn setting(&self) -> Setting {
-        let setting = Setting::new(self.world.clone());
-        self.variables.iter().fold(setting, |setting, (name, value)| setting.with(name, value))
+    pub fn scenario(&self) -> ScenarioBuilder {
+        let builder = Scenario::builder(self.world.clone());
+        self.variables.iter().fold(builder, |builder, (name, value)| builder.env(name, value))
     }
 
     /// The trail's key before the first run.

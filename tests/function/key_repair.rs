@@ -1,29 +1,29 @@
-//! A key of ours that somebody broke, stripped or left without its alias is mended; another's is not.
+//! trailseal restores and extends its own keys, and no other key.
 
 use fake_aws::{Fault, Key, KeyState, Trail};
 use serde_json::{Value, json};
 
 use crate::support::{
-    AUDIT, Scene, Setting, account, count, findings, sealed, sealing_policy, step, steps, with_sealing_key, writes,
+    AUDIT, Scenario, account, add_sealing_key, count_calls, findings, sealed_account, sealing_policy, step, steps,
+    writes,
 };
 
-/// A statement of somebody else's, odd but harmless.
-fn theirs() -> Value {
+/// A statement that the customer wrote.
+fn customer_statement() -> Value {
     json!({ "Sid": "Their own", "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::123456789012:root" },
         "Action": ["kms:TagResource"], "Resource": "*" })
 }
 
-/// The account's own administration and a statement of somebody else's: what is left of a policy that
-/// somebody wrote anew.
-fn stripped() -> String {
+/// A policy that the customer wrote over trailseal's: their own statement, then the account root's.
+fn replaced_policy() -> String {
     let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
     let admin = policy["Statement"][0].clone();
-    policy["Statement"] = json!([theirs(), admin]);
+    policy["Statement"] = json!([customer_statement(), admin]);
     policy.to_string()
 }
 
-fn statements(scene: &Scene, key: &str) -> Vec<Value> {
-    let policy: Value = serde_json::from_str(&scene.aws.world().keys[key].policy).unwrap();
+fn statements(scenario: &Scenario, key: &str) -> Vec<Value> {
+    let policy: Value = serde_json::from_str(&scenario.aws.world().keys[key].policy).unwrap();
     policy["Statement"].as_array().unwrap().clone()
 }
 
@@ -32,97 +32,97 @@ fn sids(statements: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn a_key_of_ours_that_was_disabled_and_stripped_works_again_with_the_foreign_statement_still_there() {
-    let (mut world, key) = sealed();
+fn repair_keeps_the_customers_statements() {
+    let (mut world, key) = sealed_account();
     let broken = world.keys.get_mut(&key).unwrap();
-    (broken.state, broken.policy) = (KeyState::Disabled, stripped());
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
+    (broken.state, broken.policy) = (KeyState::Disabled, replaced_policy());
+    let mut scenario = Scenario::enforce(world);
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(findings(&answer), ["key-disabled", "key-policy-gap"]);
     assert_eq!(answer["summary"], json!({ "remediated": 1 }));
     assert_eq!(steps(&answer), ["restore-key done", "extend-key-policy done"]);
     assert_eq!(answer["trails"][0]["key_arn"], json!(key));
     assert_eq!(answer["trails"][0]["previous_key_arn"], json!(null));
-    assert_eq!(writes(&scene.aws.calls()), ["kms:EnableKey", "kms:PutKeyPolicy", "sns:Publish"]);
-    let after = statements(&scene, &key);
-    assert_eq!(after[0], theirs());
+    assert_eq!(writes(&scenario.aws.calls()), ["kms:EnableKey", "kms:PutKeyPolicy", "sns:Publish"]);
+    let after = statements(&scenario, &key);
+    assert_eq!(after[0], customer_statement());
     assert_eq!(
         sids(&after)[2..],
         ["TrailsealFinishesCreation", "CloudTrailEncrypts", "CloudTrailDescribes", "CloudTrailDecryptsForBucketKeys"]
     );
-    let world = scene.aws.snapshot();
+    let world = scenario.aws.snapshot();
     assert_eq!(world.keys[&key].state, KeyState::Enabled);
     assert!(!world.keys[&key].lockout_check_bypassed);
     assert_eq!(world.delivers(AUDIT), Ok(()));
-    scene.again_nothing_happens("update-trail-by-name");
+    scenario.assert_converged("update-trail-by-name");
 }
 
 #[test]
-fn the_policy_is_read_just_before_and_just_after_it_is_put() {
-    let (mut world, key) = sealed();
-    world.keys.get_mut(&key).unwrap().policy = stripped();
-    let mut scene = Scene::enforcing(world);
-    scene.event("update-trail-by-name");
-    let calls = scene.calls();
+fn put_key_policy_is_preceded_and_followed_by_a_read() {
+    let (mut world, key) = sealed_account();
+    world.keys.get_mut(&key).unwrap().policy = replaced_policy();
+    let mut scenario = Scenario::enforce(world);
+    scenario.invoke_event("update-trail-by-name");
+    let calls = scenario.take_calls();
     let put = calls.iter().position(|call| call == "kms:PutKeyPolicy").unwrap();
     assert_eq!((calls[put - 1].as_str(), calls[put + 1].as_str()), ("kms:GetKeyPolicy", "kms:GetKeyPolicy"));
 }
 
 #[test]
-fn an_unencrypted_trail_gets_the_sealing_key_after_it_was_restored_and_extended() {
+fn the_sealing_key_is_repaired_before_it_is_assigned() {
     let mut world = account();
-    let key = with_sealing_key(&mut world, "eu-central-1");
+    let key = add_sealing_key(&mut world, "eu-central-1");
     let broken = world.keys.get_mut(&key).unwrap();
-    (broken.state, broken.policy) = (KeyState::PendingDeletion, stripped());
+    (broken.state, broken.policy) = (KeyState::PendingDeletion, replaced_policy());
     world.settle.policy_effective_after = 2;
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::enforce(world);
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(steps(&answer), ["restore-key done", "extend-key-policy done", "update-trail done"]);
-    assert_eq!(scene.audit().kms_key_id, Some(key));
-    scene.again_nothing_happens("update-trail-by-name");
+    assert_eq!(scenario.audit().kms_key_id, Some(key));
+    scenario.assert_converged("update-trail-by-name");
 }
 
 #[test]
-fn in_dry_run_restoring_and_extending_are_planned_with_the_statements_and_nothing_is_written() {
-    let (mut world, key) = sealed();
+fn dry_run_plans_the_repair_with_its_statements() {
+    let (mut world, key) = sealed_account();
     let broken = world.keys.get_mut(&key).unwrap();
-    (broken.state, broken.policy) = (KeyState::Disabled, stripped());
-    let mut scene = Setting::new(world.clone()).dry_run().start();
-    let answer = scene.event("update-trail-by-name");
+    (broken.state, broken.policy) = (KeyState::Disabled, replaced_policy());
+    let mut scenario = Scenario::builder(world.clone()).dry_run().start();
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "planned": 1 }));
     assert_eq!(steps(&answer), ["restore-key planned", "extend-key-policy planned"]);
     let detail = step(&answer, "extend-key-policy")["detail"].as_str().unwrap();
     assert!(detail.contains(r#""Sid":"CloudTrailEncrypts""#) && detail.contains(&key), "{detail}");
-    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
-    assert_eq!(scene.aws.snapshot().keys, world.keys);
+    assert_eq!(writes(&scenario.aws.calls()), ["sns:Publish"]);
+    assert_eq!(scenario.aws.snapshot().keys, world.keys);
 }
 
 #[test]
-fn a_reader_who_was_added_to_the_configuration_is_added_to_the_key() {
-    let (mut world, key) = sealed();
+fn a_newly_configured_reader_is_added_to_the_key() {
+    let (mut world, key) = sealed_account();
     let siem = "arn:aws:iam::210987654321:role/siem";
     world.principals.insert(siem.into());
-    let mut scene = Setting::new(world).with("TRAILSEAL_LOG_READERS", siem).start();
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_LOG_READERS", siem).start();
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(findings(&answer), ["key-policy-gap"]);
     assert!(answer["trails"][0]["findings"][0]["detail"].as_str().unwrap().contains("LogReadersDecrypt"));
     assert_eq!(steps(&answer), ["extend-key-policy done"]);
-    let after = statements(&scene, &key);
+    let after = statements(&scenario, &key);
     assert_eq!(after.len(), 6);
     assert_eq!(after[5]["Condition"]["ArnEquals"]["aws:PrincipalArn"], siem);
-    scene.again_nothing_happens("update-trail-by-name");
+    scenario.assert_converged("update-trail-by-name");
 }
 
 #[test]
-fn a_reader_who_was_taken_out_of_the_configuration_keeps_its_statement_and_is_named_with_the_command() {
-    let (mut world, key) = sealed();
+fn a_removed_reader_keeps_its_statement_with_a_warning() {
+    let (mut world, key) = sealed_account();
     let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
     policy["Statement"].as_array_mut().unwrap().push(json!({ "Sid": "ReaderAccountsDecrypt", "Effect": "Allow",
         "Principal": { "AWS": "arn:aws:iam::210987654321:root" }, "Action": "kms:Decrypt", "Resource": "*",
         "Condition": { "StringLike": { "kms:ViaService": "s3.*" } } }));
     world.keys.get_mut(&key).unwrap().policy = policy.to_string();
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::enforce(world);
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "compliant": 1 }));
     let warning = &answer["trails"][0]["warnings"][0];
     assert_eq!(warning["id"], "reader-not-revoked");
@@ -130,44 +130,44 @@ fn a_reader_who_was_taken_out_of_the_configuration_keeps_its_statement_and_is_na
     for part in ["210987654321", "ReaderAccountsDecrypt", "aws kms put-key-policy --region eu-central-1", &key] {
         assert!(detail.contains(part), "{part}: {detail}");
     }
-    assert_eq!(scene.calls().len(), 4);
+    assert_eq!(scenario.take_calls().len(), 4);
 }
 
 #[test]
-fn a_key_of_ours_with_the_exempt_tag_is_not_restored_and_the_reason_is_told() {
-    let (mut world, key) = sealed();
+fn an_exempt_key_is_not_restored() {
+    let (mut world, key) = sealed_account();
     let broken = world.keys.get_mut(&key).unwrap();
     broken.state = KeyState::Disabled;
     broken.tags.insert("trailseal:exempt".into(), "SEC-7: being replaced".into());
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::enforce(world);
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "failed": 1 }));
     let error = &answer["trails"][0]["error"];
     assert!(error["message"].as_str().unwrap().contains("SEC-7: being replaced"), "{error:#}");
-    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
-    assert_eq!(scene.aws.world().keys[&key].state, KeyState::Disabled);
+    assert_eq!(writes(&scenario.aws.calls()), ["sns:Publish"]);
+    assert_eq!(scenario.aws.world().keys[&key].state, KeyState::Disabled);
 }
 
 #[test]
-fn a_deny_that_keeps_cloudtrail_out_of_a_key_of_ours_is_named_and_stays() {
-    let (mut world, key) = sealed();
+fn a_deny_in_a_key_policy_is_named_and_kept() {
+    let (mut world, key) = sealed_account();
     let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
     policy["Statement"].as_array_mut().unwrap().push(json!({ "Sid": "NobodyAtAll", "Effect": "Deny", "Principal": "*",
         "Action": "kms:GenerateDataKey*", "Resource": "*" }));
     world.keys.get_mut(&key).unwrap().policy = policy.to_string();
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::enforce(world);
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "failed": 1 }));
     assert_eq!(findings(&answer), ["key-policy-gap"]);
     assert!(
         answer["trails"][0]["error"]["message"].as_str().unwrap().contains("`NobodyAtAll` denies it"),
         "{answer:#}"
     );
-    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
+    assert_eq!(writes(&scenario.aws.calls()), ["sns:Publish"]);
 }
 
 #[test]
-fn what_only_an_administrator_may_do_fails_with_the_command_and_the_statements() {
+fn a_denied_repair_fails_with_its_command() {
     for (state, policy, denied, parts) in [
         (
             KeyState::Disabled,
@@ -183,146 +183,146 @@ fn what_only_an_administrator_may_do_fails_with_the_command_and_the_statements()
         ),
         (
             KeyState::Enabled,
-            stripped(),
+            replaced_policy(),
             "kms:PutKeyPolicy",
             ["aws kms put-key-policy --region eu-central-1", "CloudTrailEncrypts"],
         ),
     ] {
-        let (mut world, key) = sealed();
+        let (mut world, key) = sealed_account();
         let broken = world.keys.get_mut(&key).unwrap();
         (broken.state, broken.policy) = (state, policy);
         broken.denied.insert(denied.into());
-        let mut scene = Scene::enforcing(world);
-        let answer = scene.event("update-trail-by-name");
+        let mut scenario = Scenario::enforce(world);
+        let answer = scenario.invoke_event("update-trail-by-name");
         assert_eq!(answer["summary"], json!({ "failed": 1 }), "{answer:#}");
         let error = &answer["trails"][0]["error"];
         assert_eq!((&error["class"], &error["operation"]), (&json!("terminal"), &json!(denied)));
         let remedy = error["remedy"].as_str().unwrap();
         assert!(remedy.contains(denied) && parts.iter().all(|part| remedy.contains(part)), "{remedy}");
-        assert_eq!(scene.aws.world().keys[&key].state, state);
+        assert_eq!(scenario.aws.world().keys[&key].state, state);
     }
 }
 
 #[test]
-fn a_statement_that_kms_no_longer_accepts_is_named_where_it_blocks_the_policy() {
-    let (mut world, key) = sealed();
-    let mut policy: Value = serde_json::from_str(&stripped()).unwrap();
+fn a_statement_that_kms_rejects_is_named() {
+    let (mut world, key) = sealed_account();
+    let mut policy: Value = serde_json::from_str(&replaced_policy()).unwrap();
     policy["Statement"].as_array_mut().unwrap().push(json!({ "Sid": "Gone", "Effect": "Allow",
         "Principal": { "AWS": "AROA1234567890EXAMPLE" }, "Action": "kms:Encrypt", "Resource": "*" }));
     world.keys.get_mut(&key).unwrap().policy = policy.to_string();
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::enforce(world);
+    let answer = scenario.invoke_event("update-trail-by-name");
     let error = &answer["trails"][0]["error"];
     assert_eq!(error["code"], "MalformedPolicyDocumentException");
     assert!(error["remedy"].as_str().unwrap().contains("`Gone`"), "{error:#}");
-    let mut scene = Setting::new(scene.aws.snapshot()).dry_run().start();
-    let planned = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::builder(scenario.aws.snapshot()).dry_run().start();
+    let planned = scenario.invoke_event("update-trail-by-name");
     let detail = step(&planned, "extend-key-policy")["detail"].as_str().unwrap();
-    assert!(detail.contains("KMS will refuse it") && detail.contains("`Gone`"), "known before it is tried: {detail}");
+    assert!(detail.contains("KMS will refuse it") && detail.contains("`Gone`"), "predicted in dry-run mode: {detail}");
 }
 
 #[test]
-fn a_finished_key_that_does_not_name_the_functions_role_is_left_as_it_is_and_given() {
+fn a_finished_key_needs_no_statement_for_the_role() {
     let mut world = account();
-    let key = with_sealing_key(&mut world, "eu-central-1");
+    let key = add_sealing_key(&mut world, "eu-central-1");
     let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
     policy["Statement"].as_array_mut().unwrap().remove(1);
     world.keys.get_mut(&key).unwrap().policy = policy.to_string();
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::enforce(world);
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(steps(&answer), ["update-trail done"]);
-    assert_eq!(scene.calls().len(), 10);
-    scene.again_nothing_happens("update-trail-by-name");
+    assert_eq!(scenario.take_calls().len(), 10);
+    scenario.assert_converged("update-trail-by-name");
 }
 
 #[test]
-fn the_role_of_a_stack_that_was_deleted_gives_way_to_the_present_one() {
-    let (mut world, key) = sealed();
+fn a_deleted_roles_statement_gets_the_current_role() {
+    let (mut world, key) = sealed_account();
     let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
     policy["Statement"][1]["Principal"] = json!({ "AWS": "AROA1234567890EXAMPLE" });
     world.keys.get_mut(&key).unwrap().policy = policy.to_string();
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::enforce(world);
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(steps(&answer), ["extend-key-policy done"]);
-    let after: Value = serde_json::from_str(&scene.aws.world().keys[&key].policy).unwrap();
+    let after: Value = serde_json::from_str(&scenario.aws.world().keys[&key].policy).unwrap();
     assert_eq!(after, serde_json::from_str::<Value>(&sealing_policy()).unwrap());
-    scene.again_nothing_happens("update-trail-by-name");
+    scenario.assert_converged("update-trail-by-name");
 }
 
 #[test]
-fn a_policy_that_would_grow_too_long_is_not_put() {
-    let (mut world, key) = sealed();
-    let mut policy: Value = serde_json::from_str(&stripped()).unwrap();
+fn a_policy_over_the_size_limit_is_not_put() {
+    let (mut world, key) = sealed_account();
+    let mut policy: Value = serde_json::from_str(&replaced_policy()).unwrap();
     policy["Statement"][0]["Sid"] = json!("x".repeat(20_000));
     let laid_out = serde_json::to_string_pretty(&policy).unwrap().replace(": ", &format!(":{}", " ".repeat(900)));
     assert!(laid_out.len() > 30_000);
     world.keys.get_mut(&key).unwrap().policy = laid_out;
-    let mut scene = Scene::enforcing(world.clone());
-    scene.event("update-trail-by-name");
-    assert_eq!(scene.aws.snapshot().delivers(AUDIT), Ok(()), "white space makes way first");
+    let mut scenario = Scenario::enforce(world.clone());
+    scenario.invoke_event("update-trail-by-name");
+    assert_eq!(scenario.aws.snapshot().delivers(AUDIT), Ok(()), "white space is removed first");
 
     policy["Statement"][0]["Sid"] = json!("x".repeat(32_000));
     world.keys.get_mut(&key).unwrap().policy = policy.to_string();
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::enforce(world);
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert!(answer["trails"][0]["error"]["message"].as_str().unwrap().contains("32768 bytes"), "{answer:#}");
-    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
+    assert_eq!(writes(&scenario.aws.calls()), ["sns:Publish"]);
 }
 
 #[test]
-fn a_policy_that_somebody_changes_at_the_same_time_is_looked_at_again_and_keeps_both_changes() {
-    let (mut world, key) = sealed();
-    world.keys.get_mut(&key).unwrap().policy = stripped();
-    let mut scene = Scene::enforcing(world);
+fn a_concurrent_policy_change_is_kept() {
+    let (mut world, key) = sealed_account();
+    world.keys.get_mut(&key).unwrap().policy = replaced_policy();
+    let mut scenario = Scenario::enforce(world);
     let changed = key.clone();
-    let (mut reads, mut put, mut looked) = (0, 0, false);
-    scene.aws.before(move |call, world| {
-        put += usize::from(call.operation == "PutKeyPolicy");
+    let (mut reads, mut puts, mut changed_after_put) = (0, 0, false);
+    scenario.aws.before(move |call, world| {
+        puts += usize::from(call.operation == "PutKeyPolicy");
         let read = call.operation == "GetKeyPolicy";
         reads += usize::from(read);
-        // After it was planned, and between putting it and looking.
-        if read && (reads == 2 || (put == 1 && !std::mem::replace(&mut looked, true))) {
+        // After planning, and between PutKeyPolicy and the read that verifies it.
+        if read && (reads == 2 || (puts == 1 && !std::mem::replace(&mut changed_after_put, true))) {
             let policy = &mut world.keys.get_mut(&changed).unwrap().policy;
             let mut document: Value = serde_json::from_str(policy).unwrap();
-            let mut more = theirs();
-            more["Sid"] = json!(format!("Meanwhile{reads}"));
-            document["Statement"].as_array_mut().unwrap().push(more);
+            let mut statement = customer_statement();
+            statement["Sid"] = json!(format!("Meanwhile{reads}"));
+            document["Statement"].as_array_mut().unwrap().push(statement);
             *policy = document.to_string();
         }
         None
     });
-    let answer = scene.event("update-trail-by-name");
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    scene.aws.forget_hooks();
-    let after = statements(&scene, &key);
+    scenario.aws.forget_hooks();
+    let after = statements(&scenario, &key);
     assert!(sids(&after).contains(&"Meanwhile2") && sids(&after).contains(&"CloudTrailEncrypts"), "{:?}", sids(&after));
-    assert_eq!(scene.aws.snapshot().delivers(AUDIT), Ok(()));
-    scene.again_nothing_happens("update-trail-by-name");
+    assert_eq!(scenario.aws.snapshot().delivers(AUDIT), Ok(()));
+    scenario.assert_converged("update-trail-by-name");
 }
 
 #[test]
-fn a_put_policy_whose_answer_is_lost_is_read_back_and_not_sent_again() {
-    let (mut world, key) = sealed();
-    world.keys.get_mut(&key).unwrap().policy = stripped();
-    let mut scene = Scene::enforcing(world);
-    scene.aws.after(|call, _| (call.operation == "PutKeyPolicy").then(Fault::internal));
-    let answer = scene.event("update-trail-by-name");
+fn an_unconfirmed_put_key_policy_is_not_resent() {
+    let (mut world, key) = sealed_account();
+    world.keys.get_mut(&key).unwrap().policy = replaced_policy();
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.after(|call, _| (call.operation == "PutKeyPolicy").then(Fault::internal));
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    assert_eq!(count(&scene, "PutKeyPolicy"), 1);
-    assert_eq!(statements(&scene, &key).len(), 6);
+    assert_eq!(count_calls(&scenario, "PutKeyPolicy"), 1);
+    assert_eq!(statements(&scenario, &key).len(), 6);
 }
 
 #[test]
-fn anothers_key_that_lacks_something_is_noted_with_the_statements_until_delivery_fails() {
+fn a_customer_key_gap_is_noted_until_delivery_fails() {
     let mut world = account();
     let theirs = world.key(Key::new("eu-central-1"));
     world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&theirs));
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::enforce(world);
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "noted": 1 }));
     assert_eq!(findings(&answer), ["key-policy-gap"]);
     assert!(answer["trails"][0]["findings"][0]["detail"].as_str().unwrap().contains(r#""Sid":"CloudTrailEncrypts""#));
-    assert_eq!(writes(&scene.aws.calls()), ["sns:Publish"]);
+    assert_eq!(writes(&scenario.aws.calls()), ["sns:Publish"]);
 
     for (error, summary) in
         [("NoSuchBucket", "noted"), ("KMS.DisabledException", "remediated"), ("AccessDenied", "remediated")]
@@ -331,26 +331,26 @@ fn anothers_key_that_lacks_something_is_noted_with_the_statements_until_delivery
         let theirs = world.key(Key::new("eu-central-1"));
         world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&theirs).failing(error));
         let before = world.keys[&theirs].clone();
-        let mut scene = Scene::enforcing(world);
-        let answer = scene.event("update-trail-by-name");
+        let mut scenario = Scenario::enforce(world);
+        let answer = scenario.invoke_event("update-trail-by-name");
         assert_eq!(answer["summary"], json!({ summary: 1 }), "{error}: {answer:#}");
         assert_eq!(findings(&answer), ["key-policy-gap", "delivery-failing"]);
-        assert_eq!(scene.aws.world().keys[&theirs], before, "another's key is never edited");
+        assert_eq!(scenario.aws.world().keys[&theirs], before, "a customer key is not edited");
         if summary == "remediated" {
             assert_eq!(answer["trails"][0]["previous_key_arn"], json!(theirs));
-            scene.again_nothing_happens("update-trail-by-name");
+            scenario.assert_converged("update-trail-by-name");
         }
     }
 }
 
 #[test]
-fn a_supplied_key_is_never_edited_whatever_its_tags_say() {
+fn a_supplied_key_is_not_edited_even_if_tagged() {
     let mut world = account();
     let own = world.key(Key::new("eu-central-1").tag("managed-by", "trailseal").state(KeyState::Disabled));
     let before = world.keys[&own].clone();
-    let mut scene = Setting::new(world).with("TRAILSEAL_KEY_ARNS", &own).start();
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_KEY_ARNS", &own).start();
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "failed": 1 }));
-    assert_eq!(scene.aws.world().keys[&own], before);
-    assert_eq!(count(&scene, "ListResourceTags"), 0);
+    assert_eq!(scenario.aws.world().keys[&own], before);
+    assert_eq!(count_calls(&scenario, "ListResourceTags"), 0);
 }
