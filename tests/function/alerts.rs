@@ -1,18 +1,18 @@
-//! A message that a person can act on without opening a console.
+//! Alerts: a person can act on the message without opening a console.
 
 use fake_aws::Fault;
 use serde_json::{Value, json};
 
-use crate::support::{ALIAS, AUDIT, Scene, Setting, account, event};
+use crate::support::{ALIAS, AUDIT, Scenario, account, event};
 
 #[test]
-fn the_alert_says_what_was_wrong_who_caused_it_what_was_done_and_what_it_costs() {
-    let mut scene = Scene::enforcing(account());
-    let answer = scene.event("create-trail-terraform");
+fn an_alert_contains_finding_actor_steps_and_cost() {
+    let mut scenario = Scenario::enforce(account());
+    let answer = scenario.invoke_event("create-trail-terraform");
     assert_eq!(answer["alerts"], json!({ "sent": 1, "failed": 0 }));
-    let alert = scene.only_alert();
+    let alert = scenario.only_alert();
     assert_eq!(alert.subject.as_deref(), Some("trailseal: trail audit is now encrypted with a customer-managed key"));
-    let key = scene.audit().kms_key_id.unwrap();
+    let key = scenario.audit().kms_key_id.unwrap();
     for part in [
         AUDIT,
         "no-cmk",
@@ -35,7 +35,7 @@ fn the_alert_says_what_was_wrong_who_caused_it_what_was_done_and_what_it_costs()
 }
 
 #[test]
-fn the_topic_of_another_account_is_told_whose_account_an_alert_is_about() {
+fn alerts_to_a_central_topic_name_the_account() {
     let central = "arn:aws:sns:eu-west-1:999999999999:trailseal";
     for (input, subject) in [
         (event("create-trail-terraform"), "trailseal: 123456789012: trail audit is now encrypted with a"),
@@ -43,10 +43,10 @@ fn the_topic_of_another_account_is_told_whose_account_an_alert_is_about() {
     ] {
         let mut world = account();
         world.topics.insert(central.to_owned(), fake_aws::Topic::default());
-        let setting = Setting::new(world).with("TRAILSEAL_ALERT_TOPIC_ARN", central);
-        let mut scene = setting.parameter("AlertTopicArn", central).start();
-        scene.answer(&input);
-        let alert = scene.only_alert();
+        let setting = Scenario::builder(world).env("TRAILSEAL_ALERT_TOPIC_ARN", central);
+        let mut scenario = setting.parameter("AlertTopicArn", central).start();
+        scenario.invoke(&input);
+        let alert = scenario.only_alert();
         assert_eq!(alert.topic_arn, central);
         assert!(alert.subject.as_deref().unwrap().starts_with(subject), "{:?}", alert.subject);
         assert!(alert.message.starts_with("Account: 123456789012\n\n"), "{}", alert.message);
@@ -55,10 +55,10 @@ fn the_topic_of_another_account_is_told_whose_account_an_alert_is_about() {
 }
 
 #[test]
-fn a_dry_runs_alert_says_that_nothing_was_changed_and_how_to_have_it_done() {
-    let mut scene = Setting::new(account()).dry_run().start();
-    scene.event("update-trail-by-name");
-    let alert = scene.only_alert();
+fn a_dry_run_alert_explains_how_to_enforce() {
+    let mut scenario = Scenario::builder(account()).dry_run().start();
+    scenario.invoke_event("update-trail-by-name");
+    let alert = scenario.only_alert();
     for part in ["nothing was changed", "Mode=enforce", "trailseal:exempt", "What would be done:", "$1 a month"] {
         assert!(alert.message.contains(part), "{part} is not in\n{}", alert.message);
     }
@@ -66,65 +66,65 @@ fn a_dry_runs_alert_says_that_nothing_was_changed_and_how_to_have_it_done() {
 }
 
 #[test]
-fn the_alert_for_chat_is_the_json_that_amazon_q_developer_takes() {
-    let mut scene = Setting::new(account()).with("TRAILSEAL_ALERT_FORMAT", "chatbot").start();
-    scene.event("update-trail-by-name");
-    let message: Value = serde_json::from_str(&scene.only_alert().message).unwrap();
+fn a_chat_alert_has_the_schema_of_amazon_q_developer() {
+    let mut scenario = Scenario::builder(account()).env("TRAILSEAL_ALERT_FORMAT", "chatbot").start();
+    scenario.invoke_event("update-trail-by-name");
+    let message: Value = serde_json::from_str(&scenario.only_alert().message).unwrap();
     assert_eq!((&message["version"], &message["source"]), (&json!("1.0"), &json!("custom")));
     assert_eq!(message["content"]["textType"], "client-markdown");
     assert!(message["content"]["description"].as_str().unwrap().contains(AUDIT));
 }
 
 #[test]
-fn what_somebody_chose_as_a_user_agent_is_no_link_and_no_line_of_ours() {
-    let mut scene = Setting::new(account()).with("TRAILSEAL_ALERT_FORMAT", "chatbot").start();
+fn a_user_agent_cannot_inject_links_or_lines() {
+    let mut scenario = Scenario::builder(account()).env("TRAILSEAL_ALERT_FORMAT", "chatbot").start();
     let mut event = event("update-trail-by-name");
     event["detail"]["userAgent"] =
         json!("<!channel> <https://evil.example|Approve> [x](https://evil.example)\nWhat to do next: \u{202e}pay");
-    scene.answer(&event);
-    let message: Value = serde_json::from_str(&scene.only_alert().message).unwrap();
+    scenario.invoke(&event);
+    let message: Value = serde_json::from_str(&scenario.only_alert().message).unwrap();
     let text = message["content"]["description"].as_str().unwrap();
     assert!(!text.contains(['<', '>', '\u{202e}']) && !text.contains("]("), "{text}");
     assert_eq!(text.lines().filter(|line| line.starts_with("What to do next:")).count(), 1);
 }
 
 #[test]
-fn statements_and_commands_reach_a_chat_as_they_are() {
+fn chat_alerts_keep_statements_and_commands_verbatim() {
     let mut world = account();
     let key = world.key(fake_aws::Key::new("eu-central-1"));
     world.alias("eu-central-1", "alias/trailseal", &key);
-    let mut scene = Setting::new(world).with("TRAILSEAL_ALERT_FORMAT", "chatbot").start();
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_ALERT_FORMAT", "chatbot").start();
+    let answer = scenario.invoke_event("update-trail-by-name");
     let remedy = answer["trails"][0]["error"]["remedy"].as_str().unwrap();
-    let message: Value = serde_json::from_str(&scene.only_alert().message).unwrap();
+    let message: Value = serde_json::from_str(&scenario.only_alert().message).unwrap();
     assert!(remedy.contains(r#"[{"Action":"#) && message["content"]["description"].as_str().unwrap().contains(remedy));
 }
 
 #[test]
-fn the_subject_is_short_enough_for_sns_whatever_the_trails_name() {
+fn a_subject_fits_sns_for_the_longest_trail_name() {
     let mut world = account();
     let name = "x".repeat(128);
     world.add_trail(fake_aws::Trail::new(&name, "eu-west-1", "audit-logs"));
-    let mut scene = Scene::enforcing(world);
-    scene.answer(&json!({ "trail": name, "region": "eu-west-1" }));
-    assert!(scene.only_alert().subject.unwrap().len() < 100);
+    let mut scenario = Scenario::enforce(world);
+    scenario.invoke(&json!({ "trail": name, "region": "eu-west-1" }));
+    assert!(scenario.only_alert().subject.unwrap().len() < 100);
 }
 
 #[test]
-fn an_alert_that_is_refused_is_counted_and_changes_nothing_else() {
-    let mut scene = Scene::enforcing(account());
-    scene.aws.before(|call, _| (call.service == "sns").then(Fault::access_denied));
-    let answer = scene.event("update-trail-by-name");
+fn a_denied_alert_is_counted_and_changes_nothing_else() {
+    let mut scenario = Scenario::enforce(account());
+    scenario.aws.before(|call, _| (call.service == "sns").then(Fault::access_denied));
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["alerts"], json!({ "sent": 0, "failed": 1 }));
     assert_eq!(answer["summary"], json!({ "remediated": 1 }));
-    assert!(scene.audit().kms_key_id.is_some());
-    assert!(scene.function.stdout().iter().any(|line| line.contains("cannot publish an alert")));
+    assert!(scenario.audit().kms_key_id.is_some());
+    assert!(scenario.function.stdout().iter().any(|line| line.contains("cannot publish an alert")));
 }
 
 #[test]
 fn without_a_topic_nothing_is_published() {
-    let mut scene = Setting::new(account()).with("TRAILSEAL_ALERT_TOPIC_ARN", "").start();
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::builder(account()).env("TRAILSEAL_ALERT_TOPIC_ARN", "").start();
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["alerts"], json!({ "sent": 0, "failed": 0 }));
-    assert!(!scene.calls().contains(&"sns:Publish".to_owned()));
+    assert!(!scenario.take_calls().contains(&"sns:Publish".to_owned()));
 }

@@ -1,11 +1,11 @@
-//! What does not parse stops the function at start.
+//! An invalid configuration stops the function at startup.
 
 use fake_aws::lambda::Function;
 
 use crate::support::{ROLE, binary};
 
 #[test]
-fn a_wrong_configuration_stops_the_function_at_start_with_one_message_about_all_of_it() {
+fn all_invalid_variables_are_reported_in_one_message() {
     let crash = Function::launch(&binary())
         .env("TRAILSEAL_MODE", "Enforce")
         .env("TRAILSEAL_KEY_ALIAS", "alias/aws/s3")
@@ -31,6 +31,6 @@ fn enforce_without_the_role_stops_the_function_at_start() {
 }
 
 #[test]
-fn nothing_configured_is_a_dry_run_that_starts() {
+fn the_default_configuration_is_dry_run() {
     assert!(Function::launch(&binary()).start().is_ok());
 }

@@ -1,5 +1,5 @@
-//! The real function's process, under a Runtime API, against a stateful AWS: exact calls, final
-//! states, answers, alerts.
+//! The function's process behind a Lambda Runtime API, against a stateful fake AWS: exact calls, final states,
+//! answers and alerts.
 #![expect(
     unreachable_pub,
     clippy::unwrap_used,
@@ -9,30 +9,33 @@
     reason = "tests may"
 )]
 
-mod adopting;
 mod alerts;
-mod answers;
+mod aws_responses;
+mod bucket_access;
 mod central_key;
 mod configuration;
 mod decisions;
-mod failing;
-mod keeping_away;
-mod key_care;
+mod denied_actions;
+mod failures;
 mod key_races;
+mod key_repair;
 mod metrics;
 mod moto;
+<<<<<<< HEAD
 mod outside_lambda;
+=======
+mod out_of_scope;
+>>>>>>> decisions
 mod permissions;
-mod prohibitions;
 mod races;
-mod readers;
 mod role;
 mod schema;
 mod sealing;
 mod support;
-mod sweep_trouble;
+mod sweep_failures;
 mod sweeps;
 #[path = "../template/mod.rs"]
 mod template;
 mod triggers;
 mod turns;
+mod unfinished_keys;

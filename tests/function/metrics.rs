@@ -1,7 +1,6 @@
-//! What the template's metric filters make of the log: they read the answers, and nothing else counts.
+//! The template's metric filters count the answers in the log and nothing else.
 //!
-//! Source of the syntax:
-//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html>.
+//! Filter syntax: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html>.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,24 +9,24 @@ use fake_aws::lambda::Invocation;
 use fake_aws::{Fault, Trail};
 use serde_json::{Value, json};
 
-use crate::support::{ACCOUNT, Scene, account, answer_schema, event, sealed};
+use crate::support::{ACCOUNT, Scenario, account, answer_schema, event, sealed_account};
 use crate::template::{Deployment, Template};
 
 /// A metric filter of the template.
 struct Filter {
     metric: String,
     terms: Vec<Term>,
-    /// A path into the line, or a number.
+    /// A path into the log line, or a number.
     value: String,
 }
 
-/// One comparison; a pattern is some of them, all of which must hold.
+/// One comparison of a pattern. All must hold.
 struct Term {
     path: String,
-    is: Is,
+    comparison: Comparison,
 }
 
-enum Is {
+enum Comparison {
     MoreThan(f64),
     Text(String),
     NotText(String),
@@ -39,28 +38,28 @@ impl Term {
         let text = text.trim().trim_start_matches('(').trim_end_matches(')').trim();
         let words: Vec<&str> = text.splitn(3, ' ').collect();
         let literal = || words[2].strip_prefix('"').unwrap().strip_suffix('"').unwrap().to_owned();
-        let is = match words[1] {
-            ">" => Is::MoreThan(words[2].parse().unwrap()),
-            "=" => Is::Text(literal()),
-            "!=" => Is::NotText(literal()),
-            "IS" if words[2] == "NULL" => Is::Null,
-            _ => panic!("this test does not know `{text}`"),
+        let comparison = match words[1] {
+            ">" => Comparison::MoreThan(words[2].parse().unwrap()),
+            "=" => Comparison::Text(literal()),
+            "!=" => Comparison::NotText(literal()),
+            "IS" if words[2] == "NULL" => Comparison::Null,
+            _ => panic!("unsupported comparison `{text}`"),
         };
-        Self { path: words[0].to_owned(), is }
+        Self { path: words[0].to_owned(), comparison }
     }
 
     fn holds(&self, line: &Value) -> bool {
         let Some(found) = at(line, &self.path) else { return false };
-        match &self.is {
-            Is::MoreThan(number) => found.as_f64().is_some_and(|it| it > *number),
-            Is::Text(text) => found == text,
-            Is::NotText(text) => found != text,
-            Is::Null => found.is_null(),
+        match &self.comparison {
+            Comparison::MoreThan(number) => found.as_f64().is_some_and(|it| it > *number),
+            Comparison::Text(text) => found == text,
+            Comparison::NotText(text) => found != text,
+            Comparison::Null => found.is_null(),
         }
     }
 }
 
-/// What a line has at a path like `$.summary.failed`.
+/// The value at a path like `$.summary.failed`.
 fn at<'a>(line: &'a Value, path: &str) -> Option<&'a Value> {
     path.strip_prefix("$.").unwrap().split('.').try_fold(line, |value, name| value.get(name))
 }
@@ -80,8 +79,8 @@ fn filters() -> Vec<Filter> {
     parsed.collect()
 }
 
-/// What CloudWatch would count for the lines of an invocation.
-fn counted(invocation: &Invocation) -> BTreeMap<String, f64> {
+/// The metrics that CloudWatch derives from the log of an invocation.
+fn metrics(invocation: &Invocation) -> BTreeMap<String, f64> {
     let mut counted = BTreeMap::new();
     let lines = invocation.logs.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     for line in lines {
@@ -97,13 +96,13 @@ fn counted(invocation: &Invocation) -> BTreeMap<String, f64> {
     counted
 }
 
-fn count(metrics: &[(&str, f64)]) -> BTreeMap<String, f64> {
+fn expected(metrics: &[(&str, f64)]) -> BTreeMap<String, f64> {
     metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
 }
 
-impl Scene {
-    fn counts(&mut self, input: &Value) -> BTreeMap<String, f64> {
-        counted(&self.function.invoke(input.to_string().as_bytes()))
+impl Scenario {
+    fn metrics(&mut self, input: &Value) -> BTreeMap<String, f64> {
+        metrics(&self.function.invoke(input.to_string().as_bytes()))
     }
 }
 
@@ -111,8 +110,8 @@ fn sweep() -> Value {
     json!({ "sweep": {} })
 }
 
-/// The schema of what stands at a path; `None` if an answer has nothing there.
-fn described<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
+/// The schema of the value at a path, if the answer has that path.
+fn schema_at<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
     let resolved = |found: &'a Value| match found["$ref"].as_str() {
         Some(name) => schema.pointer(name.trim_start_matches('#')),
         None => Some(found),
@@ -124,15 +123,15 @@ fn described<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 #[test]
-fn every_path_that_a_metric_filter_reads_is_one_of_the_answers() {
+fn metric_filters_read_paths_of_the_answer() {
     let schema = answer_schema();
     let filters = filters();
     let mut paths: BTreeSet<&str> = filters.iter().flat_map(|it| &it.terms).map(|it| it.path.as_str()).collect();
     paths.extend(filters.iter().map(|it| it.value.as_str()).filter(|it| it.starts_with('$')));
     assert!(paths.len() >= 4, "{paths:?}");
     for path in paths {
-        assert!(described(&schema, path).is_some(), "{path}");
-        // What a trail's outcome is called is known to the schema, too, though its counts are not listed there.
+        assert!(schema_at(&schema, path).is_some(), "{path}");
+        // The schema defines the outcomes, but not the keys of `summary`.
         if let Some(outcome) = path.strip_prefix("$.summary.") {
             assert!(schema["$defs"]["Outcome"].to_string().contains(&format!("\"{outcome}\"")), "{outcome}");
         }
@@ -140,54 +139,54 @@ fn every_path_that_a_metric_filter_reads_is_one_of_the_answers() {
 }
 
 #[test]
-fn a_trail_that_is_well_counts_for_nothing() {
-    let (world, _) = sealed();
-    let mut scene = Scene::enforcing(world);
-    assert_eq!(scene.counts(&event("update-trail-by-name")), count(&[]));
+fn a_compliant_trail_is_not_counted() {
+    let (world, _) = sealed_account();
+    let mut scenario = Scenario::enforce(world);
+    assert_eq!(scenario.metrics(&event("update-trail-by-name")), expected(&[]));
 }
 
 #[test]
-fn a_trail_mended_after_an_event_counts_as_a_remediation_and_one_mended_by_a_sweep_does_not() {
-    let mut scene = Scene::enforcing(account());
-    assert_eq!(scene.counts(&event("update-trail-by-name")), count(&[("Remediations", 1.0)]));
-    let mut scene = Scene::enforcing(account());
-    assert_eq!(scene.counts(&sweep()), count(&[("Sweeps", 1.0)]));
+fn only_events_count_as_remediations() {
+    let mut scenario = Scenario::enforce(account());
+    assert_eq!(scenario.metrics(&event("update-trail-by-name")), expected(&[("Remediations", 1.0)]));
+    let mut scenario = Scenario::enforce(account());
+    assert_eq!(scenario.metrics(&sweep()), expected(&[("Sweeps", 1.0)]));
 }
 
 #[test]
-fn failed_trails_are_counted_one_by_one() {
+fn each_failed_trail_is_counted() {
     let mut world = account();
     world.add_trail(Trail::new("lost", "eu-west-1", "no-such-bucket"));
     world.add_trail(Trail::new("lost-too", "eu-west-1", "no-such-bucket"));
-    let mut scene = Scene::enforcing(world);
-    assert_eq!(scene.counts(&sweep()), count(&[("FailedTrails", 2.0), ("Sweeps", 1.0)]));
+    let mut scenario = Scenario::enforce(world);
+    assert_eq!(scenario.metrics(&sweep()), expected(&[("FailedTrails", 2.0), ("Sweeps", 1.0)]));
 }
 
 #[test]
-fn an_event_that_fails_and_is_tried_again_counts_as_a_failed_trail() {
-    let mut scene = Scene::enforcing(account());
-    scene.aws.before(|call, _| (call.operation == "GetTrail").then(|| Fault::error(400, "ThrottlingException", "")));
-    let (_, failed) = scene.failure_within("update-trail-by-name", Duration::from_secs(3));
-    assert_eq!(counted(&failed), count(&[("FailedTrails", 1.0)]));
+fn a_retried_event_counts_as_a_failed_trail() {
+    let mut scenario = Scenario::enforce(account());
+    scenario.aws.before(|call, _| (call.operation == "GetTrail").then(|| Fault::error(400, "ThrottlingException", "")));
+    let (_, failed) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(3));
+    assert_eq!(metrics(&failed), expected(&[("FailedTrails", 1.0)]));
 }
 
 #[test]
-fn an_alert_that_could_not_be_published_counts_as_lost() {
-    let mut scene = Scene::enforcing(account());
-    scene.aws.before(|call, _| (call.operation == "Publish").then(|| Fault::error(403, "AuthorizationError", "")));
-    let counts = scene.counts(&event("update-trail-by-name"));
-    assert_eq!(counts, count(&[("LostAlerts", 1.0), ("Remediations", 1.0)]));
+fn an_unpublished_alert_counts_as_lost() {
+    let mut scenario = Scenario::enforce(account());
+    scenario.aws.before(|call, _| (call.operation == "Publish").then(|| Fault::error(403, "AuthorizationError", "")));
+    let metrics = scenario.metrics(&event("update-trail-by-name"));
+    assert_eq!(metrics, expected(&[("LostAlerts", 1.0), ("Remediations", 1.0)]));
 }
 
 #[test]
-fn a_sweep_that_could_not_list_the_trails_does_not_count_as_one() {
-    let mut scene = Scene::enforcing(account());
-    scene.aws.before(|call, _| (call.operation == "ListTrails").then(Fault::access_denied));
-    assert_eq!(scene.counts(&sweep()), count(&[]));
+fn a_sweep_without_a_list_of_trails_is_not_counted() {
+    let mut scenario = Scenario::enforce(account());
+    scenario.aws.before(|call, _| (call.operation == "ListTrails").then(Fault::access_denied));
+    assert_eq!(scenario.metrics(&sweep()), expected(&[]));
 }
 
 #[test]
-fn an_event_that_is_ignored_counts_for_nothing() {
-    let mut scene = Scene::enforcing(account());
-    assert_eq!(scene.counts(&event("get-trail")), count(&[]));
+fn an_ignored_event_is_not_counted() {
+    let mut scenario = Scenario::enforce(account());
+    assert_eq!(scenario.metrics(&event("get-trail")), expected(&[]));
 }

@@ -1,5 +1,5 @@
-//! The same against moto, an implementation that nobody here wrote. It checks less than AWS does;
-//! what it shows is that the function's requests and readings are not only right for our own fake.
+//! The function against moto, an independent implementation of AWS. moto validates less than AWS, but shows that
+//! requests and parsing do not only match this project's own fake.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -33,9 +33,9 @@ impl Moto {
                 panic!("cannot start moto at {}: {error}; `make test` installs it", server.display())
             });
         let moto = Self { process, url: format!("http://127.0.0.1:{port}") };
-        let patience = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < patience, "moto does not listen");
+            assert!(Instant::now() < deadline, "moto does not listen");
             std::thread::sleep(Duration::from_millis(50));
         }
         moto
@@ -69,26 +69,27 @@ impl Drop for Moto {
     }
 }
 
-async fn trail(moto: &Moto, name: &str, bucket: &str, region: &str, bucket_region: &str) {
+async fn create_trail(moto: &Moto, name: &str, bucket: &str, region: &str, bucket_region: &str) {
     let s3 = aws_sdk_s3::config::Builder::from(&moto.sdk(bucket_region)).force_path_style(true).build();
-    let place = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(bucket_region));
+    let location =
+        CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(bucket_region));
     let create = aws_sdk_s3::Client::from_conf(s3).create_bucket().bucket(bucket);
-    create.create_bucket_configuration(place.build()).send().await.unwrap();
+    create.create_bucket_configuration(location.build()).send().await.unwrap();
     let create = aws_sdk_cloudtrail::Client::new(&moto.sdk(region)).create_trail().name(name);
     create.s3_bucket_name(bucket).is_multi_region_trail(true).send().await.unwrap();
 }
 
-fn answer(function: &mut Function, name: &str) -> Value {
+fn invoke(function: &mut Function, name: &str) -> Value {
     function.invoke(json!({ "trail": name, "region": "eu-west-1" }).to_string().as_bytes()).outcome.unwrap()
 }
 
 #[test]
-fn a_trail_is_planned_then_sealed_in_its_buckets_region_and_then_left_alone() {
+fn a_trail_is_planned_then_sealed_then_compliant() {
     let moto = Moto::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        trail(&moto, "audit", "audit-logs", "eu-west-1", "eu-central-1").await;
-        trail(&moto, "second", "second-logs", "eu-west-1", "eu-central-1").await;
+        create_trail(&moto, "audit", "audit-logs", "eu-west-1", "eu-central-1").await;
+        create_trail(&moto, "second", "second-logs", "eu-west-1", "eu-central-1").await;
     });
     let cloudtrail = aws_sdk_cloudtrail::Client::new(&moto.sdk("eu-west-1"));
     let kms = aws_sdk_kms::Client::new(&moto.sdk("eu-central-1"));
@@ -99,12 +100,12 @@ fn a_trail_is_planned_then_sealed_in_its_buckets_region_and_then_left_alone() {
     let keys = || runtime.block_on(kms.list_keys().send()).unwrap().keys.unwrap_or_default().len();
     let keys_before = keys();
 
-    let planned = answer(&mut moto.function("dry-run"), "audit");
+    let planned = invoke(&mut moto.function("dry-run"), "audit");
     assert_eq!(planned["summary"], json!({ "planned": 1 }), "{planned:#}");
     assert_eq!((key_of("audit"), keys()), (None, keys_before));
 
     let mut function = moto.function("enforce");
-    let sealed = answer(&mut function, "audit");
+    let sealed = invoke(&mut function, "audit");
     assert_eq!(sealed["summary"], json!({ "remediated": 1 }), "{sealed:#}");
     assert_eq!(steps(&sealed), ["create-key done", "enable-rotation done", "create-alias done", "update-trail done"]);
     let key = sealed["trails"][0]["key_arn"].as_str().unwrap().to_owned();
@@ -120,28 +121,28 @@ fn a_trail_is_planned_then_sealed_in_its_buckets_region_and_then_left_alone() {
     let rotation = runtime.block_on(kms.get_key_rotation_status().key_id(&key).send()).unwrap();
     assert!(rotation.key_rotation_enabled);
 
-    let second = answer(&mut function, "second");
+    let second = invoke(&mut function, "second");
     assert_eq!((&second["trails"][0]["key_arn"], steps(&second)), (&json!(key), vec!["update-trail done".to_owned()]));
     for name in ["audit", "second"] {
-        assert_eq!(answer(&mut function, name)["summary"], json!({ "compliant": 1 }));
+        assert_eq!(invoke(&mut function, name)["summary"], json!({ "compliant": 1 }));
     }
     assert_eq!(keys(), keys_before + 1);
 
-    let gone = answer(&mut function, "no-such-trail");
+    let gone = invoke(&mut function, "no-such-trail");
     assert_eq!(gone["summary"], json!({ "gone": 1 }), "{gone:#}");
 }
 
 #[test]
-fn a_sweep_seals_every_trail_of_every_region_and_a_second_one_finds_nothing_to_do() {
+fn a_sweep_seals_all_regions_and_the_next_does_nothing() {
     const REGIONS: [&str; 6] =
         ["ap-southeast-2", "ca-central-1", "eu-central-1", "eu-west-1", "us-east-2", "us-west-2"];
     let moto = Moto::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         for region in REGIONS {
-            trail(&moto, &format!("audit-{region}"), &format!("logs-{region}"), region, region).await;
+            create_trail(&moto, &format!("audit-{region}"), &format!("logs-{region}"), region, region).await;
         }
-        trail(&moto, "second", "second-logs", "us-west-2", "eu-central-1").await;
+        create_trail(&moto, "second", "second-logs", "us-west-2", "eu-central-1").await;
     });
     let mut function = moto.function("enforce");
     let mut sweep = || function.invoke(br#"{"sweep": {}}"#).outcome.unwrap();

@@ -1,5 +1,5 @@
-//! The role has the rights that the function needs, and no others: every call of every decision, and of the
-//! few scenes here, was judged by the role's policies together with the keys' and buckets'.
+//! The role has exactly the permissions that the function needs. The fake authorizes every call of the decision table
+//! and of the scenarios below with the role's policies and the resource policies.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,78 +7,79 @@ use std::path::Path;
 use fake_aws::{Authorization, Key, Statement, Topic, Trail};
 use serde_json::json;
 
-use crate::decisions::plays;
+use crate::decisions::table_run;
 use crate::role;
-use crate::support::{Setting, TOPIC, account, sealed};
+use crate::support::{Scenario, TOPIC, account, sealed_account};
 
-/// What others do as this role, on the function's behalf.
-const BY_OTHERS: [(&str, &str); 4] = [
-    ("events:PutEvents", "Lambda sends answers to the stack's bus, from which they go to `OutcomeBusArn`"),
-    ("logs:CreateLogStream", "Lambda keeps what the function writes"),
-    ("logs:PutLogEvents", "Lambda keeps what the function writes"),
-    ("sqs:SendMessage", "Lambda parks events that failed for good"),
+/// What AWS services do with this role on the function's behalf.
+const USED_BY_SERVICES: [(&str, &str); 4] = [
+    ("events:PutEvents", "Lambda sends answers to the stack's bus, which forwards them to `OutcomeBusArn`"),
+    ("logs:CreateLogStream", "Lambda stores the function's log"),
+    ("logs:PutLogEvents", "Lambda stores the function's log"),
+    ("sqs:SendMessage", "Lambda moves events that failed finally to the queue"),
 ];
 
-/// Every call, with its mode.
-fn asked() -> Vec<(&'static str, Authorization)> {
-    let mut asked = plays().asked.clone();
+/// Every authorized call, with its mode.
+fn authorizations() -> Vec<(&'static str, Authorization)> {
+    let mut authorizations = table_run().authorizations.clone();
     for mode in ["dry-run", "enforce"] {
-        let scenes = [sweep(mode), encrypted_topic(mode)];
-        asked.extend(scenes.into_iter().flatten().map(|asked| (mode, asked)));
+        let scenarios = [sweep(mode), encrypted_topic(mode)];
+        authorizations.extend(scenarios.into_iter().flatten().map(|it| (mode, it)));
     }
-    asked
+    authorizations
 }
 
-/// A sweep looks at every trail; one's bucket is where the trail is.
+/// A sweep over a trail whose bucket is in another Region and one whose bucket is in its own.
 fn sweep(mode: &str) -> Vec<Authorization> {
-    let world = sealed().0.bucket("near", "eu-west-1").trail(Trail::new("near", "eu-west-1", "near"));
-    let mut scene = Setting::new(world).with("TRAILSEAL_MODE", mode).start();
-    let answer = scene.answer(&json!({ "sweep": {} }));
+    let world = sealed_account().0.bucket("near", "eu-west-1").trail(Trail::new("near", "eu-west-1", "near"));
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_MODE", mode).start();
+    let answer = scenario.invoke(&json!({ "sweep": {} }));
     assert!(answer["summary"]["compliant"] == 1 && answer["summary"]["failed"].is_null(), "{answer:#}");
-    scene.aws.authorizations()
+    scenario.aws.authorizations()
 }
 
-/// An alert to a topic that is encrypted with the account's own key, whose policy leaves it to IAM.
+/// An alert to a topic encrypted with a customer managed key whose policy delegates to IAM.
 fn encrypted_topic(mode: &str) -> Vec<Authorization> {
     let mut world = account();
     let key = world.key(Key::new("eu-west-1"));
     world.topics.insert(TOPIC.into(), Topic { key_arn: Some(key.clone()), ..Topic::default() });
-    let mut scene = Setting::new(world).with("TRAILSEAL_MODE", mode).parameter("TopicKeyArn", &key).start();
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_MODE", mode).parameter("TopicKeyArn", &key).start();
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["alerts"], json!({ "sent": 1, "failed": 0 }), "{answer:#}");
-    scene.aws.authorizations()
+    scenario.aws.authorizations()
 }
 
-/// Whether an action of IAM's names fits one that a policy lists.
-fn fits(listed: &str, action: &str) -> bool {
+/// Whether a policy's action pattern matches an action.
+fn matches(listed: &str, action: &str) -> bool {
     listed.strip_suffix('*').map_or(listed == action, |beginning| action.starts_with(beginning))
 }
 
 fn is_write(action: &str) -> bool {
     let (service, name) = action.split_once(':').unwrap();
     let reads = ["Describe", "Get", "List"].iter().any(|verb| name.starts_with(verb));
-    // With a topic's key, SNS encrypts an alert; that is no change to anything.
+    // SNS encrypts an alert with the topic's key, which changes nothing.
     let uses = ["Decrypt", "GenerateDataKey"].contains(&name);
     ["cloudtrail", "kms"].contains(&service) && !reads && !uses
 }
 
 #[test]
 fn every_call_is_allowed_in_its_mode() {
-    let asked = asked();
-    let refused: BTreeSet<&str> = asked
+    let authorizations = authorizations();
+    let refused: BTreeSet<&str> = authorizations
         .iter()
-        .filter(|(_, asked)| !asked.decision.is_allowed())
-        .map(|(_, asked)| asked.question.action.as_str())
+        .filter(|(_, call)| !call.decision.is_allowed())
+        .map(|(_, call)| call.question.action.as_str())
         .collect();
-    // No less either: what is allowed by now is no exception any more.
-    assert_eq!(refused, role::REFUSED.iter().map(|(action, _)| *action).collect());
+    // Equality also detects exceptions that are no longer needed.
+    assert_eq!(refused, role::DENIED.iter().map(|(action, _)| *action).collect());
 
-    // And the scenes make every call that there is in the code.
-    let made: BTreeSet<String> = asked.iter().map(|(_, asked)| asked.operation.replace("tagging:", "tag:")).collect();
+    // The scenarios make every call that the code contains.
+    let made: BTreeSet<String> =
+        authorizations.iter().map(|(_, call)| call.operation.replace("tagging:", "tag:")).collect();
     assert_eq!(made, operations(&root().join("src/aws")));
 }
 
-/// Every operation that a file, or one in a folder, names like `kms:CreateKey`, tests left out.
+/// Every operation that the sources under a path name, like `kms:CreateKey`, without tests.
 fn operations(path: &Path) -> BTreeSet<String> {
     if path.is_dir() {
         let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
@@ -100,43 +101,46 @@ fn root() -> &'static Path {
 }
 
 #[test]
-fn every_right_that_the_role_has_is_used() {
-    let asked = asked();
-    let used: BTreeSet<(&Statement, &str)> = asked
+fn every_permission_of_the_role_is_used() {
+    let authorizations = authorizations();
+    let used: BTreeSet<(&Statement, &str)> = authorizations
         .iter()
-        .flat_map(|(_, asked)| asked.decision.allowed_by.iter().map(|by| (by, asked.question.action.as_str())))
+        .flat_map(|(_, call)| call.decision.allowed_by.iter().map(|by| (by, call.question.action.as_str())))
         .collect();
     let unused: BTreeSet<(Statement, String)> = role::allowed_actions()
         .into_iter()
-        .filter(|(statement, listed)| !used.iter().any(|(by, action)| *by == statement && fits(listed, action)))
+        .filter(|(statement, listed)| !used.iter().any(|(by, action)| *by == statement && matches(listed, action)))
         .collect();
-    let by_others = |action: &str| BY_OTHERS.iter().any(|(others, _)| *others == action);
-    let superfluous: Vec<_> = unused.iter().filter(|(_, action)| !by_others(action)).collect();
-    assert!(superfluous.is_empty(), "no scene needs these: {superfluous:#?}");
-    for (action, who) in BY_OTHERS {
-        assert!(unused.iter().any(|(_, unused)| unused == action), "{action} ({who}) is not there or is used here");
+    let used_by_service = |action: &str| USED_BY_SERVICES.iter().any(|(used, _)| *used == action);
+    let superfluous: Vec<_> = unused.iter().filter(|(_, action)| !used_by_service(action)).collect();
+    assert!(superfluous.is_empty(), "no scenario needs these: {superfluous:#?}");
+    for (action, reason) in USED_BY_SERVICES {
+        assert!(
+            unused.iter().any(|(_, unused)| unused == action),
+            "{action} ({reason}) is absent or used by a scenario"
+        );
     }
 }
 
 #[test]
-fn another_function_that_was_given_the_role_may_do_none_of_it() {
+fn another_function_with_the_role_is_denied() {
     let another = role::FUNCTION.replace("trailseal", "another");
-    for (mode, asked) in asked() {
-        let question = asked.question.clone().with("lambda:SourceFunctionArn", &another);
+    for (mode, call) in authorizations() {
+        let question = call.question.clone().with("lambda:SourceFunctionArn", &another);
         let policies = role::in_mode(mode, &role::Texts::new());
-        let decision = Authorization { question, ..asked }.under(&policies);
+        let decision = Authorization { question, ..call }.under(&policies);
         assert!(matches!(decision.denied_by, Some(Statement::Own { .. })), "{decision:?}");
     }
 }
 
 #[test]
 fn in_dry_run_every_write_is_explicitly_denied() {
-    let asked = asked();
+    let authorizations = authorizations();
     let writes_of = |mode: &str| {
-        let writes = asked.iter().filter(|(of, asked)| *of == mode && is_write(&asked.question.action));
-        writes.map(|(_, asked)| asked).collect::<Vec<_>>()
+        let writes = authorizations.iter().filter(|(of, call)| *of == mode && is_write(&call.question.action));
+        writes.map(|(_, call)| call).collect::<Vec<_>>()
     };
-    assert_eq!(writes_of("dry-run"), Vec::<&Authorization>::new(), "nothing is even tried");
+    assert_eq!(writes_of("dry-run"), Vec::<&Authorization>::new(), "no write is attempted");
     let policies = role::in_mode("dry-run", &role::Texts::new());
     let writes = writes_of("enforce");
     for write in &writes {
@@ -145,7 +149,7 @@ fn in_dry_run_every_write_is_explicitly_denied() {
     }
     let actions: BTreeSet<String> = writes.iter().map(|write| write.question.action.clone()).collect();
     let mut known = operations(&root().join("src/aws/write.rs"));
-    // Asked for beside CreateKey.
+    // CreateKey with tags requires it.
     known.insert("kms:TagResource".into());
     assert_eq!(actions, known);
 }

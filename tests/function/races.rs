@@ -1,4 +1,4 @@
-//! Somebody else, or another run of our own, is quicker.
+//! Concurrent changes by another run or another principal.
 
 use std::time::Duration;
 
@@ -6,109 +6,112 @@ use fake_aws::{Fault, Key, Trail};
 use serde_json::json;
 
 use crate::support::{
-    ALIAS, AUDIT, Scene, Setting, account, findings, logged, sealing_policy, step, steps, with_sealing_key,
+    ALIAS, AUDIT, Scenario, account, add_sealing_key, findings, logged_answers, sealing_policy, step, steps,
 };
 
-/// Does something once, just before an operation.
-fn once_before(scene: &Scene, operation: &'static str, mut act: impl FnMut(&mut fake_aws::World) + Send + 'static) {
+/// Changes the world once, directly before an operation.
+fn once_before(
+    scenario: &Scenario,
+    operation: &'static str,
+    mut change: impl FnMut(&mut fake_aws::World) + Send + 'static,
+) {
     let mut done = false;
-    scene.aws.before(move |call, world| {
+    scenario.aws.before(move |call, world| {
         if call.operation == operation && !done {
             done = true;
-            act(world);
+            change(world);
         }
         None
     });
 }
 
 #[test]
-fn who_loses_the_race_for_the_alias_uses_the_winners_key_and_reports_its_own_as_a_stray() {
-    let mut scene = Scene::enforcing(account());
-    once_before(&scene, "CreateAlias", |world| {
+fn the_loser_of_the_alias_race_reports_a_stray() {
+    let mut scenario = Scenario::enforce(account());
+    once_before(&scenario, "CreateAlias", |world| {
         let winner = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "trailseal"));
         world.alias("eu-central-1", ALIAS, &winner);
     });
-    let answer = scene.event("update-trail-by-name");
-    let world = scene.aws.snapshot();
+    let answer = scenario.invoke_event("update-trail-by-name");
+    let world = scenario.aws.snapshot();
     let winner = world.alias_target("eu-central-1", ALIAS).unwrap().to_owned();
     assert_eq!(world.keys.len(), 2);
-    assert_eq!(scene.audit().kms_key_id, Some(winner.clone()));
+    assert_eq!(scenario.audit().kms_key_id, Some(winner.clone()));
     assert_eq!(answer["summary"], json!({ "remediated": 1 }));
     assert_eq!(
         steps(&answer),
         ["create-key done", "enable-rotation done", "create-alias not-needed", "update-trail done"]
     );
     let ours = world.keys.keys().find(|key| **key != winner).unwrap();
-    // Whose the winner is nobody looked at.
-    let told = format!("key `{winner}` had it first; `{ours}` is a stray");
-    assert_eq!(step(&answer, "create-alias")["detail"], json!(told));
+    let expected = format!("key `{winner}` had it first; `{ours}` is a stray");
+    assert_eq!(step(&answer, "create-alias")["detail"], json!(expected));
     assert_eq!(answer["strays"].as_array().unwrap().len(), 1);
     assert_eq!(answer["strays"][0]["key_arn"], json!(ours));
-    scene.again_nothing_happens("update-trail-by-name");
+    scenario.assert_converged("update-trail-by-name");
 }
 
 #[test]
-fn a_stray_is_told_also_where_the_winner_sealed_the_trail() {
-    let mut scene = Scene::enforcing(account());
-    once_before(&scene, "CreateAlias", |world| {
+fn a_stray_is_alerted_if_another_run_seals_the_trail() {
+    let mut scenario = Scenario::enforce(account());
+    once_before(&scenario, "CreateAlias", |world| {
         let winner = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
         world.alias("eu-central-1", ALIAS, &winner);
         world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(winner);
     });
-    let answer = scene.event("update-trail-by-name");
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
     assert_eq!(answer["alerts"], json!({ "sent": 1, "failed": 0 }));
     let command = answer["strays"][0]["command"].as_str().unwrap();
-    let alert = scene.only_alert();
+    let alert = scenario.only_alert();
     assert!(alert.message.contains(command));
-    assert_eq!(alert.attributes["outcome"], "noted", "a filter on outcomes lets it through");
+    assert_eq!(alert.attributes["outcome"], "noted", "subscriptions that filter on outcomes receive it");
 }
 
 #[test]
-fn a_stray_is_told_also_where_the_trail_is_left_to_lambdas_retry() {
-    let mut scene = Scene::enforcing(account());
-    once_before(&scene, "CreateAlias", |world| {
+fn a_stray_is_alerted_before_a_lambda_retry() {
+    let mut scenario = Scenario::enforce(account());
+    once_before(&scenario, "CreateAlias", |world| {
         let winner = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
         world.alias("eu-central-1", ALIAS, &winner);
     });
-    scene.aws.before(|call, _| (call.operation == "UpdateTrail").then(Fault::throttled));
-    let (error, _) = scene.failure_within("update-trail-by-name", Duration::from_secs(6));
+    scenario.aws.before(|call, _| (call.operation == "UpdateTrail").then(Fault::throttled));
+    let (error, _) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(6));
     assert_eq!(error.error_type, "Transient");
-    let alert = scene.only_alert();
+    let alert = scenario.only_alert();
     assert_eq!(alert.subject.as_deref(), Some("trailseal: a KMS key was left over"));
     assert!(alert.message.contains("aws kms schedule-key-deletion"), "{}", alert.message);
 }
 
-/// Runs a command of an alert with an `aws` that looks up aliases like that, and says what it did.
-fn carried_out(command: &str, list_aliases: &str) -> String {
+/// Runs an alert's command with a fake `aws` whose `list-aliases` behaves as given, and returns the operation called.
+fn run_command(command: &str, list_aliases: &str) -> String {
     let script = format!("aws() {{ case \"$2\" in list-aliases) {list_aliases};; *) echo \"$2\";; esac; }}\n{command}");
     let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 #[test]
-fn a_key_of_which_nobody_knows_whether_it_is_in_use_is_only_removed_if_it_is_not() {
-    let mut scene = Scene::enforcing(account());
-    scene.aws.after(|call, _| (call.operation == "CreateAlias").then(|| Fault::Hang(Duration::from_secs(60))));
-    let (_, invocation) = scene.failure_within("update-trail-by-name", Duration::from_secs(4));
-    let answer = &logged(&invocation)[0];
+fn the_removal_command_checks_that_the_key_is_unused() {
+    let mut scenario = Scenario::enforce(account());
+    scenario.aws.after(|call, _| (call.operation == "CreateAlias").then(|| Fault::Hang(Duration::from_secs(60))));
+    let (_, invocation) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(4));
+    let answer = &logged_answers(&invocation)[0];
     let command = answer["strays"][0]["command"].as_str().unwrap();
-    let alert = scene.only_alert();
+    let alert = scenario.only_alert();
     assert_eq!(alert.subject.as_deref(), Some("trailseal: a KMS key needs your attention"));
     assert!(alert.message.contains("may not be used") && alert.message.contains(command), "{}", alert.message);
-    assert_eq!(carried_out(command, "echo"), "schedule-key-deletion");
-    assert_eq!(carried_out(command, "echo alias/trailseal"), "");
-    assert_eq!(carried_out(command, "return 254"), "", "a look-up that fails says nothing");
+    assert_eq!(run_command(command, "echo"), "schedule-key-deletion");
+    assert_eq!(run_command(command, "echo alias/trailseal"), "");
+    assert_eq!(run_command(command, "return 254"), "", "a failed read prevents the deletion");
 }
 
 #[test]
-fn a_key_that_somebody_gave_the_trail_while_cloudtrail_was_busy_is_not_overwritten() {
+fn a_key_assigned_during_a_conflict_is_not_replaced() {
     for busy in [Fault::error(400, "ConflictException", "being modified"), Fault::throttled(), Fault::internal()] {
         let mut world = account();
-        with_sealing_key(&mut world, "eu-central-1");
-        let mut scene = Scene::enforcing(world);
+        add_sealing_key(&mut world, "eu-central-1");
+        let mut scenario = Scenario::enforce(world);
         let mut done = false;
-        scene.aws.before(move |call, world| {
+        scenario.aws.before(move |call, world| {
             if call.operation != "UpdateTrail" || done {
                 return None;
             }
@@ -117,113 +120,113 @@ fn a_key_that_somebody_gave_the_trail_while_cloudtrail_was_busy_is_not_overwritt
             world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(theirs);
             Some(busy.clone())
         });
-        let answer = scene.event("update-trail-by-name");
+        let answer = scenario.invoke_event("update-trail-by-name");
         assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
-        let key = scene.audit().kms_key_id.unwrap();
-        assert_eq!(scene.aws.world().keys[&key].tags["owner"], "somebody");
+        let key = scenario.audit().kms_key_id.unwrap();
+        assert_eq!(scenario.aws.world().keys[&key].tags["owner"], "somebody");
     }
 }
 
 #[test]
-fn a_winners_alias_that_kms_does_not_show_yet_is_waited_for_and_no_further_key_is_made() {
-    let mut scene = Scene::enforcing(account());
-    once_before(&scene, "CreateAlias", |world| {
+fn an_alias_that_is_not_visible_yet_is_awaited() {
+    let mut scenario = Scenario::enforce(account());
+    once_before(&scenario, "CreateAlias", |world| {
         let winner = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
         world.alias("eu-central-1", ALIAS, &winner);
         world.aliases.values_mut().for_each(|alias| alias.hidden_calls = 2);
     });
-    let answer = scene.event("update-trail-by-name");
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    assert_eq!(scene.aws.world().keys.len(), 2, "the winner's and the one that lost");
+    assert_eq!(scenario.aws.world().keys.len(), 2, "the winner's key and the stray");
     assert_eq!(answer["strays"].as_array().unwrap().len(), 1);
 }
 
 #[test]
-fn a_key_made_in_this_run_is_used_in_its_next_pass_although_its_alias_is_not_shown_yet() {
+fn a_later_pass_uses_the_key_of_an_earlier_one() {
     let mut world = account();
     world.settle.alias_visible_after = 1000;
-    let mut scene = Scene::enforcing(world);
-    let mut looks = 0;
-    scene.aws.before(move |call, world| {
-        looks += usize::from(call.operation == "GetTrail");
-        if call.operation == "GetTrail" && looks == 2 {
+    let mut scenario = Scenario::enforce(world);
+    let mut reads = 0;
+    scenario.aws.before(move |call, world| {
+        reads += usize::from(call.operation == "GetTrail");
+        if call.operation == "GetTrail" && reads == 2 {
             world.trails.get_mut(AUDIT).unwrap().prefix = Some("changed".into());
         }
         None
     });
-    let answer = scene.event("update-trail-by-name");
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    assert_eq!(scene.aws.world().keys.len(), 1);
+    assert_eq!(scenario.aws.world().keys.len(), 1);
     assert_eq!(answer["strays"], json!([]));
 }
 
 #[test]
-fn an_alias_that_was_refused_without_a_clear_answer_is_tried_again_for_the_same_key() {
-    let mut scene = Scene::enforcing(account());
+fn a_failed_create_alias_is_retried_for_the_same_key() {
+    let mut scenario = Scenario::enforce(account());
     let mut times = 0;
-    scene.aws.before(move |call, _| {
-        // As often as the SDK tries by itself.
+    scenario.aws.before(move |call, _| {
+        // The number of attempts of one call.
         times += usize::from(call.operation == "CreateAlias");
         (call.operation == "CreateAlias" && times <= 8).then(Fault::internal)
     });
-    let answer = scene.event("update-trail-by-name");
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    assert_eq!(scene.aws.world().keys.len(), 1);
+    assert_eq!(scenario.aws.world().keys.len(), 1);
     assert_eq!(
         steps(&answer),
         ["create-key done", "enable-rotation done", "create-alias failed", "create-alias done", "update-trail done"]
     );
-    scene.aws.forget_hooks();
-    scene.again_nothing_happens("update-trail-by-name");
+    scenario.aws.forget_hooks();
+    scenario.assert_converged("update-trail-by-name");
 }
 
 #[test]
-fn an_alias_whose_answer_was_lost_is_found_to_be_ours() {
-    let mut scene = Scene::enforcing(account());
+fn an_unconfirmed_alias_is_read_back() {
+    let mut scenario = Scenario::enforce(account());
     let mut times = 1;
-    scene.aws.after(move |call, _| {
+    scenario.aws.after(move |call, _| {
         if call.operation != "CreateAlias" || times == 0 {
             return None;
         }
         times -= 1;
         Some(Fault::internal())
     });
-    let answer = scene.event("update-trail-by-name");
-    assert_eq!(scene.aws.world().keys.len(), 1);
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(scenario.aws.world().keys.len(), 1);
     assert_eq!(answer["strays"], json!([]));
     assert_eq!(steps(&answer), ["create-key done", "enable-rotation done", "create-alias done", "update-trail done"]);
     assert!(step(&answer, "create-alias")["detail"].as_str().unwrap().contains("read back"));
-    scene.aws.forget_hooks();
-    scene.again_nothing_happens("update-trail-by-name");
+    scenario.aws.forget_hooks();
+    scenario.assert_converged("update-trail-by-name");
 }
 
 #[test]
-fn a_trail_that_somebody_sealed_meanwhile_is_left_as_it_is() {
-    let mut scene = Scene::enforcing(account());
-    once_before(&scene, "CreateAlias", |world| {
+fn a_concurrently_sealed_trail_is_unchanged() {
+    let mut scenario = Scenario::enforce(account());
+    once_before(&scenario, "CreateAlias", |world| {
         let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
         world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(theirs);
     });
-    let answer = scene.event("update-trail-by-name");
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
     assert_eq!(
         steps(&answer),
         ["create-key done", "enable-rotation done", "create-alias done", "update-trail not-needed"]
     );
-    assert!(!scene.aws.names().contains(&"cloudtrail:UpdateTrail".to_owned()));
+    assert!(!scenario.aws.names().contains(&"cloudtrail:UpdateTrail".to_owned()));
 }
 
 #[test]
-fn a_restart_is_told_also_where_somebody_else_sealed_the_trail() {
+fn a_restart_of_a_concurrently_sealed_trail_is_alerted() {
     let mut world = account();
     world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").stopped(1_780_000_500));
-    with_sealing_key(&mut world, "eu-central-1");
-    let mut scene = Setting::new(world).with("TRAILSEAL_RESTART_LOGGING", "true").start();
-    once_before(&scene, "StartLogging", |world| {
+    add_sealing_key(&mut world, "eu-central-1");
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_RESTART_LOGGING", "true").start();
+    once_before(&scenario, "StartLogging", |world| {
         let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
         world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(theirs);
     });
-    let answer = scene.event("stop-logging-by-name");
+    let answer = scenario.invoke_event("stop-logging-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     assert_eq!(findings(&answer), ["no-cmk", "logging-stopped"]);
     assert_eq!(steps(&answer), ["start-logging done", "update-trail not-needed"]);
@@ -231,53 +234,53 @@ fn a_restart_is_told_also_where_somebody_else_sealed_the_trail() {
 }
 
 #[test]
-fn a_trail_whose_bucket_moved_meanwhile_gets_the_key_of_the_new_buckets_region() {
-    let mut scene = Scene::enforcing(account().bucket("moved-logs", "us-east-1"));
-    once_before(&scene, "CreateAlias", |world| {
+fn a_concurrent_bucket_change_uses_the_new_region() {
+    let mut scenario = Scenario::enforce(account().bucket("moved-logs", "us-east-1"));
+    once_before(&scenario, "CreateAlias", |world| {
         "moved-logs".clone_into(&mut world.trails.get_mut(AUDIT).unwrap().bucket);
     });
-    let answer = scene.event("update-trail-by-name");
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    assert!(scene.audit().kms_key_id.unwrap().contains(":us-east-1:"));
+    assert!(scenario.audit().kms_key_id.unwrap().contains(":us-east-1:"));
     let made = ["create-key done", "enable-rotation done", "create-alias done"];
-    assert_eq!(steps(&answer), [&made[..], &made[..], &["update-trail done"]].concat(), "both keys are told");
-    scene.again_nothing_happens("update-trail-by-name");
+    assert_eq!(steps(&answer), [&made[..], &made[..], &["update-trail done"]].concat(), "both keys are reported");
+    scenario.assert_converged("update-trail-by-name");
 }
 
 #[test]
-fn a_trail_that_is_deleted_meanwhile_is_gone() {
-    let mut scene = Scene::enforcing(account());
-    once_before(&scene, "CreateAlias", |world| drop(world.trails.remove(AUDIT)));
-    let answer = scene.event("update-trail-by-name");
+fn a_concurrently_deleted_trail_is_gone() {
+    let mut scenario = Scenario::enforce(account());
+    once_before(&scenario, "CreateAlias", |world| drop(world.trails.remove(AUDIT)));
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "gone": 1 }), "{answer:#}");
     assert_eq!(steps(&answer), ["create-key done", "enable-rotation done", "create-alias done"]);
 }
 
 #[test]
-fn a_trail_that_is_deleted_at_the_last_moment_is_gone_and_no_failure() {
+fn a_trail_deleted_before_update_trail_is_gone() {
     let mut world = account();
-    with_sealing_key(&mut world, "eu-central-1");
-    let mut scene = Scene::enforcing(world);
-    once_before(&scene, "UpdateTrail", |world| drop(world.trails.remove(AUDIT)));
-    let answer = scene.event("update-trail-by-name");
+    add_sealing_key(&mut world, "eu-central-1");
+    let mut scenario = Scenario::enforce(world);
+    once_before(&scenario, "UpdateTrail", |world| drop(world.trails.remove(AUDIT)));
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "gone": 1 }), "{answer:#}");
     assert_eq!(answer["alerts"], json!({ "sent": 0, "failed": 0 }));
 }
 
 #[test]
-fn somebody_who_changes_the_trail_again_and_again_ends_in_a_retry_by_lambda() {
-    let mut scene = Scene::enforcing(account());
-    scene.aws.before(|call, world| {
+fn three_contradicted_passes_end_in_a_lambda_retry() {
+    let mut scenario = Scenario::enforce(account());
+    scenario.aws.before(|call, world| {
         if call.operation == "GetTrail" {
             let trail = world.trails.get_mut(AUDIT).unwrap();
             trail.prefix = Some(format!("{}x", trail.prefix.clone().unwrap_or_default()));
         }
         None
     });
-    let (error, _) = scene.failure("update-trail-by-name");
+    let (error, _) = scenario.expect_failure("update-trail-by-name");
     assert_eq!(error.error_type, "Transient");
     assert!(error.error_message.contains("changed meanwhile"), "{error}");
-    assert_eq!(scene.aws.world().keys.len(), 1, "three passes, one key");
-    scene.aws.forget_hooks();
-    assert_eq!(scene.event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));
+    assert_eq!(scenario.aws.world().keys.len(), 1, "three passes, one key");
+    scenario.aws.forget_hooks();
+    assert_eq!(scenario.invoke_event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));
 }

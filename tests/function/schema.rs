@@ -1,11 +1,11 @@
-//! The answer's JSON Schema, which `support` holds every answer of these tests against.
+//! The documented JSON Schema of the answer. `support` validates every answer against the schema.
 
 use std::path::Path;
 
 use crate::support::answer_schema;
 
 #[test]
-fn the_schema_in_docs_is_that_of_the_types() {
+fn the_documented_schema_matches_the_types() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/answer.schema.json");
     let current = format!("{:#}\n", answer_schema());
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -14,6 +14,6 @@ fn the_schema_in_docs_is_that_of_the_types() {
     let documented = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         documented == current,
-        "docs/answer.schema.json is stale: run the tests with UPDATE_DOCS=1 and look at the difference"
+        "docs/answer.schema.json is stale: run the tests with UPDATE_DOCS=1 and review the diff"
     );
 }

@@ -1,4 +1,4 @@
-//! A scene: an AWS, and the real function's process in it. Every answer is held against its schema.
+//! A scenario: a fake AWS and the function's process. Every answer is validated against the answer's JSON Schema.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,8 +34,8 @@ pub fn answer_schema() -> Value {
 
 static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| jsonschema::validator_for(&answer_schema()).unwrap());
 
-/// An account with one unencrypted trail, `audit`, whose home is eu-west-1 and whose bucket is in
-/// eu-central-1, and a topic for alerts.
+/// An account with an alert topic and one unencrypted trail, `audit`: home Region eu-west-1, bucket in
+/// eu-central-1.
 pub fn account() -> World {
     World::new(ACCOUNT)
         .bucket("audit-logs", "eu-central-1")
@@ -43,7 +43,7 @@ pub fn account() -> World {
         .topic("alerts", "eu-west-1")
 }
 
-/// The policy that trailseal writes when nothing but the role is configured.
+/// The policy that trailseal writes if only the role is configured.
 pub fn sealing_policy() -> String {
     let trails = format!("arn:aws:cloudtrail:*:{ACCOUNT}:trail/*");
     let cloudtrail = json!({ "Service": "cloudtrail.amazonaws.com" });
@@ -64,34 +64,33 @@ pub fn sealing_policy() -> String {
     .to_string()
 }
 
-/// The time of this machine, by which the function knows a young key.
+/// The current time, which the function compares with a key's creation date.
 pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Adds a sealing key in that Region, behind the alias.
-pub fn with_sealing_key(world: &mut World, region: &str) -> String {
+/// Adds a trailseal key behind the alias in that Region.
+pub fn add_sealing_key(world: &mut World, region: &str) -> String {
     let key = world.key(Key::new(region).policy(&sealing_policy()).tag("managed-by", "trailseal"));
     world.alias(region, ALIAS, &key);
     key
 }
 
-/// The account with the trail sealed by a key of ours.
-pub fn sealed() -> (World, String) {
+/// The account, with its trail on a trailseal key behind the alias.
+pub fn sealed_account() -> (World, String) {
     let mut world = account();
-    let key = with_sealing_key(&mut world, "eu-central-1");
+    let key = add_sealing_key(&mut world, "eu-central-1");
     world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&key));
     (world, key)
 }
 
-pub struct Scene {
+pub struct Scenario {
     pub aws: FakeAws,
     pub function: Function,
 }
 
-/// A scene about to start: enforcing, alerting, with whatever variables are set on top, and with the rights
-/// of the deployed function's role.
-pub struct Setting {
+/// A scenario in enforce mode with alerts. The caller has the policies that `template.yaml` gives the role.
+pub struct ScenarioBuilder {
     aws: FakeAws,
     launch: Launch,
     function_arn: String,
@@ -99,30 +98,30 @@ pub struct Setting {
     parameters: BTreeMap<String, String>,
 }
 
-impl Setting {
-    pub fn new(world: World) -> Self {
+impl ScenarioBuilder {
+    fn new(world: World) -> Self {
         let aws = FakeAws::start(world);
         let launch = Function::launch(&binary()).env("AWS_ENDPOINT_URL", aws.url());
         Self { aws, launch, function_arn: String::new(), variables: BTreeMap::new(), parameters: BTreeMap::new() }
             .function_arn(role::FUNCTION)
-            .with("TRAILSEAL_MODE", "enforce")
-            .with("TRAILSEAL_ROLE_ARN", ROLE)
-            .with("TRAILSEAL_ALERT_TOPIC_ARN", TOPIC)
+            .env("TRAILSEAL_MODE", "enforce")
+            .env("TRAILSEAL_ROLE_ARN", ROLE)
+            .env("TRAILSEAL_ALERT_TOPIC_ARN", TOPIC)
     }
 
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub fn env(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// Sets a parameter of the template that is no variable of the function's.
+    /// Sets a template parameter that has no environment variable.
     pub fn parameter(mut self, name: &str, value: &str) -> Self {
         self.parameters.insert(name.to_owned(), value.to_owned());
         self
     }
 
     pub fn dry_run(self) -> Self {
-        self.with("TRAILSEAL_MODE", "dry-run")
+        self.env("TRAILSEAL_MODE", "dry-run")
     }
 
     pub fn function_arn(mut self, arn: &str) -> Self {
@@ -130,50 +129,54 @@ impl Setting {
         self
     }
 
-    pub fn start(self) -> Scene {
+    pub fn start(self) -> Scenario {
         let policies = role::policies(&self.function_arn, &self.variables, &self.parameters);
         let mut world = self.aws.world();
         world.caller_policies = Some(policies);
         world.caller_function_arn = Some(self.function_arn.clone());
         drop(world);
         let launch = self.launch.function_arn(self.function_arn).envs(self.variables);
-        Scene { aws: self.aws, function: launch.start().unwrap() }
+        Scenario { aws: self.aws, function: launch.start().unwrap() }
     }
 }
 
-/// No scene ends in which the role was refused anything, even if the function made do without.
-impl Drop for Scene {
+/// Every scenario fails if the role lacked a permission, even if the function handled the denial.
+impl Drop for Scenario {
     fn drop(&mut self) {
-        let asked = self.aws.authorizations();
-        let missing = role::missing(&asked);
+        let authorizations = self.aws.authorizations();
+        let missing = role::missing(&authorizations);
         assert!(missing.is_empty() || std::thread::panicking(), "the role lacks {missing:?}");
     }
 }
 
-impl Scene {
-    pub fn enforcing(world: World) -> Self {
-        Setting::new(world).start()
+impl Scenario {
+    pub fn builder(world: World) -> ScenarioBuilder {
+        ScenarioBuilder::new(world)
     }
 
-    /// Hands the function an input and returns its answer, which also is its log line.
-    pub fn answer(&mut self, input: &Value) -> Value {
+    pub fn enforce(world: World) -> Self {
+        Self::builder(world).start()
+    }
+
+    /// Invokes the function and returns its answer, which is also its log line.
+    pub fn invoke(&mut self, input: &Value) -> Value {
         let invocation = self.function.invoke(input.to_string().as_bytes());
         let answer = invocation.outcome.clone().unwrap_or_else(|error| panic!("{error}\n{:#?}", invocation.logs));
         check(&answer, &invocation);
         answer
     }
 
-    /// The same for an event file.
-    pub fn event(&mut self, name: &str) -> Value {
-        self.answer(&event(name))
+    /// Invokes the function with an event file.
+    pub fn invoke_event(&mut self, name: &str) -> Value {
+        self.invoke(&event(name))
     }
 
-    /// Hands the function an event that it fails on.
-    pub fn failure(&mut self, name: &str) -> (FunctionError, Invocation) {
-        self.failure_within(name, Duration::from_secs(60))
+    /// Invokes the function with an event file and expects an error.
+    pub fn expect_failure(&mut self, name: &str) -> (FunctionError, Invocation) {
+        self.expect_failure_within(name, Duration::from_secs(60))
     }
 
-    pub fn failure_within(&mut self, name: &str, deadline: Duration) -> (FunctionError, Invocation) {
+    pub fn expect_failure_within(&mut self, name: &str, deadline: Duration) -> (FunctionError, Invocation) {
         let invocation = self.function.invoke_within(event(name).to_string().as_bytes(), deadline);
         match &invocation.outcome {
             Ok(answer) => panic!("it answered {answer:#}"),
@@ -181,37 +184,37 @@ impl Scene {
         }
     }
 
-    /// The calls since the last look, by name.
-    pub fn calls(&self) -> Vec<String> {
+    /// The names of the calls since the last read of them.
+    pub fn take_calls(&self) -> Vec<String> {
         let names = self.aws.names();
         self.aws.forget_calls();
         names
     }
 
-    /// The trail `audit` as it is.
+    /// The current state of the trail `audit`.
     pub fn audit(&self) -> Trail {
         self.aws.world().trails[AUDIT].clone()
     }
 
-    /// The only alert there is.
+    /// The alert, if exactly one was sent.
     pub fn only_alert(&self) -> fake_aws::Published {
         let world = self.aws.world();
         assert_eq!(world.published.len(), 1, "{:#?}", world.published);
         world.published[0].clone()
     }
 
-    /// How a scenario that mends ends: the same event again changes nothing and says nothing.
-    pub fn again_nothing_happens(&mut self, name: &str) {
+    /// The same event again changes nothing and sends no alert.
+    pub fn assert_converged(&mut self, name: &str) {
         let before = self.aws.snapshot();
-        let answer = self.event(name);
+        let answer = self.invoke_event(name);
         assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
         assert_eq!(answer["alerts"], json!({ "sent": 0, "failed": 0 }));
         assert_eq!(self.aws.snapshot(), before);
     }
 }
 
-/// The answer as the log line has it, without its level.
-pub fn logged(invocation: &Invocation) -> Vec<Value> {
+/// The answers among the log lines.
+pub fn logged_answers(invocation: &Invocation) -> Vec<Value> {
     let lines = invocation.logs.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line.get("schema").is_some()).collect()
 }
@@ -220,7 +223,7 @@ fn check(answer: &Value, invocation: &Invocation) {
     let problems: Vec<String> =
         SCHEMA.iter_errors(answer).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(problems.is_empty(), "{problems:#?}\n{answer:#}");
-    let lines = logged(invocation);
+    let lines = logged_answers(invocation);
     assert_eq!(lines.len(), 1, "{:#?}", invocation.logs);
     let mut line = lines[0].clone();
     let failed =
@@ -230,31 +233,31 @@ fn check(answer: &Value, invocation: &Invocation) {
     assert_eq!(&line, answer);
 }
 
-/// The step of that name under the first trail.
+/// The first trail's last step of that name.
 pub fn step<'a>(answer: &'a Value, name: &str) -> &'a Value {
     let steps = answer["trails"][0]["steps"].as_array().unwrap();
     steps.iter().rev().find(|step| step["step"] == name).unwrap_or_else(|| panic!("no step {name} in {answer:#}"))
 }
 
-/// Every step under the first trail, as `name status`.
+/// The first trail's steps, as `name status`.
 pub fn steps(answer: &Value) -> Vec<String> {
     let steps = answer["trails"][0]["steps"].as_array().unwrap();
     let text = |step: &Value, field: &str| step[field].as_str().unwrap().to_owned();
     steps.iter().map(|it| format!("{} {}", text(it, "step"), text(it, "status"))).collect()
 }
 
-/// Every finding of the first trail, by id.
+/// The ids of the first trail's findings.
 pub fn findings(answer: &Value) -> Vec<&str> {
     answer["trails"][0]["findings"].as_array().unwrap().iter().map(|finding| finding["id"].as_str().unwrap()).collect()
 }
 
-/// The calls that write, by name.
+/// The names of the calls that write.
 pub fn writes(calls: &[Call]) -> Vec<String> {
     let is_read = |call: &Call| ["Get", "List", "Describe", "Head"].iter().any(|read| call.operation.starts_with(read));
     calls.iter().filter(|call| !is_read(call)).map(Call::name).collect()
 }
 
 /// How often an operation was called.
-pub fn count(scene: &Scene, operation: &str) -> usize {
-    scene.aws.calls().iter().filter(|call| call.operation == operation).count()
+pub fn count_calls(scenario: &Scenario, operation: &str) -> usize {
+    scenario.aws.calls().iter().filter(|call| call.operation == operation).count()
 }

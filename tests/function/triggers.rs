@@ -1,10 +1,10 @@
-//! What starts it, and what does not.
+//! Events and requests: which start a run, and which are ignored or rejected.
 
 use serde_json::json;
 
-use crate::support::{AUDIT, Scene, account, event, logged};
+use crate::support::{AUDIT, Scenario, account, event, logged_answers};
 
-/// Every event file that is none of our business.
+/// The event files that are ignored.
 const IGNORED: [&str; 10] = [
     "console-sign-in",
     "update-trail-nothing-named",
@@ -19,19 +19,19 @@ const IGNORED: [&str; 10] = [
 ];
 
 #[test]
-fn what_is_none_of_our_business_is_ignored_with_a_reason_and_without_a_call() {
-    let mut scene = Scene::enforcing(account());
+fn unrelated_events_are_ignored_without_a_call() {
+    let mut scenario = Scenario::enforce(account());
     for name in IGNORED {
-        let answer = scene.event(name);
+        let answer = scenario.invoke_event(name);
         assert!(!answer["ignored"].as_str().unwrap().is_empty(), "{name}");
         assert_eq!((&answer["trails"], &answer["summary"]), (&json!([]), &json!({})), "{name}");
-        assert_eq!(scene.calls(), [""; 0], "{name}");
+        assert_eq!(scenario.take_calls(), [""; 0], "{name}");
     }
 }
 
 #[test]
-fn nonsense_is_an_error_in_our_words_without_a_call_and_the_next_event_is_served() {
-    let mut scene = Scene::enforcing(account());
+fn malformed_input_is_rejected_without_a_call() {
+    let mut scenario = Scenario::enforce(account());
     let payloads: [&[u8]; 12] = [
         b"",
         b"nonsense",
@@ -48,11 +48,11 @@ fn nonsense_is_an_error_in_our_words_without_a_call_and_the_next_event_is_served
     ];
     for payload in payloads {
         let shown = String::from_utf8_lossy(payload).chars().take(40).collect::<String>();
-        let error = scene.function.invoke(payload).outcome.unwrap_err();
+        let error = scenario.function.invoke(payload).outcome.unwrap_err();
         assert_eq!(error.error_type, "InvalidInput", "{shown}: {error}");
         assert!(error.error_message.starts_with("invalid input: "), "{shown}: {error}");
         assert!(error.error_message.len() < 600, "{shown}: {error}");
-        assert!(!error.error_message.contains("::"), "a Rust type in {error}");
+        assert!(!error.error_message.contains("::"), "{error} contains a Rust type");
     }
     for name in [
         "update-trail-malformed-name",
@@ -60,14 +60,14 @@ fn nonsense_is_an_error_in_our_words_without_a_call_and_the_next_event_is_served
         "update-trail-malformed-region",
         "ec2-state-change",
     ] {
-        assert_eq!(scene.failure(name).0.error_type, "InvalidInput", "{name}");
+        assert_eq!(scenario.expect_failure(name).0.error_type, "InvalidInput", "{name}");
     }
-    assert_eq!(scene.calls(), [""; 0]);
-    assert_eq!(scene.event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));
+    assert_eq!(scenario.take_calls(), [""; 0]);
+    assert_eq!(scenario.invoke_event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));
 }
 
 #[test]
-fn every_event_about_the_trail_seals_it_and_says_who_caused_it() {
+fn every_trail_event_seals_the_trail_and_names_the_actor() {
     for (name, actor) in [
         ("create-trail-terraform", json!("arn:aws:iam::123456789012:user/ops/ann")),
         ("create-trail-console-empty-key", json!("arn:aws:sts::123456789012:assumed-role/admin/ann")),
@@ -81,8 +81,8 @@ fn every_event_about_the_trail_seals_it_and_says_who_caused_it() {
         ("request-by-name", json!(null)),
         ("request-by-arn", json!(null)),
     ] {
-        let mut scene = Scene::enforcing(account());
-        let answer = scene.event(name);
+        let mut scenario = Scenario::enforce(account());
+        let answer = scenario.invoke_event(name);
         assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{name}: {answer:#}");
         assert_eq!(answer["trails"][0]["trail_arn"], AUDIT);
         assert_eq!(answer["trigger"]["actor"], actor, "{name}");
@@ -94,28 +94,28 @@ fn every_event_about_the_trail_seals_it_and_says_who_caused_it() {
 }
 
 #[test]
-fn the_trails_present_state_counts_and_not_what_the_event_says_of_it() {
-    let mut scene = Scene::enforcing(account());
-    scene.event("create-trail-console-empty-key");
-    scene.again_nothing_happens("create-trail-console-empty-key");
-    scene.again_nothing_happens("update-trail-console-by-arn");
+fn the_current_state_decides_not_the_event() {
+    let mut scenario = Scenario::enforce(account());
+    scenario.invoke_event("create-trail-console-empty-key");
+    scenario.assert_converged("create-trail-console-empty-key");
+    scenario.assert_converged("update-trail-console-by-arn");
 }
 
 #[test]
-fn a_trail_that_was_deleted_meanwhile_is_gone() {
+fn a_deleted_trail_is_gone() {
     let mut world = account();
     world.trails.clear();
-    let mut scene = Scene::enforcing(world);
-    let answer = scene.event("update-trail-by-name");
+    let mut scenario = Scenario::enforce(world);
+    let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "gone": 1 }));
     assert_eq!(answer["trails"][0]["trail_arn"], AUDIT);
     assert_eq!(answer["alerts"], json!({ "sent": 0, "failed": 0 }));
 }
 
 #[test]
-fn an_error_is_logged_once_and_no_payload_with_it() {
-    let mut scene = Scene::enforcing(account());
-    let (_, invocation) = scene.failure("update-trail-malformed-name");
-    assert_eq!(logged(&invocation).len(), 0);
+fn an_error_is_logged_once_without_the_payload() {
+    let mut scenario = Scenario::enforce(account());
+    let (_, invocation) = scenario.expect_failure("update-trail-malformed-name");
+    assert_eq!(logged_answers(&invocation).len(), 0);
     assert!(!invocation.logs.iter().any(|line| line.contains("AKIAEXAMPLE")), "{:#?}", invocation.logs);
 }

@@ -1,5 +1,5 @@
-//! What the role may never do, whatever the policy of a key or a bucket allows, and what it may do only to
-//! the key behind the alias. No scene asks for any of it, so the policies are asked directly.
+//! What the role is always denied, whatever a key or bucket policy allows, and what it is allowed only on the key
+//! behind the alias. No scenario makes these calls, so the policies are evaluated directly.
 
 use std::collections::BTreeSet;
 
@@ -10,21 +10,21 @@ use serde_json::{Value, json};
 use crate::role;
 use crate::support::{ACCOUNT, ALIAS, AUDIT, ROLE, account};
 
-const ELSEWHERE: &str = "210987654321";
+const OTHER_ACCOUNT: &str = "210987654321";
 
-/// Lets everybody do everything, the role by name.
-fn open() -> String {
+/// Allows every principal, and the role by name, every action.
+fn open_policy() -> String {
     let principals = json!({ "AWS": ["*", ROLE] });
     json!({ "Statement": { "Sid": "Open", "Effect": "Allow", "Principal": principals, "Action": "*", "Resource": "*" } })
         .to_string()
 }
 
-/// Leaves it to IAM.
-fn delegating() -> String {
+/// Delegates to IAM.
+fn iam_policy() -> String {
     World::new(ACCOUNT).default_key_policy(ACCOUNT)
 }
 
-/// The role in both modes, with no parameter set and with all of them.
+/// The role's policies in both modes, without and with every optional parameter.
 fn roles(topic_key: &str) -> Vec<Vec<fake_aws::IdentityPolicy>> {
     let mut all = role::every_parameter();
     all.insert("TopicKeyArn".into(), topic_key.into());
@@ -39,12 +39,12 @@ fn denied(world: &World, question: &Question) -> bool {
 }
 
 #[test]
-fn what_breaks_keys_stops_trails_or_reads_logs_is_denied_whatever_else_allows_it() {
+fn destructive_and_reading_actions_are_always_denied() {
     let mut world = account();
-    let key = world.key(Key::new("eu-central-1").policy(&open()));
-    let topic_key = world.key(Key::new("eu-west-1").policy(&open()));
+    let key = world.key(Key::new("eu-central-1").policy(&open_policy()));
+    let topic_key = world.key(Key::new("eu-west-1").policy(&open_policy()));
     world.alias("eu-central-1", ALIAS, &key);
-    world.add_bucket(Bucket::new("open", "eu-central-1").policy(&open()));
+    world.add_bucket(Bucket::new("open", "eu-central-1").policy(&open_policy()));
     let log = "arn:aws:s3:::open/AWSLogs/123456789012/CloudTrail/log.json.gz";
     let bypassing = |action: &str, resource: &str| {
         world.question(action, resource).with("kms:BypassPolicyLockoutSafetyCheck", "true")
@@ -80,7 +80,7 @@ fn what_breaks_keys_stops_trails_or_reads_logs_is_denied_whatever_else_allows_it
         for question in &questions {
             assert!(denied(&world, question), "{question:?}\n{:#?}", world.caller_policies);
         }
-        // This one thing has to be decrypted: the function's own variables, or it does not start.
+        // The exception: Lambda decrypts the function's environment variables with the role.
         let own =
             world.question("kms:Decrypt", &key).with("kms:EncryptionContext:aws:lambda:FunctionArn", role::FUNCTION);
         assert!(!denied(&world, &own));
@@ -90,12 +90,12 @@ fn what_breaks_keys_stops_trails_or_reads_logs_is_denied_whatever_else_allows_it
     assert_eq!(
         allowed.count(),
         questions.len() - 3,
-        "the open policies allow all but CreateKey and what trails have none for"
+        "the open policies allow all but CreateKey and the trail actions, which have no resource policy"
     );
 }
 
-/// Every action of CloudTrail's and KMS's that changes something, by their pages of the service authorization
-/// reference. (Of CloudTrail those that start with `Generate` and `Search` count as reads.)
+/// Every CloudTrail and KMS action that writes, from the Service Authorization Reference. CloudTrail's `Generate` and
+/// `Search` actions are reads.
 const WRITES: [(&str, &str); 2] = [
     (
         "cloudtrail",
@@ -117,9 +117,9 @@ const WRITES: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn in_dry_run_whatever_changes_a_trail_or_a_key_is_denied_even_by_an_open_key() {
+fn dry_run_denies_every_write_even_on_an_open_key() {
     let mut world = account();
-    let key = world.key(Key::new("eu-central-1").policy(&open()));
+    let key = world.key(Key::new("eu-central-1").policy(&open_policy()));
     world.alias("eu-central-1", ALIAS, &key);
     for parameters in [role::Texts::new(), role::every_parameter()] {
         world.caller_policies = Some(role::in_mode("dry-run", &parameters));
@@ -138,9 +138,9 @@ fn in_dry_run_whatever_changes_a_trail_or_a_key_is_denied_even_by_an_open_key() 
 }
 
 #[test]
-fn the_topics_key_is_used_through_sns_only() {
+fn the_topics_key_is_usable_only_through_sns() {
     let mut world = account();
-    let key = world.key(Key::new("eu-west-1").policy(&delegating()));
+    let key = world.key(Key::new("eu-west-1").policy(&iam_policy()));
     for (policies, parameter_is_set) in roles(&key).into_iter().zip([false, true, false, true]) {
         let world = World { caller_policies: Some(policies), ..world.clone() };
         for action in ["kms:Decrypt", "kms:GenerateDataKey"] {
@@ -154,84 +154,84 @@ fn the_topics_key_is_used_through_sns_only() {
     }
 }
 
-/// The actions on a key that the role may take, of all that any of its statements lists.
-fn may(world: &World, key: &str) -> BTreeSet<String> {
+/// The actions on a key that the role is allowed, of all that its statements list.
+fn allowed_on(world: &World, key: &str) -> BTreeSet<String> {
     let listed = role::allowed_actions().into_iter().map(|(_, action)| action);
     let maintenance = ["kms:EnableKeyRotation", "kms:UpdateAlias", "kms:UntagResource", "kms:DisableKeyRotation"];
-    // What knows no resources is no right to a key.
+    // ListAliases has no resource.
     let on_keys = listed.filter(|action| action.starts_with("kms:") && action != "kms:ListAliases");
     let actions = on_keys.chain(maintenance.map(str::to_owned));
     actions.filter(|action| world.decide(&world.question(action, key)).is_allowed()).collect()
 }
 
-/// What it may read of any key of the account that leaves it to IAM.
+/// The reads that the role is allowed on every key whose policy delegates to IAM.
 fn reads() -> BTreeSet<String> {
     let mut world = account();
     world.caller_policies = Some(role::in_mode("dry-run", &role::Texts::new()));
-    let key = world.key(Key::new("eu-central-1").policy(&delegating()));
-    let reads = may(&world, &key);
+    let key = world.key(Key::new("eu-central-1").policy(&iam_policy()));
+    let reads = allowed_on(&world, &key);
     let is_read =
         |action: &String| ["Describe", "Get", "List"].iter().any(|verb| action.starts_with(&format!("kms:{verb}")));
     assert!(reads.len() > 2 && reads.iter().all(is_read), "{reads:?}");
     reads
 }
 
-/// Those, and these.
+/// The reads and these actions.
 fn reads_and(actions: &[&str]) -> BTreeSet<String> {
     reads().into_iter().chain(actions.iter().map(|&action| action.to_owned())).collect()
 }
 
-const MENDS: [&str; 3] = ["kms:CancelKeyDeletion", "kms:EnableKey", "kms:PutKeyPolicy"];
+const REPAIRS: [&str; 3] = ["kms:CancelKeyDeletion", "kms:EnableKey", "kms:PutKeyPolicy"];
 
 #[test]
-fn only_a_key_behind_the_alias_is_maintained_by_iam() {
+fn iam_allows_repair_only_behind_the_alias() {
     let mut world = account();
     world.caller_policies = Some(role::in_mode("enforce", &role::every_parameter()));
-    let key = |world: &mut World| world.key(Key::new("eu-central-1").policy(&delegating()));
-    let [sealing, named_otherwise, nameless] = [key(&mut world), key(&mut world), key(&mut world)];
+    let key = |world: &mut World| world.key(Key::new("eu-central-1").policy(&iam_policy()));
+    let [sealing, other_alias, no_alias] = [key(&mut world), key(&mut world), key(&mut world)];
     world.alias("eu-central-1", ALIAS, &sealing);
     world.alias("eu-central-1", "alias/payroll", &sealing);
-    world.alias("eu-central-1", "alias/trailseal-not", &named_otherwise);
-    let foreign = world.key(Key::new("eu-central-1").of_account(ELSEWHERE));
+    world.alias("eu-central-1", "alias/trailseal-not", &other_alias);
+    let foreign = world.key(Key::new("eu-central-1").of_account(OTHER_ACCOUNT));
     world.alias("eu-central-1", "alias/theirs", &foreign);
-    assert_eq!(may(&world, &sealing), reads_and(&MENDS));
-    assert_eq!(may(&world, &named_otherwise), reads());
-    assert_eq!(may(&world, &nameless), reads());
+    assert_eq!(allowed_on(&world, &sealing), reads_and(&REPAIRS));
+    assert_eq!(allowed_on(&world, &other_alias), reads());
+    assert_eq!(allowed_on(&world, &no_alias), reads());
     let describe = BTreeSet::from(["kms:DescribeKey".to_owned()]);
-    assert_eq!(may(&world, &foreign), describe);
+    assert_eq!(allowed_on(&world, &foreign), describe);
     world.alias("eu-central-1", ALIAS, &foreign);
-    assert_eq!(may(&world, &foreign), describe, "not even behind the alias");
+    assert_eq!(allowed_on(&world, &foreign), describe, "not even behind the alias");
     world.caller_policies = Some(role::in_mode("dry-run", &role::every_parameter()));
-    assert_eq!(may(&world, &sealing), reads());
+    assert_eq!(allowed_on(&world, &sealing), reads());
 }
 
 #[test]
-fn a_tag_gives_no_right_to_a_key() {
+fn a_tag_grants_no_permission() {
     let mut world = account();
     world.caller_policies = Some(role::in_mode("enforce", &role::every_parameter()));
-    let plain = world.key(Key::new("eu-central-1").policy(&delegating()));
-    let tagged = world.key(Key::new("eu-central-1").policy(&delegating()).tag("managed-by", "trailseal"));
-    assert_eq!(may(&world, &tagged), may(&world, &plain));
+    let plain = world.key(Key::new("eu-central-1").policy(&iam_policy()));
+    let tagged = world.key(Key::new("eu-central-1").policy(&iam_policy()).tag("managed-by", "trailseal"));
+    assert_eq!(allowed_on(&world, &tagged), allowed_on(&world, &plain));
     let text = json!(world.caller_policies).to_string();
     assert!(!text.to_lowercase().contains("aws:resourcetag"), "{text}");
 }
 
 #[test]
-fn the_statement_in_a_new_keys_policy_finishes_that_key_and_does_nothing_else() {
+fn the_creation_statement_allows_only_finishing_the_key() {
     let mut world = account();
     let policy = crate::support::sealing_policy();
     let unfinished = world.key(Key::new("eu-central-1").policy(&policy).tag("managed-by", "trailseal"));
     world.caller_policies = Some(role::in_mode("enforce", &role::Texts::new()));
     let finishing = ["kms:CreateAlias", "kms:EnableKeyRotation", "kms:PutKeyPolicy"];
-    assert_eq!(may(&world, &unfinished), reads_and(&finishing));
-    // The alias itself is asked about, too: by this alias's name only.
+    assert_eq!(allowed_on(&world, &unfinished), reads_and(&finishing));
+    // CreateAlias also requires permission on the alias, which only this name has.
     let alias = |name: &str| world.question("kms:CreateAlias", &format!("arn:aws:kms:eu-central-1:{ACCOUNT}:{name}"));
     assert!(world.decide(&alias(ALIAS)).is_allowed());
     assert!(!world.decide(&alias("alias/payroll")).is_allowed());
 }
 
 #[test]
-fn a_new_key_is_symmetric_of_one_region_and_bears_the_tag_and_no_others_than_configured() {
+fn create_key_allows_only_the_specified_key() {
     let world = account();
     let create = |changes: &[(&str, &str)]| {
         let fine = [

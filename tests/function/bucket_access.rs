@@ -1,0 +1,300 @@
+//! The bucket: can CloudTrail still write, which readers lose access, what stops replicating?
+
+use fake_aws::{Bucket, Key, World};
+use serde_json::{Value, json};
+
+use crate::support::{ACCOUNT, AUDIT, Scenario, account, add_sealing_key, sealing_policy, writes};
+
+const SIEM: &str = "arn:aws:iam::210987654321:role/siem";
+const LOGS: &str = "arn:aws:s3:::audit-logs/*";
+
+fn bucket_policy(statements: Value) -> String {
+    json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
+}
+
+fn read_statement(principal: Value) -> Value {
+    json!({ "Sid": "Reads", "Effect": "Allow", "Principal": principal, "Action": "s3:GetObject", "Resource": LOGS })
+}
+
+/// The account with a changed bucket.
+fn with_bucket(bucket: impl FnOnce(Bucket) -> Bucket) -> World {
+    let mut world = account();
+    world.add_bucket(bucket(Bucket::new("audit-logs", "eu-central-1")));
+    world
+}
+
+fn with_policy(statements: Value) -> World {
+    with_bucket(|bucket| bucket.policy(&bucket_policy(statements)))
+}
+
+/// The first trail's warnings: id and detail.
+fn warnings(answer: &Value) -> Vec<(&str, &str)> {
+    let warnings = answer["trails"][0]["warnings"].as_array().unwrap();
+    warnings.iter().map(|it| (it["id"].as_str().unwrap(), it["detail"].as_str().unwrap())).collect()
+}
+
+fn only_warning<'a>(answer: &'a Value, id: &str) -> &'a str {
+    let warnings = warnings(answer);
+    assert_eq!(warnings.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [id], "{warnings:#?}");
+    warnings[0].1
+}
+
+#[test]
+fn an_external_reader_is_named_in_answer_and_alert() {
+    for (setting, summary) in [
+        (Scenario::builder(with_policy(json!([read_statement(json!({ "AWS": SIEM }))]))).dry_run(), "planned"),
+        (Scenario::builder(with_policy(json!([read_statement(json!({ "AWS": SIEM }))]))), "remediated"),
+    ] {
+        let mut scenario = setting.start();
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ summary: 1 }));
+        let detail = only_warning(&answer, "readers-locked-out");
+        assert!(detail.contains(SIEM) && detail.contains("`Reads`"), "{detail}");
+        assert!(scenario.only_alert().message.contains(SIEM));
+    }
+}
+
+#[test]
+fn hold_fails_a_trail_whose_readers_are_locked_out() {
+    let world = with_policy(json!([read_statement(json!({ "AWS": [SIEM, "333333333333"] }))]));
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_READERS_LOCKED_OUT", "hold").start();
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "failed": 1 }));
+    let error = &answer["trails"][0]["error"];
+    assert_eq!(error["class"], "terminal");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(SIEM) && message.contains("333333333333"), "{message}");
+    assert_eq!(writes(&scenario.aws.calls()), ["sns:Publish"]);
+    assert_eq!(scenario.audit().kms_key_id, None);
+}
+
+#[test]
+fn hold_changes_nothing_without_a_lockout() {
+    for world in [
+        account(),
+        with_policy(json!([read_statement(json!({ "AWS": format!("arn:aws:iam::{ACCOUNT}:role/athena") }))])),
+    ] {
+        let mut scenario = Scenario::builder(world).env("TRAILSEAL_READERS_LOCKED_OUT", "hold").start();
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+        assert_eq!(warnings(&answer), []);
+    }
+}
+
+#[test]
+fn every_form_of_log_reader_allows_its_principals() {
+    let organization = json!({ "Sid": "Reads", "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": LOGS,
+        "Condition": { "StringEquals": { "aws:PrincipalOrgID": "o-abcdefghij" } } });
+    for (readers, statement) in [
+        (SIEM, read_statement(json!({ "AWS": SIEM }))),
+        ("210987654321", read_statement(json!({ "AWS": SIEM }))),
+        ("210987654321", read_statement(json!({ "AWS": "arn:aws:iam::210987654321:root" }))),
+        ("o-abcdefghij", organization),
+    ] {
+        let mut scenario =
+            Scenario::builder(with_policy(json!([statement]))).env("TRAILSEAL_LOG_READERS", readers).start();
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }));
+        assert_eq!(warnings(&answer), [], "{readers}");
+        scenario.assert_converged("update-trail-by-name");
+    }
+}
+
+#[test]
+fn the_value_account_allows_the_accounts_readers() {
+    let mut scenario = Scenario::builder(account()).env("TRAILSEAL_LOG_READERS", "account").dry_run().start();
+    let answer = scenario.invoke_event("update-trail-by-name");
+    let policy = answer["trails"][0]["new_key_policy"].to_string();
+    assert!(policy.contains("AccountReadersDecrypt") && policy.contains(r#""kms:CallerAccount":"123456789012""#));
+    assert!(!scenario.only_alert().message.contains("need kms:Decrypt on the key in their own"));
+    let mut scenario = Scenario::builder(account()).dry_run().start();
+    scenario.invoke_event("update-trail-by-name");
+    let message = scenario.only_alert().message;
+    assert!(message.contains("need kms:Decrypt on the key in their own"), "{message}");
+}
+
+#[test]
+fn a_bucket_policy_that_denies_the_key_prevents_writes() {
+    let deny = |condition: Value| json!({ "Sid": "OnlyThatKey", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": LOGS, "Condition": condition });
+    let other = "arn:aws:kms:eu-central-1:123456789012:key/another";
+    for (world, sealed) in [
+        (
+            with_policy(json!([deny(
+                json!({ "StringNotEquals": { "s3:x-amz-server-side-encryption-aws-kms-key-id": other } })
+            )])),
+            false,
+        ),
+        (
+            with_policy(json!([deny(json!({ "StringNotEquals": { "s3:x-amz-server-side-encryption": "AES256" } }))])),
+            false,
+        ),
+        (
+            with_policy(json!([deny(json!({ "StringNotEquals": { "s3:x-amz-server-side-encryption": "aws:kms" } }))])),
+            true,
+        ),
+        (with_policy(json!([deny(json!({ "Bool": { "aws:SecureTransport": "false" } }))])), true),
+    ] {
+        let mut scenario = Scenario::enforce(world);
+        let answer = scenario.invoke_event("update-trail-by-name");
+        if sealed {
+            assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+            assert_eq!(scenario.aws.snapshot().delivers(AUDIT), Ok(()));
+        } else {
+            assert_eq!(answer["summary"], json!({ "failed": 1 }));
+            assert!(answer["trails"][0]["error"]["message"].as_str().unwrap().contains("`OnlyThatKey`"), "{answer:#}");
+            assert_eq!(writes(&scenario.aws.calls()), ["sns:Publish"]);
+            assert_eq!(scenario.aws.world().keys.len(), 0, "no key is created");
+        }
+    }
+}
+
+#[test]
+fn an_unreadable_bucket_is_a_warning() {
+    for not_allowed in [false, true] {
+        let world = with_bucket(|bucket| {
+            let mut bucket = bucket.of_account("210987654321");
+            bucket.method_not_allowed = not_allowed;
+            bucket
+        });
+        let mut scenario = Scenario::enforce(world);
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+        let ids: Vec<&str> = warnings(&answer).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, ["bucket-policy-unreadable", "replication-unreadable"]);
+    }
+}
+
+#[test]
+fn an_unclear_bucket_policy_is_a_warning() {
+    let deny = json!({ "Sid": "OnlyFromHere", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": LOGS,
+        "Condition": { "StringNotEquals": { "aws:SourceVpce": "vpce-1" } } });
+    let mut scenario = Scenario::enforce(with_policy(json!([deny])));
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert!(only_warning(&answer, "bucket-policy-unreadable").contains("OnlyFromHere"));
+}
+
+#[test]
+fn a_bucket_bound_to_one_key_gets_the_keys_to_allow() {
+    let deny = json!({ "Sid": "OnlyThatKey", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": LOGS,
+        "Condition": { "StringNotEquals": { "s3:x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:eu-central-1:123456789012:key/another" } } });
+    let mut scenario = Scenario::enforce(with_policy(json!([deny])));
+    let error = &scenario.invoke_event("update-trail-by-name")["trails"][0]["error"];
+    assert!(
+        error["message"].as_str().unwrap().contains("the key that trailseal would create in `eu-central-1`"),
+        "{error:#}"
+    );
+    let remedy = error["remedy"].as_str().unwrap();
+    assert!(remedy.contains("`arn:aws:kms:eu-central-1:123456789012:key/*`") && remedy.contains("TRAILSEAL_KEY_ARNS"));
+    assert!(!error.to_string().contains("00000000-0000-0000"));
+}
+
+#[test]
+fn the_bucket_policy_must_allow_digest_files_too() {
+    let digests = "arn:aws:s3:::audit-logs/AWSLogs/*/CloudTrail-Digest/*";
+    let deny = json!({ "Sid": "PlainDigests", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": digests,
+        "Condition": { "StringNotEquals": { "s3:x-amz-server-side-encryption": "AES256" } } });
+    for (validated, summary) in [(true, "failed"), (false, "remediated")] {
+        let mut world = with_policy(json!([deny]));
+        world.trails.get_mut(AUDIT).unwrap().log_file_validation = validated;
+        let mut scenario = Scenario::enforce(world);
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ summary: 1 }), "{answer:#}");
+        assert_eq!(answer.to_string().contains("PlainDigests"), validated);
+    }
+}
+
+#[test]
+fn only_external_readers_of_the_trails_files_count() {
+    let everyone = |sid: &str, resource: &str, condition: Value| json!({ "Sid": sid, "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": resource, "Condition": condition });
+    let own = "arn:aws:iam::${aws:ResourceAccount}:role/athena";
+    let other_region = "arn:aws:s3:::audit-logs/AWSLogs/*/CloudTrail/us-west-2/*";
+    for statement in [
+        everyone("Own", LOGS, json!({ "ArnLike": { "aws:PrincipalArn": own } })),
+        everyone("Own", LOGS, json!({ "StringEquals": { "aws:PrincipalAccount": "${s3:ResourceAccount}" } })),
+        everyone("Elsewhere", other_region, json!({ "StringEquals": { "aws:PrincipalAccount": "210987654321" } })),
+    ] {
+        let mut world = with_policy(json!([statement]));
+        world.trails.get_mut(AUDIT).unwrap().multi_region = false;
+        let mut scenario = Scenario::builder(world).env("TRAILSEAL_READERS_LOCKED_OUT", "hold").start();
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+        assert_eq!(warnings(&answer), []);
+    }
+}
+
+#[test]
+fn reading_object_versions_counts_as_reading() {
+    let mut versions = read_statement(json!({ "AWS": SIEM }));
+    versions["Action"] = json!("s3:GetObjectVersion");
+    let mut scenario = Scenario::builder(with_policy(json!([versions]))).dry_run().start();
+    assert!(only_warning(&scenario.invoke_event("update-trail-by-name"), "readers-locked-out").contains(SIEM));
+}
+
+#[test]
+fn a_supplied_keys_remedy_does_not_name_log_readers() {
+    let mut world = with_policy(json!([read_statement(json!({ "AWS": SIEM }))]));
+    let own = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
+    let mut scenario = Scenario::builder(world)
+        .env("TRAILSEAL_KEY_ARNS", &own)
+        .env("TRAILSEAL_LOG_READERS", "account,210987654321")
+        .start();
+    let answer = scenario.invoke_event("update-trail-by-name");
+    let detail = only_warning(&answer, "readers-locked-out");
+    assert!(detail.contains("let whoever keeps the key name them in its policy"), "{detail}");
+    let message = scenario.only_alert().message;
+    assert!(
+        message.contains("TRAILSEAL_LOG_READERS has no effect on it") && !message.contains("may decrypt, too"),
+        "{message}"
+    );
+}
+
+fn replication(rule: &str) -> String {
+    format!(
+        r#"<ReplicationConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Role>arn:aws:iam::123456789012:role/r</Role>{rule}</ReplicationConfiguration>"#
+    )
+}
+
+fn rule(elements: &str, status: &str) -> String {
+    format!(
+        "<Rule><ID>to-the-archive</ID><Priority>1</Priority><Status>{status}</Status>{elements}<DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication><Destination><Bucket>arn:aws:s3:::archive</Bucket></Destination></Rule>"
+    )
+}
+
+#[test]
+fn replication_that_stops_is_a_warning() {
+    let whole_bucket = "<Filter><Prefix></Prefix></Filter>";
+    let selects_sse_kms = "<SourceSelectionCriteria><SseKmsEncryptedObjects><Status>Enabled</Status></SseKmsEncryptedObjects></SourceSelectionCriteria>";
+    for (rule, stops) in [
+        (rule(whole_bucket, "Enabled"), true),
+        (rule("<Filter><Prefix>AWSLogs/</Prefix></Filter>", "Enabled"), true),
+        (rule(whole_bucket, "Disabled"), false),
+        (rule(&format!("{whole_bucket}{selects_sse_kms}"), "Enabled"), false),
+        (rule("<Filter><Prefix>reports/</Prefix></Filter>", "Enabled"), false),
+        (rule("<Filter><Tag><Key>a</Key><Value>b</Value></Tag></Filter>", "Enabled"), false),
+    ] {
+        let mut scenario =
+            Scenario::builder(with_bucket(|bucket| bucket.replication(&replication(&rule)))).dry_run().start();
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "planned": 1 }));
+        if stops {
+            let detail = only_warning(&answer, "replication-will-stop");
+            assert!(detail.contains("`to-the-archive`") && detail.contains("arn:aws:s3:::archive"), "{detail}");
+            assert!(scenario.only_alert().message.contains("to-the-archive"));
+        } else {
+            assert_eq!(warnings(&answer), [], "{rule}");
+        }
+    }
+}
+
+#[test]
+fn sealing_with_an_existing_key_stays_in_the_budget() {
+    let mut world = with_policy(json!([read_statement(json!({ "AWS": SIEM }))]));
+    add_sealing_key(&mut world, "eu-central-1");
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.set_latency(std::time::Duration::from_millis(250));
+    scenario.invoke_event("update-trail-by-name");
+    let calls = scenario.aws.calls();
+    assert_eq!(calls.len(), 10, "{:#?}", scenario.aws.names());
+    let update = calls.iter().position(|call| call.operation == "UpdateTrail").unwrap();
+    assert_eq!(fake_aws::rounds(&calls[..=update]), 5);
+}
