@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::iam::pattern::is_action;
+use crate::iam::pattern::matches_action;
 use crate::iam::principal::texts;
 use crate::iam::truth::Truth;
 use crate::ids::Partition;
@@ -151,7 +151,7 @@ fn scalars(values: &Value) -> Option<BTreeSet<String>> {
 /// is read as a text: a `*` in it is taken by a `*`, and by a `?` wrongly.
 fn is_as_broad(broad: &str, narrow: &str) -> bool {
     let misread = broad.contains('?') && narrow.contains('*');
-    broad.eq_ignore_ascii_case(narrow) || (!misread && is_action(broad, narrow) == Truth::Yes)
+    broad.eq_ignore_ascii_case(narrow) || (!misread && matches_action(broad, narrow) == Truth::Yes)
 }
 
 #[cfg(test)]
