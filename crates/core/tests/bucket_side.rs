@@ -320,7 +320,7 @@ fn services_and_those_who_cannot_be_asked_for_are_named_too() {
     let statement = others.as_object_mut().unwrap();
     statement.remove("Principal");
     statement.insert("NotPrincipal".to_owned(), json!({ "AWS": SIEM }));
-    assert_eq!(locked(&with(&[others]), ""), [format!("everybody but {{\"AWS\":\"{SIEM}\"}}?")]);
+    assert_eq!(locked(&with(&[others]), ""), [format!("everyone but {{\"AWS\":\"{SIEM}\"}}?")]);
 }
 
 #[test]

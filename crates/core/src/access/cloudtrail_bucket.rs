@@ -1,24 +1,23 @@
-//! What the policy of a trail's bucket says to CloudTrail, and which objects are a trail's log files.
+//! Whether a bucket's policy allows CloudTrail to write, and which objects are a trail's log files.
 
 use serde_json::json;
 
-use crate::access::CLOUDTRAIL;
-use crate::access::cloudtrail_key::cloudtrail_context;
+use crate::access::{CLOUDTRAIL, cloudtrail_context};
 use crate::iam::principal::texts;
 use crate::iam::{Caller, Context, Decision, Document, Reason, Request, Statement, evaluate};
 use crate::ids::{AccountId, KeyArn, OrganizationId, Region, TrailArn};
 
-/// Where a trail's log files go.
+/// Where a trail's log files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogFiles<'a> {
     /// The bucket's name.
     pub bucket: &'a str,
-    /// What comes before `AWSLogs/` in each file's key, without the slash.
+    /// The part of each object key before `AWSLogs/`, without the slash.
     pub prefix: Option<&'a str>,
     /// The trail.
     pub trail: &'a TrailArn,
-    /// Whether it is an organization trail: then the files of every member account are its own, in a
-    /// folder that is named after the organization.
+    /// Whether it is an organization trail, whose files include every member account's, in a folder named after the
+    /// organization.
     pub organization: bool,
     /// Whether it logs the events of other Regions than its own.
     pub every_region: bool,
@@ -28,18 +27,18 @@ pub struct LogFiles<'a> {
 }
 
 impl<'a> LogFiles<'a> {
-    /// Those of a trail of one account that logs every Region and delivers digest files.
+    /// The files of a trail of one account that logs every Region and delivers digest files.
     pub fn new(bucket: &'a str, prefix: Option<&'a str>, trail: &'a TrailArn) -> Self {
         Self { bucket, prefix, trail, organization: false, every_region: true, digests: true }
     }
 }
 
-/// One object of a trail's.
+/// An example of a trail's objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Example {
     /// Its ARN.
     pub(crate) object: String,
-    /// Whether any such trail has objects like this one.
+    /// Whether every such trail has objects like this one.
     pub(crate) certain: bool,
 }
 
@@ -84,118 +83,109 @@ pub fn cloudtrail_bucket_access(policy: &Document, files: &LogFiles<'_>, key: &K
     overall.unwrap_or(Decision::Unknown(Vec::new()))
 }
 
-/// What is known of the transport of any request to S3: AWS takes nothing below TLS 1.2 any more.
+/// Adds what is known about the transport of every request to S3, which requires TLS 1.2. Both newer versions are given,
+/// so that a decision needs the same result for each.
 /// Source: <https://aws.amazon.com/blogs/security/tls-1-2-required-for-aws-endpoints/>.
 pub(crate) fn over_tls(context: Context) -> Context {
-    // One of these; what fits neither or both is certain.
     context.with("aws:SecureTransport", "true").with_all("s3:TlsVersion", ["1.2", "1.3"])
 }
 
-/// What a statement says that it is, or is not, about.
+/// The values of a statement's `Resource` or `NotResource`.
 pub(crate) fn resources(statement: &Statement) -> Vec<&str> {
     let Ok(members) = statement.members() else { return Vec::new() };
-    let named = |element: &str| members.get(element).and_then(texts).unwrap_or_default();
-    [named("Resource"), named("NotResource")].concat()
+    ["Resource", "NotResource"].into_iter().filter_map(|name| texts(members.get(name)?)).flatten().collect()
 }
 
 const FOLDER: &str = "AWSLogs/";
 
-/// What a `Resource` element says of log files: the parts of their keys that it spells out.
+/// The parts of an object's path that a `Resource` element names.
 #[derive(Default)]
-struct Spelt<'a> {
+struct PathParts<'a> {
     organization: Option<&'a str>,
     account: Option<&'a str>,
     region: Option<&'a str>,
 }
 
-impl<'a> Spelt<'a> {
+impl<'a> PathParts<'a> {
     fn of(resource: &'a str) -> Self {
-        let mut spelt = Self::default();
-        let below = resource.split_once(FOLDER).map_or("", |(_, below)| below);
-        for part in below.split('/') {
+        let mut parts = Self::default();
+        let (_, path) = resource.split_once(FOLDER).unwrap_or_default();
+        for part in path.split('/') {
             if part.parse::<OrganizationId>().is_ok() {
-                spelt.organization = Some(part);
+                parts.organization = Some(part);
             } else if part.parse::<AccountId>().is_ok() {
-                spelt.account = Some(part);
+                parts.account = Some(part);
             } else if part.parse::<Region>().is_ok() {
-                spelt.region = Some(part);
+                parts.region = Some(part);
             }
         }
-        spelt
+        parts
     }
 }
 
 impl LogFiles<'_> {
-    /// What comes before `AWSLogs/`, with the slash.
-    fn above(&self) -> String {
+    /// The object keys' part up to and including `AWSLogs/`.
+    fn folder(&self) -> String {
         let prefix = self.prefix.filter(|prefix| !prefix.is_empty());
-        prefix.map(|prefix| format!("{prefix}/")).unwrap_or_default()
+        prefix.map_or(FOLDER.to_owned(), |prefix| format!("{prefix}/{FOLDER}"))
     }
 
-    /// What the keys of the log files begin with.
-    pub(crate) fn begin(&self) -> String {
-        let prefix = self.above();
+    /// The prefix that all the log files have in common.
+    pub(crate) fn common_prefix(&self) -> String {
         if self.organization {
-            // What follows is the organization's id, which a trail does not tell.
-            format!("{prefix}{FOLDER}o-")
+            // The organization's id follows, which a trail does not show.
+            format!("{}o-", self.folder())
         } else {
-            format!("{prefix}{FOLDER}{}/CloudTrail", self.trail.account())
+            format!("{}{}/CloudTrail", self.folder(), self.trail.account())
         }
     }
 
-    /// The organization in whose folder the files are, as far as `Resource` elements tell.
+    /// The organization that contains the files, as far as `Resource` elements name it.
     pub(crate) fn organization_among(&self, resources: &[&str]) -> String {
-        let spelt = resources.iter().find_map(|resource| Spelt::of(resource).organization);
-        spelt.unwrap_or("o-0000000000").to_owned()
+        let named = resources.iter().find_map(|resource| PathParts::of(resource).organization);
+        named.unwrap_or("o-0000000000").to_owned()
     }
 
-    /// Some of the log and digest files: first those that any such trail has, then those that `Resource`
-    /// elements are about if they are only about some accounts or Regions.
+    /// Examples of the log and digest files: first those that every such trail has, then those that match `Resource`
+    /// elements for single accounts or Regions.
     ///
-    /// Forms: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html>,
+    /// Sources: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html>,
     /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-validation-digest-file-structure.html>.
     pub(crate) fn examples(&self, organization: &str, resources: &[&str]) -> Vec<Example> {
-        let own = Spelt { organization: Some(organization), account: None, region: None };
-        let mut examples: Vec<Example> =
-            self.files(&own).into_iter().map(|object| Example { object, certain: true }).collect();
+        let own = PathParts { organization: Some(organization), ..PathParts::default() };
+        let example = |certain| move |object| Example { object, certain };
+        let mut examples: Vec<Example> = self.objects(&own).map(example(true)).collect();
         for resource in resources {
-            let mut spelt = Spelt::of(resource);
-            if !self.organization {
-                spelt.account = None;
-            }
-            if !self.every_region {
-                spelt.region = None;
-            }
-            spelt.organization = spelt.organization.or(Some(organization));
-            for object in self.files(&spelt) {
-                if examples.iter().all(|known| known.object != object) {
-                    examples.push(Example { object, certain: false });
+            let named = PathParts::of(resource);
+            let parts = PathParts {
+                organization: named.organization.or(own.organization),
+                account: named.account.filter(|_| self.organization),
+                region: named.region.filter(|_| self.every_region),
+            };
+            for example in self.objects(&parts).map(example(false)) {
+                if examples.iter().all(|known| known.object != example.object) {
+                    examples.push(example);
                 }
             }
         }
         examples
     }
 
-    /// A log file and, if there are any, a digest file.
-    fn files(&self, spelt: &Spelt<'_>) -> Vec<String> {
-        let log = self.example(spelt, "CloudTrail", "20260131T0005Z_0123456789abcdef.json.gz");
-        let name = self.trail.name();
-        let digest = || self.example(spelt, "CloudTrail-Digest", &format!("{name}_20260131T000500Z.json.gz"));
-        std::iter::once(log).chain(self.digests.then(digest)).collect()
-    }
-
-    fn example(&self, spelt: &Spelt<'_>, kind: &str, ends: &str) -> String {
-        let partition = self.trail.partition();
-        let account = spelt.account.unwrap_or(self.trail.account().as_str());
-        let region = spelt.region.unwrap_or(self.trail.region().as_str());
-        let prefix = self.above();
-        let organization = spelt.organization.filter(|_| self.organization);
+    /// The ARNs of a log file and, if the trail has any, a digest file.
+    fn objects(&self, parts: &PathParts<'_>) -> impl Iterator<Item = String> {
+        let (trail, bucket, folder) = (self.trail, self.bucket, self.folder());
+        let account = parts.account.unwrap_or(trail.account().as_str()).to_owned();
+        let region = parts.region.unwrap_or(trail.region().as_str()).to_owned();
+        let organization = parts.organization.filter(|_| self.organization);
         let organization = organization.map(|id| format!("{id}/")).unwrap_or_default();
-        format!(
-            "arn:{partition}:s3:::{}/{prefix}{FOLDER}{organization}{account}/{kind}/{region}/2026/01/31/\
-             {account}_{kind}_{region}_{ends}",
-            self.bucket
-        )
+        let log = ("CloudTrail", "20260131T0005Z_0123456789abcdef".to_owned());
+        let digest = ("CloudTrail-Digest", format!("{}_20260131T000500Z", trail.name()));
+        [Some(log), self.digests.then_some(digest)].into_iter().flatten().map(move |(kind, end)| {
+            format!(
+                "arn:{}:s3:::{bucket}/{folder}{organization}{account}/{kind}/{region}/2026/01/31/{account}_{kind}_{region}_{end}.json.gz",
+                trail.partition()
+            )
+        })
     }
 }
 
@@ -217,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_log_file_is_one_that_any_such_trail_has() {
+    fn the_first_example_is_one_that_every_trail_has() {
         assert_eq!(about(&[], false), ["123456789012/CloudTrail/eu-west-1"]);
         assert_eq!(about(&["arn:aws:s3:::logs/*"], true), ["o-0000000000/123456789012/CloudTrail/eu-west-1"]);
         let trail = trail();
@@ -232,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_resource_spells_out_gets_a_log_file_of_its_own() {
+    fn every_named_account_and_region_gets_an_example() {
         let resources = [
             "arn:aws:s3:::logs/audit/AWSLogs/o-abcdefghij/*",
             "arn:aws:s3:::logs/*/AWSLogs/o-abcdefghij/210987654321/*",

@@ -1,6 +1,6 @@
 //! Whether a key's policy allows CloudTrail to encrypt a trail's log files with the key.
 
-use crate::access::CLOUDTRAIL;
+use crate::access::{CLOUDTRAIL, service_context};
 use crate::iam::{Caller, Context, Decision, Document, Request, evaluate};
 use crate::ids::{KeyArn, TrailArn};
 
@@ -70,19 +70,12 @@ pub fn cloudtrail_key_access(policy: &Document, key: &KeyArn, trail: &TrailArn) 
     }
 }
 
-/// What every request of CloudTrail for a trail contains. A service belongs to no organization.
-/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>.
+/// What every request of CloudTrail for a trail contains.
 pub fn cloudtrail_context(trail: &TrailArn) -> Context {
-    Context::new()
+    service_context(CLOUDTRAIL)
         .with("aws:SourceArn", trail.as_str())
         .with("aws:SourceAccount", trail.account().as_str())
-        .with("aws:PrincipalIsAWSService", "true")
-        .with("aws:PrincipalServiceName", CLOUDTRAIL)
-        .with_some("aws:PrincipalServiceNamesList")
         .with("aws:SecureTransport", "true")
-        .without("aws:PrincipalOrgID")
-        .without("aws:PrincipalOrgPaths")
-        .without_any("aws:PrincipalTag/")
 }
 
 #[cfg(test)]

@@ -14,5 +14,19 @@ pub use cloudtrail_key::{KeyAccess, cloudtrail_context, cloudtrail_key_access};
 pub use readers::{LockedOutReader, locked_out_readers};
 pub use replication::unreplicated_rules;
 
+use crate::iam::Context;
+
 /// The service principal of CloudTrail, in every partition.
 pub const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";
+
+/// What every request of an AWS service contains. A service belongs to no organization.
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>.
+fn service_context(name: &str) -> Context {
+    Context::new()
+        .with("aws:PrincipalIsAWSService", "true")
+        .with("aws:PrincipalServiceName", name)
+        .with_some("aws:PrincipalServiceNamesList")
+        .without("aws:PrincipalOrgID")
+        .without("aws:PrincipalOrgPaths")
+        .without_any("aws:PrincipalTag/")
+}

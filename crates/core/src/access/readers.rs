@@ -1,147 +1,141 @@
-//! Who could read a trail's log files and could not decrypt them.
+//! Which readers of a trail's log files cannot decrypt them.
 
 use std::collections::BTreeMap;
 
 use crate::access::cloudtrail_bucket::{LogFiles, over_tls, resources};
-use crate::access::principal_set::{Who, Whom, admitted};
-use crate::iam::{Context, Decision, Document, Reason, Request, StatementId, evaluate};
-use crate::ids::{AccountId, KeyArn, Partition, shorten};
+use crate::access::principal_set::{PrincipalKind, PrincipalSet, allowed_outside};
+use crate::iam::{Decision, Document, Request, StatementId, evaluate};
+use crate::ids::{AccountId, KeyArn, shorten};
 
-/// Somebody whom a bucket's policy lets read and whom a key's policy does not let decrypt.
+/// Principals that a bucket's policy allows to read and a key's policy does not allow to decrypt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedOutReader {
-    /// As the bucket's policy names them: an ARN or a pattern of ARNs, an account's id, an organization
+    /// The principals as the bucket's policy names them: an ARN or a pattern of ARNs, an account's id, an organization
     /// or a part of it, a service, a canonical user, `*`.
     pub reader: String,
-    /// Whether it is certain; otherwise only some of them, or nobody, may be locked out.
-    pub certain: bool,
-    /// By which statement they read, and what is missing, in short.
+    /// The statement that allows them to read, and what is missing.
     pub reason: String,
+    /// Whether they are certainly locked out; otherwise possibly, or only some of them.
+    pub certain: bool,
 }
 
-/// Everybody outside `account` whom a bucket's policy may let read these log files and whom a key's
-/// policy does not let decrypt them through S3. Sorted by name, each once. A key's policy that may
-/// not be read is `None`: then nobody can tell, and nothing is certain.
+/// Every principal outside `account` that a bucket's policy may allow to read these log files, and that a key's policy
+/// does not allow to decrypt them through S3. Sorted by name, each once. If the key's policy is unknown (`None`),
+/// nothing is certain.
 ///
-/// Principals of the account itself are never listed: their own IAM policies count too, which are not
-/// read. Nor do grants of the key show in its policy.
+/// Principals of the account itself are never listed, because their IAM policies, which trailseal does not read, decide.
+/// Grants of the key do not show in its policy.
 pub fn locked_out_readers(
-    bucket: &Document,
+    bucket_policy: &Document,
     files: &LogFiles<'_>,
     key_policy: Option<&Document>,
     key: &KeyArn,
     account: &AccountId,
 ) -> Vec<LockedOutReader> {
-    let key = Key::of(key_policy, key, account);
-    let admitted: Vec<Vec<Who>> = bucket.statements().iter().map(|statement| admitted(statement, account)).collect();
-    let allows = || bucket.statements().iter().zip(&admitted).enumerate().filter(|(_, (_, who))| !who.is_empty());
-    // CloudTrail's own Allow spells the organization out, whoever reads.
-    let spelt: Vec<&str> = bucket.statements().iter().filter(|it| it.is_allow()).flat_map(resources).collect();
-    let organization = files.organization_among(&spelt);
-    let mut found: BTreeMap<&str, LockedOutReader> = BTreeMap::new();
-    for (index, (statement, admitted)) in allows() {
-        let alone = bucket.with_only([statement]);
-        // What another Allow says is that one's to tell.
-        let denies = bucket.statements().iter().filter(|other| !other.is_allow());
-        let despite_denies = bucket.with_only(denies.chain([statement]));
+    let key = Key::new(key_policy, key, account);
+    // CloudTrail's own Allow names the organization.
+    let named: Vec<&str> = bucket_policy.statements().iter().filter(|it| it.is_allow()).flat_map(resources).collect();
+    let organization = files.organization_among(&named);
+    let denies = || bucket_policy.statements().iter().filter(|statement| !statement.is_allow());
+    let mut found: BTreeMap<String, LockedOutReader> = BTreeMap::new();
+    for (id, statement) in bucket_policy.identified() {
+        let alone = bucket_policy.with_only([statement]);
+        // Every other Allow is considered by itself.
+        let with_denies = bucket_policy.with_only(denies().chain([statement]));
         let examples = files.examples(&organization, &resources(statement));
-        let objects: Vec<String> = examples.into_iter().map(|it| it.object).collect();
-        for who in admitted {
-            let asked = |policy: &Document, object: &String| reads(policy, who, object, files.trail.partition());
-            let by_this = objects.iter().filter(|object| !asked(&alone, object).is_denied());
-            let says: Vec<Decision> =
-                by_this.map(|object| asked(&despite_denies, object)).filter(|it| !it.is_denied()).collect();
-            if says.is_empty() {
-                continue;
-            }
-            let Some((lacks, why)) = key.lacks(who) else { continue };
-            let sure = says.iter().any(Decision::is_allowed);
-            let certain = match who.kind {
-                Whom::Unknown => false,
-                // Whom the condition of such a statement means may be somebody who can decrypt.
-                Whom::Everybody => lacks && sure,
+        for principals in allowed_outside(statement, account) {
+            let decide = |policy: &Document, object: &str| key.decide_read(policy, &principals, object);
+            let allowed_here = examples.iter().filter(|it| !decide(&alone, &it.object).is_denied());
+            let decisions = allowed_here.map(|it| decide(&with_denies, &it.object));
+            let reads: Vec<Decision> = decisions.filter(|decision| !decision.is_denied()).collect();
+            let Some((lacks, why)) = key.missing_decrypt(&principals).filter(|_| !reads.is_empty()) else { continue };
+            let reads_certainly = reads.iter().any(Decision::is_allowed);
+            let certain = match principals.kind {
+                PrincipalKind::Unknown => false,
+                // The statement's condition may select principals that can decrypt.
+                PrincipalKind::Everyone => lacks && reads_certainly,
                 _ => lacks,
             };
-            let by = StatementId { index, sid: statement.sid().map(|sid| shorten(sid, 80)) };
-            let allows = if sure { "allows" } else { "may allow" };
-            let why = format!("{by} of the bucket's policy {allows} them to read; {why}");
-            let known = found.get(who.name.as_str()).is_some_and(|first| first.certain || !certain);
-            if !known {
-                found.insert(&who.name, LockedOutReader { reader: who.name.clone(), certain, reason: why });
+            let by = StatementId { sid: id.sid.as_deref().map(|sid| shorten(sid, 80)), ..id };
+            let allows = if reads_certainly { "allows" } else { "may allow" };
+            let reason = format!("{by} of the bucket's policy {allows} them to read; {why}");
+            let reader = LockedOutReader { reader: principals.name.clone(), reason, certain };
+            let known = found.entry(principals.name).or_insert_with(|| reader.clone());
+            if certain && !known.certain {
+                *known = reader;
             }
         }
     }
     found.into_values().collect()
 }
 
-/// What a bucket's policy says to them about reading that object.
-///
-/// Source for what a request carries: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>.
-fn reads(bucket: &Document, who: &Who, object: &str, partition: &Partition) -> Decision {
-    let context = who
-        .known_of_all(over_tls(Context::new()))
-        // CloudTrail's objects have no tags, and the others belong to lists.
-        .without_any("s3:ExistingObjectTag/")
-        .without("s3:prefix")
-        .without("s3:delimiter")
-        .without("s3:max-keys");
-    let says = |action: &str| {
-        let (caller, context) = (who.example(partition), context.clone());
-        evaluate(bucket, &Request { caller, action: action.to_owned(), resource: object.to_owned(), context })
-    };
-    let decision = says("s3:GetObject");
-    // An object can be read by its version, too.
-    if decision.is_denied() { says("s3:GetObjectVersion") } else { decision }
-}
-
-/// The key that the log files are to be encrypted with.
+/// The key that encrypts the log files.
 struct Key<'a> {
     arn: &'a KeyArn,
     policy: Option<&'a Document>,
-    /// Whom its policy lets in, by name, outside the account.
-    named: Vec<Who>,
+    /// The principals outside the account that its policy allows something, by name.
+    named: Vec<PrincipalSet>,
 }
 
 impl<'a> Key<'a> {
-    fn of(policy: Option<&'a Document>, arn: &'a KeyArn, account: &AccountId) -> Self {
+    fn new(policy: Option<&'a Document>, arn: &'a KeyArn, account: &AccountId) -> Self {
         let statements = policy.into_iter().flat_map(Document::statements);
-        let named = statements.flat_map(|statement| admitted(statement, account));
-        let named = named.filter(|who| who.are_many() || matches!(who.kind, Whom::One(_))).collect();
+        let named = statements.flat_map(|statement| allowed_outside(statement, account));
+        let named = named.filter(|it| it.has_many() || matches!(it.kind, PrincipalKind::One(_))).collect();
         Self { arn, policy, named }
     }
 
-    fn partition(&self) -> &Partition {
-        self.arn.partition()
+    /// What a bucket's policy decides about reading an object, or one of its versions.
+    ///
+    /// Source for the contents of the request: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>.
+    fn decide_read(&self, bucket_policy: &Document, principals: &PrincipalSet, object: &str) -> Decision {
+        let caller = principals.example(self.arn.partition());
+        let context = over_tls(principals.common_context(&caller))
+            // CloudTrail's objects have no tags, and the other keys are those of lists.
+            .without_any("s3:ExistingObjectTag/")
+            .without("s3:prefix")
+            .without("s3:delimiter")
+            .without("s3:max-keys");
+        let request = |action: &str| Request {
+            caller: caller.clone(),
+            action: action.to_owned(),
+            resource: object.to_owned(),
+            context: context.clone(),
+        };
+        match evaluate(bucket_policy, &request("s3:GetObject")) {
+            decision if decision.is_denied() => evaluate(bucket_policy, &request("s3:GetObjectVersion")),
+            decision => decision,
+        }
     }
 
-    /// Whether it is certain that they could not decrypt, and why; `None` if they could.
-    fn lacks(&self, who: &Who) -> Option<(bool, String)> {
-        let Some(document) = self.policy else {
+    /// Why the principals cannot decrypt, and whether that is certain; `None` if they can.
+    fn missing_decrypt(&self, principals: &PrincipalSet) -> Option<(bool, String)> {
+        let Some(policy) = self.policy else {
             return Some((false, "the key's policy is unknown".to_owned()));
         };
-        let first = |reasons: Vec<Reason>| reasons.first().map(|reason| shorten(&reason.to_string(), 300));
-        let why = match self.decrypts(document, who) {
+        let why = match self.decide_decrypt(policy, principals) {
             Decision::Allowed(_) | Decision::Delegated(_) => return None,
             Decision::Unknown(reasons) => {
-                let reason = first(reasons).unwrap_or_default();
+                let reason = reasons.first().map(|reason| shorten(&reason.to_string(), 300)).unwrap_or_default();
                 return Some((false, format!("whether the key's policy allows them to decrypt is unknown: {reason}")));
             }
             Decision::ExplicitDeny(by) => format!("{by} of the key's policy denies them `kms:Decrypt`"),
             Decision::ImplicitDeny(_) => "no statement of the key's policy allows them to decrypt".to_owned(),
         };
-        let mut among = self.named.iter().filter(|one| who.are_many() && who.may_include(one));
-        let some = among.find(|one| !self.decrypts(document, &one.within(who)).is_denied());
+        let mut members = self.named.iter().filter(|one| principals.has_many() && principals.may_include(one));
+        let some = members.find(|one| !self.decide_decrypt(policy, &one.within(principals)).is_denied());
         Some(match some {
             Some(one) => (false, format!("the key's policy may allow only some of them to decrypt: `{}`", one.name)),
             None => (true, why),
         })
     }
 
-    /// Source for what a request carries: <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html>.
-    fn decrypts(&self, document: &Document, who: &Who) -> Decision {
-        let caller = who.example(self.partition());
-        let context = who
-            .known_of(&caller, Context::new())
+    /// Source for the contents of the request:
+    /// <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html>.
+    fn decide_decrypt(&self, policy: &Document, principals: &PrincipalSet) -> Decision {
+        let caller = principals.example(self.arn.partition());
+        let context = principals
+            .context_of(&caller)
             .with("aws:SecureTransport", "true")
             .with_all("kms:ViaService", via_s3(self.arn))
             // The object, or with an S3 Bucket Key the bucket; CloudTrail adds the trail.
@@ -149,13 +143,13 @@ impl<'a> Key<'a> {
             .with_some("kms:EncryptionContext:aws:s3:arn")
             .with_some("kms:EncryptionContext:aws:cloudtrail:arn")
             .with_some("kms:EncryptionContextKeys");
-        let request = Request { caller, action: "kms:Decrypt".to_owned(), resource: self.arn.to_string(), context };
-        evaluate(document, &request)
+        let (action, resource) = ("kms:Decrypt".to_owned(), self.arn.to_string());
+        evaluate(policy, &Request { caller, action, resource, context })
     }
 }
 
-/// S3 in the key's Region, which is the bucket's, as `kms:ViaService` names it. Whether every partition
-/// has its own domain there is not documented, so it is one of these.
+/// The names of S3 in the key's Region, which is the bucket's, in `kms:ViaService`. Whether every partition has its own
+/// domain there is not documented, so a decision needs the same result for each.
 /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service>.
 fn via_s3(key: &KeyArn) -> Vec<String> {
     let own = match key.partition().as_str() {
@@ -168,5 +162,6 @@ fn via_s3(key: &KeyArn) -> Vec<String> {
         "aws-iso-f" => Some("csp.hci.ic.gov"),
         _ => Some("unknown"),
     };
-    std::iter::once("amazonaws.com").chain(own).map(|suffix| format!("s3.{}.{suffix}", key.region())).collect()
+    let domains = std::iter::once("amazonaws.com").chain(own);
+    domains.map(|domain| format!("s3.{}.{domain}", key.region())).collect()
 }

@@ -8,10 +8,10 @@ use crate::observation::ReplicationRule;
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>.
 pub fn unreplicated_rules<'a>(rules: &'a [ReplicationRule], files: &LogFiles<'_>) -> Vec<&'a ReplicationRule> {
-    let begin = files.begin();
-    let about = |rule: &ReplicationRule| begin.starts_with(&rule.prefix) || rule.prefix.starts_with(&begin);
-    // CloudTrail's objects have no tags.
-    rules.iter().filter(|rule| rule.enabled && !rule.takes_kms && !rule.wants_tags && about(rule)).collect()
+    let files = files.common_prefix();
+    let applies = |rule: &ReplicationRule| files.starts_with(&rule.prefix) || rule.prefix.starts_with(&files);
+    // CloudTrail's objects have no tags, so a rule for tagged objects does not apply.
+    rules.iter().filter(|rule| rule.enabled && !rule.takes_kms && !rule.wants_tags && applies(rule)).collect()
 }
 
 #[cfg(test)]
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_stops_if_it_is_about_log_files_and_not_about_kms() {
+    fn a_rule_stops_unless_it_selects_encrypted_objects() {
         assert!(stops(rule(""), None, false));
         assert!(!stops(ReplicationRule { takes_kms: true, ..rule("") }, None, false));
         assert!(!stops(ReplicationRule { enabled: false, ..rule("") }, None, false));
@@ -43,9 +43,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_about_log_files_if_either_prefix_begins_the_other() {
-        for about in ["AWSLogs", "AWSLogs/123456789012/", "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/"] {
-            assert!(stops(rule(about), None, false), "{about}");
+    fn a_rule_applies_if_one_prefix_contains_the_other() {
+        for prefix in ["AWSLogs", "AWSLogs/123456789012/", "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/"] {
+            assert!(stops(rule(prefix), None, false), "{prefix}");
         }
         for other in ["audit/", "AWSLogs/210987654321/", "AWSLogs/123456789012/elasticloadbalancing/"] {
             assert!(!stops(rule(other), None, false), "{other}");
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn an_organization_trails_files_are_below_the_organizations_id() {
+    fn organization_files_are_in_the_organizations_folder() {
         assert!(stops(rule("AWSLogs/o-abcdefghij/210987654321/"), None, true));
         assert!(stops(rule("AWSLogs/"), None, true));
         assert!(!stops(rule("AWSLogs/123456789012/"), None, true));

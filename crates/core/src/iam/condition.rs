@@ -1,36 +1,45 @@
-//! Whether a `Condition` element is met, as far as a request's context is known.
+//! Whether a `Condition` element is met, as far as the request's condition keys are known.
+//!
+//! Operators for dates, IP addresses and bytes are not evaluated: trailseal knows no such key of a request.
 //!
 //! Sources: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>,
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>.
 
 use serde_json::Value;
 
-use crate::iam::compare::{Kind, compare};
+use crate::iam::pattern::Pattern;
 use crate::iam::request::{Context, Fact};
 use crate::iam::truth::Truth;
 use crate::ids::shorten;
 
-/// A condition operator, taken apart: `ForAllValues:StringNotLikeIfExists`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A condition operator, such as `ForAllValues:StringNotLikeIfExists`.
+#[derive(Debug, Clone, Copy)]
 struct Operator {
     set: Option<Set>,
-    test: Test,
+    comparison: Comparison,
+    negated: bool,
     if_exists: bool,
 }
 
-/// How the several values that a request has for one key count.
+/// How the values count that a request has for one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {
     All,
     Any,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Test {
-    /// Whether the request lacks the key.
+/// How a value of the policy is compared with one of the request.
+#[derive(Debug, Clone, Copy)]
+enum Comparison {
+    /// Not at all: whether the request has the key.
     Null,
-    /// How a value compares with those of the policy.
-    Compare { kind: Kind, negated: bool },
+    String,
+    StringIgnoringCase,
+    StringLike,
+    /// `ArnEquals` and `ArnLike`, which behave identically.
+    Arn,
+    Numeric(fn(&f64, &f64) -> bool),
+    Bool,
 }
 
 impl Operator {
@@ -42,128 +51,176 @@ impl Operator {
             None => (None, name),
         };
         let (rest, if_exists) = rest.strip_suffix("IfExists").map_or((rest, false), |rest| (rest, true));
-        if rest == "Null" {
-            return (set.is_none() && !if_exists).then_some(Self { set, test: Test::Null, if_exists });
+        let (positive, negated) = match rest {
+            "StringNotEquals" => ("StringEquals", true),
+            "StringNotEqualsIgnoreCase" => ("StringEqualsIgnoreCase", true),
+            "StringNotLike" => ("StringLike", true),
+            "ArnNotEquals" | "ArnNotLike" => ("ArnLike", true),
+            "NumericNotEquals" => ("NumericEquals", true),
+            positive => (positive, false),
+        };
+        let comparison = match positive {
+            "Null" if set.is_none() && !if_exists => Comparison::Null,
+            "StringEquals" => Comparison::String,
+            "StringEqualsIgnoreCase" => Comparison::StringIgnoringCase,
+            "StringLike" => Comparison::StringLike,
+            "ArnEquals" | "ArnLike" => Comparison::Arn,
+            "NumericEquals" => Comparison::Numeric(f64::eq),
+            "NumericLessThan" => Comparison::Numeric(f64::lt),
+            "NumericLessThanEquals" => Comparison::Numeric(f64::le),
+            "NumericGreaterThan" => Comparison::Numeric(f64::gt),
+            "NumericGreaterThanEquals" => Comparison::Numeric(f64::ge),
+            "Bool" => Comparison::Bool,
+            _ => return None,
+        };
+        Some(Self { set, comparison, negated, if_exists })
+    }
+
+    fn is_met(self, wanted: &[Value], fact: &Fact, variables: bool) -> Truth {
+        let Self { set, comparison, negated, if_exists } = self;
+        let matches = |actual: &String| Truth::any(wanted.iter().map(|it| comparison.matches(it, actual, variables)));
+        match (fact, set) {
+            (fact, _) if matches!(comparison, Comparison::Null) => is_absent(wanted, fact),
+            (Fact::Values(values), Some(set)) => set_is_met(set, negated, values, matches),
+            (Fact::Values(values), None) => value_is_met(negated, values, matches),
+            (Fact::Absent, set) => (if_exists || set == Some(Set::All) || (negated && set.is_none())).into(),
+            (Fact::Present | Fact::Unknown, _) => unknown_value(),
         }
-        let (kind, negated) = Kind::parse(rest)?;
-        Some(Self { set, test: Test::Compare { kind, negated }, if_exists })
     }
 }
 
-/// Whether every condition of a `Condition` element is met; and in words which ones are not.
-pub(crate) fn met(condition: &Value, context: &Context, variables: bool) -> (Truth, Vec<String>) {
+impl Comparison {
+    /// Whether a value of a request matches one of the policy, before negation.
+    fn matches(self, wanted: &Value, actual: &str, variables: bool) -> Truth {
+        let wanted = match (wanted, self) {
+            (Value::String(text), _) => text.clone(),
+            (Value::Number(number), Self::Numeric(_)) => number.to_string(),
+            // Which text a fraction stands for is not documented.
+            (other, _) if !other.is_f64() => other.to_string(),
+            (other, _) => return Truth::unknown(format!("how AWS compares `{other}` is unknown")),
+        };
+        let known = match self {
+            Self::String => return Pattern::exact(&wanted, variables).matches(actual),
+            Self::StringLike => return Pattern::with_wildcards(&wanted, variables).matches(actual),
+            Self::Arn => return Pattern::with_wildcards(&wanted, variables).matches_arn(actual),
+            Self::StringIgnoringCase => return matches_ignoring_case(&wanted, actual, variables),
+            Self::Numeric(holds) => {
+                decimal(actual).zip(decimal(&wanted)).map(|(actual, wanted)| holds(&actual, &wanted))
+            }
+            Self::Bool => {
+                actual.parse().ok().zip(wanted.parse().ok()).map(|(actual, wanted): (bool, bool)| actual == wanted)
+            }
+            Self::Null => None,
+        };
+        let reason = || format!("how `{}` compares with `{}` is unknown", shorten(actual, 80), shorten(&wanted, 80));
+        known.map_or_else(|| Truth::unknown(reason()), Truth::from)
+    }
+}
+
+/// Whether every condition of a `Condition` element is met, and which ones are not.
+pub(crate) fn is_met(condition: &Value, context: &Context, variables: bool) -> (Truth, Vec<String>) {
     let Some(operators) = condition.as_object() else {
-        return (Truth::unknown("its `Condition` is in a form that is not known here"), Vec::new());
+        return (Truth::unknown("its `Condition` is malformed"), Vec::new());
     };
-    let mut truth = Truth::Yes;
-    let mut unmet = Vec::new();
+    let (mut truth, mut unmet) = (Truth::Yes, Vec::new());
     for (name, keys) in operators {
         let Some(keys) = keys.as_object().filter(|keys| !keys.is_empty()) else {
-            truth = truth.and(Truth::unknown(format!("its condition `{}` names no keys", shorten(name, 80))));
+            truth = truth.and(Truth::unknown(format!("its condition `{}` has no keys", shorten(name, 80))));
             continue;
         };
         for (key, wanted) in keys {
-            let one = one_met(name, key, wanted, context, variables);
+            let fact = context.get(key);
+            let one = condition_is_met(name, wanted, fact, variables);
             if one == Truth::No {
-                unmet.push(in_words(name, key, wanted, context.look_up(key)));
+                unmet.push(describe(name, key, wanted, fact));
             }
-            truth = truth.and(one);
+            truth = truth.and(one.explained(|why| format!("its condition `{}` on `{key}`: {why}", shorten(name, 80))));
         }
     }
     (truth, unmet)
 }
 
-fn in_words(name: &str, key: &str, wanted: &Value, fact: Fact<'_>) -> String {
-    let found = match fact {
-        Fact::Values(values) => format!("the request has `{}`", shorten(&values.join("`, `"), 200)),
-        Fact::Present => "the request has it".to_owned(),
-        Fact::Absent => "the request does not have it".to_owned(),
-        Fact::Unknown => "nothing is known of it".to_owned(),
+fn condition_is_met(operator: &str, wanted: &Value, fact: &Fact, variables: bool) -> Truth {
+    let Some(operator) = Operator::parse(operator) else {
+        return Truth::unknown("the operator is not evaluated");
     };
-    format!("`{name}` on `{key}` wants `{}` and {found}", shorten(&wanted.to_string(), 200))
-}
-
-fn one_met(name: &str, key: &str, wanted: &Value, context: &Context, variables: bool) -> Truth {
-    let Some(operator) = Operator::parse(name) else {
-        return Truth::unknown(format!("its condition operator `{}` is not known here", shorten(name, 80)));
-    };
-    let wanted = match wanted {
-        Value::Array(values) => values.as_slice(),
-        one => std::slice::from_ref(one),
-    };
+    let wanted = wanted.as_array().map_or(std::slice::from_ref(wanted), Vec::as_slice);
     let scalar = |value: &Value| matches!(value, Value::String(_) | Value::Bool(_) | Value::Number(_));
     if wanted.is_empty() || !wanted.iter().all(scalar) {
-        return Truth::unknown(format!("its condition on `{key}` has values in a form that is not known here"));
+        return Truth::unknown("its values are malformed");
     }
-    let truth = match operator.test {
-        Test::Null => lacks(wanted, context.look_up(key)),
-        Test::Compare { kind, negated } => {
-            let matches =
-                |actual: &String| Truth::any(wanted.iter().map(|value| compare(kind, value, actual, variables)));
-            match (context.look_up(key), operator.set) {
-                (Fact::Values(values), Some(set)) => set_holds(set, negated, values, matches),
-                (Fact::Values(values), None) => value_holds(negated, values, matches),
-                (Fact::Absent, set) => {
-                    (operator.if_exists || set == Some(Set::All) || (negated && set.is_none())).into()
-                }
-                (Fact::Present | Fact::Unknown, _) => unknown(),
-            }
-        }
+    operator.is_met(wanted, fact, variables)
+}
+
+fn describe(operator: &str, key: &str, wanted: &Value, fact: &Fact) -> String {
+    let found = match fact {
+        Fact::Values(values) => format!("the request has `{}`", shorten(&values.join("`, `"), 200)),
+        Fact::Present => "the request has the key".to_owned(),
+        Fact::Absent => "the request does not have the key".to_owned(),
+        Fact::Unknown => "the request's value is unknown".to_owned(),
     };
-    match truth {
-        // The reason without the key and the operator would help nobody.
-        Truth::Unknown(reasons) => {
-            Truth::Unknown(reasons.into_iter().map(|why| format!("its condition `{name}` on `{key}`: {why}")).collect())
-        }
-        settled => settled,
-    }
+    format!("`{operator}` on `{key}` requires `{}` and {found}", shorten(&wanted.to_string(), 200))
 }
 
-fn unknown() -> Truth {
-    Truth::unknown("what the request has there is not known")
+fn unknown_value() -> Truth {
+    Truth::unknown("the request's value is unknown")
 }
 
-fn lacks(wanted: &[Value], fact: Fact<'_>) -> Truth {
-    let lacking = match fact {
-        // A value that is empty may count as none.
-        Fact::Values(values) if values.iter().all(String::is_empty) => return unknown(),
+fn is_absent(wanted: &[Value], fact: &Fact) -> Truth {
+    let absent = match fact {
+        // Whether AWS treats an empty value as absent is not documented.
+        Fact::Values(values) if values.iter().all(String::is_empty) => return unknown_value(),
+        Fact::Unknown => return unknown_value(),
         Fact::Values(_) | Fact::Present => false,
         Fact::Absent => true,
-        Fact::Unknown => return unknown(),
     };
-    Truth::any(wanted.iter().map(|value| match value {
-        Value::Bool(wanted) => (*wanted == lacking).into(),
-        Value::String(wanted) if wanted == "true" => lacking.into(),
-        Value::String(wanted) if wanted == "false" => (!lacking).into(),
-        _ => Truth::unknown("its value is neither `true` nor `false`"),
+    Truth::any(wanted.iter().map(|value| match value.as_bool().or_else(|| value.as_str()?.parse().ok()) {
+        Some(wanted) => (wanted == absent).into(),
+        None => Truth::unknown("its value is neither `true` nor `false`"),
     }))
 }
 
-/// Several values of the request, one by one. A set whose values are all empty counts as no set at
-/// all, or as what it is.
-fn set_holds(set: Set, negated: bool, values: &[String], matches: impl Fn(&String) -> Truth) -> Truth {
+/// Whether all or any of the request's values match. AWS treats a set of empty values as empty for some keys.
+fn set_is_met(set: Set, negated: bool, values: &[String], matches: impl Fn(&String) -> Truth) -> Truth {
     let each = values.iter().map(|value| if negated { matches(value).negated() } else { matches(value) });
-    let holds = match set {
-        Set::All => Truth::all(each),
-        Set::Any => Truth::any(each),
+    let (met, met_if_empty) = match set {
+        Set::All => (Truth::all(each), Truth::Yes),
+        Set::Any => (Truth::any(each), Truth::No),
     };
-    if values.iter().all(String::is_empty) && holds != Truth::from(set == Set::All) {
-        return Truth::unknown("the request has an empty text there");
+    if met != met_if_empty && values.iter().all(String::is_empty) {
+        return Truth::unknown("the request's value is empty");
     }
-    holds
+    met
 }
 
-/// The request's only value. AWS does not say what an operator that is not for sets does with several;
-/// then there is an answer only if all of them match, or none does.
-fn value_holds(negated: bool, values: &[String], matches: impl Fn(&String) -> Truth) -> Truth {
+/// Whether the request's only value matches. What an operator without a set prefix does with several values is not
+/// documented, so they are decided only if all of them match, or none does.
+fn value_is_met(negated: bool, values: &[String], matches: impl Fn(&String) -> Truth) -> Truth {
     let each: Vec<Truth> = values.iter().map(matches).collect();
-    let (all, any) = (Truth::all(each.clone()), Truth::any(each));
-    match (all, any) {
+    match (Truth::all(each.clone()), Truth::any(each)) {
         (_, Truth::No) => negated.into(),
         (Truth::Yes, _) if !negated || values.len() == 1 => (!negated).into(),
-        (doubt @ Truth::Unknown(_), _) | (_, doubt @ Truth::Unknown(_)) => doubt,
-        _ => Truth::unknown("the request has more than one value there and the operator is not for sets"),
+        (unknown @ Truth::Unknown(_), _) | (_, unknown @ Truth::Unknown(_)) => unknown,
+        _ => Truth::unknown("the request has several values and the operator is for one"),
     }
+}
+
+/// What case means outside ASCII is not documented.
+fn matches_ignoring_case(wanted: &str, actual: &str, variables: bool) -> Truth {
+    let truth = Pattern::exact(&wanted.to_ascii_lowercase(), variables).matches(&actual.to_ascii_lowercase());
+    if truth == Truth::No && !(wanted.is_ascii() && actual.is_ascii()) {
+        return Truth::unknown("it is compared without regard to case, outside ASCII");
+    }
+    truth
+}
+
+/// A plain decimal number, with so few digits that `f64` is exact enough to compare it.
+fn decimal(text: &str) -> Option<f64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits.chars().all(|c| c.is_ascii_digit() || c == '.')
+        && digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits.ends_with(|c: char| c.is_ascii_digit());
+    if plain && digits.len() <= 15 { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -183,15 +240,15 @@ mod tests {
     }
 
     fn is(condition: Value) -> &'static str {
-        match met(&condition, &context(), true).0 {
+        match is_met(&condition, &context(), true).0 {
             Truth::Yes => "yes",
             Truth::No => "no",
-            Truth::Unknown(_) => "maybe",
+            Truth::Unknown(_) => "unknown",
         }
     }
 
     #[test]
-    fn values_are_alternatives_and_for_negated_operators_exclusions() {
+    fn values_are_alternatives_and_negated_ones_exclusions() {
         assert_eq!(is(json!({ "StringEquals": { "one": ["x", "a"] } })), "yes");
         assert_eq!(is(json!({ "StringNotEquals": { "one": ["x", "a"] } })), "no");
         assert_eq!(is(json!({ "StringNotEquals": { "one": ["x", "y"] } })), "yes");
@@ -200,17 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_missing_fails_unless_the_operator_is_negated_or_if_exists() {
+    fn an_absent_key_meets_only_negated_and_if_exists() {
         for (operator, expected) in [
             ("StringEquals", "no"),
             ("StringNotEquals", "yes"),
             ("ArnNotLike", "yes"),
-            ("NotIpAddress", "yes"),
             ("NumericNotEquals", "yes"),
             ("NumericLessThan", "no"),
-            ("DateGreaterThan", "no"),
             ("Bool", "no"),
-            ("BinaryEquals", "no"),
             ("StringEqualsIfExists", "yes"),
             ("StringNotEqualsIfExists", "yes"),
             ("BoolIfExists", "yes"),
@@ -221,48 +275,53 @@ mod tests {
             ("ForAnyValue:StringEqualsIfExists", "yes"),
         ] {
             assert_eq!(is(json!({ operator: { "none": "1" } })), expected, "{operator}");
-            assert_eq!(is(json!({ operator: { "unknown": "1" } })), "maybe", "{operator}");
-            assert_eq!(is(json!({ operator: { "some": "1" } })), "maybe", "{operator}");
+            assert_eq!(is(json!({ operator: { "unknown": "1" } })), "unknown", "{operator}");
+            assert_eq!(is(json!({ operator: { "some": "1" } })), "unknown", "{operator}");
         }
     }
 
     #[test]
-    fn null_asks_whether_the_key_is_there_and_nothing_else() {
+    fn null_tests_only_whether_the_key_is_present() {
         assert_eq!(is(json!({ "Null": { "none": "true" } })), "yes");
         assert_eq!(is(json!({ "Null": { "none": false } })), "no");
         assert_eq!(is(json!({ "Null": { "one": "true" } })), "no");
         assert_eq!(is(json!({ "Null": { "some": ["false"] } })), "yes");
         assert_eq!(is(json!({ "Null": { "one": ["true", "false"] } })), "yes");
-        assert_eq!(is(json!({ "Null": { "empty": "true" } })), "maybe");
+        assert_eq!(is(json!({ "Null": { "empty": "true" } })), "unknown");
         assert_eq!(is(json!({ "Null": { "partly": "true" } })), "no");
-        assert_eq!(is(json!({ "Null": { "one": "no" } })), "maybe");
-        assert_eq!(is(json!({ "Null": { "unknown": "true" } })), "maybe");
-        assert_eq!(is(json!({ "NullIfExists": { "one": "true" } })), "maybe");
+        assert_eq!(is(json!({ "Null": { "one": "no" } })), "unknown");
+        assert_eq!(is(json!({ "Null": { "unknown": "true" } })), "unknown");
+        assert_eq!(is(json!({ "NullIfExists": { "one": "true" } })), "unknown");
     }
 
     #[test]
-    fn sets_of_values_are_compared_all_or_any() {
+    fn sets_of_values_match_all_or_any() {
         assert_eq!(is(json!({ "ForAllValues:StringEquals": { "many": ["a", "b", "c"] } })), "yes");
         assert_eq!(is(json!({ "ForAllValues:StringEquals": { "many": ["a"] } })), "no");
         assert_eq!(is(json!({ "ForAnyValue:StringEquals": { "many": "b" } })), "yes");
         assert_eq!(is(json!({ "ForAnyValue:StringNotEquals": { "many": "b" } })), "yes");
         assert_eq!(is(json!({ "ForAnyValue:StringNotEquals": { "many": ["a", "b"] } })), "no");
         assert_eq!(is(json!({ "ForAllValues:StringNotEquals": { "many": "b" } })), "no");
-        assert_eq!(is(json!({ "StringEquals": { "many": "b" } })), "maybe");
+        assert_eq!(is(json!({ "StringEquals": { "many": "b" } })), "unknown");
         assert_eq!(is(json!({ "StringEquals": { "many": "c" } })), "no");
         assert_eq!(is(json!({ "StringLike": { "many": "?" } })), "yes");
-        assert_eq!(is(json!({ "StringNotLike": { "many": "?" } })), "maybe");
+        assert_eq!(is(json!({ "StringNotLike": { "many": "?" } })), "unknown");
         assert_eq!(is(json!({ "StringNotLike": { "many": "c" } })), "yes");
-        assert_eq!(is(json!({ "ForAllValues:StringEquals": { "empty": "a" } })), "maybe");
+        assert_eq!(is(json!({ "ForAllValues:StringEquals": { "empty": "a" } })), "unknown");
         assert_eq!(is(json!({ "ForAnyValue:StringEquals": { "empty": "a" } })), "no");
         assert_eq!(is(json!({ "ForAllValues:StringEquals": { "partly": "a" } })), "no");
         assert_eq!(is(json!({ "ForAnyValue:StringEquals": { "partly": "a" } })), "yes");
     }
 
     #[test]
-    fn what_is_not_known_is_a_doubt_and_never_an_answer() {
-        for odd in [
+    fn malformed_or_unsupported_conditions_are_unknown() {
+        for condition in [
             json!({ "StringContains": { "one": "a" } }),
+            json!({ "StringNotContains": { "one": "a" } }),
+            json!({ "NumericNotLessThan": { "one": "1" } }),
+            json!({ "DateLessThan": { "aws:CurrentTime": "2026-11-20T11:07:53Z" } }),
+            json!({ "IpAddress": { "aws:SourceIp": "203.0.113.0/24" } }),
+            json!({ "BinaryEquals": { "one": "QQ==" } }),
             json!({ "stringequals": { "one": "a" } }),
             json!({ "ForSomeValues:StringEquals": { "one": "a" } }),
             json!({ "StringEquals": { "one": [] } }),
@@ -275,21 +334,85 @@ mod tests {
             json!("x"),
             json!({ "StringEquals": { "one": "${aws:username}" } }),
         ] {
-            assert_eq!(is(odd.clone()), "maybe", "{odd}");
+            assert_eq!(is(condition.clone()), "unknown", "{condition}");
         }
-        // Settled by another condition all the same.
+        // Another condition decides.
         assert_eq!(is(json!({ "StringContains": { "one": "a" }, "StringEquals": { "one": "b" } })), "no");
     }
 
     #[test]
-    fn a_condition_that_is_not_met_is_told_with_what_was_wanted_and_what_there_is() {
-        let (_, unmet) = met(&json!({ "StringEquals": { "one": "b", "none": "c" } }), &context(), true);
+    fn an_unmet_condition_is_described() {
+        let (_, unmet) = is_met(&json!({ "StringEquals": { "one": "b", "none": "c" } }), &context(), true);
         assert_eq!(
             unmet,
             [
-                "`StringEquals` on `none` wants `\"c\"` and the request does not have it",
-                "`StringEquals` on `one` wants `\"b\"` and the request has `a`",
+                "`StringEquals` on `none` requires `\"c\"` and the request does not have the key",
+                "`StringEquals` on `one` requires `\"b\"` and the request has `a`",
             ]
         );
+    }
+
+    /// Whether `actual` matches `wanted`.
+    fn compare(operator: &str, wanted: Value, actual: &str) -> &'static str {
+        let condition = json!({ operator: { "key": wanted } });
+        match is_met(&condition, &Context::new().with("key", actual), true).0 {
+            Truth::Yes => "yes",
+            Truth::No => "no",
+            Truth::Unknown(_) => "unknown",
+        }
+    }
+
+    #[test]
+    fn strings_match_exactly_without_case_or_by_wildcards() {
+        for (operator, wanted, actual, expected) in [
+            ("StringEquals", json!("a*"), "ab", "no"),
+            ("StringEquals", json!("a${*}"), "a*", "yes"),
+            ("StringNotEquals", json!("A"), "a", "yes"),
+            ("StringEqualsIgnoreCase", json!("AbC"), "aBc", "yes"),
+            ("StringNotEqualsIgnoreCase", json!("AbC"), "aBc", "no"),
+            ("StringNotEqualsIgnoreCase", json!("AbC"), "aBd", "yes"),
+            ("StringEqualsIgnoreCase", json!("Ä"), "ä", "unknown"),
+            ("StringEqualsIgnoreCase", json!("Äb"), "ÄB", "yes"),
+            ("StringNotLike", json!("a?"), "ab", "no"),
+            ("StringEquals", json!(123_456_789_012_u64), "123456789012", "yes"),
+            ("StringEquals", json!(true), "true", "yes"),
+            ("StringEquals", json!(1.5), "1.5", "unknown"),
+            ("Bool", json!("true"), "true", "yes"),
+            ("Bool", json!(false), "true", "no"),
+            ("Bool", json!("yes"), "true", "unknown"),
+        ] {
+            assert_eq!(compare(operator, wanted.clone(), actual), expected, "{operator} {wanted} {actual}");
+        }
+    }
+
+    #[test]
+    fn arn_equals_takes_wildcards_as_arn_like_does() {
+        let trail = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit";
+        for operator in ["ArnEquals", "ArnLike"] {
+            assert_eq!(compare(operator, json!("arn:aws:cloudtrail:*:123456789012:trail/*"), trail), "yes");
+            assert_eq!(compare(operator, json!("arn:aws:cloudtrail:*:999999999999:trail/*"), trail), "no");
+        }
+        for operator in ["ArnNotEquals", "ArnNotLike"] {
+            assert_eq!(compare(operator, json!("arn:aws:cloudtrail:*:*:trail/*"), trail), "no");
+        }
+    }
+
+    #[test]
+    fn plain_numbers_are_compared_by_value() {
+        for (operator, wanted, actual, expected) in [
+            ("NumericEquals", json!("10.0"), "10", "yes"),
+            ("NumericLessThan", json!(10), "9", "yes"),
+            ("NumericLessThan", json!(1.2), "1.2", "no"),
+            ("NumericLessThanEquals", json!("10"), "10", "yes"),
+            ("NumericGreaterThan", json!("-1.5"), "-2", "no"),
+            ("NumericGreaterThanEquals", json!("3"), "3", "yes"),
+            ("NumericNotEquals", json!(3), "4", "yes"),
+        ] {
+            assert_eq!(compare(operator, wanted.clone(), actual), expected, "{operator} {wanted} {actual}");
+        }
+        for number in ["1e3", "inf", "", ".5", "0x1", "1234567890123456", "1.2.3"] {
+            assert_eq!(compare("NumericEquals", json!(number), "1"), "unknown", "{number}");
+            assert_eq!(compare("NumericNotEquals", json!("1"), number), "unknown", "{number}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::iam::condition;
 use crate::iam::decision::{Decision, Reason, StatementId};
 use crate::iam::document::{Document, Statement};
-use crate::iam::pattern::{Pattern, is_action};
+use crate::iam::pattern::{Pattern, matches_action};
 use crate::iam::principal::{Naming, allowed_unless_named, denied_unless_named, named, texts};
 use crate::iam::request::Request;
 use crate::iam::truth::Truth;
@@ -54,7 +54,7 @@ impl Tally {
     }
 
     fn allow(&mut self, id: StatementId, matched: Match) {
-        let Match { principal: Naming { itself, account, .. }, action, rest, unmet, .. } = matched;
+        let Match { principal: Naming { itself, account }, action, rest, unmet, .. } = matched;
         if (itself != Truth::No || account) && action != Truth::No && rest == Truth::No {
             self.unmet.extend(reasons(&id, unmet));
         }
@@ -125,12 +125,12 @@ impl Match {
             Some("Deny") => Effect::Deny,
             _ => return Err("its `Effect` is neither `Allow` nor `Deny`".to_owned()),
         };
-        let action = element(members, "Action", "NotAction", |pattern| is_action(pattern, &request.action));
+        let action = element(members, "Action", "NotAction", |pattern| matches_action(pattern, &request.action));
         let resource = element(members, "Resource", "NotResource", |pattern| {
-            Pattern::with_wildcards(pattern, variables).is_resource(&request.resource)
+            Pattern::with_wildcards(pattern, variables).matches_resource(&request.resource)
         });
         let (conditions, unmet) = match members.get("Condition") {
-            Some(condition) => condition::met(condition, &request.context, variables),
+            Some(condition) => condition::is_met(condition, &request.context, variables),
             None => (Truth::Yes, Vec::new()),
         };
         let mut unmet: Vec<String> = unmet.into_iter().map(|unmet| format!("its condition {unmet}")).collect();
@@ -143,13 +143,12 @@ impl Match {
 }
 
 fn principal(members: &Map<String, Value>, effect: Effect, request: &Request) -> Naming {
-    let just = Naming::just;
     match (members.get("Principal"), members.get("NotPrincipal"), effect) {
         (Some(principal), None, _) => named(principal, &request.caller),
-        (None, Some(not), Effect::Deny) => just(denied_unless_named(not, &request.caller)),
-        (None, Some(not), Effect::Allow) => just(allowed_unless_named(not, &request.caller)),
-        (None, None, _) => just(Truth::unknown("it names no principal")),
-        (Some(_), Some(_), _) => just(Truth::unknown("it has both `Principal` and `NotPrincipal`")),
+        (None, Some(not), Effect::Deny) => denied_unless_named(not, &request.caller).into(),
+        (None, Some(not), Effect::Allow) => allowed_unless_named(not, &request.caller).into(),
+        (None, None, _) => Truth::unknown("it names no principal").into(),
+        (Some(_), Some(_), _) => Truth::unknown("it has both `Principal` and `NotPrincipal`").into(),
     }
 }
 
@@ -216,7 +215,7 @@ mod tests {
         let far = json!({ "Sid": "Far", "Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": "*" });
         assert_eq!(
             decide(json!([far, near])).to_string(),
-            "no statement allows it: statement `Near`: its condition `StringEquals` on `known` wants `\"y\"` and the request has `x`"
+            "no statement allows it: statement `Near`: its condition `StringEquals` on `known` requires `\"y\"` and the request has `x`"
         );
     }
 

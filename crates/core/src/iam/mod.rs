@@ -3,7 +3,6 @@
 //! Nothing here depends on trails or on trailseal's keys. Which requests trailseal evaluates belongs in
 //! [`crate::access`], the policy that it writes in [`crate::key_policy`].
 
-mod compare;
 mod condition;
 mod decision;
 mod document;
@@ -16,5 +15,5 @@ pub(crate) mod truth;
 pub use decision::{Decision, Reason, StatementId};
 pub use document::{Document, MalformedPolicy, Statement};
 pub use evaluate::evaluate;
-pub(crate) use request::Kind;
+pub(crate) use request::IdentityKind;
 pub use request::{Caller, Context, Identity, Request};

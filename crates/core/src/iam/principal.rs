@@ -4,36 +4,35 @@
 
 use serde_json::Value;
 
-use crate::iam::request::{Caller, Identity, Kind};
+use crate::iam::request::{Caller, Identity, IdentityKind, is_account_id};
 use crate::iam::truth::Truth;
 use crate::ids::shorten;
 
 /// How an element names a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Naming {
-    /// Whether it names the caller itself, or everybody.
+    /// Whether it names the caller itself, or everyone.
     pub(crate) itself: Truth,
     /// Whether it names the caller's account, whose IAM policies then decide.
     pub(crate) account: bool,
-    /// Whether it names everybody.
-    everybody: bool,
+}
+
+impl From<Truth> for Naming {
+    fn from(itself: Truth) -> Self {
+        Self { itself, account: false }
+    }
 }
 
 impl Naming {
-    pub(crate) fn just(itself: Truth) -> Self {
-        Self { itself, account: false, everybody: false }
-    }
-
-    fn or(self, other: Self) -> Self {
-        Self {
-            itself: self.itself.or(other.itself),
-            account: self.account || other.account,
-            everybody: self.everybody || other.everybody,
-        }
+    fn any(each: impl Iterator<Item = Self>) -> Self {
+        each.fold(Truth::No.into(), |one, other| Self {
+            itself: one.itself.or(other.itself),
+            account: one.account || other.account,
+        })
     }
 }
 
-/// One text or an array of texts; nothing else, and at least one.
+/// A text or an array of texts; nothing else, and at least one.
 pub(crate) fn texts(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::String(text) => Some(vec![text]),
@@ -45,108 +44,84 @@ pub(crate) fn texts(value: &Value) -> Option<Vec<&str>> {
 /// How a `Principal` element names a caller.
 pub(crate) fn named(principal: &Value, caller: &Caller) -> Naming {
     match principal {
-        Value::String(text) if text == "*" => everybody(),
+        Value::String(text) if text == "*" => Truth::Yes.into(),
         Value::Object(members) if !members.is_empty() => {
-            members.iter().map(|(kind, value)| named_as(kind, value, caller)).fold(Naming::just(Truth::No), Naming::or)
+            Naming::any(members.iter().map(|(kind, value)| match texts(value) {
+                Some(entries) => Naming::any(entries.into_iter().map(|entry| named_as(kind, entry, caller))),
+                None => Truth::unknown(format!("its `{kind}` principals are malformed")).into(),
+            }))
         }
-        _ => Naming::just(Truth::unknown("it names its principals in a form that is not known here")),
+        _ => Truth::unknown("its principals are malformed").into(),
     }
 }
 
-fn everybody() -> Naming {
-    Naming { itself: Truth::Yes, account: false, everybody: true }
-}
-
-fn named_as(kind: &str, value: &Value, caller: &Caller) -> Naming {
-    let Some(entries) = texts(value) else {
-        return Naming::just(Truth::unknown(format!("its `{kind}` principals are in a form that is not known here")));
-    };
-    let named: fn(&str, &Caller) -> Naming = match kind {
-        "AWS" => named_by_aws,
-        "Service" => named_by_service,
-        "Federated" => named_by_federated,
-        "CanonicalUser" => named_by_canonical_user,
-        _ => return Naming::just(Truth::unknown(format!("it names `{kind}` principals, which are not known here"))),
-    };
-    entries.iter().map(|entry| named(entry, caller)).fold(Naming::just(Truth::No), Naming::or)
-}
-
-fn named_by_service(entry: &str, caller: &Caller) -> Naming {
-    let Caller::Service(name) = caller else { return Naming::just(Truth::No) };
-    if entry == name {
-        return Naming::just(Truth::Yes);
+fn named_as(kind: &str, entry: &str, caller: &Caller) -> Naming {
+    match (kind, caller) {
+        ("AWS", _) if entry == "*" => Truth::Yes.into(),
+        ("AWS", Caller::Identity(caller)) => named_by_arn(entry, caller),
+        ("Service", Caller::Service(name)) => is_service(entry, name).into(),
+        ("Federated", Caller::Identity(Identity { kind: IdentityKind::Root | IdentityKind::User, .. })) => {
+            Truth::No.into()
+        }
+        // A caller's ARN shows neither its identity provider nor its account's canonical user.
+        ("Federated" | "CanonicalUser", Caller::Identity(_)) => {
+            Truth::unknown(format!("it names the `{kind}` principal `{}`", shorten(entry, 80))).into()
+        }
+        ("AWS" | "Service" | "Federated" | "CanonicalUser", _) => Truth::No.into(),
+        _ => Truth::unknown(format!("it has an unknown kind of principal, `{}`", shorten(kind, 80))).into(),
     }
-    // A service can have several names, such as one per Region:
+}
+
+fn is_service(entry: &str, name: &str) -> Truth {
+    // A service can have several names, such as one for each Region:
     // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>.
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let akin = label(entry) == label(name) || entry.contains(['*', '?']);
-    Naming::just(if akin { Truth::unknown(format!("it names `{}`", shorten(entry, 80))) } else { Truth::No })
+    if entry != name && (label(entry) == label(name) || entry.contains(['*', '?'])) {
+        return Truth::unknown(format!("whether `{}` names `{name}` is unknown", shorten(entry, 80)));
+    }
+    (entry == name).into()
 }
 
-/// The element does not say who came through a provider, nor does a caller's ARN.
-fn named_by_federated(entry: &str, caller: &Caller) -> Naming {
-    let possible = matches!(
-        caller,
-        Caller::Identity(Identity { kind: Kind::Role(_) | Kind::Session(_) | Kind::FederatedUser, .. })
-    );
-    let reason = || format!("it names the identity provider `{}`", shorten(entry, 80));
-    Naming::just(if possible { Truth::unknown(reason()) } else { Truth::No })
-}
-
-/// A canonical user id stands for an account; which one, it does not show.
-fn named_by_canonical_user(entry: &str, caller: &Caller) -> Naming {
-    let possible = matches!(caller, Caller::Identity(_));
-    let reason = || format!("it names the canonical user `{}`", shorten(entry, 80));
-    Naming::just(if possible { Truth::unknown(reason()) } else { Truth::No })
-}
-
-fn named_by_aws(entry: &str, caller: &Caller) -> Naming {
-    if entry == "*" {
-        return everybody();
-    }
-    let Caller::Identity(caller) = caller else { return Naming::just(Truth::No) };
-    if entry.len() == 12 && entry.chars().all(|c| c.is_ascii_digit()) {
-        return by_account(entry, caller);
-    }
-    if is_unique_id(entry) {
-        // What is left of a role or user that was deleted. It names nobody any more.
-        return Naming::just(Truth::No);
-    }
-    let Some(named) = Identity::read(entry) else {
-        let reason = format!("it names `{}`, which is no form of principal that is known here", shorten(entry, 80));
-        return Naming::just(Truth::unknown(reason));
+fn named_by_arn(entry: &str, caller: &Identity) -> Naming {
+    let by_account = |account: &str| match (caller.account == account, &caller.kind) {
+        (same, IdentityKind::Root) => same.into(),
+        (same, _) => Naming { itself: Truth::No, account: same },
     };
-    if named.kind == Kind::Root {
-        return by_account(&named.account, caller);
+    if is_account_id(entry) {
+        return by_account(entry);
     }
-    if named.arn == caller.arn {
-        return Naming::just(Truth::Yes);
+    // The id of a deleted role or user names no one.
+    if is_unique_id(entry) {
+        return Truth::No.into();
     }
-    if named.account != caller.account {
-        return Naming::just(Truth::No);
-    }
-    Naming::just(match (&named.kind, &caller.kind) {
-        // Whoever assumed the role has its permissions; a session's ARN does not show the role's path.
-        (Kind::Role(role), Kind::Session(of)) => (role == of).into(),
-        (Kind::Session(of), Kind::Role(role)) if of == role => {
+    let Some(named) = Identity::parse(entry) else {
+        return Truth::unknown(format!("it names `{}`, which is no known form of principal", shorten(entry, 80)))
+            .into();
+    };
+    let itself = match (&named.kind, &caller.kind) {
+        (IdentityKind::Root, _) => return by_account(&named.account),
+        _ if named.arn == caller.arn => Truth::Yes,
+        _ if named.account != caller.account => Truth::No,
+        // A session has its role's permissions, and its ARN does not show the role's path.
+        (IdentityKind::Role(role), IdentityKind::Session(of)) => (role == of).into(),
+        (IdentityKind::Session(of), IdentityKind::Role(role)) if of == role => {
             Truth::unknown(format!("it names one session, `{entry}`"))
         }
-        (Kind::User, Kind::FederatedUser) => {
-            Truth::unknown(format!("it names `{entry}`, who may have federated the user"))
+        (IdentityKind::User, IdentityKind::FederatedUser) => {
+            Truth::unknown(format!("it names `{entry}`, which may have federated the user"))
         }
         _ => Truth::No,
-    })
+    };
+    itself.into()
 }
 
-fn by_account(account: &str, caller: &Identity) -> Naming {
-    let same = caller.account == account;
-    match caller.kind {
-        Kind::Root => Naming::just(same.into()),
-        _ => Naming { itself: Truth::No, account: same, everybody: false },
+impl From<bool> for Naming {
+    fn from(itself: bool) -> Self {
+        Truth::from(itself).into()
     }
 }
 
-/// The unique ids of roles and users.
+/// Whether a text is the unique id of a role or a user, which replaces the ARN in a policy once it is deleted.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
 pub(crate) fn is_unique_id(text: &str) -> bool {
     (text.starts_with("AROA") || text.starts_with("AIDA"))
@@ -154,26 +129,28 @@ pub(crate) fn is_unique_id(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
 }
 
-/// Whether a Deny for everybody but the principals of a `NotPrincipal` element reaches a caller.
+/// Whether a Deny for everyone but the principals of a `NotPrincipal` element applies to a caller.
 ///
-/// AWS checks a caller's account, role and session one after the other, and such a Deny always reaches
-/// an IAM identity that has a permissions boundary: for one that is named, nobody can tell from here.
+/// AWS checks a caller's account, role and session one after the other, and such a Deny always applies to an IAM
+/// identity with a permissions boundary. So it is unknown for an identity that is named.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html>.
 pub(crate) fn denied_unless_named(not_principal: &Value, caller: &Caller) -> Truth {
-    let Naming { itself, account, everybody } = named(not_principal, caller);
-    let plain = !matches!(caller, Caller::Identity(identity) if identity.kind != Kind::Root);
-    match itself {
-        _ if everybody => Truth::No,
-        itself if plain => itself.negated(),
-        Truth::No if !account => Truth::Yes,
-        _ => Truth::unknown(
-            "its `NotPrincipal` names the caller or its account, which AWS does not always take for an exception",
-        ),
+    let everyone = |element: &Value| texts(element).is_some_and(|names| names.contains(&"*"));
+    if everyone(not_principal) || not_principal.get("AWS").is_some_and(everyone) {
+        return Truth::No;
+    }
+    let Naming { itself, account } = named(not_principal, caller);
+    match (itself, caller) {
+        (Truth::No, _) if !account => Truth::Yes,
+        (_, Caller::Identity(identity)) if identity.kind != IdentityKind::Root => {
+            Truth::unknown("its `NotPrincipal` names the caller or its account, which AWS does not always exempt")
+        }
+        (itself, _) => itself.negated(),
     }
 }
 
-/// Whether an Allow for everybody but the principals of a `NotPrincipal` element reaches a caller. AWS
-/// does not support it and does not say what it does.
+/// Whether an Allow for everyone but the principals of a `NotPrincipal` element applies to a caller. AWS does not
+/// support the combination and does not document its effect.
 pub(crate) fn allowed_unless_named(not_principal: &Value, caller: &Caller) -> Truth {
     match named(not_principal, caller).itself {
         Truth::Yes => Truth::No,
@@ -195,18 +172,18 @@ mod tests {
         Caller::Identity(Identity::parse(arn).unwrap())
     }
 
-    /// `yes`, `account`, `no` or `maybe`.
+    /// `yes`, `account`, `no` or `unknown`.
     fn how(principal: Value, caller: &Caller) -> &'static str {
         match named(&principal, caller) {
             Naming { itself: Truth::Yes, .. } => "yes",
-            Naming { itself: Truth::Unknown(_), .. } => "maybe",
+            Naming { itself: Truth::Unknown(_), .. } => "unknown",
             Naming { account: true, .. } => "account",
             Naming { .. } => "no",
         }
     }
 
     #[test]
-    fn a_service_is_named_by_its_name_or_by_everybody() {
+    fn a_service_is_named_by_its_name_or_by_a_star() {
         let cloudtrail = Caller::service("cloudtrail.amazonaws.com");
         assert_eq!(how(json!("*"), &cloudtrail), "yes");
         assert_eq!(how(json!({ "AWS": "*" }), &cloudtrail), "yes");
@@ -216,8 +193,8 @@ mod tests {
             "yes"
         );
         assert_eq!(how(json!({ "Service": "logs.amazonaws.com" }), &cloudtrail), "no");
-        assert_eq!(how(json!({ "Service": "cloudtrail.eu-west-1.amazonaws.com" }), &cloudtrail), "maybe");
-        assert_eq!(how(json!({ "Service": "*" }), &cloudtrail), "maybe");
+        assert_eq!(how(json!({ "Service": "cloudtrail.eu-west-1.amazonaws.com" }), &cloudtrail), "unknown");
+        assert_eq!(how(json!({ "Service": "*" }), &cloudtrail), "unknown");
         assert_eq!(
             how(json!({ "AWS": [ROOT, "123456789012"], "Federated": "x.com", "CanonicalUser": "79a5" }), &cloudtrail),
             "no"
@@ -225,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_not_its_roles_but_delegates_to_its_iam() {
+    fn an_account_delegates_to_its_iam_policies() {
         for named in
             [json!({ "AWS": ROOT }), json!({ "AWS": "123456789012" }), json!({ "AWS": ["210987654321", ROOT] })]
         {
@@ -237,19 +214,19 @@ mod tests {
     }
 
     #[test]
-    fn a_role_covers_its_sessions_and_a_session_not_its_role() {
+    fn a_role_includes_its_sessions() {
         assert_eq!(how(json!({ "AWS": ROLE }), &caller(ROLE)), "yes");
         assert_eq!(how(json!({ "AWS": ROLE }), &caller(SESSION)), "yes");
         assert_eq!(how(json!({ "AWS": SESSION }), &caller(SESSION)), "yes");
-        assert_eq!(how(json!({ "AWS": SESSION }), &caller(ROLE)), "maybe");
+        assert_eq!(how(json!({ "AWS": SESSION }), &caller(ROLE)), "unknown");
         assert_eq!(how(json!({ "AWS": "arn:aws:sts::123456789012:assumed-role/siem/s2" }), &caller(SESSION)), "no");
         assert_eq!(how(json!({ "AWS": "arn:aws:iam::210987654321:role/siem" }), &caller(SESSION)), "no");
     }
 
     #[test]
-    fn a_deleted_role_names_nobody_and_an_unknown_form_may_name_anybody() {
+    fn deleted_roles_match_no_one_and_malformed_are_unknown() {
         assert_eq!(how(json!({ "AWS": "AROADBQP57FF2AEXAMPLE" }), &caller(ROLE)), "no");
-        for odd in [
+        for principal in [
             json!({ "AWS": "arn:aws:iam::123456789012:role/*" }),
             json!({ "AWS": "AROAdbqp57ff2aexample" }),
             json!({ "AWS": "neither-an-arn-nor-an-id" }),
@@ -265,12 +242,12 @@ mod tests {
             json!({}),
             json!(null),
         ] {
-            assert_eq!(how(odd.clone(), &caller(ROLE)), "maybe", "{odd}");
+            assert_eq!(how(principal.clone(), &caller(ROLE)), "unknown", "{principal}");
         }
     }
 
     #[test]
-    fn a_deny_for_everybody_else_spares_a_named_service_and_leaves_a_named_role_in_doubt() {
+    fn not_principal_exempts_services_and_root_users() {
         let cloudtrail = Caller::service("cloudtrail.amazonaws.com");
         let named = json!({ "Service": "cloudtrail.amazonaws.com", "AWS": [ROLE, ROOT] });
         assert_eq!(denied_unless_named(&named, &cloudtrail), Truth::No);

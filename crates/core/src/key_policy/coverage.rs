@@ -1,16 +1,15 @@
 //! What one statement of a key policy grants, and whether another grants as much.
 //!
-//! Both are read as they stand. Only what is certain counts: a statement with anything in it that is
-//! not known here grants nothing that could be relied on, and covers nothing.
+//! Only what is certain counts: a statement with an unknown or malformed part grants nothing and covers nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::iam::pattern::is_action;
+use crate::iam::pattern::matches_action;
 use crate::iam::principal::texts;
 use crate::iam::truth::Truth;
-use crate::ids::Partition;
+use crate::ids::{AccountId, Partition};
 
 /// An `Allow` statement of a key policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,30 +17,21 @@ pub(super) struct Grant {
     /// By kind (`AWS`, `Service`, …) and name.
     principals: BTreeSet<(String, String)>,
     actions: BTreeSet<String>,
-    conditions: Vec<Condition>,
-    /// Whether it is about the key that the policy belongs to, whatever else.
-    about_the_key: bool,
-}
-
-/// One operator on one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Condition {
-    operator: String,
-    /// In lower case: case does not matter in a key.
-    key: String,
-    values: BTreeSet<String>,
+    /// The values by operator and key. The key is in lower case, because its case does not matter.
+    conditions: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Whether the resources include `*`, which is the key that the policy belongs to.
+    includes_the_key: bool,
 }
 
 const ELEMENTS: [&str; 6] = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"];
 const KINDS: [&str; 4] = ["AWS", "Service", "Federated", "CanonicalUser"];
 
-/// Operators that are met if any one of their values is. A value more lets more requests in; a value
-/// more of an operator like `StringNotEquals` lets fewer in.
+/// Operators that any one of their values meets, so that more values allow more requests. More values of an operator
+/// like `StringNotEquals` allow fewer.
 const ANY_VALUE: [&str; 4] = ["StringEquals", "StringLike", "ArnEquals", "ArnLike"];
 
 impl Grant {
-    /// Reads a statement of a policy in that partition. None: it is no `Allow`, or something in it is in
-    /// a form that is not known here.
+    /// Reads a statement of a policy in this partition. `None`: it is no `Allow`, or a part is unknown or malformed.
     pub(super) fn read(statement: &Map<String, Value>, partition: &Partition) -> Option<Self> {
         let known = statement.keys().all(|name| ELEMENTS.contains(&name.as_str()));
         if !known || statement.get("Effect")?.as_str() != Some("Allow") {
@@ -50,108 +40,86 @@ impl Grant {
         Some(Self {
             principals: principals(statement.get("Principal")?, partition)?,
             actions: texts(statement.get("Action")?)?.into_iter().map(str::to_owned).collect(),
-            conditions: statement.get("Condition").map_or(Some(Vec::new()), conditions)?,
-            about_the_key: texts(statement.get("Resource")?)?.contains(&"*"),
+            conditions: statement.get("Condition").map_or(Some(BTreeMap::new()), conditions)?,
+            includes_the_key: texts(statement.get("Resource")?)?.contains(&"*"),
         })
     }
 
-    /// Whether whatever `other` grants, this grants too.
+    /// Whether this grants everything that `other` grants.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        self.about_the_key
+        self.includes_the_key
             && other.principals.iter().all(|principal| self.names(principal))
-            && self.conditions.iter().all(|ours| other.conditions.iter().any(|theirs| ours.follows_from(theirs)))
+            && self.conditions.iter().all(|(condition, ours)| {
+                other.conditions.get(condition).is_some_and(|theirs| is_met_wherever(&condition.0, ours, theirs))
+            })
             && other.actions.iter().all(|theirs| self.actions.iter().any(|ours| is_as_broad(ours, theirs)))
     }
 
-    /// `*` names a service too, by AWS's rules; a statement that means a service names it.
+    /// `*` also names services, but a statement that is meant for a service names it.
     fn names(&self, principal: &(String, String)) -> bool {
-        self.principals.contains(principal)
-            || (principal.0 == "AWS" && self.principals.contains(&("AWS".to_owned(), "*".to_owned())))
+        let everyone = ("AWS".to_owned(), "*".to_owned());
+        self.principals.contains(principal) || (principal.0 == "AWS" && self.principals.contains(&everyone))
     }
 
-    /// The principals of that kind.
+    /// The principals of this kind.
     pub(super) fn principals(&self, kind: &str) -> Vec<String> {
         self.principals.iter().filter(|(of, _)| of == kind).map(|(_, name)| name.clone()).collect()
     }
 
-    /// The values of that operator on that key.
+    /// The values of this operator on this key.
     pub(super) fn values(&self, operator: &str, key: &str) -> Vec<String> {
-        let asked = |it: &&Condition| it.operator == operator && it.key.eq_ignore_ascii_case(key);
-        self.conditions.iter().filter(asked).flat_map(|it| it.values.iter().cloned()).collect()
+        let condition = (operator.to_owned(), key.to_ascii_lowercase());
+        self.conditions.get(&condition).into_iter().flatten().cloned().collect()
     }
 }
 
-impl Condition {
-    /// Whether it is met wherever `other` is. Values are compared as texts: one with a wildcard or a
-    /// variable stands for itself alone.
-    fn follows_from(&self, other: &Self) -> bool {
-        self.operator == other.operator
-            && self.key == other.key
-            && if ANY_VALUE.contains(&self.operator.as_str()) {
-                self.values.is_superset(&other.values)
-            } else {
-                self.values == other.values
-            }
-    }
+/// Whether a condition with the values `ours` is met wherever one with `theirs` is. Values are compared as texts: one
+/// with a wildcard or a variable only equals itself.
+fn is_met_wherever(operator: &str, ours: &BTreeSet<String>, theirs: &BTreeSet<String>) -> bool {
+    if ANY_VALUE.contains(&operator) { ours.is_superset(theirs) } else { ours == theirs }
 }
 
 /// An account's id stands for its root.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-accounts>.
 fn principals(principal: &Value, partition: &Partition) -> Option<BTreeSet<(String, String)>> {
-    let of_kind = |kind: &str, name: &str| {
-        let account = kind == "AWS" && name.len() == 12 && name.chars().all(|c| c.is_ascii_digit());
-        let name = if account { format!("arn:{partition}:iam::{name}:root") } else { name.to_owned() };
-        (kind.to_owned(), name)
-    };
-    match principal {
-        Value::String(text) if text == "*" => Some(BTreeSet::from([of_kind("AWS", text)])),
-        Value::Object(kinds) if !kinds.is_empty() => {
-            let mut principals = BTreeSet::new();
-            for (kind, names) in kinds {
-                if !KINDS.contains(&kind.as_str()) {
-                    return None;
-                }
-                principals.extend(texts(names)?.into_iter().map(|name| of_kind(kind, name)));
-            }
-            Some(principals)
-        }
-        _ => None,
+    if principal == "*" {
+        return Some(BTreeSet::from([("AWS".to_owned(), "*".to_owned())]));
     }
+    let mut principals = BTreeSet::new();
+    for (kind, names) in principal.as_object().filter(|kinds| !kinds.is_empty())? {
+        KINDS.contains(&kind.as_str()).then_some(())?;
+        principals.extend(texts(names)?.into_iter().map(|name| match name.parse::<AccountId>() {
+            Ok(account) if kind == "AWS" => (kind.clone(), format!("arn:{partition}:iam::{account}:root")),
+            _ => (kind.clone(), name.to_owned()),
+        }));
+    }
+    Some(principals)
 }
 
-fn conditions(condition: &Value) -> Option<Vec<Condition>> {
-    let mut conditions = Vec::new();
+/// `None` also for an operator with one key twice, in different case: a request must meet both.
+fn conditions(condition: &Value) -> Option<BTreeMap<(String, String), BTreeSet<String>>> {
+    let mut conditions = BTreeMap::new();
     for (operator, keys) in condition.as_object()? {
-        let keys = keys.as_object().filter(|keys| !keys.is_empty())?;
-        for (key, values) in keys {
-            conditions.push(Condition {
-                operator: operator.clone(),
-                key: key.to_ascii_lowercase(),
-                values: scalars(values)?,
-            });
+        for (key, values) in keys.as_object().filter(|keys| !keys.is_empty())? {
+            let twice = conditions.insert((operator.clone(), key.to_ascii_lowercase()), scalars(values)?);
+            twice.is_none().then_some(())?;
         }
     }
     Some(conditions)
 }
 
-/// One text or truth value or several, at least one.
+/// One or more texts or truth values.
 fn scalars(values: &Value) -> Option<BTreeSet<String>> {
-    let scalar = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(value) => Some(value.to_string()),
-        _ => None,
-    };
-    match values {
-        Value::Array(values) if !values.is_empty() => values.iter().map(scalar).collect(),
-        one => scalar(one).map(|text| BTreeSet::from([text])),
-    }
+    let values = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice);
+    let scalar = |value: &Value| value.as_str().map(str::to_owned).or_else(|| Some(value.as_bool()?.to_string()));
+    values.iter().map(scalar).collect::<Option<BTreeSet<String>>>().filter(|scalars| !scalars.is_empty())
 }
 
-/// Whether every action that one pattern stands for is one that the other stands for. The narrow one
-/// is read as a text: a `*` in it is taken by a `*`, and by a `?` wrongly.
+/// Whether every action that matches the narrow pattern matches the broad one. The narrow one is taken as a text, so
+/// a `*` in it must not meet a `?`.
 fn is_as_broad(broad: &str, narrow: &str) -> bool {
-    let misread = broad.contains('?') && narrow.contains('*');
-    broad.eq_ignore_ascii_case(narrow) || (!misread && is_action(broad, narrow) == Truth::Yes)
+    let ambiguous = broad.contains('?') && narrow.contains('*');
+    broad.eq_ignore_ascii_case(narrow) || (!ambiguous && matches_action(broad, narrow) == Truth::Yes)
 }
 
 #[cfg(test)]
@@ -178,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_is_covered_by_itself_and_by_broader_patterns_whatever_the_case() {
+    fn broader_action_patterns_cover_narrower_ones() {
         for (broad, narrow) in [
             (json!("kms:Decrypt"), json!("KMS:decrypt")),
             (json!("kms:*"), json!("kms:*")),
@@ -205,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_covers_everyone_of_an_account_and_no_service() {
+    fn everyone_covers_accounts_but_no_service() {
         let root = json!({ "AWS": "arn:aws:iam::123456789012:root" });
         let both = json!({ "AWS": ["123456789012", "123456789012"], "Service": "a.amazonaws.com" });
         for (broad, narrow) in [
@@ -236,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_conditions_and_more_alternatives_cover_more() {
+    fn fewer_conditions_and_more_values_cover_more() {
         let one = json!({ "StringLike": { "kms:ViaService": "s3.*" } });
         let two = json!({ "StringLike": { "kms:ViaService": ["s3.*"] }, "StringEquals": { "a": "b" } });
         for (broad, narrow) in [
@@ -269,22 +237,22 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_covers_only_where_it_is_about_the_key_itself() {
+    fn a_statement_covers_only_if_it_includes_the_key() {
         assert!(covers("Resource", json!(["arn:aws:kms:::key/x", "*"]), json!("*")));
         assert!(covers("Resource", json!("*"), json!("arn:aws:kms:::key/x")));
         assert!(!covers("Resource", json!("arn:aws:kms:*:*:key/*"), json!("*")));
     }
 
     #[test]
-    fn a_deny_an_unknown_element_or_a_missing_one_is_nothing_to_rely_on() {
+    fn a_deny_or_an_incomplete_statement_grants_nothing() {
         assert!(read(&with("Sid", json!("y"))).is_some());
-        for odd in [
+        for statement in [
             with("Effect", json!("Deny")),
             with("Effect", json!("allow")),
             with("NotAction", json!("kms:Encrypt")),
             with("Foo", json!(1)),
         ] {
-            assert_eq!(read(&odd), None, "{odd}");
+            assert_eq!(read(&statement), None, "{statement}");
         }
         for missing in ["Effect", "Principal", "Action", "Resource"] {
             let mut statement = with("Sid", json!("y"));

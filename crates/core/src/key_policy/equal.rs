@@ -9,12 +9,13 @@ use crate::iam::Document;
 /// Source: <https://github.com/aws/aws-cli/issues/9456>.
 #[must_use]
 pub fn policies_equal(one: &Document, other: &Document) -> bool {
-    one == other || raw_equal(&one.text(), &other.text())
+    one == other || json_equal(&one.text(), &other.text())
 }
 
-pub(super) fn raw_equal(one: &str, other: &str) -> bool {
+/// Whether two JSON texts are equal as above.
+pub(super) fn json_equal(one: &str, other: &str) -> bool {
     let read = |text: &str| serde_json::from_str::<Value>(text).ok().map(in_order);
-    matches!((read(one), read(other)), (Some(one), Some(other)) if one == other)
+    read(one).is_some_and(|one| read(other) == Some(one))
 }
 
 /// The same value with every list of names sorted, each name once. The statements keep their order.

@@ -1,40 +1,41 @@
-//! What the policy of a key that exists lacks of trailseal's, and the policy with it: statements are
-//! appended, and nothing that is there is altered.
+//! What an existing key policy lacks of trailseal's statements, and the policy with them. Statements are appended, and
+//! no existing statement is altered.
 //!
-//! The one exception is trailseal's own statement for the function's role. Where that role was deleted
-//! since, KMS would refuse the policy, and the present role takes its place.
+//! The one exception is trailseal's own statement for the function's role. If that role was deleted, KMS rejects every
+//! new policy that still names it, so the present role replaces it.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::iam;
+use crate::iam::Document;
 use crate::iam::principal::{is_unique_id, texts};
-use crate::iam::{Document, Statement as Theirs};
 use crate::key_policy::coverage::Grant;
-use crate::key_policy::equal::raw_equal;
+use crate::key_policy::equal::json_equal;
 use crate::key_policy::templates::{KeyPolicy, Statement, Template};
 
-/// The longest key policy that KMS takes, in bytes.
+/// The longest key policy that KMS accepts, in bytes.
 /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html>.
 pub const MAX_BYTES: usize = 32_768;
 
-/// A key's policy with what it lacked.
+/// A key's policy with the statements that it lacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Extension {
     /// The extended policy.
     pub document: Document,
-    /// The statements that are appended, in their order.
+    /// The appended statements, in order.
     pub added: Vec<Value>,
-    /// The `Sid`s of the statements in which the function's present role takes a deleted one's place.
+    /// The `Sid`s of the statements in which the function's present role replaces a deleted one.
     pub rewritten: Vec<String>,
-    /// Whether anything hangs on it. A finished key does well without the statement that lets the
-    /// function's role finish it, which is added where something else is.
+    /// Whether a finished key needs it. It does not need the statement that allows the function's role to finish it,
+    /// which is only added together with others.
     pub needed: bool,
 }
 
 impl Extension {
-    /// Whether KMS would take a policy of that length.
+    /// Whether the extended policy is short enough for KMS.
     #[must_use]
     pub fn fits(&self) -> bool {
         self.document.text().len() <= MAX_BYTES
@@ -43,31 +44,26 @@ impl Extension {
     /// Whether a policy contains every added statement, besides any others.
     #[must_use]
     pub fn is_applied_to(&self, document: &Document) -> bool {
-        let contains = |added: &Value| document.statements().iter().any(|it| raw_equal(it.raw(), &added.to_string()));
+        let contains = |added: &Value| document.statements().iter().any(|it| json_equal(it.raw(), &added.to_string()));
         self.rewritten.is_empty() && self.added.iter().all(contains)
     }
 
     /// What to change in the policy, with the exact statements.
     #[must_use]
     pub fn instruction(&self) -> String {
-        let mut words = Vec::new();
-        if !self.rewritten.is_empty() {
-            words.push(format!("replace the deleted role by the function's role in {}", quoted(&self.rewritten)));
-        }
-        if !self.added.is_empty() {
-            words.push(format!("add {}", json!(self.added)));
-        }
-        words.join(" and ")
+        let replace = || format!("replace the deleted role by the function's role in {}", quoted(&self.rewritten));
+        let replace = (!self.rewritten.is_empty()).then(replace);
+        let add = (!self.added.is_empty()).then(|| format!("add {}", json!(self.added)));
+        replace.into_iter().chain(add).collect::<Vec<String>>().join(" and ")
     }
 
-    /// The changed statements, by `Sid`.
+    /// The `Sid`s of the changed statements, in backticks.
     #[must_use]
     pub fn summary(&self) -> String {
-        let sids: Vec<String> = self.sids().into_iter().map(str::to_owned).collect();
-        quoted(&sids)
+        quoted(&self.sids())
     }
 
-    /// The `Sid`s of the statements that are rewritten, then of those that are appended.
+    /// The `Sid`s of the rewritten statements, then of the added ones.
     #[must_use]
     pub fn sids(&self) -> Vec<&str> {
         let added = self.added.iter().filter_map(|statement| statement.get("Sid")?.as_str());
@@ -75,32 +71,31 @@ impl Extension {
     }
 }
 
-/// A JSON text without the white space between its parts.
-fn without_layout(text: &str) -> String {
-    let (mut in_text, mut escaped) = (false, false);
-    let is_part = |c: &char| {
-        let part = in_text || !c.is_ascii_whitespace();
-        in_text ^= *c == '"' && !escaped;
-        escaped = in_text && *c == '\\' && !escaped;
-        part
-    };
-    text.chars().filter(is_part).collect()
+fn quoted(sids: &[impl AsRef<str>]) -> String {
+    sids.iter().map(|sid| format!("`{}`", sid.as_ref())).collect::<Vec<String>>().join(", ")
 }
 
-fn quoted(sids: &[String]) -> String {
-    let quoted: Vec<String> = sids.iter().map(|sid| format!("`{sid}`")).collect();
-    quoted.join(", ")
+/// A JSON text without the white space between its tokens.
+fn minified(json: &str) -> String {
+    let (mut in_text, mut escaped) = (false, false);
+    let is_token = |c: &char| {
+        let token = in_text || !c.is_ascii_whitespace();
+        in_text ^= *c == '"' && !escaped;
+        escaped = in_text && *c == '\\' && !escaped;
+        token
+    };
+    json.chars().filter(is_token).collect()
 }
 
 impl KeyPolicy {
-    /// What a key's policy needs so that it grants everything that this one grants. None: nothing.
+    /// What a key's policy needs to grant everything that this one grants; `None` if it does.
     ///
-    /// A grant is missing if no single statement is sure to cover it; a Deny is not looked at. Whether
-    /// the policy then lets CloudTrail in is for the evaluator to say.
+    /// A grant is missing if no single statement certainly covers it. Deny statements do not count:
+    /// [`crate::access::cloudtrail_key_access`] decides whether CloudTrail can use the key.
     #[must_use]
     pub fn full_extension(&self, document: &Document) -> Option<Extension> {
         let (mut extended, rewritten) = self.with_present_role(document);
-        let granted: Vec<Grant> = extended.statements().iter().filter_map(|theirs| self.read(theirs)).collect();
+        let granted = self.grants(&extended);
         let mut added = Vec::new();
         let mut needed = !rewritten.is_empty();
         for mut missing in self.statement.iter().filter_map(|ours| self.missing(ours, &granted)) {
@@ -115,7 +110,7 @@ impl KeyPolicy {
         }
         // The layout of a policy is its owner's choice, as long as there is room for it.
         if extended.text().len() > MAX_BYTES {
-            extended = Document::parse(&without_layout(&extended.text())).unwrap_or(extended);
+            extended = Document::parse(&minified(&extended.text())).unwrap_or(extended);
         }
         Some(Extension { document: extended, added, rewritten, needed })
     }
@@ -126,78 +121,80 @@ impl KeyPolicy {
         self.full_extension(document).filter(|extension| extension.needed)
     }
 
-    /// Whether a key's policy is one that trailseal may have written for a smaller configuration: it has
-    /// statements, and each is an Allow that grants no more than one of this policy's. A deleted role in
-    /// the function's place counts as the present one.
+    /// Whether trailseal may have written a key's policy for a smaller configuration: it has statements, and each is an
+    /// Allow that grants no more than a statement of this policy. A deleted role counts as the function's.
     #[must_use]
     pub fn covers(&self, document: &Document) -> bool {
         let (document, _) = self.with_present_role(document);
         let ours: Vec<Grant> = self.statement.iter().filter_map(|ours| self.grant(ours)).collect();
-        let covered =
-            |theirs: &Theirs| self.read(theirs).is_some_and(|theirs| ours.iter().any(|ours| ours.covers(&theirs)));
-        document.unsupported().is_empty()
-            && !document.statements().is_empty()
-            && document.statements().iter().all(covered)
+        let covered = |theirs: &iam::Statement| {
+            self.read(theirs).is_some_and(|theirs| ours.iter().any(|ours| ours.covers(&theirs)))
+        };
+        let statements = document.statements();
+        document.unsupported().is_empty() && !statements.is_empty() && statements.iter().all(covered)
     }
 
-    /// Whether a key's policy lets the function's role itself finish the key, so that its own IAM policy is
-    /// not needed for that. True where no role is configured: nothing is finished then.
+    /// Whether a key's policy allows the function's role to finish the key, without the role's own IAM policy. True if
+    /// no role is configured, because then no key is finished.
     #[must_use]
     pub fn role_can_finish(&self, document: &Document) -> bool {
-        let granted: Vec<Grant> = document.statements().iter().filter_map(|theirs| self.read(theirs)).collect();
+        let granted = self.grants(document);
         let mut for_the_role = self.statement.iter().filter(|ours| ours.template == Template::FinishesCreation);
         for_the_role.all(|ours| self.missing(ours, &granted).is_none())
+    }
+
+    fn grants(&self, document: &Document) -> Vec<Grant> {
+        document.statements().iter().filter_map(|theirs| self.read(theirs)).collect()
     }
 
     pub(super) fn grant(&self, ours: &Statement) -> Option<Grant> {
         Grant::read(json!(ours).as_object()?, &self.partition)
     }
 
-    /// None: nothing that could be relied on.
-    pub(super) fn read(&self, theirs: &Theirs) -> Option<Grant> {
+    pub(super) fn read(&self, theirs: &iam::Statement) -> Option<Grant> {
         Grant::read(theirs.members().ok()?, &self.partition)
     }
 
     /// The part of a statement of ours that no statement covers, as a statement of its template.
     ///
-    /// It is looked at piece by piece, since different statements may cover different pieces. As a
-    /// template has one action or one whom it is for, the pieces that are missing are one statement.
+    /// Each action and name is checked separately, because different statements may cover them. As a template has
+    /// either one action or one name, the missing ones fit into one statement.
     fn missing(&self, ours: &Statement, granted: &[Grant]) -> Option<Statement> {
         let template = ours.template;
-        let is_missing = |action: &str, whom: &str| {
-            let piece = self.grant(&Statement::some_of(template, &[action], vec![whom.to_owned()]));
+        let is_missing = |action: &str, name: &str| {
+            let piece = self.grant(&template.statement(&[action], vec![name.to_owned()]));
             !piece.is_some_and(|piece| granted.iter().any(|theirs| theirs.covers(&piece)))
         };
-        let (mut actions, mut whom) = (BTreeSet::new(), BTreeSet::new());
+        let (mut actions, mut names) = (BTreeSet::new(), BTreeSet::new());
         for &action in template.actions() {
-            for name in ours.whom.iter().filter(|name| is_missing(action, name)) {
+            for name in ours.names.iter().filter(|name| is_missing(action, name)) {
                 actions.insert(action);
-                whom.insert(name.as_str());
+                names.insert(name);
             }
         }
         let actions: Vec<&str> = template.actions().iter().copied().filter(|it| actions.contains(it)).collect();
-        let whom: Vec<String> = ours.whom.iter().filter(|it| whom.contains(it.as_str())).cloned().collect();
-        (!actions.is_empty()).then(|| Statement::some_of(template, &actions, whom))
+        let names: Vec<String> = ours.names.iter().filter(|it| names.contains(it)).cloned().collect();
+        (!actions.is_empty()).then(|| template.statement(&actions, names))
     }
 
-    /// The document with the function's present role in the place of deleted ones, and the `Sid`s of the
-    /// statements where it took one.
+    /// The document with the function's present role instead of a deleted one, and the `Sid`s of the rewritten
+    /// statements.
     pub(super) fn with_present_role(&self, document: &Document) -> (Document, Vec<String>) {
         let mut sids = Vec::new();
-        let mut renewed = document.clone();
+        let mut rewritten = document.clone();
         for (index, theirs) in document.statements().iter().enumerate() {
             if let Some((sid, statement)) = self.with_present_role_in(theirs) {
-                renewed = renewed.replacing(index, &statement);
+                rewritten = rewritten.replacing(index, &statement);
                 sids.push(sid.to_owned());
             }
         }
-        (renewed, sids)
+        (rewritten, sids)
     }
 
-    /// None unless the statement is trailseal's for the function's role, unchanged but for the role,
-    /// which was deleted. The ids of roles begin with `AROA`:
+    /// `None` unless the statement is trailseal's for the function's role, unchanged except for the deleted role. The
+    /// ids of roles begin with `AROA`:
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
-    fn with_present_role_in<'a>(&self, theirs: &'a Theirs) -> Option<(&'a str, Value)> {
+    fn with_present_role_in<'a>(&self, theirs: &'a iam::Statement) -> Option<(&'a str, Value)> {
         let ours = self.statement.iter().find(|ours| ours.template == Template::FinishesCreation)?;
         let sid = theirs.sid().filter(|sid| Template::of_sid(sid) == Some(ours.template))?;
         let members = theirs.members().ok()?;
@@ -207,14 +204,14 @@ impl KeyPolicy {
         if !deleted || members.contains_key("Condition") || texts(members.get("Resource")?)? != ["*"] {
             return None;
         }
-        let mut renewed = members.clone();
-        renewed.insert("Principal".to_owned(), ours.principal.clone());
-        let grant = Grant::read(&renewed, &self.partition)?;
-        self.grant(ours)?.covers(&grant).then_some((sid, Value::Object(renewed)))
+        let mut rewritten = members.clone();
+        rewritten.insert("Principal".to_owned(), ours.principal.clone());
+        let grant = Grant::read(&rewritten, &self.partition)?;
+        self.grant(ours)?.covers(&grant).then_some((sid, Value::Object(rewritten)))
     }
 }
 
-/// That `Sid` if no statement has it, or else with the smallest number from 2 that makes it free.
+/// The `Sid` if no statement has it, otherwise the `Sid` with the smallest free number from 2.
 fn free_sid(sid: &str, document: &Document) -> String {
     let taken = |sid: &String| document.statements().iter().any(|theirs| theirs.sid() == Some(sid));
     let numbered = (2..=u32::MAX).map(|number| format!("{sid}{number}"));
@@ -250,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_policy_needs_nothing_and_an_empty_one_everything() {
+    fn a_full_policy_needs_nothing_and_an_empty_one_all() {
         let ours = policy("account");
         assert_eq!(ours.full_extension(&changed("account", |_| {})), None);
         let all = ours.full_extension(&document(&json!({ "Statement": [] }))).unwrap();
@@ -259,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_of_one_kind_is_one_statement_under_a_free_sid() {
+    fn missing_names_become_one_statement_with_a_free_sid() {
         let extension =
             policy("o-abcdefghij,o-bbbbbbbbbb,o-cccccccccc").full_extension(&changed("o-bbbbbbbbbb", |_| {})).unwrap();
         assert_eq!(extension.sids(), ["OrganizationReadersDecrypt2"]);
@@ -278,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_grant_in_other_words_is_not_granted_again() {
+    fn equivalent_grants_are_not_added_again() {
         let in_other_words = changed("210987654321", |statements| {
             statements[0]["Principal"]["AWS"] = json!(["123456789012", "123456789012"]);
             statements[1]["Action"] = json!(["kms:createalias", "kms:Put*", "kms:Enable*", "kms:Put*"]);
@@ -292,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_of_organization_trails_is_added_to_what_cloudtrail_may() {
+    fn an_organization_trail_owner_adds_statements() {
         let owner = KeyPolicy::new(&config(&[("TRAILSEAL_ORG_TRAIL_OWNER", "999999999999")]), &home());
         let extension = owner.full_extension(&changed("", |_| {})).unwrap();
         assert_eq!(
@@ -307,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_that_stood_alone_becomes_the_first_of_several() {
+    fn a_single_statement_becomes_an_array() {
         let alone = r#"{"Version":"2012-10-17","Id":"x","Statement":{"Sid" : "Mine","Effect":"Allow","Principal":"*","Action":"kms:List*","Resource":"*"}}"#;
         let extension = policy("").full_extension(&Document::parse(alone).unwrap()).unwrap();
         assert!(
@@ -317,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_present_role_takes_a_deleted_ones_place() {
+    fn the_present_role_replaces_a_deleted_one() {
         let stale = changed("", |statements| {
             statements[1]["Principal"]["AWS"] = json!([DELETED]);
             statements[1]["Sid"] = json!("TrailsealFinishesCreation7");
@@ -339,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_role_in_any_other_statement_is_named_and_stays() {
+    fn a_deleted_role_elsewhere_is_reported_and_kept() {
         let role = |key: &'static str, value: Value| {
             changed("", move |statements| {
                 statements[1]["Principal"]["AWS"] = json!(DELETED);
@@ -371,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_longer_than_kms_takes_does_not_fit() {
+    fn a_policy_longer_than_kms_accepts_does_not_fit() {
         let text_of = |length: usize| {
             let with = |id: &str| document(&json!({ "Id": id, "Statement": [] }));
             let rest = policy("").full_extension(&with("")).unwrap().document.text().len();
@@ -383,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_configurations_policy_is_covered_and_nothing_else() {
+    fn only_a_smaller_configurations_policy_is_covered() {
         let ours = policy("account,210987654321");
         for document in [changed("account", |_| {}), changed("210987654321", |statements| drop(statements.remove(0)))] {
             assert!(ours.covers(&document));

@@ -1,122 +1,109 @@
-//! What is to be said about the policy of a key: whether trailseal wrote in it, whom it still lets in
-//! that the configuration no longer names, and what in it KMS would not take back.
+//! What to report about a key's policy: whether trailseal wrote in it, which readers it still allows that the
+//! configuration no longer names, and which statements KMS rejects.
 
 use serde_json::Value;
 
 use crate::iam::principal::is_unique_id;
-use crate::iam::{Document, Statement as Theirs};
-use crate::iam::{Reason, StatementId};
+use crate::iam::{Document, Reason, Statement};
 use crate::ids::{AccountId, OrganizationId, PrincipalArn, split_arn};
-use crate::key_policy::templates::{KeyPolicy, Statement, Template};
+use crate::key_policy::templates::{KeyPolicy, Template};
 
-/// A reader whom a key's policy lets in by a statement of trailseal's and the configuration does not name.
+/// A reader that a statement of trailseal's allows to decrypt and that the configuration does not name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnrevokedReader {
     /// The statement's `Sid`.
     pub sid: String,
-    /// The reader, as `TRAILSEAL_LOG_READERS` would name it.
+    /// The reader, as `TRAILSEAL_LOG_READERS` names it.
     pub reader: String,
 }
 
 impl KeyPolicy {
-    /// Whether a key's policy looks as if trailseal had written in it, which anybody else can have done.
+    /// Whether a key's policy has a `Sid` of trailseal's, which anyone can write.
     #[must_use]
     pub fn resembles(document: &Document) -> bool {
-        document.statements().iter().filter_map(Theirs::sid).any(|sid| Template::of_sid(sid).is_some())
+        document.statements().iter().filter_map(Statement::sid).any(|sid| Template::of_sid(sid).is_some())
     }
 
-    /// The readers whom statements of trailseal's let in and this policy does not name. A statement that
-    /// somebody has reshaped is no longer trailseal's.
+    /// The readers that statements of trailseal's allow and this policy does not name. A statement that was changed is
+    /// no longer trailseal's.
     #[must_use]
     pub fn unrevoked_readers(&self, document: &Document) -> Vec<UnrevokedReader> {
-        let mut unrevoked_readers = Vec::new();
+        let mut unrevoked = Vec::new();
         for theirs in document.statements() {
             let sid = theirs.sid().unwrap_or_default();
             let Some(template) = Template::of_sid(sid) else { continue };
-            for (whom, reader) in self.readers(theirs, template).unwrap_or_default() {
-                let configured = |ours: &Statement| ours.template == template && ours.whom.contains(&whom);
-                if !self.statement.iter().any(configured) {
-                    unrevoked_readers.push(UnrevokedReader { sid: sid.to_owned(), reader });
+            for (name, reader) in self.readers(theirs, template).unwrap_or_default() {
+                if !self.statement.iter().any(|ours| ours.template == template && ours.names.contains(&name)) {
+                    unrevoked.push(UnrevokedReader { sid: sid.to_owned(), reader });
                 }
             }
         }
-        unrevoked_readers
+        unrevoked
     }
 
-    /// The statements on account of which KMS would refuse a policy even with this one's extension, and
-    /// why: they are somebody else's to mend.
+    /// The statements because of which KMS rejects a policy, even with this policy's extension. Their owner has to fix
+    /// them.
     #[must_use]
     pub fn rejected_statements(&self, document: &Document) -> Vec<Reason> {
         let (document, _) = self.with_present_role(document);
-        let mut reasons = Vec::new();
-        for (index, theirs) in document.statements().iter().enumerate() {
-            let statement = StatementId { index, sid: theirs.sid().map(str::to_owned) };
-            let names = |id: &str| format!("it names `{id}`, the id of a deleted role or user");
-            let whys = deleted(theirs).into_iter().map(names);
-            let whys = whys.chain(lacking(theirs).into_iter().map(|element| format!("it has no `{element}`")));
-            reasons.extend(whys.map(|why| Reason { statement: Some(statement.clone()), why }));
-        }
-        reasons
+        let reasons = document.identified().flat_map(|(id, theirs)| {
+            let deleted = deleted_principals(theirs).into_iter();
+            let deleted = deleted.map(|name| format!("it names `{name}`, the id of a deleted role or user"));
+            let missing = missing_elements(theirs).map(|element| format!("it has no `{element}`"));
+            let whys: Vec<String> = deleted.chain(missing).collect();
+            whys.into_iter().map(move |why| Reason { statement: Some(id.clone()), why })
+        });
+        reasons.collect()
     }
 
-    /// Whom a statement lets in, and as what reader, if it is exactly what trailseal writes for readers.
-    fn readers(&self, theirs: &Theirs, template: Template) -> Option<Vec<(String, String)>> {
+    /// The readers that a statement names, each also as the configuration names it, if the statement is exactly what
+    /// trailseal writes for readers.
+    fn readers(&self, theirs: &Statement, template: Template) -> Option<Vec<(String, String)>> {
         let theirs = self.read(theirs)?;
-        let whom = match template {
+        let names = match template {
             Template::LogReaders => theirs.values("ArnEquals", "aws:PrincipalArn"),
             Template::ReaderAccounts => theirs.principals("AWS"),
             Template::OrganizationReaders => theirs.values("StringEquals", "aws:PrincipalOrgID"),
             Template::AccountReaders => theirs.values("StringEquals", "kms:CallerAccount"),
-            Template::AccountAdministers
-            | Template::FinishesCreation
-            | Template::CloudTrailEncrypts
-            | Template::CloudTrailDescribes
-            | Template::CloudTrailDecrypts => return None,
+            _ => return None,
         };
-        let written = self.grant(&Statement::some_of(template, template.actions(), whom.clone()))?;
-        if !(written.covers(&theirs) && theirs.covers(&written)) {
-            return None;
-        }
-        whom.into_iter().map(|whom| self.reader(template, &whom).map(|reader| (whom, reader))).collect()
+        let ours = self.grant(&template.statement(template.actions(), names.clone()))?;
+        let unchanged = ours.covers(&theirs) && theirs.covers(&ours);
+        let reader = |name: String| self.configured_name(template, &name).map(|reader| (name, reader));
+        if unchanged { names.into_iter().map(reader).collect() } else { None }
     }
 
-    /// A reader in the configuration's words.
-    fn reader(&self, template: Template, whom: &str) -> Option<String> {
+    fn configured_name(&self, template: Template, name: &str) -> Option<String> {
+        let account = |id: &str| id.parse().ok().map(|id: AccountId| id.to_string());
         match template {
-            Template::LogReaders => whom.parse().ok().map(|arn: PrincipalArn| arn.to_string()),
-            Template::OrganizationReaders => whom.parse().ok().map(|id: OrganizationId| id.to_string()),
+            Template::LogReaders => name.parse().ok().map(|arn: PrincipalArn| arn.to_string()),
+            Template::OrganizationReaders => name.parse().ok().map(|id: OrganizationId| id.to_string()),
             Template::ReaderAccounts => {
-                let arn = split_arn(whom).filter(|arn| arn.service == "iam" && arn.resource == "root")?;
-                arn.account.parse().ok().map(|id: AccountId| id.to_string())
+                let root = split_arn(name).filter(|arn| arn.service == "iam" && arn.resource == "root")?;
+                account(root.account)
             }
-            _ if whom == self.account.as_str() => Some("account".to_owned()),
-            _ => whom.parse().ok().map(|id: AccountId| id.to_string()),
+            _ if name == self.account.as_str() => Some("account".to_owned()),
+            _ => account(name),
         }
     }
 }
 
-/// The ids of deleted roles and users that a statement names. KMS refuses every policy that names a
-/// principal that does not exist.
-/// Source: <https://repost.aws/knowledge-center/kms-policy-error-invalid-principals>.
-fn deleted(theirs: &Theirs) -> Vec<&str> {
+/// The ids of deleted roles and users that a statement names. KMS rejects every policy that names a principal that does
+/// not exist. Source: <https://repost.aws/knowledge-center/kms-policy-error-invalid-principals>.
+fn deleted_principals(theirs: &Statement) -> Vec<&str> {
     let Ok(members) = theirs.members() else { return Vec::new() };
     let elements = ["Principal", "NotPrincipal"].into_iter().filter_map(|element| members.get(element)?.get("AWS"));
-    let names = elements.flat_map(|names| match names {
-        Value::Array(names) => names.iter().collect(),
-        one => vec![one],
-    });
+    let names = elements.flat_map(|names| names.as_array().map_or(std::slice::from_ref(names), Vec::as_slice));
     names.filter_map(Value::as_str).filter(|name| is_unique_id(name)).collect()
 }
 
-/// The required elements that a statement lacks. KMS once took such a statement, which has no effect,
-/// and refuses the policy since August 2025.
+/// The required elements that a statement lacks. Such a statement has no effect, and since August 2025 KMS rejects a
+/// policy that contains one.
 /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html>.
-fn lacking(theirs: &Theirs) -> Vec<&'static str> {
-    let Ok(members) = theirs.members() else { return Vec::new() };
-    let lacks =
-        |(element, opposite): &(&str, &str)| !members.contains_key(*element) && !members.contains_key(*opposite);
+fn missing_elements(theirs: &Statement) -> impl Iterator<Item = &'static str> {
+    let lacks = |element: &str| theirs.members().is_ok_and(|members| !members.contains_key(element));
     let pairs = [("Action", "NotAction"), ("Resource", "NotResource")];
-    pairs.into_iter().filter(lacks).map(|(element, _)| element).collect()
+    pairs.into_iter().filter(move |(element, opposite)| lacks(element) && lacks(opposite)).map(|(element, _)| element)
 }
 
 #[cfg(test)]
@@ -144,15 +131,15 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_without_action_or_resource_is_named() {
+    fn a_statement_without_action_or_resource_is_rejected() {
         let halves = changed("", |statements| {
             statements.push(json!({ "Effect": "Allow", "Principal": "*", "Action": "kms:List*" }));
             statements.push(json!({ "Sid": "x", "Effect": "Deny", "NotPrincipal": { "AWS": DELETED }, "NotAction": "a:b", "NotResource": "*" }));
             statements.push(json!({ "Sid": "y", "Effect": "Deny", "Principal": "*" }));
         });
-        let told: Vec<String> = policy("").rejected_statements(&halves).iter().map(ToString::to_string).collect();
+        let reasons: Vec<String> = policy("").rejected_statements(&halves).iter().map(ToString::to_string).collect();
         assert_eq!(
-            told,
+            reasons,
             [
                 "statement number 6: it has no `Resource`",
                 "statement `x`: it names `AROADBQP57FF2AEXAMPLE`, the id of a deleted role or user",
@@ -163,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_resembles_ours_by_one_sid() {
+    fn one_sid_makes_a_policy_resemble_ours() {
         let with = |sid: &str| KeyPolicy::resembles(&document(&json!({ "Statement": [7, { "Sid": sid }] })));
         assert!(with("CloudTrailEncrypts") && with("CloudTrailEncrypts12"));
         for foreign in [
@@ -179,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_who_are_not_configured_any_more_are_named_as_they_were_configured() {
+    fn unrevoked_readers_are_named_as_configured() {
         let all =
             "arn:aws:iam::210987654321:role/siem,arn:aws:iam::123456789012:user/ann,210987654321,o-abcdefghij,account";
         let found = |document: &Document, readers: &str| -> Vec<String> {
@@ -216,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_let_in_for_another_reason_is_no_configured_reader() {
+    fn the_root_and_the_role_are_not_readers() {
         let both = "123456789012,arn:aws:iam::123456789012:role/trailseal";
         let unrevoked_readers = policy("").unrevoked_readers(&changed(both, |_| {}));
         let readers: Vec<String> = unrevoked_readers.into_iter().map(|it| it.reader).collect();

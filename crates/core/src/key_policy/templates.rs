@@ -1,5 +1,5 @@
-//! The key policy that trailseal writes. It names services, account roots and the function's role and
-//! never which trail asked, so one key serves every trail whose bucket is in its Region.
+//! The statements that trailseal writes into a key policy. They name services, account roots and the function's role,
+//! and never a single trail, so that one key serves every trail whose bucket is in its Region.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,17 +12,17 @@ use crate::ids::{AccountId, FunctionArn, Partition, RoleArn};
 /// The version of the policy language.
 pub const VERSION: &str = "2012-10-17";
 
-/// A key policy.
+/// The policy of a sealing key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
 pub struct KeyPolicy {
     version: &'static str,
     pub(super) statement: Vec<Statement>,
-    /// Where the key is.
+    /// The key's partition.
     #[serde(skip)]
     pub(super) partition: Partition,
-    /// Whose key it is.
+    /// The key's account.
     #[serde(skip)]
     pub(super) account: AccountId,
 }
@@ -41,58 +41,38 @@ pub struct Statement {
     condition: Option<Value>,
     #[serde(skip)]
     pub(super) template: Template,
-    /// Those whom it lets in, in its template's terms.
+    /// The names that its template takes.
     #[serde(skip)]
-    pub(super) whom: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 impl Statement {
     /// Whether it allows log readers to decrypt.
     #[must_use]
     pub fn is_for_readers(&self) -> bool {
-        self.template.is_for_readers()
-    }
-
-    fn of(template: Template, whom: Vec<String>) -> Self {
-        Self::some_of(template, template.actions(), whom)
-    }
-
-    /// The statement of that template with some of its actions.
-    pub(super) fn some_of(template: Template, actions: &[&str], whom: Vec<String>) -> Self {
-        let those = one_or_many(whom.iter().cloned());
-        Self {
-            sid: template.sid().to_owned(),
-            effect: "Allow",
-            principal: template.principal(&those),
-            action: one_or_many(actions.iter().map(|&action| action.to_owned())),
-            // In a key policy, `*` means the key itself.
-            resource: "*",
-            condition: template.condition(&those),
-            template,
-            whom,
-        }
+        use Template::{AccountReaders, LogReaders, OrganizationReaders, ReaderAccounts};
+        matches!(self.template, LogReaders | ReaderAccounts | OrganizationReaders | AccountReaders)
     }
 }
 
-/// The statements that trailseal writes, by what they are for. Each has either one action or one whom
-/// it lets in.
+/// The kinds of statements that trailseal writes. Each takes names, and has either one action or one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Template {
-    /// For the account's root.
+    /// Names: the root of the key's account.
     AccountAdministers,
-    /// For the function's role.
+    /// Names: the function's role.
     FinishesCreation,
-    /// For patterns of trails, as are the next two.
+    /// Names: patterns of trails, as for the next two.
     CloudTrailEncrypts,
     CloudTrailDescribes,
     CloudTrailDecrypts,
-    /// For the ARNs of roles and users.
+    /// Names: the ARNs of roles and users.
     LogReaders,
-    /// For the roots of accounts.
+    /// Names: the roots of accounts.
     ReaderAccounts,
-    /// For the ids of organizations.
+    /// Names: the ids of organizations.
     OrganizationReaders,
-    /// For the account's own id.
+    /// Names: the id of the key's account.
     AccountReaders,
 }
 
@@ -123,18 +103,14 @@ impl Template {
         }
     }
 
-    /// The template whose statement has that `Sid`, or that and a number because it was taken.
+    /// The template whose statements have this `Sid`, or this with a number because another statement had it.
     pub(super) fn of_sid(sid: &str) -> Option<Self> {
-        let number = |rest: &str| {
+        let is_number = |rest: &str| {
             let digits = rest.chars().all(|c| c.is_ascii_digit()) && !rest.starts_with('0');
             digits && rest.parse::<u32>().is_ok_and(|number| number >= 2)
         };
-        let is_its = |it: &Self| sid.strip_prefix(it.sid()).is_some_and(|rest| rest.is_empty() || number(rest));
-        Self::ALL.into_iter().find(is_its)
-    }
-
-    pub(super) fn is_for_readers(self) -> bool {
-        matches!(self, Self::LogReaders | Self::ReaderAccounts | Self::OrganizationReaders | Self::AccountReaders)
+        let has = |it: &Self| sid.strip_prefix(it.sid()).is_some_and(|rest| rest.is_empty() || is_number(rest));
+        Self::ALL.into_iter().find(has)
     }
 
     pub(super) fn actions(self) -> &'static [&'static str] {
@@ -143,55 +119,60 @@ impl Template {
             Self::FinishesCreation => &["kms:PutKeyPolicy", "kms:EnableKeyRotation", "kms:CreateAlias"],
             Self::CloudTrailEncrypts => &["kms:GenerateDataKey*"],
             Self::CloudTrailDescribes => &["kms:DescribeKey"],
-            Self::CloudTrailDecrypts
-            | Self::LogReaders
-            | Self::ReaderAccounts
-            | Self::OrganizationReaders
-            | Self::AccountReaders => &["kms:Decrypt"],
+            _ => &["kms:Decrypt"],
         }
     }
 
-    fn principal(self, whom: &Value) -> Value {
-        match self {
-            Self::AccountAdministers | Self::FinishesCreation | Self::ReaderAccounts => json!({ "AWS": whom }),
-            Self::CloudTrailEncrypts | Self::CloudTrailDescribes | Self::CloudTrailDecrypts => {
-                json!({ "Service": CLOUDTRAIL })
-            }
-            Self::LogReaders | Self::OrganizationReaders | Self::AccountReaders => json!("*"),
-        }
-    }
-
-    /// What CloudTrail's requests carry:
+    /// The statement for some of the template's actions.
+    ///
+    /// Source for the contents of CloudTrail's requests:
     /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-kms-key-policy-for-cloudtrail.html>.
-    /// Readers are bound to S3 rather than to an encryption context, which an S3 Bucket Key changes.
-    fn condition(self, whom: &Value) -> Option<Value> {
-        let through_s3 = json!({ "kms:ViaService": "s3.*" });
-        Some(match self {
-            Self::AccountAdministers | Self::FinishesCreation => return None,
-            Self::CloudTrailEncrypts => json!({
-                "ArnLike": { "aws:SourceArn": whom },
-                "StringLike": { "kms:EncryptionContext:aws:cloudtrail:arn": whom },
-            }),
-            // DescribeKey has no encryption context, and with an S3 Bucket Key it is the bucket.
-            Self::CloudTrailDescribes | Self::CloudTrailDecrypts => json!({ "ArnLike": { "aws:SourceArn": whom } }),
-            Self::LogReaders => json!({ "ArnEquals": { "aws:PrincipalArn": whom }, "StringLike": through_s3 }),
-            Self::ReaderAccounts => json!({ "StringLike": through_s3 }),
-            Self::OrganizationReaders => {
-                json!({ "StringEquals": { "aws:PrincipalOrgID": whom }, "StringLike": through_s3 })
+    /// Readers need S3 rather than an encryption context, which an S3 Bucket Key changes.
+    pub(super) fn statement(self, actions: &[&str], names: Vec<String>) -> Statement {
+        let allowed = one_or_many(names.iter().cloned());
+        let (aws, cloudtrail, everyone) = (json!({ "AWS": allowed }), json!({ "Service": CLOUDTRAIL }), json!("*"));
+        let (through_s3, trail) = (json!({ "kms:ViaService": "s3.*" }), json!({ "aws:SourceArn": allowed }));
+        let (principal, condition) = match self {
+            Self::AccountAdministers | Self::FinishesCreation => (aws, None),
+            Self::CloudTrailEncrypts => {
+                let context = json!({ "kms:EncryptionContext:aws:cloudtrail:arn": allowed });
+                (cloudtrail, Some(json!({ "ArnLike": trail, "StringLike": context })))
             }
-            Self::AccountReaders => json!({ "StringEquals": { "kms:CallerAccount": whom }, "StringLike": through_s3 }),
-        })
+            // DescribeKey has no encryption context, and Decrypt with an S3 Bucket Key has the bucket's.
+            Self::CloudTrailDescribes | Self::CloudTrailDecrypts => (cloudtrail, Some(json!({ "ArnLike": trail }))),
+            Self::ReaderAccounts => (aws, Some(json!({ "StringLike": through_s3 }))),
+            Self::LogReaders => {
+                let reader = json!({ "aws:PrincipalArn": allowed });
+                (everyone, Some(json!({ "ArnEquals": reader, "StringLike": through_s3 })))
+            }
+            Self::OrganizationReaders => {
+                let organization = json!({ "aws:PrincipalOrgID": allowed });
+                (everyone, Some(json!({ "StringEquals": organization, "StringLike": through_s3 })))
+            }
+            Self::AccountReaders => {
+                let account = json!({ "kms:CallerAccount": allowed });
+                (everyone, Some(json!({ "StringEquals": account, "StringLike": through_s3 })))
+            }
+        };
+        Statement {
+            sid: self.sid().to_owned(),
+            effect: "Allow",
+            principal,
+            action: one_or_many(actions.iter().map(|&action| action.to_owned())),
+            // In a key policy, `*` means the key itself.
+            resource: "*",
+            condition,
+            template: self,
+            names,
+        }
     }
 }
 
 /// A single text, or an array of several.
 #[must_use]
 pub fn one_or_many(texts: impl IntoIterator<Item = String>) -> Value {
-    let mut texts: Vec<Value> = texts.into_iter().map(Value::String).collect();
-    match (texts.len(), texts.pop()) {
-        (1, Some(only)) => only,
-        (_, last) => texts.into_iter().chain(last).collect(),
-    }
+    let texts: Vec<String> = texts.into_iter().collect();
+    if let [only] = texts.as_slice() { json!(only) } else { json!(texts) }
 }
 
 /// What determines the statements that trailseal writes for a key.
@@ -213,16 +194,17 @@ impl Terms<'_> {
     /// The statements, those for the readers last.
     #[must_use]
     pub fn statements(&self) -> Vec<Statement> {
-        let statements = Template::ALL.into_iter().map(|template| Statement::of(template, self.whom(template)));
-        statements.filter(|statement| !statement.whom.is_empty()).collect()
+        let named = Template::ALL.into_iter().map(|template| (template, self.names(template)));
+        let needed = named.filter(|(_, names)| !names.is_empty());
+        needed.map(|(template, names)| template.statement(template.actions(), names)).collect()
     }
 
-    fn whom(&self, template: Template) -> Vec<String> {
+    fn names(&self, template: Template) -> Vec<String> {
         let Self { partition, account, owners, role, readers } = self;
         let root_of = |account: &AccountId| format!("arn:{partition}:iam::{account}:root");
         match template {
             Template::AccountAdministers => vec![root_of(account)],
-            // Without a role (in dry-run it may be unset) nothing can be created, so nothing is missing.
+            // Only dry-run mode works without a role, and creates no key.
             Template::FinishesCreation => role.iter().map(ToString::to_string).collect(),
             Template::CloudTrailEncrypts | Template::CloudTrailDescribes | Template::CloudTrailDecrypts => {
                 owners.iter().map(|owner| format!("arn:{partition}:cloudtrail:*:{owner}:trail/*")).collect()
@@ -240,8 +222,7 @@ impl KeyPolicy {
     #[must_use]
     pub fn new(config: &Config, function_arn: &FunctionArn) -> Self {
         let (partition, account) = (function_arn.partition(), function_arn.account());
-        // The owner of an organization trail is the management account, also where a delegated
-        // administrator looks after it.
+        // The management account owns organization trails, also those that a delegated administrator manages.
         let mut owners: Vec<&AccountId> = std::iter::once(account).chain(&config.org_trail_owner).collect();
         owners.dedup();
         let terms = Terms { partition, account, owners, role: config.role_arn.as_ref(), readers: &config.log_readers };
@@ -285,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_lets_in_the_account_the_role_and_cloudtrail_for_this_accounts_trails() {
+    fn the_policy_names_the_account_the_role_and_cloudtrail() {
         let trails = "arn:aws:cloudtrail:*:123456789012:trail/*";
         let expected = json!({
             "Version": "2012-10-17",
@@ -305,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_reader_is_bound_to_s3() {
+    fn every_reader_needs_to_use_s3() {
         let policy = policy(&[(
             "TRAILSEAL_LOG_READERS",
             "arn:aws:iam::210987654321:role/siem,arn:aws:iam::123456789012:user/ann,210987654321,o-abcdefghij,account",
@@ -329,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_of_organization_trails_is_let_in_beside_the_account() {
+    fn the_organization_trail_owner_is_added() {
         let policy = policy(&[("TRAILSEAL_ORG_TRAIL_OWNER", "999999999999")]);
         let trails = json!(["arn:aws:cloudtrail:*:123456789012:trail/*", "arn:aws:cloudtrail:*:999999999999:trail/*"]);
         for statement in &policy["Statement"].as_array().unwrap()[2..] {
@@ -338,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn no_principal_is_a_reader_who_could_be_deleted() {
+    fn no_principal_is_a_reader_that_can_be_deleted() {
         let readers = "arn:aws:iam::210987654321:role/siem,arn:aws:iam::123456789012:user/ann";
         for statement in policy(&[("TRAILSEAL_LOG_READERS", readers)])["Statement"].as_array().unwrap() {
             let principal = statement["Principal"].to_string();
@@ -347,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_statements_for_another_keys_owner_are_those_for_cloudtrail_alone() {
+    fn cloudtrail_statements_are_those_for_cloudtrail_alone() {
         let text = KeyPolicy::new(&config(&[]), &home()).cloudtrail_statements();
         let statements: Vec<Value> = serde_json::from_str(&text).unwrap();
         assert_eq!(statements.len(), 3);
