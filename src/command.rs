@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use lexopt::{Arg, Parser};
 use trailseal_core::config::{LogReaders, items};
-use trailseal_core::ids::{AccountId, Malformed, Partition, StackName, shorten};
+use trailseal_core::ids::{AccountId, Malformed, Partition, shorten};
 use trailseal_core::key_policy::central::{CentralKey, NoPolicy};
 
 const USAGE: &str = "\
@@ -204,7 +204,7 @@ impl Options {
             self.no_policy(&NoPolicy::NobodyElse);
         }
         let (organization, accounts) = (self.optional("organization"), self.accounts());
-        let (readers, stack) = (self.readers(), self.optional("name").unwrap_or_else(StackName::default));
+        let (readers, stack) = (self.readers(), self.optional("name").unwrap_or_default());
         let partition = self.optional("partition").unwrap_or_else(Partition::commercial);
         Some(CentralKey { partition, account: account?, organization, accounts, readers, stack })
     }
