@@ -146,8 +146,6 @@ fn log(answer: &Answer) {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test")]
-
     use serde_json::json;
 
     use super::*;

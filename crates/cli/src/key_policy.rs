@@ -82,13 +82,11 @@ impl Options {
         let organization = self.organization.as_ref().map(|id| problems.parse("--organization <ID>", id));
         let accounts: Vec<Option<AccountId>> =
             self.accounts.iter().flat_map(|ids| items(ids)).map(|id| problems.parse("--accounts <IDS>", id)).collect();
-        let (readers, malformed) = LogReaders::read(&self.readers);
-        for item in malformed {
-            problems.add("--readers <LIST>", item, LogReaders::TAKES);
-        }
+        let readers: Option<LogReaders> = problems.parse("--readers <LIST>", &self.readers);
         let name = problems.parse("--name <NAME>", &self.name);
         let partition = problems.parse("--partition <PARTITION>", &self.partition);
-        let (Some(account), Some(stack), Some(partition), true) = (account, name, partition, problems.0.is_empty())
+        let (Some(account), Some(readers), Some(stack), Some(partition), true) =
+            (account, readers, name, partition, problems.0.is_empty())
         else {
             return Err(error(&problems.0.join("\nerror: ")));
         };
