@@ -64,16 +64,3 @@ fn the_rules_match_the_events_that_the_code_acts_on() {
     let of = |source: &str, constant| (source.to_owned(), named(&trigger, constant));
     assert_eq!(matched, BTreeSet::from([of("aws.cloudtrail", "TRAIL_EVENTS"), of("aws.kms", "KEY_EVENTS")]));
 }
-
-#[test]
-fn what_a_thousand_accounts_cost_is_what_was_measured() {
-    let measured = file("docs/performance.md");
-    let of = |row: &str| -> Vec<String> {
-        let line = measured.lines().find(|line| line.starts_with(&format!("| {row} |"))).unwrap();
-        line.split('|').map(|cell| cell.replace('*', "").trim().to_owned()).collect()
-    };
-    let (invocations, total) = (&of("Lambda, requests \\*")[2], of("**total**")[3].parse::<f64>().unwrap());
-    let page = file("docs/organization.md");
-    let row = page.lines().find(|line| line.contains("[measured](performance.md#a-fleet)")).unwrap();
-    assert!(row.ends_with(&format!("| {invocations} invocations | ${total:.0} | ${total:.0} |")), "{row}: {total}");
-}
