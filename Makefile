@@ -28,7 +28,7 @@ help: ## List the targets
 	@echo 'ARCH=arm64 builds and deploys for arm64 (default: x86_64). PYTHON names a Python of version 3.10 or later.'
 
 .PHONY: demo
-demo: cargo $(call installed,sam) $(call installed,ministack) ## Show trailseal at work in an AWS emulator on this machine
+demo: cargo $(call installed,sam) $(call installed,ministack) ## Deploy to an AWS emulator on this machine and show what trailseal does
 	@$(TOOLS)/ministack/bin/python -B demo/demo.py
 
 .PHONY: build
