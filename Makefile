@@ -1,4 +1,4 @@
-# `make` lists the targets. Everything that they install goes into .tools; nothing is installed elsewhere.
+# `make` lists the targets. Tools are installed only into .tools.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,8 +16,8 @@ endif
 TOOLS := $(CURDIR)/.tools
 installed = $(TOOLS)/$(1)/.installed
 
-# sam finds cargo-lambda and its zig on the path; their caches stay in .tools too. What is built does not know where the sources
-# of its crates were.
+# sam finds cargo-lambda and zig on the path. Their caches are in .tools, too. The prefix map keeps this machine's paths out of the
+# binary.
 SAM := RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo $${RUSTFLAGS:-}" PATH="$(TOOLS)/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR="$(TOOLS)/sam-home" \
 	ZIG_GLOBAL_CACHE_DIR="$(TOOLS)/cache/zig" CARGO_ZIGBUILD_CACHE_DIR="$(TOOLS)/cache/zigbuild" sam
 
@@ -25,62 +25,62 @@ SAM := RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo $${RU
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
 		printf '  %-18s %s\n' "$$target" "$$text"; done
-	@echo 'ARCH=arm64 builds and deploys for arm64 (default: x86_64); PYTHON names a Python of 3.10 or later.'
+	@echo 'ARCH=arm64 builds and deploys for arm64 (default: x86_64). PYTHON names a Python of version 3.10 or later.'
 
 .PHONY: demo
-demo: cargo $(call installed,sam) $(call installed,ministack) ## Deploy to an AWS emulator on this machine, and watch it work
+demo: cargo $(call installed,sam) $(call installed,ministack) ## Deploy to an AWS emulator on this machine and show what trailseal does
 	@$(TOOLS)/ministack/bin/python -B demo/demo.py
 
 .PHONY: build
-build: cargo $(call installed,sam) ## Build the function for Lambda, into .aws-sam/build
+build: cargo $(call installed,sam) ## Build the function for Lambda in .aws-sam/build
 	$(SAM) build --parameter-overrides Architecture=$(ARCH)
 
 .PHONY: deploy
-deploy: build ## Deploy to your AWS account; PARAMETERS="Mode=enforce AlertEmail=..." sets parameters
+deploy: build ## Deploy to your AWS account (PARAMETERS="Mode=enforce AlertEmail=...")
 	$(SAM) deploy --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
 
 RUST_TARGET_x86_64 := x86_64-unknown-linux-gnu
 RUST_TARGET_arm64 := aarch64-unknown-linux-gnu
 
 .PHONY: package
-package: cargo $(call installed,sam) $(TOOLS)/cyclonedx/bin/cargo-cyclonedx ## Make a folder in dist/ that is deployed without the sources
+package: cargo $(call installed,sam) $(TOOLS)/cyclonedx/bin/cargo-cyclonedx ## Create a package in dist/ for deployment without the sources
 	$(SAM) build --build-dir .tools/package/build --parameter-overrides Architecture=$(ARCH)
 	PATH="$(TOOLS)/cyclonedx/bin:$$PATH" SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --no-build-deps \
 		--target $(RUST_TARGET_$(ARCH)) --override-filename trailseal.cdx
 	mv trailseal.cdx.json .tools/package/ && rm -f crates/*/trailseal.cdx.json
 	@$(TOOLS)/sam/bin/python -B scripts/package $(ARCH) .tools/package/build .tools/package/trailseal.cdx.json dist
 
-# Built here, like everything else that a bill of materials tells of.
+# Built from source, because its output describes the package.
 $(TOOLS)/cyclonedx/bin/cargo-cyclonedx:
 	cargo install cargo-cyclonedx@0.5.9 --quiet --locked --root "$(TOOLS)/cyclonedx"
 
 .PHONY: deploy-forwarders
-deploy-forwarders: $(call installed,sam) ## Have other Regions send their events; REGIONS="eu-central-1 ..."
+deploy-forwarders: $(call installed,sam) ## Forward the events of other Regions (REGIONS="eu-central-1 ...")
 	@$(TOOLS)/sam/bin/python -B scripts/forwarders deploy $(REGIONS)
 
 .PHONY: delete-forwarders
-delete-forwarders: $(call installed,sam) ## Undo that; REGIONS="eu-central-1 ..."
+delete-forwarders: $(call installed,sam) ## Stop forwarding the events of other Regions (REGIONS="...")
 	@$(TOOLS)/sam/bin/python -B scripts/forwarders delete $(REGIONS)
 
 .PHONY: test
-test: lint lint-template release check-deps $(call installed,moto) ## Everything that must pass: lints, tests, template, linked libraries
-	TRAILSEAL_BINARY="$(abspath target/release/trailseal)" MOTO_SERVER="$(TOOLS)/moto/bin/moto_server" \
-		cargo test --workspace --locked
+test: lint lint-template $(call installed,moto) ## Run all checks and tests
+	MOTO_SERVER="$(TOOLS)/moto/bin/moto_server" cargo test --workspace --locked
+	@$(MAKE) --no-print-directory check-deps
 	@$(MAKE) --no-print-directory test-stack
 
 .PHONY: test-stack
-test-stack: cargo $(call installed,sam) $(call installed,ministack) ## Deploy to an AWS emulator on this machine, and test what came of it
+test-stack: cargo $(call installed,sam) $(call installed,ministack) ## Test the stack in an AWS emulator (TESTS="test_rules ...")
 	$(TOOLS)/ministack/bin/python -B tests/stack/run.py $(TESTS)
 
 .PHONY: lint
-lint: cargo ## Formatting, clippy and rustdoc, none of which may warn
+lint: cargo ## Check formatting, clippy and rustdoc; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# The Region is only there because sam wants one; nothing is asked over the network.
+# sam requires a Region, but validates offline.
 .PHONY: lint-template
-lint-template: $(call installed,sam) ## Validate the templates, and check that the tests judge what they come to
+lint-template: $(call installed,sam) ## Validate the templates, and check tests/template/expanded.json
 	$(SAM) validate --lint --region eu-west-1
 	$(SAM) validate --lint --region eu-west-1 --template-file forwarder.yaml
 	$(SAM) validate --lint --region eu-west-1 --template-file hub.yaml
@@ -89,30 +89,34 @@ lint-template: $(call installed,sam) ## Validate the templates, and check that t
 	$(TOOLS)/sam/bin/python -B scripts/expand-template --check
 
 .PHONY: expand-template
-expand-template: $(call installed,sam) ## Write what template.yaml comes to into tests/template/expanded.json
+expand-template: $(call installed,sam) ## Write the expanded template.yaml to tests/template/expanded.json
 	$(TOOLS)/sam/bin/python -B scripts/expand-template
 
 .PHONY: release
-release: cargo ## Build the release binary for this machine
+release: cargo ## Build the function's release binary for this machine
 	cargo build --release --locked --package trailseal
 
+.PHONY: cli
+cli: cargo ## Build the command line, target/release/trailseal
+	cargo build --release --locked --package trailseal-cli
+
 .PHONY: check-deps
-check-deps: release ## Check that one TLS stack is linked, without jitter entropy
+check-deps: cargo ## Check that one TLS stack is linked, without jitter entropy
 	$(PYTHON) scripts/check-deps
 
 .PHONY: bench
-bench: cargo ## Measure the budgets
+bench: cargo ## Measure the release build against its budgets
 	cargo run --release --locked --package trailseal-bench
 
 .PHONY: lock-tools
-lock-tools: ## Pin the tools in requirements/*.txt anew
+lock-tools: ## Update the pinned tools in requirements/*.txt
 	scripts/lock-tools
 
 .PHONY: clean-tools
-clean-tools: ## Remove what was installed into .tools
+clean-tools: ## Remove .tools
 	rm -rf "$(TOOLS)"
 
-# A changed list, or a changed way to install it, makes the environment anew.
+# Reinstalls the tools if their list or the installation script has changed.
 $(TOOLS)/%/.installed: requirements/%.txt requirements/pip.txt scripts/tool-env
 	@scripts/tool-env $*
 

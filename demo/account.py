@@ -1,4 +1,4 @@
-"""The AWS account that the demo plays with: what is set up in it, what happens to it, and what is read back from it."""
+"""The emulated AWS account: its setup, the events in it, and its state."""
 
 import json
 import uuid
@@ -10,12 +10,12 @@ from botocore.config import Config
 from local import ACCOUNT
 
 HOME = "eu-west-1"
-ELSEWHERE = "eu-central-1"
+OTHER_REGION = "eu-central-1"
 OWNERS_KEY_ALIAS = "alias/owners-key"
-# Who reads one of the buckets from another account, and what copies it elsewhere.
+# A role of another account that reads one of the buckets, and a replication rule of that bucket.
 READER = "arn:aws:iam::210987654321:role/siem"
 REPLICATION_RULE = "to-the-archive"
-# The statement that KMS itself gives to a key.
+# The statement of the default key policy.
 ADMINISTRATION = {
     "Sid": "Enable IAM User Permissions",
     "Effect": "Allow",
@@ -23,11 +23,11 @@ ADMINISTRATION = {
     "Action": "kms:*",
     "Resource": "*",
 }
-# What somebody leaves of a key's policy: that one, and one of their own.
-LEFT_OVER = [
+# The statements of a key policy that an administrator replaced: the default one and one of their own.
+STRIPPED_POLICY = [
     ADMINISTRATION,
     {
-        "Sid": "Mallory looks after this key",
+        "Sid": "Mallory manages this key",
         "Effect": "Allow",
         "Principal": {"AWS": [f"arn:aws:iam::{ACCOUNT}:user/mallory"]},
         "Action": ["kms:DescribeKey", "kms:TagResource"],
@@ -48,13 +48,13 @@ class Account:
             endpoint_url=self.env["AWS_ENDPOINT_URL"],
             aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
-            # The function answers within its own time-out of three minutes; a repeated Invoke would be a second event.
+            # The function's timeout is three minutes. A retried Invoke would send a second event.
             config=Config(
                 read_timeout=200, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, proxies={}
             ),
         )
 
-    # What is set up
+    # Setup
 
     def make_bucket(self, name: str, region: str, reader: str | None = None) -> None:
         s3 = self.client("s3", region)
@@ -86,7 +86,7 @@ class Account:
         )
 
     def replicate(self, bucket: str, copy: str, key: str | None = None) -> None:
-        """Has one rule copy everything to another bucket: what is encrypted with a KMS key only with a key for the copies."""
+        """Replicates a bucket with one rule. With a key for the replicas, the rule includes objects encrypted with a KMS key."""
         rule = {
             "ID": REPLICATION_RULE,
             "Priority": 1,
@@ -99,7 +99,7 @@ class Account:
             rule["SourceSelectionCriteria"] = {"SseKmsEncryptedObjects": {"Status": "Enabled"}}
             rule["Destination"]["EncryptionConfiguration"] = {"ReplicaKmsKeyID": key}
         for name in (bucket, copy):
-            # S3 replicates between versioned buckets only.
+            # S3 replication requires versioning on both buckets.
             self.client("s3", self.region_of(name)).put_bucket_versioning(
                 Bucket=name, VersioningConfiguration={"Status": "Enabled"}
             )
@@ -109,11 +109,11 @@ class Account:
         )
 
     def make_owners_key(self) -> str:
-        """A customer-managed key as CloudTrail's console makes it."""
+        """Creates a customer managed key as CloudTrail's console does."""
         kms = self.client("kms")
         cloudtrail = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}, "Resource": "*"}
         key = kms.create_key(
-            Description="made by the account's owner",
+            Description="created by the account's owner",
             Policy=json.dumps({
                 "Version": "2012-10-17",
                 "Statement": [
@@ -141,26 +141,26 @@ class Account:
         cloudtrail.start_logging(Name=arn)
         return arn
 
-    def listen(self, topic: str) -> str:
-        """Subscribes a queue to the alerts, in the place of somebody's mailbox."""
+    def subscribe_queue(self, topic: str) -> str:
+        """Subscribes a queue to the topic, and returns the queue's URL."""
         sqs = self.client("sqs")
-        queue = sqs.create_queue(QueueName="mailbox")["QueueUrl"]
+        queue = sqs.create_queue(QueueName="alerts")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         self.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         return queue
 
-    # What happens
+    # Events
 
     def break_key(self, key: str) -> None:
-        """What somebody does behind trailseal's back."""
+        """Disables the key and replaces its policy, as an administrator could."""
         kms = self.client("kms", key.split(":")[3])
         kms.put_key_policy(
-            KeyId=key, PolicyName="default", Policy=json.dumps({"Version": "2012-10-17", "Statement": LEFT_OVER})
+            KeyId=key, PolicyName="default", Policy=json.dumps({"Version": "2012-10-17", "Statement": STRIPPED_POLICY})
         )
         kms.disable_key(KeyId=key)
 
     def trail_event(self, trail: str, **detail) -> dict:
-        """What EventBridge would hand over after somebody created this trail."""
+        """The event that EventBridge delivers after the trail was created, with changes to its detail."""
         name = trail.rpartition("/")[2]
         return {
             "version": "0",
@@ -199,21 +199,21 @@ class Account:
             | detail,
         }
 
-    def matches(self, rule: str, event: dict) -> bool:
-        """Asks the deployed rule's own pattern."""
+    def rule_matches(self, rule: str, event: dict) -> bool:
+        """Whether the pattern of the deployed rule matches the event."""
         events = self.client("events")
         pattern = events.describe_rule(Name=rule)["EventPattern"]
         return events.test_event_pattern(EventPattern=pattern, Event=json.dumps(event))["Result"]
 
     def invoke(self, function: str, event: dict) -> dict:
-        """The function's answer; an error of the function's is an answer too."""
+        """The function's answer, or its error."""
         return json.load(self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))["Payload"])
 
-    def send(self, function: str, event: dict) -> None:
-        """Hands over an event as EventBridge does: Lambda takes it and tries again if the function fails on it."""
+    def invoke_async(self, function: str, event: dict) -> None:
+        """Invokes the function as EventBridge does: Lambda queues the event and retries it if the function fails."""
         self.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event))
 
-    # What is read back
+    # State
 
     def outputs(self, stack: str) -> dict[str, str]:
         [found] = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
@@ -226,9 +226,9 @@ class Account:
         return self.client("cloudtrail").get_trail(Name=arn)["Trail"]
 
     def keys(self) -> list[dict]:
-        """Every customer-managed key in both Regions, with all that makes its state."""
+        """The state of every customer managed key in both Regions."""
         found = []
-        for region in (HOME, ELSEWHERE):
+        for region in (HOME, OTHER_REGION):
             kms = self.client("kms", region)
             aliases = kms.list_aliases()["Aliases"]
             for listed in kms.list_keys()["Keys"]:
@@ -249,13 +249,13 @@ class Account:
         return found
 
     def state(self, trails: list[str]) -> dict:
-        """All that trailseal could have changed."""
+        """The state of the trails and of all keys: everything that trailseal can change."""
         return {"trails": {arn: self.trail(arn) for arn in trails}, "keys": self.keys()}
 
     def key_writes(self, since: datetime) -> list[tuple[str, dict]]:
-        """Which calls asked KMS to change something since then, and with what, oldest first."""
+        """The write calls to KMS since then and their parameters, oldest first."""
         found = []
-        for region in (HOME, ELSEWHERE):
+        for region in (HOME, OTHER_REGION):
             recorded = self.client("cloudtrail", region).lookup_events(
                 LookupAttributes=[{"AttributeKey": "ReadOnly", "AttributeValue": "false"}], MaxResults=50
             )["Events"]
@@ -264,8 +264,8 @@ class Account:
                     found.append((event["EventName"], json.loads(event["CloudTrailEvent"])["requestParameters"]))
         return found
 
-    def may(self, role: str, actions: list[str]) -> dict[str, str]:
-        """What IAM would decide if the deployed role tried."""
+    def simulate(self, role: str, actions: list[str]) -> dict[str, str]:
+        """IAM's decision for each action of the deployed role."""
         answer = self.client("iam").simulate_principal_policy(
             PolicySourceArn=role, ActionNames=actions, ResourceArns=["*"]
         )
@@ -273,13 +273,13 @@ class Account:
 
     def alarm(self, name: str) -> dict:
         cloudwatch = self.client("cloudwatch")
-        # The emulator looks at its alarms when somebody puts a metric, whichever.
-        cloudwatch.put_metric_data(Namespace="demo", MetricData=[{"MetricName": "Look", "Value": 1}])
+        # The emulator evaluates its alarms whenever a metric is put.
+        cloudwatch.put_metric_data(Namespace="demo", MetricData=[{"MetricName": "Evaluate", "Value": 1}])
         [found] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
         return found
 
-    def parked(self, queue: str) -> list[dict]:
-        """What lies in the failure queue, after waiting for something to; it stays there."""
+    def failed_events(self, queue: str) -> list[dict]:
+        """The messages in the failure queue, which stay there. Waits for the first one."""
         answer = self.client("sqs").receive_message(
             QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=0, WaitTimeSeconds=20
         )
@@ -287,7 +287,7 @@ class Account:
         return [{"event": body["requestPayload"], "error": body["responsePayload"]} for body in bodies]
 
     def alerts(self, queue: str, wait: int = 1) -> list[dict]:
-        """The alerts since the last time, and those that come within some seconds more."""
+        """Receives the alerts until none arrives for `wait` seconds."""
         sqs = self.client("sqs")
         found = []
         while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=wait).get(

@@ -1,6 +1,6 @@
-"""The emulator and the sam command, for the demo and for the tests of the stack.
+"""The emulator, the build and the sam command, for the demo and for the tests of the stack.
 
-Each process gets a session of its own, so that it ends with all its children.
+Each process has a session of its own, so that it can be stopped with all its children.
 """
 
 import contextlib
@@ -22,41 +22,41 @@ BUILD = LOGS / "build"
 ACCOUNT = "123456789012"
 
 
-class Trouble(Exception):
-    """Something that keeps us from going on; its text says what to do."""
+class SetupError(Exception):
+    """The demo or the tests cannot run. The message says what to do."""
 
 
 def architecture() -> str:
-    """The emulator runs the function without a container, so it must be built for this machine."""
+    """This machine's architecture, for which the function is built: the emulator runs it without a container."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in ("x86_64", "aarch64"):
-        raise Trouble(
-            f"the emulator runs the function itself and needs Linux on x86_64 or arm64, not {sys.platform} on {machine}"
+        raise SetupError(
+            f"the emulator runs the function on this machine, which must be Linux on x86_64 or arm64, not {sys.platform} on {machine}"
         )
     return "arm64" if machine == "aarch64" else "x86_64"
 
 
-def port(wanted: str = "0") -> int:
-    """That one, if it is free; 0 is any."""
-    if not wanted.isdecimal() or int(wanted) > 65535:
-        raise Trouble(f"DEMO_PORT is `{wanted}`: name a free port, or leave it out")
+def port(requested: str = "0") -> int:
+    """The requested port if it is free; for 0, any free port."""
+    if not requested.isdecimal() or int(requested) > 65535:
+        raise SetupError(f"DEMO_PORT is `{requested}`, but must be a port number; by default, any free port is used")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", int(wanted)))
+            probe.bind(("127.0.0.1", int(requested)))
         except OSError as error:
-            raise Trouble(
-                f"port {wanted} on 127.0.0.1 cannot be used ({error.strerror}): free it, or name another with DEMO_PORT=..."
+            raise SetupError(
+                f"port {requested} on 127.0.0.1 cannot be used ({error.strerror}): choose another with DEMO_PORT=..."
             ) from error
         return probe.getsockname()[1]
 
 
 def environment(endpoint: str, region: str) -> dict[str, str]:
-    """This process's environment with nothing of a real AWS account in it: whatever goes wrong, only the emulator is reached."""
+    """This process's environment without any settings of a real AWS account, so that only the emulator can be reached."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_", "TRAILSEAL_"))}
     env.update(
         AWS_ENDPOINT_URL=endpoint,
-        # The emulator takes an access key of twelve digits for the account.
+        # The emulator uses an access key of twelve digits as the account id.
         AWS_ACCESS_KEY_ID=ACCOUNT,
         AWS_SECRET_ACCESS_KEY="demo",
         AWS_REGION=region,
@@ -70,8 +70,8 @@ def environment(endpoint: str, region: str) -> dict[str, str]:
     return env
 
 
-def end(process: subprocess.Popen) -> None:
-    """Ends a process that `start` made, and its children."""
+def stop(process: subprocess.Popen) -> None:
+    """Stops a process from `start`, and its children."""
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -94,35 +94,48 @@ def start(command: list[str], env: dict[str, str], log: Path) -> subprocess.Pope
         )
 
 
-def sam(what: str, *arguments: str, env: dict[str, str], logs: Path = LOGS) -> float:
-    """Runs sam; says how long it took."""
-    log = logs / f"{what}.log"
-    bin_folder = TOOLS / "sam" / "bin"
-    env = env | {
-        # As in the Makefile, so that what one has built the other need not.
+# Link-time optimization and optimization take most of a build's CPU time. The package keeps the release profile of Cargo.toml.
+QUICK_BUILD = {
+    "CARGO_PROFILE_RELEASE_LTO": "off",
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0",
+    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
+}
+
+
+def tools(env: dict[str, str]) -> dict[str, str]:
+    """The environment in which sam, cargo-lambda and zig run. The Makefile's variable SAM sets the same."""
+    return env | {
         "RUSTFLAGS": f"--remap-path-prefix={env.get('CARGO_HOME', Path.home() / '.cargo')}=/cargo {env.get('RUSTFLAGS', '')}",
-        # cargo-lambda and its zig are found on the path.
-        "PATH": f"{bin_folder}{os.pathsep}{env['PATH']}",
+        "PATH": f"{TOOLS / 'sam' / 'bin'}{os.pathsep}{env['PATH']}",
         "SAM_CLI_TELEMETRY": "0",
-        # Seconds between its looks at the stack; five are made for AWS, which has much more to do.
+        # Seconds between polls of the stack's state. The default of 5 is meant for AWS.
         "SAM_CLI_POLL_DELAY": "0.2",
         "__SAM_CLI_APP_DIR": str(TOOLS / "sam-home"),
         "ZIG_GLOBAL_CACHE_DIR": str(TOOLS / "cache" / "zig"),
         "CARGO_ZIGBUILD_CACHE_DIR": str(TOOLS / "cache" / "zigbuild"),
     }
+
+
+def sam(what: str, *arguments: str, env: dict[str, str], logs: Path = LOGS) -> float:
+    """Runs sam with the log `what`. Returns the seconds it took."""
+    log = logs / f"{what}.log"
     began = time.monotonic()
-    process = start([str(bin_folder / "sam"), *arguments], env, log)
+    process = start([str(TOOLS / "sam" / "bin" / "sam"), *arguments], tools(env), log)
     try:
         if process.wait():
-            raise Trouble(f"`sam {arguments[0]}` failed: its last words are in {log.relative_to(PROJECT)}\n{tail(log)}")
+            raise SetupError(f"`sam {arguments[0]}` failed (log: {log.relative_to(PROJECT)})\n{tail(log)}")
     finally:
-        end(process)
+        stop(process)
     return time.monotonic() - began
 
 
 def build(env: dict[str, str], logs: Path = LOGS) -> float:
-    """Builds the function as it would be deployed, for this machine."""
-    return sam(
+    """Builds the function for this machine, without optimization. Returns the seconds it took."""
+    env = env | QUICK_BUILD
+    began = time.monotonic()
+    _compile(env)
+    # Finds everything compiled, and copies it to where `sam deploy` expects it.
+    sam(
         "build",
         "build",
         "--build-dir",
@@ -132,12 +145,26 @@ def build(env: dict[str, str], logs: Path = LOGS) -> float:
         env=env,
         logs=logs,
     )
+    return time.monotonic() - began
+
+
+def _compile(env: dict[str, str]) -> None:
+    """Runs the build command that `sam build` runs, because that one does not show cargo's progress."""
+    command = ["cargo", "lambda", "build", "--release", "--bin", "trailseal-lambda"]
+    if architecture() == "arm64":
+        command.append("--arm64")
+    process = subprocess.Popen(command, env=tools(env), cwd=PROJECT, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        if process.wait():
+            raise SetupError(f"`{' '.join(command)}` failed: see above")
+    finally:
+        stop(process)
 
 
 def deploy(
     what: str, stack: str, *parameters: str, env: dict[str, str], built: Path = BUILD, logs: Path = LOGS
 ) -> float:
-    """Deploys what was built; of a stack that stands, only the parameters that are given here change."""
+    """Deploys the build. In an existing stack, only the parameters given here change. Returns the seconds it took."""
     return sam(
         what,
         "deploy",
@@ -162,7 +189,7 @@ def tail(log: Path, lines: int = 12) -> str:
 
 @contextlib.contextmanager
 def emulator(at: int, env: dict[str, str], logs: Path = LOGS):
-    """The emulator, for as long as the block runs."""
+    """Runs the emulator during the `with` block."""
     log = logs / "emulator.log"
     scratch = logs / "tmp"
     scratch.mkdir(exist_ok=True)
@@ -171,34 +198,33 @@ def emulator(at: int, env: dict[str, str], logs: Path = LOGS):
         "GATEWAY_PORT": str(at),
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "MINISTACK_REGION": env["AWS_REGION"],
-        # It unpacks functions in the one and keeps a key of its own in the other.
+        # The emulator unpacks functions in the first and stores a key of its own in the second.
         "TMPDIR": str(scratch),
         "STATE_DIR": str(scratch),
-        # It can run functions in containers; ours runs without.
+        # Functions run without a container.
         "LAMBDA_EXECUTOR": "local",
-        # It records no calls unless told to, and CloudTrail's own not even then. With this, LookupEvents tells what KMS
-        # was asked for.
+        # Records API calls, except CloudTrail's own. LookupEvents then returns the calls to KMS.
         "CLOUDTRAIL_RECORDING": "1",
-        # It could check the role's policies, but knows none of KMS's condition keys, nor which trail ListTags is about.
+        # The emulator's IAM check supports neither KMS's condition keys nor the resource of ListTags.
         "AUTH": "false",
         "PYTHONUNBUFFERED": "1",
     }
     process = start([str(TOOLS / "ministack" / "bin" / "ministack")], env, log)
     try:
-        _until_it_answers(process, env["AWS_ENDPOINT_URL"], log)
+        _wait_until_ready(process, env["AWS_ENDPOINT_URL"], log)
         yield
     finally:
-        end(process)
+        stop(process)
 
 
-def _until_it_answers(process: subprocess.Popen, endpoint: str, log: Path) -> None:
-    # Through no proxy, whatever the environment says.
-    ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def _wait_until_ready(process: subprocess.Popen, endpoint: str, log: Path) -> None:
+    # Ignores the proxy settings of the environment.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for _ in range(300):
         if process.poll() is not None:
-            raise Trouble(f"the emulator ended at once: see {log.relative_to(PROJECT)}\n{tail(log)}")
+            raise SetupError(f"the emulator stopped right after its start (log: {log.relative_to(PROJECT)})\n{tail(log)}")
         with contextlib.suppress(urllib.error.URLError, OSError):
-            ask.open(f"{endpoint}/_ministack/health", timeout=1).close()
+            opener.open(f"{endpoint}/_ministack/health", timeout=1).close()
             return
         time.sleep(0.1)
-    raise Trouble(f"the emulator did not answer within half a minute: see {log.relative_to(PROJECT)}")
+    raise SetupError(f"the emulator did not answer within 30 seconds (log: {log.relative_to(PROJECT)})")

@@ -1,50 +1,51 @@
-"""The part of the demo in which every trail is looked at, wherever it is."""
+"""The part of the demo in which a scheduled sweep finds a trail whose event was lost."""
 
 import json
 
-from account import ELSEWHERE, Account
-from look import changes, outcomes
-from show import Show
+from account import OTHER_REGION
+from answers import changes, outcomes
+from context import Demo
 
 
-def sweep(show: Show, account: Account, trails: dict[str, str], stack: dict[str, str], mailbox: str) -> None:
-    show.scene("A trail that no event told of, and a sweep over every trail")
-    # In the function's own Region: the emulator's ListTrails shows that one only, where AWS's shows all.
-    unheard = account.make_trail("unheard", "logs-far")
-    show.say(f"unheard has its bucket in {ELSEWHERE}, and the event of its creation got lost.")
-    everything = [*trails.values(), unheard]
-    before = account.state(everything)
-    answer = account.invoke(stack["FunctionName"], {"sweep": {}})
-    show.answer(answer)
-    after = account.state(everything)
-    far_away = account.trail(trails["far-away"]).get("KmsKeyId")
-    show.claim(
-        "the sweep found every trail, and mended the one that was not well",
-        sorted(outcomes(answer)) == ["compliant"] * len(trails) + ["remediated"],
+def sweep(demo: Demo) -> None:
+    output, account = demo.output, demo.account
+    output.heading("A sweep of all trails finds a trail whose event was lost")
+    # In the function's own Region, because the emulator's ListTrails returns only that Region's trails.
+    missed = account.make_trail("missed", "logs-far")
+    output.text(f"Trail missed delivers to a bucket in {OTHER_REGION}. The event of its creation was lost.")
+    every_trail = [*demo.trails.values(), missed]
+    before = account.state(every_trail)
+    answer = demo.invoke({"sweep": {}})
+    output.answer(answer)
+    after = account.state(every_trail)
+    remote_key = account.trail(demo.trails["remote"]).get("KmsKeyId")
+    output.check(
+        "the sweep checks every trail and remediates only missed",
+        sorted(outcomes(answer)) == ["compliant"] * len(demo.trails) + ["remediated"],
         json.dumps(answer, indent=1),
     )
-    show.claim(
-        "unheard has the key of its bucket's Region, which far-away has, too",
-        bool(far_away) and after["trails"][unheard].get("KmsKeyId") == far_away,
+    output.check(
+        "missed uses the same key as remote, the one in its bucket's Region",
+        bool(remote_key) and after["trails"][missed].get("KmsKeyId") == remote_key,
         changes(before, after),
     )
-    show.claim(
+    output.check(
         "no key and no other trail has changed",
         before["keys"] == after["keys"]
-        and all(before["trails"][arn] == after["trails"][arn] for arn in trails.values()),
+        and all(before["trails"][arn] == after["trails"][arn] for arn in demo.trails.values()),
         changes(before, after),
     )
-    alerts = account.alerts(mailbox)
-    show.claim(
-        "there is one digest, about unheard alone",
-        len(alerts) == 1 and unheard in alerts[0]["Message"] and trails["orders"] not in alerts[0]["Message"],
+    alerts = demo.alerts()
+    output.check(
+        "one digest is sent, and it is only about missed",
+        len(alerts) == 1 and missed in alerts[0]["Message"] and demo.trails["orders"] not in alerts[0]["Message"],
         [alert.get("Subject") for alert in alerts],
     )
-    again = account.invoke(stack["FunctionName"], {"sweep": {}})
-    show.claim(
-        "a second sweep finds every trail well, changes nothing and sends nothing",
-        outcomes(again) == ["compliant"] * len(everything)
-        and account.state(everything) == after
-        and account.alerts(mailbox) == [],
+    again = demo.invoke({"sweep": {}})
+    output.check(
+        "a second sweep finds every trail compliant, changes nothing and sends no alert",
+        outcomes(again) == ["compliant"] * len(every_trail)
+        and account.state(every_trail) == after
+        and demo.alerts() == [],
         json.dumps(again, indent=1),
     )

@@ -1,7 +1,6 @@
-"""What template.yaml comes to: CloudFormation's own resources, as the SAM translator makes them.
+"""Expands a SAM template to CloudFormation's own resources, with the SAM translator.
 
-Wants the Python of .tools/sam, where the translator is; asks nothing over the network and wants no credentials.
-Intrinsic functions stay as they are.
+Runs with the Python of .tools/sam, offline and without credentials. Intrinsic functions are not resolved.
 """
 
 import logging
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-# The translator asks boto3 for a Region; which one it is shows nowhere in the result.
+# The translator requires a Region for boto3. The result does not depend on it.
 os.environ["AWS_DEFAULT_REGION"] = "eu-west-1"
 
 from samtranslator.parser.parser import Parser  # noqa: E402
@@ -18,12 +17,12 @@ from samtranslator.public.exceptions import InvalidDocumentException  # noqa: E4
 from samtranslator.translator.translator import Translator  # noqa: E402
 
 
-class Refused(Exception):
-    """The translator does not take the template; the text says why."""
+class TemplateError(Exception):
+    """The template is invalid. The message says why."""
 
 
 class Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short tags."""
+    """A YAML loader for CloudFormation's short tags."""
 
 
 def _intrinsic(loader: Loader, suffix: str, node: yaml.Node) -> dict:
@@ -43,18 +42,18 @@ Loader.add_multi_constructor("!", _intrinsic)
 
 
 def translated(path: Path) -> dict:
-    """The template, with the function's code at a place in S3 that there is none of."""
+    """The expanded template, with a placeholder for the function's code in S3."""
     template = yaml.load(path.read_text(), Loader)
-    # The code is uploaded by `sam`, before AWS translates; the translator takes nothing but a place in S3.
+    # `sam` uploads the code before AWS expands the template. The translator accepts only a location in S3.
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://code/function.zip"
     logging.disable(logging.CRITICAL)
     try:
-        # No names of managed policies to look up: the role is the template's own.
+        # The map of managed policies can be empty, because the template uses none.
         return Translator({}, Parser()).translate(template, parameter_values={})
     except InvalidDocumentException as error:
         causes = "; ".join(cause.message for cause in error.causes)
-        raise Refused(f"the SAM translator refuses {path.name}: {causes or error.message}") from error
+        raise TemplateError(f"the SAM translator rejects {path.name}: {causes or error.message}") from error
     finally:
         logging.disable(logging.NOTSET)

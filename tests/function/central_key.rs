@@ -4,12 +4,7 @@
 use fake_aws::{Bucket, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
-<<<<<<< HEAD
-use crate::support::{ACCOUNT, AUDIT, Scene, Setting, account, findings, steps, writes};
-=======
-use crate::command::key_policy;
 use crate::support::{ACCOUNT, AUDIT, Scenario, account, findings, steps, writes};
->>>>>>> decisions
 
 const ARCHIVE: &str = "111122223333";
 const ORGANIZATION: &str = "o-abcdefghij";
@@ -63,15 +58,9 @@ fn sorted(mut calls: Vec<String>) -> Vec<String> {
 
 #[test]
 fn a_members_unencrypted_trail_gets_the_key() {
-<<<<<<< HEAD
     let (world, key) = member(POLICY);
-    let mut scene = start(world, &key);
-    let answer = scene.event("update-trail-by-name");
-=======
-    let (world, key) = member(&policy());
     let mut scenario = start(world, &key);
     let answer = scenario.invoke_event("update-trail-by-name");
->>>>>>> decisions
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     assert_eq!((findings(&answer), steps(&answer)), (vec!["no-cmk"], vec!["update-trail done".to_owned()]));
     // Another account's bucket cannot be read either.
@@ -98,26 +87,14 @@ fn a_members_unencrypted_trail_gets_the_key() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn an_account_named_by_id_gets_the_key_too() {
     let (world, key) = member(POLICY_NAMING_US);
-    let mut scene = start(world, &key);
-    let answer = scene.event("update-trail-by-name");
-    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    assert!(warned(&answer, "key-unreadable").contains("the policy of key"), "its state was read: {answer:#}");
-    assert_eq!(scene.aws.world().delivers(AUDIT), Ok(()));
-    scene.again_nothing_happens("update-trail-by-name");
-=======
-fn an_account_outside_the_organization_that_is_named_gets_it_too() {
-    let named = key_policy(&["--account", ARCHIVE, "--organization", "o-bbbbbbbbbb", "--accounts", ACCOUNT]);
-    let (world, key) = member(&named);
     let mut scenario = start(world, &key);
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    assert!(warned(&answer, "key-unreadable").contains("the policy of key"), "its state was seen: {answer:#}");
+    assert!(warned(&answer, "key-unreadable").contains("the policy of key"), "its state was read: {answer:#}");
     assert_eq!(scenario.aws.world().delivers(AUDIT), Ok(()));
     scenario.assert_converged("update-trail-by-name");
->>>>>>> decisions
 }
 
 fn warned<'a>(answer: &'a Value, id: &str) -> &'a str {
@@ -126,17 +103,10 @@ fn warned<'a>(answer: &'a Value, id: &str) -> &'a str {
 }
 
 #[test]
-<<<<<<< HEAD
 fn a_members_trail_on_the_key_is_compliant() {
     let (world, key) = sealed_member(POLICY);
-    let mut scene = start(world, &key);
-    let answer = scene.event("update-trail-by-name");
-=======
-fn a_members_trail_on_the_key_is_compliant_and_only_the_policy_is_not_known() {
-    let (world, key) = sealed_member(&policy());
     let mut scenario = start(world, &key);
     let answer = scenario.invoke_event("update-trail-by-name");
->>>>>>> decisions
     assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
     assert_eq!(warnings(&answer), ["key-unreadable"]);
     let detail = warned(&answer, "key-unreadable");
@@ -231,13 +201,8 @@ fn the_keys_own_account_evaluates_the_policy_with_certainty() {
     assert_eq!((steps(&answer), warnings(&answer)), (vec!["update-trail done".to_owned()], vec![]));
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!((&answer["summary"], warnings(&answer)), (&json!({ "compliant": 1 }), vec![]));
-<<<<<<< HEAD
-    assert_eq!(scene.aws.world().keys, before, "a key of another owner is never edited");
-    scene.again_nothing_happens("update-trail-by-name");
-=======
-    assert_eq!(scenario.aws.world().keys, before, "it is nobody's but its owner's");
+    assert_eq!(scenario.aws.world().keys, before, "a key of another owner is never edited");
     scenario.assert_converged("update-trail-by-name");
->>>>>>> decisions
 }
 
 #[test]

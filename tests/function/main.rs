@@ -21,11 +21,8 @@ mod key_races;
 mod key_repair;
 mod metrics;
 mod moto;
-<<<<<<< HEAD
-mod outside_lambda;
-=======
 mod out_of_scope;
->>>>>>> decisions
+mod outside_lambda;
 mod permissions;
 mod races;
 mod role;

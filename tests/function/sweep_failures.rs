@@ -262,13 +262,8 @@ fn a_malformed_trail_does_not_stop_the_sweep() {
     let error = &answer["trails"][0]["error"];
     assert_eq!((&error["class"], &error["operation"]), (&json!("terminal"), &json!("cloudtrail:ListTrails")));
     let message = error["message"].as_str().unwrap();
-<<<<<<< HEAD:tests/function/sweep_trouble.rs
-    assert!(message.contains(&format!("`{odd}` is not a trail ARN")), "{message}");
-    // It may use the key.
-=======
-    assert!(message.contains(&format!("`{malformed}` is not a trail's ARN")), "{message}");
+    assert!(message.contains(&format!("`{malformed}` is not a trail ARN")), "{message}");
     // The malformed trail may use the key.
->>>>>>> decisions:tests/function/sweep_failures.rs
     assert_eq!((&answer["strays"], &answer["warnings"][0]["id"]), (&json!([]), &json!("key-unreadable")));
     assert!(answer["warnings"][0]["detail"].as_str().unwrap().contains(&perhaps));
     let alert = scenario.only_alert();

@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-/// A figure, what was hoped for and what was measured.
+/// A measured value and its budget.
 #[derive(Clone, Debug)]
 pub struct Figure {
     /// What was measured.
     pub name: String,
-    /// The budget; empty where there is none.
-    pub bar: String,
-    /// What came out.
+    /// The budget; empty if there is none.
+    pub budget: String,
+    /// The measured value.
     pub measured: String,
-    /// Whether that is within the budget.
+    /// Whether the value is within the budget.
     pub verdict: Verdict,
 }
 
@@ -20,22 +20,27 @@ pub struct Figure {
 pub enum Verdict {
     /// Within the budget.
     Met,
-    /// Beyond it.
+    /// Over the budget.
     Missed,
-    /// There is no budget: for information.
+    /// For information, without a budget.
     Information,
 }
 
 impl Figure {
     /// A figure with a budget.
-    pub fn judged(name: impl Into<String>, bar: impl Into<String>, measured: impl Into<String>, met: bool) -> Self {
+    pub fn with_budget(
+        name: impl Into<String>,
+        budget: impl Into<String>,
+        measured: impl Into<String>,
+        met: bool,
+    ) -> Self {
         let verdict = if met { Verdict::Met } else { Verdict::Missed };
-        Self { name: name.into(), bar: bar.into(), measured: measured.into(), verdict }
+        Self { name: name.into(), budget: budget.into(), measured: measured.into(), verdict }
     }
 
-    /// A figure without one.
+    /// A figure without a budget.
     pub fn information(name: impl Into<String>, measured: impl Into<String>) -> Self {
-        Self { name: name.into(), bar: String::new(), measured: measured.into(), verdict: Verdict::Information }
+        Self { name: name.into(), budget: String::new(), measured: measured.into(), verdict: Verdict::Information }
     }
 }
 
@@ -49,7 +54,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Bytes as megabytes of a million bytes each, to the kilobyte.
+/// Bytes as megabytes of 1,000,000 bytes.
 pub fn megabytes(bytes: u64) -> String {
     format!("{:.3} MB", bytes as f64 / 1e6)
 }

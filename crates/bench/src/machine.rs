@@ -2,12 +2,12 @@
 
 use std::{fs, process::Command, thread};
 
-/// A description of this machine and build.
+/// The machine and the compiler.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// The processor's name and how many of its cores there are.
+    /// The processor's name and its number of cores.
     pub processor: String,
-    /// The operating system's kernel.
+    /// The kernel.
     pub kernel: String,
     /// The compiler.
     pub rustc: String,
@@ -16,7 +16,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks around.
+    /// This machine.
     pub fn describe() -> Self {
         let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| {
             let line = info.lines().find(|line| line.starts_with("model name"))?;
@@ -25,15 +25,15 @@ impl Machine {
         let cores = thread::available_parallelism().map_or(0, usize::from);
         Self {
             processor: format!("{}, {cores} cores", model.unwrap_or_else(|| "unknown".into())),
-            kernel: said("uname", &["-srm"]),
-            rustc: said(option_env!("RUSTC").unwrap_or("rustc"), &["--version"]),
-            date: said("date", &["-u", "+%F"]),
+            kernel: first_line("uname", &["-srm"]),
+            rustc: first_line(option_env!("RUSTC").unwrap_or("rustc"), &["--version"]),
+            date: first_line("date", &["-u", "+%F"]),
         }
     }
 }
 
-/// The first line that a command prints.
-fn said(program: &str, arguments: &[&str]) -> String {
+/// The first line of a command's output.
+fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().map(|output| output.stdout);
     let text = output.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     text.lines().next().unwrap_or("unknown").to_owned()

@@ -1,30 +1,20 @@
-//! Repeated measurements, and how they are told: the median, and the middle half around it.
+//! Repeated measurements, reported as the median and the quartiles.
 
 use std::{fmt, time::Duration};
 
-/// The same thing measured several times.
+/// Several measurements of the same value, in milliseconds.
 #[derive(Clone, Debug, Default)]
 pub struct Sample(Vec<f64>);
 
 impl Sample {
-    /// One more measurement, in milliseconds.
+    /// Adds a measurement.
     pub fn push(&mut self, time: Duration) {
         self.0.push(time.as_secs_f64() * 1e3);
     }
 
-    /// The middle measurement.
+    /// The median, in milliseconds.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
-    }
-
-    /// All of them together.
-    pub fn total(&self) -> Duration {
-        Duration::from_secs_f64(self.0.iter().sum::<f64>() / 1e3)
-    }
-
-    /// Those of another sample, too.
-    pub fn append(&mut self, other: Self) {
-        self.0.extend(other.0);
     }
 
     /// The smallest value that this share of the measurements does not exceed.
@@ -51,13 +41,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn median_and_quartiles_are_told() {
+    fn median_and_quartiles_are_printed() {
         let mut sample = Sample::default();
         for time in [5, 1, 4, 2, 3] {
             sample.push(Duration::from_millis(time));
         }
         assert_eq!(sample.median(), 3.0);
-        assert_eq!(sample.total(), Duration::from_millis(15));
         assert_eq!(sample.to_string(), "3.0 ms (2.0–4.0)");
         sample = Sample::default();
         sample.push(Duration::from_micros(123_456));

@@ -36,7 +36,7 @@ Do not tag the key managed-by=trailseal. That tag marks the keys that trailseal 
 #[group(skip)]
 pub(crate) struct Options {
     // The options are texts here, so that every wrong value is reported at once.
-    /// Id of the account that owns the key; its own trails can use the key, too
+    /// Account that owns the key; its own trails can use the key, too
     #[arg(long, value_name = "ID")]
     account: String,
 

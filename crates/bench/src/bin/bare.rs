@@ -1,8 +1,7 @@
-//! The yardstick: `lambda_runtime` with the function's SDK clients and nothing else.
+//! The baseline: `lambda_runtime` with the function's SDK clients and nothing else.
 //!
-//! It answers `{}`. With `BARE_CALLS=existing-key` or `BARE_CALLS=new-key` it makes, one after
-//! another and with stock settings, the AWS calls of a remediation: those of the design's budget,
-//! with a key that exists or with one to be created.
+//! It answers `{}`. With `BARE_CALLS=existing-key` or `BARE_CALLS=new-key` it makes the AWS calls of a remediation one after
+//! another, with the SDK's default settings.
 
 use std::env;
 
@@ -18,7 +17,7 @@ struct Clients {
     sns: aws_sdk_sns::Client,
 }
 
-/// How much the function does with an event.
+/// The calls to make for an event.
 #[derive(Clone, Copy)]
 enum Calls {
     None,
@@ -32,7 +31,7 @@ async fn main() -> Result<(), Error> {
     let calls = match env::var("BARE_CALLS").as_deref() {
         Ok("existing-key") => Calls::ExistingKey,
         Ok("new-key") => Calls::NewKey,
-        Ok(other) => return Err(format!("`BARE_CALLS`: `{other}` is no set of calls").into()),
+        Ok(other) => return Err(format!("`BARE_CALLS`: `{other}` is neither `existing-key` nor `new-key`").into()),
         Err(_) => Calls::None,
     };
     let config = aws_config::load_from_env().await;
@@ -54,8 +53,8 @@ async fn main() -> Result<(), Error> {
 
 async fn remediate(clients: &Clients, calls: Calls, event: &Value) -> Result<Value, Error> {
     let name = event.pointer("/detail/requestParameters/name");
-    let name = name.and_then(Value::as_str).ok_or("an event that names no trail")?;
-    let trail = examine(clients, name).await?;
+    let name = name.and_then(Value::as_str).ok_or("the event does not name a trail")?;
+    let trail = read_trail(clients, name).await?;
     let key_arn = match calls {
         Calls::NewKey => create_key(clients, &env::var("BARE_KEY_POLICY")?).await?,
         Calls::ExistingKey | Calls::None => find_key(clients).await?,
@@ -67,18 +66,18 @@ async fn remediate(clients: &Clients, calls: Calls, event: &Value) -> Result<Val
     Ok(json!({ "kms_key_id": updated.kms_key_id }))
 }
 
-/// Reads what there is to know about a trail, and returns its ARN.
-async fn examine(clients: &Clients, name: &str) -> Result<String, Error> {
+/// Makes the reads about a trail, and returns its ARN.
+async fn read_trail(clients: &Clients, name: &str) -> Result<String, Error> {
     let Clients { cloudtrail, s3, .. } = clients;
     let trail = cloudtrail.get_trail().name(name).send().await?.trail;
     let Some(Trail { trail_arn: Some(arn), s3_bucket_name: Some(bucket), .. }) = trail else {
-        return Err("a trail without an ARN or a bucket".into());
+        return Err("the trail has no ARN or no bucket".into());
     };
     cloudtrail.get_trail_status().name(&arn).send().await?;
     s3.head_bucket().bucket(&bucket).send().await?;
     cloudtrail.list_tags().resource_id_list(&arn).send().await?;
     s3.get_bucket_policy().bucket(&bucket).send().await?;
-    // Most buckets have none, and S3 answers with an error.
+    // The bucket has no replication configuration, which is an error in S3.
     let _ = s3.get_bucket_replication().bucket(&bucket).send().await;
     Ok(arn)
 }
@@ -86,17 +85,18 @@ async fn examine(clients: &Clients, name: &str) -> Result<String, Error> {
 async fn find_key(clients: &Clients) -> Result<String, Error> {
     let Clients { kms, .. } = clients;
     let key = kms.describe_key().key_id("alias/trailseal").send().await?.key_metadata;
-    let key = key.and_then(|key| key.arn).ok_or("a key without an ARN")?;
+    let key = key.and_then(|key| key.arn).ok_or("the key has no ARN")?;
     kms.get_key_policy().key_id(&key).send().await?;
+    kms.list_resource_tags().key_id(&key).send().await?;
     Ok(key)
 }
 
 async fn create_key(clients: &Clients, policy: &str) -> Result<String, Error> {
     let Clients { kms, .. } = clients;
-    // Not there yet.
+    // The alias does not exist yet.
     let _ = kms.describe_key().key_id("alias/trailseal").send().await;
     let key = kms.create_key().policy(policy).send().await?.key_metadata;
-    let key = key.and_then(|key| key.arn).ok_or("a key without an ARN")?;
+    let key = key.and_then(|key| key.arn).ok_or("the key has no ARN")?;
     kms.enable_key_rotation().key_id(&key).send().await?;
     kms.create_alias().alias_name("alias/trailseal").target_key_id(&key).send().await?;
     Ok(key)

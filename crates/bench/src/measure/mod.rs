@@ -1,6 +1,5 @@
-//! What is measured. Each module measures one thing and returns its lines of the report, or why it could not.
+//! The measurements. Each module returns its lines of the report, or why it cannot measure.
 
-pub mod fleet;
 pub mod package;
 pub mod remediation;
 pub mod startup;
@@ -11,21 +10,21 @@ use std::path::PathBuf;
 
 use crate::figure::Figure;
 
-/// The lines of the report, or why there are none.
+/// The lines of the report, or the error.
 pub type Measured = Result<Vec<Figure>, String>;
 
-/// Measures one thing.
-pub type Measure = fn(&Subjects) -> Measured;
+/// A measurement.
+pub type Measure = fn(&Binaries) -> Measured;
 
-/// What runs, and how often.
+/// The binaries to measure, and how often.
 #[derive(Clone, Debug)]
-pub struct Subjects {
+pub struct Binaries {
     /// The function.
     pub function: PathBuf,
-    /// The yardstick.
+    /// The baseline.
     pub bare: PathBuf,
-    /// The yardstick in a build without the repository's build settings, if there is one.
+    /// A build of the baseline without the repository's settings for aws-lc, if there is one.
     pub stock: Option<PathBuf>,
-    /// Runs of a cold process.
+    /// How many cold processes to run.
     pub runs: usize,
 }

@@ -4,20 +4,20 @@ use std::{fs, io::Write, path::Path};
 
 use flate2::{Compression, write::DeflateEncoder};
 
-use super::{Measured, Subjects};
+use super::{Binaries, Measured};
 use crate::figure::{Figure, megabytes};
 
 /// Where `sam build` leaves a directory for each function.
 const SAM_BUILD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.aws-sam/build");
 
-/// What a zip of one file named `bootstrap` has beside the file: a header, its entry and the end of the directory.
+/// The size of a zip of one file named `bootstrap` without the file: its header, its entry and the end of the directory.
 const ZIP_OVERHEAD: u64 = 30 + 46 + 22 + 2 * "bootstrap".len() as u64;
 
-/// Measures the release binary as a zip, and what SAM built if it did.
-pub fn measure(subjects: &Subjects) -> Measured {
-    let (zip, binary) = zipped(&subjects.function)?;
-    let (bare, _) = zipped(&subjects.bare)?;
-    let mut figures = vec![Figure::judged(
+/// Measures the zip of the release binary and, if there is one, that of the binary that SAM built.
+pub fn measure(binaries: &Binaries) -> Measured {
+    let (zip, binary) = zipped(&binaries.function)?;
+    let (bare, _) = zipped(&binaries.bare)?;
+    let mut figures = vec![Figure::with_budget(
         "Deployed zip",
         "≤ 3.5 MB",
         format!("{} ({} unpacked), bare {}", megabytes(zip), megabytes(binary), megabytes(bare)),
@@ -27,12 +27,12 @@ pub fn measure(subjects: &Subjects) -> Measured {
     for bootstrap in built.map(|entry| entry.path().join("bootstrap")).filter(|path| path.is_file()) {
         let (zip, binary) = zipped(&bootstrap)?;
         let size = format!("{} ({} unpacked)", megabytes(zip), megabytes(binary));
-        figures.push(Figure::information("The same, as `sam build` left it", size));
+        figures.push(Figure::information("The same, built by `sam build`", size));
     }
     Ok(figures)
 }
 
-/// The size of a file in a zip of its own, and its own size.
+/// The size of a zip that contains the file, and the size of the file.
 fn zipped(path: &Path) -> Result<(u64, u64), String> {
     let bytes = fs::read(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
     let mut deflate = DeflateEncoder::new(Vec::new(), Compression::best());

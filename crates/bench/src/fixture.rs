@@ -1,4 +1,4 @@
-//! What the function is run in: an account on the fake, reached over TLS, and the function's configuration.
+//! What the function runs against: an account in the fake AWS, over TLS, and the function's configuration.
 
 use std::{
     env, fs,
@@ -14,13 +14,13 @@ use fake_aws::{
 };
 use serde_json::{Value, json};
 
-/// The account of all but the fleet.
+/// The account.
 pub const ACCOUNT: &str = "123456789012";
-/// The Region of all but the sweeps.
+/// The function's Region.
 pub const REGION: &str = "eu-west-1";
-/// The trail of all but the sweeps.
+/// The trail, except in sweeps.
 pub const TRAIL: &str = "audit";
-/// Where systems keep their trust roots.
+/// Where operating systems keep their trust roots.
 const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
@@ -35,21 +35,21 @@ pub enum State {
     NoKey,
 }
 
-/// A fake AWS over TLS, and the trust roots to reach it with.
-pub struct Scene {
+/// A fake AWS over TLS, and a file of trust roots that contains its certificate authority.
+pub struct Fixture {
     /// The fake.
     pub aws: FakeAws,
     roots: PathBuf,
 }
 
-impl Scene {
-    /// Starts a fake with this world.
+impl Fixture {
+    /// Starts a fake AWS in this state.
     pub fn new(world: World) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let aws = FakeAws::start_tls(world);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let roots = env::temp_dir().join(format!("trailseal-bench-{}-{number}.pem", process::id()));
-        // As many roots as the system has, so that loading them costs what it costs in production.
+        // Includes the system's roots, so that loading them takes as long as in production.
         let system = SYSTEM_ROOTS.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
         let bundle = system + "\n" + aws.ca_pem().expect("a fake over TLS has a certificate authority");
         fs::write(&roots, bundle).expect("the temporary directory can be written to");
@@ -61,7 +61,7 @@ impl Scene {
         Self::new(one_trail(state))
     }
 
-    /// The function in enforce mode, alerts on, ready to be started.
+    /// The function in enforce mode with alerts, not started yet.
     pub fn launch(&self, binary: &Path) -> Launch {
         let world = self.aws.world();
         let account = &world.account;
@@ -79,17 +79,17 @@ impl Scene {
         self.launch(binary).start().map_err(|crash| crash.to_string())
     }
 
-    /// Whether the one trail is encrypted now.
-    pub fn is_sealed(&self) -> bool {
+    /// Whether the one trail is encrypted.
+    pub fn is_encrypted(&self) -> bool {
         let world = self.aws.world();
         let arn = world.trail_arn(REGION, TRAIL);
         world.trails.get(&arn).is_some_and(|trail| trail.kms_key_id.is_some())
     }
 }
 
-impl Drop for Scene {
+impl Drop for Fixture {
     fn drop(&mut self) {
-        // What stays behind is a certificate in the temporary directory.
+        // A failure leaves only a certificate in the temporary directory.
         let _ = fs::remove_file(&self.roots);
     }
 }
@@ -100,8 +100,8 @@ pub fn system_roots() -> usize {
     system.map_or(0, |bundle| bundle.matches("BEGIN CERTIFICATE").count())
 }
 
-/// Invokes with an event, and takes anything but an answer for trouble.
-pub fn answered(function: &mut Function, event: &Value) -> Result<(Invocation, Value), String> {
+/// Invokes the function. Any outcome but an answer is an error.
+pub fn invoke(function: &mut Function, event: &Value) -> Result<(Invocation, Value), String> {
     let invocation = function.invoke_within(event.to_string().as_bytes(), Duration::from_secs(60));
     let answer = invocation.outcome.clone().map_err(|error| {
         let lines = [function.stdout(), function.stderr()].concat();
@@ -110,14 +110,14 @@ pub fn answered(function: &mut Function, event: &Value) -> Result<(Invocation, V
     Ok((invocation, answer))
 }
 
-/// How often this outcome is in the answer's summary.
+/// The number of trails with this outcome, from the answer's summary.
 pub fn outcomes(answer: &Value, outcome: &str) -> u64 {
     answer["summary"][outcome].as_u64().unwrap_or(0)
 }
 
 fn one_trail(state: State) -> World {
     let mut world = World::new(ACCOUNT).topic("alerts", REGION);
-    world.add_bucket(Bucket::new("audit-logs", REGION).policy(&bucket_policy(ACCOUNT, "audit-logs")));
+    world.add_bucket(Bucket::new("audit-logs", REGION).policy(&bucket_policy("audit-logs")));
     let mut trail = Trail::new(TRAIL, REGION, "audit-logs").multi_region();
     if state != State::NoKey {
         let key = sealing_key(&mut world, REGION);
@@ -129,36 +129,36 @@ fn one_trail(state: State) -> World {
     world
 }
 
-/// The state of the trails of a sweep.
+/// The state of the trails in a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Estate {
+pub enum SweptTrails {
     /// Encrypted with a key that CloudTrail can use.
     Compliant,
     /// Unencrypted; the key behind the alias is ready.
     Unencrypted,
 }
 
-/// So many Regions with five trails each, CloudTrail's own limit, and its request rates.
-pub fn estate(regions: usize, estate: Estate) -> World {
+/// An account with five trails in each Region, which is CloudTrail's quota, and CloudTrail's request rates.
+pub fn many_trails(regions: usize, state: SweptTrails) -> World {
     let mut world = World::new(ACCOUNT).topic("alerts", REGION);
     world.rate_limits = true;
     for region in REGIONS.iter().take(regions) {
         let bucket = format!("audit-logs-{region}");
-        world.add_bucket(Bucket::new(&bucket, region).policy(&bucket_policy(ACCOUNT, &bucket)));
+        world.add_bucket(Bucket::new(&bucket, region).policy(&bucket_policy(&bucket)));
         let key = sealing_key(&mut world, region);
         for number in 1..=5 {
             let trail = Trail::new(&format!("audit-{number}"), region, &bucket);
-            world.add_trail(match estate {
-                Estate::Compliant => trail.encrypted_with(&key),
-                Estate::Unencrypted => trail,
+            world.add_trail(match state {
+                SweptTrails::Compliant => trail.encrypted_with(&key),
+                SweptTrails::Unencrypted => trail,
             });
         }
     }
     world
 }
 
-/// A key as the function would have created it, behind its alias.
-pub fn sealing_key(world: &mut World, region: &str) -> String {
+/// A key as the function creates it, with its alias.
+fn sealing_key(world: &mut World, region: &str) -> String {
     let mut key = Key::new(region).policy(&world.cloudtrail_key_policy()).tag("managed-by", "trailseal");
     key.rotation_days = Some(365);
     let arn = world.key(key);
@@ -166,9 +166,9 @@ pub fn sealing_key(world: &mut World, region: &str) -> String {
     arn
 }
 
-/// The policy that CloudTrail's console gives a bucket.
-pub fn bucket_policy(account: &str, bucket: &str) -> String {
-    let trails = format!("arn:aws:cloudtrail:*:{account}:trail/*");
+/// The bucket policy that CloudTrail's console writes.
+fn bucket_policy(bucket: &str) -> String {
+    let trails = format!("arn:aws:cloudtrail:*:{ACCOUNT}:trail/*");
     let cloudtrail = json!({ "Service": "cloudtrail.amazonaws.com" });
     json!({
         "Version": "2012-10-17",
@@ -186,7 +186,7 @@ pub fn bucket_policy(account: &str, bucket: &str) -> String {
                 "Effect": "Allow",
                 "Principal": cloudtrail,
                 "Action": "s3:PutObject",
-                "Resource": format!("arn:aws:s3:::{bucket}/AWSLogs/{account}/*"),
+                "Resource": format!("arn:aws:s3:::{bucket}/AWSLogs/{ACCOUNT}/*"),
                 "Condition": {
                     "StringEquals": { "s3:x-amz-acl": "bucket-owner-full-control" },
                     "StringLike": { "AWS:SourceArn": trails }
@@ -197,8 +197,8 @@ pub fn bucket_policy(account: &str, bucket: &str) -> String {
     .to_string()
 }
 
-/// The Regions of the `aws` partition, those open by default first.
-pub const REGIONS: [&str; 34] = [
+/// The Regions of the `aws` partition, those enabled by default first.
+const REGIONS: [&str; 34] = [
     "us-east-1",
     "us-east-2",
     "us-west-1",

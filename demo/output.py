@@ -1,29 +1,26 @@
-"""What the demo prints, and the claims that it keeps count of."""
+"""The demo's output, with a count of failed checks."""
 
 import sys
 import textwrap
 
 
-class Show:
+class Output:
     def __init__(self):
-        self.broken = 0
-        colours = sys.stdout.isatty()
-        self._bold, self._plain = ("\033[1m", "\033[0m") if colours else ("", "")
+        self.failed = 0
+        self._bold, self._plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
 
-    def scene(self, title: str) -> None:
+    def heading(self, title: str) -> None:
         print(f"\n{self._bold}{title}{self._plain}", flush=True)
 
-    def say(self, text: str) -> None:
+    def text(self, text: str) -> None:
         print(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False), flush=True)
 
-    def claim(self, sentence: str, holds: bool, otherwise: object = "") -> bool:
-        """Prints a sentence that must be true, and remembers if it is not."""
+    def check(self, sentence: str, holds: bool, details: object = "") -> None:
+        """Prints a sentence that must be true, and the details if it is not."""
         print(f"  {'ok  ' if holds else 'FAIL'} {sentence}", flush=True)
         if not holds:
-            self.broken += 1
-            if otherwise != "":
-                self.quote(str(otherwise))
-        return holds
+            self.failed += 1
+            self.quote(str(details))
 
     def quote(self, text: str) -> None:
         for line in text.splitlines():
@@ -35,11 +32,11 @@ class Show:
             print("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip())
 
     def answer(self, answer: dict) -> None:
-        """The part of a function's answer that a person reads."""
+        """Prints the function's answer, one line for each finding, step, warning and error."""
         for trail in answer.get("trails", []):
             print(f"  {trail['trail_arn'].rpartition('/')[2]}: {self._bold}{trail['outcome']}{self._plain}")
             for finding in trail["findings"]:
-                self._item("found", f"{finding['id']}: {finding['detail']}")
+                self._item("finding", f"{finding['id']}: {finding['detail']}")
             for step in trail["steps"]:
                 self._item(step["status"], f"{step['step']}: {step['detail']}")
             for warning in trail["warnings"]:
@@ -48,9 +45,9 @@ class Show:
                 self._item("error", trail["error"]["message"])
 
     @staticmethod
-    def _item(what: str, text: str) -> None:
+    def _item(label: str, text: str) -> None:
         print(
             textwrap.fill(
-                text, 110, initial_indent=f"    {what:<11} ", subsequent_indent=" " * 16, break_on_hyphens=False
+                text, 110, initial_indent=f"    {label:<11} ", subsequent_indent=" " * 16, break_on_hyphens=False
             )
         )

@@ -1,11 +1,11 @@
-"""What the demo looks for in the function's answers and in what the emulator holds."""
+"""Reads the function's answers, and compares states of the emulated account."""
 
 import difflib
 import json
 
 
-def short(arn: str | None) -> str:
-    """A key's Region and the beginning of its id."""
+def short_key(arn: str | None) -> str:
+    """A key's Region and the first characters of its id."""
     if not arn:
         return "none"
     region, key = arn.split(":")[3], arn.rpartition("/")[2]
@@ -28,12 +28,11 @@ def without_key(trail: dict) -> dict:
     return {name: value for name, value in trail.items() if name != "KmsKeyId"}
 
 
-def granted(statement: dict) -> dict:
-    """A statement without its name."""
+def without_sid(statement: dict) -> dict:
     return {name: value for name, value in statement.items() if name != "Sid"}
 
 
-def cloudtrails(policy: dict) -> list[dict]:
+def cloudtrail_statements(policy: dict) -> list[dict]:
     cloudtrail = {"Service": "cloudtrail.amazonaws.com"}
     return [statement for statement in policy["Statement"] if statement["Principal"] == cloudtrail]
 
