@@ -195,15 +195,15 @@ mod tests {
     #[test]
     fn each_unknown_reason_is_listed_once() {
         assert_eq!(decide(json!([7])).to_string(), "unknown: statement number 1: it is malformed: it is not an object");
-        let doubts = json!([
+        let unknown = json!([
             statement("A", "Allow", json!({ "Bool": { "u": "true" } })),
             statement("D", "Deny", json!({ "Bool": { "v": "true" } }))
         ]);
-        let told = decide(doubts).to_string();
+        let text = decide(unknown).to_string();
         assert!(
-            told.contains("statement `A`: its condition `Bool` on `u`")
-                && told.contains("statement `D`: its condition `Bool` on `v`"),
-            "{told}"
+            text.contains("statement `A`: its condition `Bool` on `u`")
+                && text.contains("statement `D`: its condition `Bool` on `v`"),
+            "{text}"
         );
     }
 }
