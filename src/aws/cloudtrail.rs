@@ -11,7 +11,7 @@ use trailseal_core::trigger::TrailRef;
 
 use super::call::{Operation, RetryRule};
 use super::limits::Rate;
-use super::{Reader, Writer, non_empty};
+use super::{Reader, Reply, Writer, non_empty};
 
 /// What CloudTrail may answer while a new key, or a change to its policy, is not visible to it.
 const NEW_TO_CLOUDTRAIL: &[&str] =
@@ -20,20 +20,15 @@ const NEW_TO_CLOUDTRAIL: &[&str] =
 /// Reads of trails.
 pub trait TrailReads: Sync {
     /// `GetTrail`. `None`: the trail does not exist.
-    fn trail(&self, trail: &TrailRef) -> impl Future<Output = Result<Option<TrailSettings>, Failure>> + Send;
+    fn trail(&self, trail: &TrailRef) -> impl Reply<Option<TrailSettings>>;
     /// `GetTrailStatus`. `None`: the trail does not exist.
-    fn trail_status(&self, trail: &TrailRef) -> impl Future<Output = Result<Option<TrailStatus>, Failure>> + Send;
+    fn trail_status(&self, trail: &TrailRef) -> impl Reply<Option<TrailStatus>>;
     /// The value of one of a trail's tags, by `ListTags`. `None`: the trail does not have the tag.
-    fn trail_tag(
-        &self,
-        trail: &TrailArn,
-        home_region: &Region,
-        key: &str,
-    ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+    fn trail_tag(&self, trail: &TrailArn, home_region: &Region, key: &str) -> impl Reply<Option<String>>;
     /// The ARN and home Region of every trail that the account can see, by `ListTrails` sent to `region`.
-    fn list_trails(&self, region: &Region) -> impl Future<Output = Result<ListedTrails, Failure>> + Send;
+    fn list_trails(&self, region: &Region) -> impl Reply<ListedTrails>;
     /// The settings of every trail whose home Region is `region`, by `DescribeTrails`.
-    fn describe_trails(&self, region: &Region) -> impl Future<Output = Result<Vec<TrailSettings>, Failure>> + Send;
+    fn describe_trails(&self, region: &Region) -> impl Reply<Vec<TrailSettings>>;
 }
 
 /// Writes to trails. Those of one Region are sent one after another, first come, first served.
@@ -51,12 +46,11 @@ pub trait TrailWrites: Sync {
         key: &KeyArn,
         settling: bool,
         unchanged: impl Fn() -> F + Send + Sync,
-    ) -> impl Future<Output = Result<Option<UpdatedTrail>, Failure>> + Send
+    ) -> impl Reply<Option<UpdatedTrail>>
     where
         F: Future<Output = Result<bool, Failure>> + Send;
     /// `StartLogging`.
-    fn start_logging(&self, trail: &TrailArn, home_region: &Region)
-    -> impl Future<Output = Result<(), Failure>> + Send;
+    fn start_logging(&self, trail: &TrailArn, home_region: &Region) -> impl Reply<()>;
 }
 
 fn read(name: &'static str, region: &Region, description: String) -> Operation {
@@ -79,14 +73,8 @@ impl TrailReads for Reader<'_> {
         let (name, region) = name(trail);
         let operation = read("cloudtrail:GetTrail", region, format!("read trail `{name}` in `{region}`"));
         let call = self.0.aws.cloudtrail(region).get_trail().name(name);
-        match self.0.call(&operation, || call.clone().send()).await {
-            Ok(output) => match output.trail {
-                Some(trail) => settings(trail, &operation).map(Some),
-                None => Err(operation.malformed_answer("the response contains no trail")),
-            },
-            Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
-            Err(failure) => Err(failure),
-        }
+        let output = self.0.call(&operation, || call.clone().send()).await;
+        existing(output.and_then(|output| settings(operation.require(output.trail, "trail")?, &operation)))
     }
 
     async fn trail_status(&self, trail: &TrailRef) -> Result<Option<TrailStatus>, Failure> {
@@ -94,63 +82,45 @@ impl TrailReads for Reader<'_> {
         let description = format!("read the status of trail `{name}` in `{region}`");
         let operation = read("cloudtrail:GetTrailStatus", region, description);
         let call = self.0.aws.cloudtrail(region).get_trail_status().name(name);
-        match self.0.call(&operation, || call.clone().send()).await {
-            Ok(status) => Ok(Some(TrailStatus {
-                logging: status.is_logging.unwrap_or(false),
-                ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
-                delivery_error: non_empty(status.latest_delivery_error),
-                digest_error: non_empty(status.latest_digest_delivery_error),
-            })),
-            Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
-            Err(failure) => Err(failure),
-        }
+        let status = self.0.call(&operation, || call.clone().send()).await;
+        existing(status.map(|status| TrailStatus {
+            logging: status.is_logging.unwrap_or(false),
+            ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
+            delivery_error: non_empty(status.latest_delivery_error),
+            digest_error: non_empty(status.latest_digest_delivery_error),
+        }))
     }
 
     async fn trail_tag(&self, trail: &TrailArn, home_region: &Region, key: &str) -> Result<Option<String>, Failure> {
         let operation = read("cloudtrail:ListTags", home_region, format!("read the tags of trail `{trail}`"));
         let call = self.0.aws.cloudtrail(home_region).list_tags().resource_id_list(trail.as_str());
-        let mut page = None;
-        loop {
-            let call = call.clone().set_next_token(page);
-            let output = self.0.call(&operation, || call.clone().send()).await?;
+        let send = |token| call.clone().set_next_token(token).send();
+        let mut value = None;
+        for page in self.0.pages(&operation, send, |page| page.next_token.clone()).await? {
             // A missing list, or one about another resource, does not mean that the trail lacks the tag.
             let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
-            let Some(resources) = output.resource_tag_list.filter(|resources| resources.iter().all(ours)) else {
-                return Err(operation.malformed_answer("the response does not contain its tags"));
-            };
+            let list = page.resource_tag_list.filter(|resources| resources.iter().all(ours));
+            let resources = operation.require(list, "tags of the trail")?;
             let mut tags = resources.into_iter().flat_map(|resource| resource.tags_list.unwrap_or_default());
-            if let Some(tag) = tags.find(|tag| tag.key == key) {
-                return Ok(Some(tag.value.unwrap_or_default()));
-            }
-            page = non_empty(output.next_token);
-            if page.is_none() {
-                return Ok(None);
-            }
+            value = value.or(tags.find(|tag| tag.key == key).map(|tag| tag.value.unwrap_or_default()));
         }
+        Ok(value)
     }
 
     async fn list_trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
         let operation = read("cloudtrail:ListTrails", region, format!("list the account's trails in `{region}`"));
         let call = self.0.aws.cloudtrail(region).list_trails();
+        let send = |token| call.clone().set_next_token(token).send();
         let mut trails = ListedTrails::default();
-        let mut page = None;
-        loop {
-            let call = call.clone().set_next_token(page);
-            let output = self.0.call(&operation, || call.clone().send()).await?;
-            let Some(listed) = output.trails else {
-                return Err(operation.malformed_answer("the response contains no list"));
-            };
-            for trail in listed {
-                match listed_trail(&trail, region) {
+        for page in self.0.pages(&operation, send, |page| page.next_token.clone()).await? {
+            for trail in operation.require(page.trails, "list")? {
+                match listed_trail(&trail, &operation) {
                     Ok(trail) => trails.trails.push(trail),
                     Err(malformed) => trails.odd.push(malformed),
                 }
             }
-            page = non_empty(output.next_token);
-            if page.is_none() {
-                return Ok(trails);
-            }
         }
+        Ok(trails)
     }
 
     /// The response includes the shadow trails of multi-Region trails of other home Regions. To exclude them in the
@@ -160,9 +130,7 @@ impl TrailReads for Reader<'_> {
         let operation = read("cloudtrail:DescribeTrails", region, format!("read the trails of `{region}`"));
         let call = self.0.aws.cloudtrail(region).describe_trails();
         let output = self.0.call(&operation, || call.clone().send()).await?;
-        let Some(trails) = output.trail_list else {
-            return Err(operation.malformed_answer("the response contains no list"));
-        };
+        let trails = operation.require(output.trail_list, "list")?;
         // A malformed trail does not affect the others. `list_trails` reports it.
         let trails = trails.into_iter().filter_map(|trail| settings(trail, &operation).ok());
         Ok(trails.filter(|trail| trail.home_region == *region).collect())
@@ -215,18 +183,19 @@ impl TrailWrites for Writer<'_> {
     }
 }
 
-fn listed_trail(trail: &TrailInfo, region: &Region) -> Result<(TrailArn, Region), OddTrail> {
-    let operation = read("cloudtrail:ListTrails", region, format!("read a trail that is listed in `{region}`"));
-    match arn(trail.trail_arn.as_deref(), &operation) {
-        Ok(arn) => {
-            let home_region = home_region(trail.home_region.as_deref(), &arn);
-            Ok((arn, home_region))
-        }
-        Err(failure) => {
-            let told = trail.trail_arn.as_deref().or(trail.name.as_deref()).unwrap_or_default();
-            Err(OddTrail { told: shorten(told, 256), failure })
-        }
+fn existing<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match answer {
+        Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
+        answer => answer.map(Some),
     }
+}
+
+fn listed_trail(trail: &TrailInfo, operation: &Operation) -> Result<(TrailArn, Region), OddTrail> {
+    let named = trail.trail_arn.as_deref().or(trail.name.as_deref()).unwrap_or_default();
+    let arn = arn(trail.trail_arn.as_deref(), operation);
+    let arn = arn.map_err(|failure| OddTrail { told: shorten(named, 256), failure })?;
+    let home_region = home_region(trail.home_region.as_deref(), &arn);
+    Ok((arn, home_region))
 }
 
 fn settings(trail: Trail, operation: &Operation) -> Result<TrailSettings, Failure> {
