@@ -25,6 +25,7 @@ mod moto;
 mod permissions;
 mod prohibitions;
 mod races;
+mod rate_limits;
 mod readers;
 mod role;
 mod schema;
@@ -35,4 +36,3 @@ mod sweeps;
 #[path = "../template/mod.rs"]
 mod template;
 mod triggers;
-mod turns;
