@@ -98,10 +98,7 @@ pub(super) struct Caller<'a> {
 }
 
 /// What an attempt holds while it is sent.
-struct Admission<'a> {
-    _permit: Permit<'a>,
-    _slot: Option<Slot>,
-}
+type Admission<'a> = (Permit<'a>, Option<Slot>);
 
 impl<'a> Caller<'a> {
     /// Makes a call. `send` sends one attempt.
@@ -184,7 +181,7 @@ impl<'a> Caller<'a> {
             return Ok(None);
         }
         let permit = self.aws.concurrency.acquire(&operation.region).await;
-        Ok(Some(Admission { _permit: permit, _slot: slot.and_then(Slot::count) }))
+        Ok(Some((permit, slot.and_then(Slot::count))))
     }
 }
 
@@ -342,7 +339,7 @@ mod tests {
         assert!(first.is_err() && second.is_err());
         let times = times.into_inner().unwrap();
         assert_eq!(times.len(), 20);
-        assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(1)), "{times:?}");
+        assert!(times.windows(2).all(|pair| pair[1].duration_since(pair[0]) >= Duration::from_secs(1)), "{times:?}");
     }
 
     #[tokio::test(start_paused = true)]

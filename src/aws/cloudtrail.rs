@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use aws_sdk_cloudtrail::types::{ResourceTag, Trail, TrailInfo};
+use aws_sdk_cloudtrail::types::{ResourceTag, Trail};
 use trailseal_core::ids::{KeyArn, Region, TrailArn, shorten};
 use trailseal_core::observation::{
     Class, Failure, KeptSettings, ListedTrails, OddTrail, TrailSettings, TrailStatus, UpdatedTrail,
@@ -114,9 +114,15 @@ impl TrailReads for Reader<'_> {
         let mut trails = ListedTrails::default();
         for page in self.0.pages(&operation, send, |page| page.next_token.clone()).await? {
             for trail in operation.require(page.trails, "list")? {
-                match listed_trail(&trail, &operation) {
-                    Ok(trail) => trails.trails.push(trail),
-                    Err(malformed) => trails.odd.push(malformed),
+                match arn(trail.trail_arn.as_deref(), &operation) {
+                    Ok(arn) => {
+                        let home_region = home_region(trail.home_region.as_deref(), &arn);
+                        trails.trails.push((arn, home_region));
+                    }
+                    Err(failure) => {
+                        let told = trail.trail_arn.or(trail.name).unwrap_or_default();
+                        trails.odd.push(OddTrail { told: shorten(&told, 256), failure });
+                    }
                 }
             }
         }
@@ -188,14 +194,6 @@ fn existing<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
         Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
         answer => answer.map(Some),
     }
-}
-
-fn listed_trail(trail: &TrailInfo, operation: &Operation) -> Result<(TrailArn, Region), OddTrail> {
-    let named = trail.trail_arn.as_deref().or(trail.name.as_deref()).unwrap_or_default();
-    let arn = arn(trail.trail_arn.as_deref(), operation);
-    let arn = arn.map_err(|failure| OddTrail { told: shorten(named, 256), failure })?;
-    let home_region = home_region(trail.home_region.as_deref(), &arn);
-    Ok((arn, home_region))
 }
 
 fn settings(trail: Trail, operation: &Operation) -> Result<TrailSettings, Failure> {

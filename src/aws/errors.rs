@@ -71,20 +71,16 @@ const TABLE: &[Row] = &[
     ("KMSInternalException DependencyTimeoutException KeyUnavailableException InternalFailure \
       InternalError InternalServerError InternalServerException InternalServiceException \
       ServiceUnavailable ServiceUnavailableException RequestTimeout RequestTimeoutException \
-      ConcurrentModificationException", Class::Transient,
-     RETRIED),
-    (TRANSIENT_NOT_RETRIED, Class::Transient,
-     RETRIED),
+      ConcurrentModificationException", Class::Transient, RETRIED),
+    (TRANSIENT_NOT_RETRIED, Class::Transient, RETRIED),
     ("UnrecognizedClientException InvalidClientTokenId InvalidClientTokenIdException AuthFailure", Class::Terminal,
      "check that the Region is enabled for this account and that the function's role exists"),
     ("InsufficientEncryptionPolicyException", Class::Terminal,
      "allow CloudTrail to use the key (`kms:GenerateDataKey*`, `kms:DescribeKey`) in the key policy, and to write in the bucket policy; CloudTrail does not report which of the two denies access"),
     ("KmsKeyNotFoundException", Class::Terminal,
      "check that the key exists in the bucket's Region; if the trail notifies an encrypted SNS topic, also check that topic's key"),
-    ("KmsException KmsKeyDisabledException", Class::Terminal,
-     "check the key's state: it must be enabled"),
-    ("InvalidKmsKeyIdException", Class::Terminal,
-     "check the key's ARN"),
+    ("KmsException KmsKeyDisabledException", Class::Terminal, "check the key's state: it must be enabled"),
+    ("InvalidKmsKeyIdException", Class::Terminal, "check the key's ARN"),
     ("InsufficientS3BucketPolicyException S3BucketDoesNotExistException InvalidS3BucketNameException \
       InvalidS3PrefixException", Class::Terminal,
      "fix the trail's bucket first: it must exist and allow CloudTrail to write; until then this trail delivers no logs"),
@@ -106,19 +102,16 @@ const TABLE: &[Row] = &[
      "for a key policy, shorten it to the 32 KB that KMS accepts; otherwise request a higher quota for what the message names, or remove unused keys"),
     ("KMSInvalidStateException", Class::Terminal,
      "check the key's state and which other principal changes it: only its owner can fix a key that is unavailable or pending import"),
-    ("InvalidArnException", Class::Terminal,
-     "check the key's ARN and that the key is in this account"),
+    ("InvalidArnException", Class::Terminal, "check the key's ARN and that the key is in this account"),
     ("InvalidParameterException", Class::Terminal,
      "check that the service supports what the message names in this Region and partition"),
     // S3's answer to an account that the bucket policy allows but that does not own the bucket.
     ("MethodNotAllowed", Class::Terminal,
      "ask the bucket's owner: S3 allows this call only to the account that owns the bucket"),
-    ("TagException", Class::Terminal,
-     "check the stack parameter `KeyTags` (`TRAILSEAL_KEY_TAGS`)"),
+    ("TagException", Class::Terminal, "check the stack parameter `KeyTags` (`TRAILSEAL_KEY_TAGS`)"),
     ("TrailNotFoundException", Class::Terminal,
      "check that the trail exists and which other principal changes it"),
-    ("NoSuchBucket", Class::Terminal,
-     "give the trail an existing bucket; until then it delivers no logs"),
+    ("NoSuchBucket", Class::Terminal, "give the trail an existing bucket; until then it delivers no logs"),
     ("NotFound", Class::Terminal,
      "check that the resource exists and that the configuration names it correctly"),
     ("InvalidEventSelectorsException InvalidHomeRegionException InvalidParameterCombinationException \
@@ -129,8 +122,7 @@ const TABLE: &[Row] = &[
       CustomKeyStoreNotFoundException DisabledException InvalidAliasNameException \
       InvalidMarkerException EndpointDisabled InvalidParameter InvalidSecurity KMSAccessDenied \
       KMSDisabled KMSInvalidState KMSNotFound KMSOptInRequired KMSThrottling ParameterValueInvalid \
-      PlatformApplicationDisabled ValidationException", Class::Terminal,
-     FIX_THE_CAUSE),
+      PlatformApplicationDisabled ValidationException", Class::Terminal, FIX_THE_CAUSE),
 ];
 
 /// Whether AWS refused the call for its rate, so that it had no effect.
