@@ -135,7 +135,11 @@ impl Update<'_> {
         }
         let message = failure.message.clone();
         let outcome_unknown = failure.outcome_unknown;
-        self.report(StepStatus::Failed, message.clone(), done);
+        let detail = match outcome_unknown {
+            true => format!("it is not known whether the trail has `{}`: {message}", self.key),
+            false => message.clone(),
+        };
+        self.report(StepStatus::Failed, detail, done);
         done.failure = Some(failure);
         if outcome_unknown { Err(Surprise(message)) } else { Ok(()) }
     }

@@ -22,7 +22,7 @@ pub(crate) use targets::{Meant, every_trail, trails_with_key};
 
 use crate::aws::Read;
 
-/// Awaits them all. How many calls are under way at once is limited where they are made (`aws::under_way`),
+/// Awaits them all. How many calls are under way at once is limited where they are made (`aws::limits`),
 /// so that a look that waits, or hangs, holds up no other.
 pub(crate) async fn side_by_side<F: Future>(looks: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     looks.into_iter().collect::<FuturesUnordered<_>>().collect().await
