@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_permit_is_held_during_backoff_or_while_waiting_for_the_rate() {
+    async fn no_permit_is_held_during_backoff_or_in_the_queue() {
         let (aws, read) = (aws().await, operation());
         let write = Operation { rate: Rate::CloudTrailWrite, ..operation() };
         let throttled = || async { Err::<(), _>(refused(400, "ThrottlingException")) };

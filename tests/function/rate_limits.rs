@@ -100,7 +100,7 @@ fn sweeps_start_with_different_trails() {
 }
 
 #[test]
-fn a_trail_with_a_conflict_waits_behind_the_others_of_its_region() {
+fn a_trail_with_a_conflict_waits_behind_the_others() {
     let mut world = account();
     let key = with_sealing_key(&mut world, HERE);
     let arns = ["one", "two", "three"].map(|name| world.add_trail(trail(name, HERE)));

@@ -67,7 +67,7 @@ fn a_sweep_mends_every_trail_that_can_be_mended_and_reports_the_others_in_one_di
     assert!(key_of("broken").contains(":eu-west-2:"));
     let alert = scene.only_alert();
     assert_eq!(alert.subject.as_deref(), Some("trailseal: 1 failed, 3 remediated, 1 noted of 8 trails"));
-    for part in ["trail/lost", "trail/plain", "trail/stopped", "no such bucket"] {
+    for part in ["trail/lost", "trail/plain", "trail/stopped", "the bucket does not exist"] {
         assert!(alert.message.contains(part), "{part}: {}", alert.message);
     }
     assert!(!alert.message.contains("trail/well"));
@@ -149,7 +149,7 @@ fn one_regions_trouble_stops_no_other_and_the_sweep_succeeds() {
         outcomes.contains(&"plain failed".into()) && outcomes.contains(&"elsewhere remediated".into()),
         "{outcomes:?}"
     );
-    assert!(answer["trails"][0]["error"]["remedy"].as_str().unwrap().contains("whether the Region is enabled"));
+    assert!(answer["trails"][0]["error"]["remedy"].as_str().unwrap().contains("that the Region is enabled"));
 }
 
 #[test]
