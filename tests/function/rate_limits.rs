@@ -1,4 +1,4 @@
-//! Many calls and changes wait for their turn: none waits for what has nothing to do with it.
+//! Calls wait for the rate and for a permit, and never for an unrelated Region or trail.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use crate::support::{ACCOUNT, Scenario, add_sealing_key};
 use crate::sweep_failures::{HERE, THERE, account, hang, sweep_within, trail};
 
 #[test]
-fn regions_that_do_not_answer_keep_no_trail_from_being_looked_at() {
+fn unresponsive_regions_do_not_starve_another() {
     let mut world = account();
     let key = add_sealing_key(&mut world, THERE);
     let silent = ["ap-south-1", "eu-central-1", "eu-north-1", "eu-west-2", "eu-west-3", "sa-east-1"];
@@ -29,7 +29,7 @@ fn regions_that_do_not_answer_keep_no_trail_from_being_looked_at() {
 }
 
 #[test]
-fn trails_whose_key_is_missing_wait_for_the_second_look_together_and_take_it_once() {
+fn trails_with_one_missing_key_share_the_second_read() {
     let mut world = account();
     let key = add_sealing_key(&mut world, HERE);
     let missing = format!("arn:aws:kms:{HERE}:{ACCOUNT}:key/00000000-0000-4000-8000-00000000dead");
@@ -43,12 +43,12 @@ fn trails_whose_key_is_missing_wait_for_the_second_look_together_and_take_it_onc
     let answer = sweep_within(&mut scenario, Duration::from_secs(150));
     assert_eq!(answer["summary"], json!({ "remediated": 25 }), "{answer:#}");
     assert!(scenario.aws.world().trails.values().all(|trail| trail.kms_key_id.as_ref() == Some(&key)));
-    let asked = scenario.aws.calls().iter().filter(|call| call.input["KeyId"] == json!(missing)).count();
-    assert_eq!(asked, 4, "DescribeKey and GetKeyPolicy, twice each");
+    let reads = scenario.aws.calls().iter().filter(|call| call.input["KeyId"] == json!(missing)).count();
+    assert_eq!(reads, 6, "DescribeKey, GetKeyPolicy and ListResourceTags, twice each");
 }
 
 #[test]
-fn never_more_than_twenty_calls_are_under_way_at_once() {
+fn at_most_twenty_calls_run_concurrently() {
     let mut world = World::new(ACCOUNT).topic("alerts", HERE);
     world.rate_limits = true;
     let areas = ["ap-south", "ap-east", "ca-west", "eu-north", "eu-south", "eu-west", "sa-east", "us-east"];
@@ -65,24 +65,24 @@ fn never_more_than_twenty_calls_are_under_way_at_once() {
     let answer = sweep_within(&mut scenario, Duration::from_secs(60));
     assert_eq!(answer["summary"], json!({ "remediated": 96 }), "{answer:#}");
     let calls = scenario.aws.calls();
-    let mut turns: Vec<_> = calls.iter().flat_map(|call| [(call.started, 1), (call.ended, -1)]).collect();
-    turns.sort();
-    let under_way = turns.iter().scan(0, |under_way, (_, change)| {
-        *under_way += change;
-        Some(*under_way)
+    let mut changes: Vec<_> = calls.iter().flat_map(|call| [(call.started, 1), (call.ended, -1)]).collect();
+    changes.sort();
+    let concurrent = changes.iter().scan(0, |concurrent, (_, change)| {
+        *concurrent += change;
+        Some(*concurrent)
     });
-    assert_eq!(under_way.max(), Some(20));
+    assert_eq!(concurrent.max(), Some(20));
     assert!(calls.iter().all(|call| call.error.as_deref() != Some("ThrottlingException")));
 }
 
 #[test]
-fn sweeps_at_the_same_time_of_day_do_not_all_begin_with_the_same_trail() {
+fn sweeps_start_with_different_trails() {
     let mut world = account();
     add_sealing_key(&mut world, HERE);
     let names = ["one", "two"];
     let arns = names.map(|name| world.add_trail(trail(name, HERE)));
     let mut scenario = Scenario::enforce(world);
-    let mut begun = Vec::new();
+    let mut first_updated = Vec::new();
     for _ in 0..6 {
         // An even second, as every schedule's is.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -92,20 +92,20 @@ fn sweeps_at_the_same_time_of_day_do_not_all_begin_with_the_same_trail() {
         assert_eq!(sweep_within(&mut scenario, Duration::from_secs(10))["summary"], json!({ "remediated": 2 }));
         let calls = scenario.aws.calls();
         let first = calls.iter().find(|call| call.operation == "UpdateTrail").unwrap();
-        begun.push(first.input["Name"].as_str().unwrap().to_owned());
+        first_updated.push(first.input["Name"].as_str().unwrap().to_owned());
         scenario.aws.forget_calls();
         arns.iter().for_each(|arn| scenario.aws.world().trails.get_mut(arn).unwrap().kms_key_id = None);
     }
-    assert!(arns.iter().all(|arn| begun.contains(arn)), "{begun:#?}");
+    assert!(arns.iter().all(|arn| first_updated.contains(arn)), "{first_updated:#?}");
 }
 
 #[test]
-fn a_trail_that_somebody_else_is_changing_waits_behind_the_others_of_its_region() {
+fn a_trail_with_a_conflict_waits_behind_the_others() {
     let mut world = account();
     let key = add_sealing_key(&mut world, HERE);
     let arns = ["one", "two", "three"].map(|name| world.add_trail(trail(name, HERE)));
     let mut scenario = Scenario::enforce(world);
-    // Whichever comes first is the one.
+    // The first trail that is updated.
     let mut busy: Option<Value> = None;
     scenario.aws.before(move |call, world| {
         let others_wait = world.trails.values().filter(|trail| trail.kms_key_id.is_none()).count() > 1;
@@ -124,10 +124,10 @@ fn a_trail_that_somebody_else_is_changing_waits_behind_the_others_of_its_region(
 }
 
 #[test]
-fn a_trail_whose_turn_does_not_come_in_time_is_said_not_to_have_been_changed() {
+fn an_update_that_is_not_sent_in_time_is_planned() {
     let mut world = account();
     let key = add_sealing_key(&mut world, HERE);
-    // More of them could not even be looked at in time: ten reads a second.
+    // The rate of ten reads per second leaves no time for more of them.
     for name in ["one", "two", "three", "four"] {
         world.add_trail(trail(name, HERE));
     }
@@ -145,7 +145,7 @@ fn a_trail_whose_turn_does_not_come_in_time_is_said_not_to_have_been_changed() {
         let said = (&trail["outcome"], &trail["error"]["class"], &step["step"], &step["status"], has);
         assert_eq!(said, (&json!("failed"), &json!("transient"), &json!("update-trail"), &json!("planned"), None));
         let message = trail["error"]["message"].as_str().unwrap();
-        assert!(message.ends_with("the invocation's time ran out before it was its turn"), "{message}");
+        assert!(message.ends_with("the invocation's time ran out before it was sent"), "{message}");
         waiting += 1;
     }
     let sent = scenario.aws.calls().iter().filter(|call| call.operation == "UpdateTrail").count();
