@@ -183,7 +183,7 @@ async fn a_policy_is_put_with_the_lockout_check_and_sent_once() {
     assert_eq!(input, serde_json::json!({"KeyId": key.as_str(), "PolicyName": "default", "Policy": policy}));
 
     fake.after(|_, _| Some(Fault::internal()));
-    fake.forget_calls();
+    fake.clear_calls();
     let failure = writer.put_key_policy(&key, &policy).await.unwrap_err();
     assert!(failure.left_open && failure.class == Class::Transient, "{failure:?}");
     assert_eq!(fake.names(), ["kms:PutKeyPolicy"]);

@@ -98,7 +98,7 @@ fn a_run_that_ended_between_creating_a_key_and_its_alias_is_finished_by_the_next
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "failed": 1 }));
     let key = answer["strays"][0]["key_arn"].as_str().unwrap().to_owned();
-    scene.aws.forget_hooks();
+    scene.aws.clear_hooks();
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     assert_eq!(answer["trails"][0]["key_arn"], json!(key));

@@ -42,7 +42,7 @@ fn a_key_whose_creation_nobody_confirmed_is_found_and_finished() {
         );
         assert!(!scene.only_alert().message.contains("see to the key named above"));
         assert_eq!(scene.aws.world().keys.len(), 1);
-        scene.aws.forget_hooks();
+        scene.aws.clear_hooks();
         scene.again_nothing_happens("update-trail-by-name");
     }
 }
@@ -83,7 +83,7 @@ fn create_key_is_never_sent_twice_without_looking_in_between() {
         let alert = scene.only_alert().message;
         assert!(alert.contains("What to do next: see to the key named above"), "{alert}");
         assert_eq!(answer["summary"], json!({ "remediated": 1 }));
-        scene.aws.forget_hooks();
+        scene.aws.clear_hooks();
         scene.again_nothing_happens("update-trail-by-name");
     }
 }
@@ -110,7 +110,7 @@ fn an_update_whose_answer_is_lost_again_and_again_is_read_back() {
     assert_eq!(steps(&answer), ["update-trail done"]);
     assert!(step(&answer, "update-trail")["detail"].as_str().unwrap().contains("read back"));
     assert_eq!(answer["trails"][0]["key_arn"], json!(key));
-    scene.aws.forget_hooks();
+    scene.aws.clear_hooks();
     scene.again_nothing_happens("update-trail-by-name");
 }
 

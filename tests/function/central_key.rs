@@ -84,7 +84,7 @@ fn a_members_unencrypted_trail_gets_the_key() {
         ]
     );
     assert_eq!(scene.audit().kms_key_id, Some(key));
-    assert_eq!(scene.aws.world().delivers(AUDIT), Ok(()));
+    assert_eq!(scene.aws.world().check_delivery(AUDIT), Ok(()));
     scene.again_nothing_happens("update-trail-by-name");
 }
 
@@ -96,7 +96,7 @@ fn an_account_outside_the_organization_that_is_named_gets_it_too() {
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     assert!(warned(&answer, "key-unreadable").contains("the policy of key"), "its state was seen: {answer:#}");
-    assert_eq!(scene.aws.world().delivers(AUDIT), Ok(()));
+    assert_eq!(scene.aws.world().check_delivery(AUDIT), Ok(()));
     scene.again_nothing_happens("update-trail-by-name");
 }
 
@@ -181,7 +181,7 @@ fn a_policy_that_does_not_let_the_member_in_is_refused_by_cloudtrail_and_the_sta
 #[test]
 fn a_member_that_is_let_in_no_longer_is_told_by_its_failing_deliveries() {
     let (mut world, key) = sealed_member(&policy_without_us());
-    assert!(world.delivers(AUDIT).is_err());
+    assert!(world.check_delivery(AUDIT).is_err());
     world.trails.get_mut(AUDIT).unwrap().latest_delivery_error = Some("AccessDenied".into());
     let mut scene = start(world, &key);
     let answer = scene.event("update-trail-by-name");

@@ -218,7 +218,7 @@ fn unchanged(before: &World, scene: &Scene, problems: &mut Problems) {
 /// The same event once more: nothing happens.
 fn again(row: &Row, scenery: &Scenery, scene: &mut Scene, problems: &mut Problems) {
     let before = scene.aws.snapshot();
-    scene.aws.forget_calls();
+    scene.aws.clear_calls();
     let answer = scene.event(scenery.event);
     problems.same("again: outcome", &json!(row.next()), &answer["trails"][0]["outcome"]);
     unchanged(&before, scene, problems);

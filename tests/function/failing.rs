@@ -34,7 +34,7 @@ fn throttling_conflicts_and_server_errors_are_retried_inside() {
         let answer = scene.event("update-trail-by-name");
         assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{operation} {fault:?}: {answer:#}");
         assert_eq!(scene.aws.world().keys.len(), 1, "{operation} {fault:?}");
-        scene.aws.forget_hooks();
+        scene.aws.clear_hooks();
         scene.again_nothing_happens("update-trail-by-name");
     }
 }
@@ -77,7 +77,7 @@ fn what_does_not_pass_in_time_fails_the_invocation_for_lambda_to_retry_without_a
     assert_eq!((&error["class"], &error["code"]), (&json!("transient"), &json!("ConflictException")), "{error:#}");
     assert!(error["request_id"].is_string());
 
-    scene.aws.forget_hooks();
+    scene.aws.clear_hooks();
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "Lambda's retry finishes it");
 }
@@ -275,8 +275,8 @@ fn cloudtrails_refusal_of_a_key_that_could_not_be_judged_names_the_statements_to
 #[test]
 fn what_kms_and_cloudtrail_do_not_see_yet_is_waited_out() {
     let mut world = account();
-    world.settle.key_visible_after = 2;
-    world.settle.policy_effective_after = 2;
+    world.delays.key_visible_after = 2;
+    world.delays.policy_effective_after = 2;
     let mut scene = Scene::enforcing(world);
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
@@ -289,7 +289,7 @@ fn a_key_that_another_run_created_a_moment_ago_is_waited_for_too() {
     let mut world = account();
     world.now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let key = with_sealing_key(&mut world, "eu-central-1");
-    world.keys.get_mut(&key).unwrap().unsettled_tries = 2;
+    world.keys.get_mut(&key).unwrap().policy_pending_calls = 2;
     let mut scene = Scene::enforcing(world);
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");

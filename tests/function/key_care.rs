@@ -53,7 +53,7 @@ fn a_key_of_ours_that_was_disabled_and_stripped_works_again_with_the_foreign_sta
     let world = scene.aws.snapshot();
     assert_eq!(world.keys[&key].state, KeyState::Enabled);
     assert!(!world.keys[&key].lockout_check_bypassed);
-    assert_eq!(world.delivers(AUDIT), Ok(()));
+    assert_eq!(world.check_delivery(AUDIT), Ok(()));
     scene.again_nothing_happens("update-trail-by-name");
 }
 
@@ -88,7 +88,7 @@ fn an_unencrypted_trail_gets_the_sealing_key_after_it_was_restored_and_extended(
     let key = with_sealing_key(&mut world, "eu-central-1");
     let broken = world.keys.get_mut(&key).unwrap();
     (broken.state, broken.policy) = (KeyState::PendingDeletion, stripped());
-    world.settle.policy_effective_after = 2;
+    world.delays.policy_effective_after = 2;
     let mut scene = Scene::enforcing(world);
     let answer = scene.event("update-trail-by-name");
     assert_eq!(steps(&answer), ["restore-key done", "extend-key-policy done", "update-trail done"]);
@@ -273,7 +273,7 @@ fn a_policy_that_would_grow_too_long_is_not_put() {
     world.keys.get_mut(&key).unwrap().policy = laid_out;
     let mut scene = Scene::enforcing(world.clone());
     scene.event("update-trail-by-name");
-    assert_eq!(scene.aws.snapshot().delivers(AUDIT), Ok(()), "white space makes way first");
+    assert_eq!(scene.aws.snapshot().check_delivery(AUDIT), Ok(()), "white space makes way first");
 
     policy["Statement"][0]["Sid"] = json!("x".repeat(32_000));
     world.keys.get_mut(&key).unwrap().policy = policy.to_string();
@@ -307,10 +307,10 @@ fn a_policy_that_somebody_changes_at_the_same_time_is_looked_at_again_and_keeps_
     });
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    scene.aws.forget_hooks();
+    scene.aws.clear_hooks();
     let after = statements(&scene, &key);
     assert!(sids(&after).contains(&"Meanwhile2") && sids(&after).contains(&"CloudTrailEncrypts"), "{:?}", sids(&after));
-    assert_eq!(scene.aws.snapshot().delivers(AUDIT), Ok(()));
+    assert_eq!(scene.aws.snapshot().check_delivery(AUDIT), Ok(()));
     scene.again_nothing_happens("update-trail-by-name");
 }
 

@@ -20,7 +20,7 @@ fn a_key_that_the_next_try_finishes_is_no_stray() {
     let (error, _) = scene.failure("update-trail-by-name");
     assert_eq!(error.error_type, "Transient");
     assert_eq!(scene.aws.world().published.len(), 0);
-    scene.aws.forget_hooks();
+    scene.aws.clear_hooks();
     let answer = scene.event("update-trail-by-name");
     assert_eq!((answer["strays"].clone(), scene.aws.world().keys.len()), (json!([]), 1));
 }
@@ -70,7 +70,7 @@ fn an_adopted_key_gets_what_it_lacks_also_when_it_has_to_be_looked_at_again() {
     let mut world = account();
     let policy = without(&["CloudTrailDescribes", "CloudTrailDecryptsForBucketKeys"]);
     let key = world.key(Key::new("eu-central-1").policy(&policy).tag("managed-by", "trailseal").created(1));
-    world.settle.alias_visible_after = 3;
+    world.delays.alias_visible_after = 3;
     let mut scene = Scene::enforcing(world);
     let mut sent = 0;
     scene.aws.before(move |call, _| {
@@ -225,7 +225,7 @@ fn a_trail_whose_own_key_works_does_not_fail_by_the_sealing_keys_trouble() {
     let mut scene = Setting::new(world).with("TRAILSEAL_LOG_READERS", "210987654321").start();
     let answer = scene.event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "noted": 1 }), "{answer:#}");
-    assert_eq!(scene.aws.snapshot().delivers(AUDIT), Ok(()));
+    assert_eq!(scene.aws.snapshot().check_delivery(AUDIT), Ok(()));
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn every_call_is_allowed_in_its_mode() {
     let refused: BTreeSet<&str> = asked
         .iter()
         .filter(|(_, asked)| !asked.decision.is_allowed())
-        .map(|(_, asked)| asked.question.action.as_str())
+        .map(|(_, asked)| asked.request.action.as_str())
         .collect();
     // No less either: what is allowed by now is no exception any more.
     assert_eq!(refused, role::REFUSED.iter().map(|(action, _)| *action).collect());
@@ -104,7 +104,7 @@ fn every_right_that_the_role_has_is_used() {
     let asked = asked();
     let used: BTreeSet<(&Statement, &str)> = asked
         .iter()
-        .flat_map(|(_, asked)| asked.decision.allowed_by.iter().map(|by| (by, asked.question.action.as_str())))
+        .flat_map(|(_, asked)| asked.decision.allowed_by.iter().map(|by| (by, asked.request.action.as_str())))
         .collect();
     let unused: BTreeSet<(Statement, String)> = role::allowed_actions()
         .into_iter()
@@ -122,10 +122,10 @@ fn every_right_that_the_role_has_is_used() {
 fn another_function_that_was_given_the_role_may_do_none_of_it() {
     let another = role::FUNCTION.replace("trailseal", "another");
     for (mode, asked) in asked() {
-        let question = asked.question.clone().with("lambda:SourceFunctionArn", &another);
+        let question = asked.request.clone().with("lambda:SourceFunctionArn", &another);
         let policies = role::in_mode(mode, &role::Texts::new());
-        let decision = Authorization { question, ..asked }.under(&policies);
-        assert!(matches!(decision.denied_by, Some(Statement::Own { .. })), "{decision:?}");
+        let decision = Authorization { request: question, ..asked }.under(&policies);
+        assert!(matches!(decision.denied_by, Some(Statement::Identity { .. })), "{decision:?}");
     }
 }
 
@@ -133,7 +133,7 @@ fn another_function_that_was_given_the_role_may_do_none_of_it() {
 fn in_dry_run_every_write_is_explicitly_denied() {
     let asked = asked();
     let writes_of = |mode: &str| {
-        let writes = asked.iter().filter(|(of, asked)| *of == mode && is_write(&asked.question.action));
+        let writes = asked.iter().filter(|(of, asked)| *of == mode && is_write(&asked.request.action));
         writes.map(|(_, asked)| asked).collect::<Vec<_>>()
     };
     assert_eq!(writes_of("dry-run"), Vec::<&Authorization>::new(), "nothing is even tried");
@@ -141,9 +141,13 @@ fn in_dry_run_every_write_is_explicitly_denied() {
     let writes = writes_of("enforce");
     for write in &writes {
         let decision = write.under(&policies);
-        assert!(matches!(decision.denied_by, Some(Statement::Own { .. })), "{}: {decision:?}", write.question.action);
+        assert!(
+            matches!(decision.denied_by, Some(Statement::Identity { .. })),
+            "{}: {decision:?}",
+            write.request.action
+        );
     }
-    let actions: BTreeSet<String> = writes.iter().map(|write| write.question.action.clone()).collect();
+    let actions: BTreeSet<String> = writes.iter().map(|write| write.request.action.clone()).collect();
     let mut known = operations(&root().join("src/aws/write.rs"));
     // Asked for beside CreateKey.
     known.insert("kms:TagResource".into());

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use fake_aws::policy::Question;
+use fake_aws::policy::AccessRequest;
 use fake_aws::{Bucket, Key, Statement, World};
 use serde_json::{Value, json};
 
@@ -32,10 +32,10 @@ fn roles(topic_key: &str) -> Vec<Vec<fake_aws::IdentityPolicy>> {
     ["dry-run", "enforce"].into_iter().flat_map(of).collect()
 }
 
-fn denied(world: &World, question: &Question) -> bool {
+fn denied(world: &World, question: &AccessRequest) -> bool {
     let decision = world.decide(question);
     assert!(!(decision.denied_by.is_some() && decision.is_allowed()));
-    matches!(decision.denied_by, Some(Statement::Own { .. }))
+    matches!(decision.denied_by, Some(Statement::Identity { .. }))
 }
 
 #[test]
@@ -47,32 +47,33 @@ fn what_breaks_keys_stops_trails_or_reads_logs_is_denied_whatever_else_allows_it
     world.add_bucket(Bucket::new("open", "eu-central-1").policy(&open()));
     let log = "arn:aws:s3:::open/AWSLogs/123456789012/CloudTrail/log.json.gz";
     let bypassing = |action: &str, resource: &str| {
-        world.question(action, resource).with("kms:BypassPolicyLockoutSafetyCheck", "true")
+        world.access_request(action, resource).with("kms:BypassPolicyLockoutSafetyCheck", "true")
     };
     let decrypting = |context: &str, value: &str| {
-        let question = world.question("kms:Decrypt", &key).with(&format!("kms:EncryptionContext:{context}"), value);
+        let question =
+            world.access_request("kms:Decrypt", &key).with(&format!("kms:EncryptionContext:{context}"), value);
         question
             .with_all("kms:EncryptionContextKeys", [context])
             .with("kms:ViaService", "s3.eu-central-1.amazonaws.com")
     };
     let questions = [
-        world.question("kms:Decrypt", &key),
+        world.access_request("kms:Decrypt", &key),
         decrypting("aws:s3:arn", log),
         decrypting("aws:cloudtrail:arn", AUDIT),
         decrypting("aws:lambda:FunctionArn", &role::FUNCTION.replace("trailseal", "another")),
-        world.question("kms:ReEncryptFrom", &key),
-        world.question("kms:ReEncryptTo", &key),
-        world.question("kms:DisableKey", &key),
-        world.question("kms:ScheduleKeyDeletion", &key),
-        world.question("kms:CreateGrant", &key),
-        world.question("kms:DisableKey", &topic_key),
-        world.question("kms:ReEncryptFrom", &topic_key),
+        world.access_request("kms:ReEncryptFrom", &key),
+        world.access_request("kms:ReEncryptTo", &key),
+        world.access_request("kms:DisableKey", &key),
+        world.access_request("kms:ScheduleKeyDeletion", &key),
+        world.access_request("kms:CreateGrant", &key),
+        world.access_request("kms:DisableKey", &topic_key),
+        world.access_request("kms:ReEncryptFrom", &topic_key),
         bypassing("kms:PutKeyPolicy", &key),
         bypassing("kms:CreateKey", "*"),
-        world.question("s3:GetObject", log),
-        world.question("s3:GetObjectVersion", log),
-        world.question("cloudtrail:StopLogging", AUDIT),
-        world.question("cloudtrail:DeleteTrail", AUDIT),
+        world.access_request("s3:GetObject", log),
+        world.access_request("s3:GetObjectVersion", log),
+        world.access_request("cloudtrail:StopLogging", AUDIT),
+        world.access_request("cloudtrail:DeleteTrail", AUDIT),
     ];
     let mut roles = roles(&topic_key).into_iter();
     for policies in &mut roles {
@@ -81,8 +82,9 @@ fn what_breaks_keys_stops_trails_or_reads_logs_is_denied_whatever_else_allows_it
             assert!(denied(&world, question), "{question:?}\n{:#?}", world.caller_policies);
         }
         // This one thing has to be decrypted: the function's own variables, or it does not start.
-        let own =
-            world.question("kms:Decrypt", &key).with("kms:EncryptionContext:aws:lambda:FunctionArn", role::FUNCTION);
+        let own = world
+            .access_request("kms:Decrypt", &key)
+            .with("kms:EncryptionContext:aws:lambda:FunctionArn", role::FUNCTION);
         assert!(!denied(&world, &own));
     }
     let without = World { caller_policies: Some(Vec::new()), ..world.clone() };
@@ -126,13 +128,13 @@ fn in_dry_run_whatever_changes_a_trail_or_a_key_is_denied_even_by_an_open_key() 
         for (service, names) in WRITES {
             let resource = if service == "kms" { key.as_str() } else { AUDIT };
             let allowed = names.split(' ').filter(|name| {
-                let question = world.question(&format!("{service}:{name}"), resource);
+                let question = world.access_request(&format!("{service}:{name}"), resource);
                 !denied(&world, &question)
             });
             assert_eq!(allowed.collect::<Vec<_>>(), [""; 0], "{service}");
         }
         for action in reads() {
-            assert!(world.decide(&world.question(&action, &key)).is_allowed(), "{action}");
+            assert!(world.decide(&world.access_request(&action, &key)).is_allowed(), "{action}");
         }
     }
 }
@@ -145,11 +147,11 @@ fn the_topics_key_is_used_through_sns_only() {
         let world = World { caller_policies: Some(policies), ..world.clone() };
         for action in ["kms:Decrypt", "kms:GenerateDataKey"] {
             let via = |service: &str| {
-                world.question(action, &key).with("kms:ViaService", &format!("{service}.eu-west-1.amazonaws.com"))
+                world.access_request(action, &key).with("kms:ViaService", &format!("{service}.eu-west-1.amazonaws.com"))
             };
             assert_eq!(world.decide(&via("sns")).is_allowed(), parameter_is_set, "{action}");
             assert!(!world.decide(&via("s3")).is_allowed(), "{action}");
-            assert!(!world.decide(&world.question(action, &key)).is_allowed(), "{action}");
+            assert!(!world.decide(&world.access_request(action, &key)).is_allowed(), "{action}");
         }
     }
 }
@@ -161,7 +163,7 @@ fn may(world: &World, key: &str) -> BTreeSet<String> {
     // What knows no resources is no right to a key.
     let on_keys = listed.filter(|action| action.starts_with("kms:") && action != "kms:ListAliases");
     let actions = on_keys.chain(maintenance.map(str::to_owned));
-    actions.filter(|action| world.decide(&world.question(action, key)).is_allowed()).collect()
+    actions.filter(|action| world.decide(&world.access_request(action, key)).is_allowed()).collect()
 }
 
 /// What it may read of any key of the account that leaves it to IAM.
@@ -225,7 +227,8 @@ fn the_statement_in_a_new_keys_policy_finishes_that_key_and_does_nothing_else() 
     let finishing = ["kms:CreateAlias", "kms:EnableKeyRotation", "kms:PutKeyPolicy"];
     assert_eq!(may(&world, &unfinished), reads_and(&finishing));
     // The alias itself is asked about, too: by this alias's name only.
-    let alias = |name: &str| world.question("kms:CreateAlias", &format!("arn:aws:kms:eu-central-1:{ACCOUNT}:{name}"));
+    let alias =
+        |name: &str| world.access_request("kms:CreateAlias", &format!("arn:aws:kms:eu-central-1:{ACCOUNT}:{name}"));
     assert!(world.decide(&alias(ALIAS)).is_allowed());
     assert!(!world.decide(&alias("alias/payroll")).is_allowed());
 }
@@ -241,11 +244,11 @@ fn a_new_key_is_symmetric_of_one_region_and_bears_the_tag_and_no_others_than_con
             ("kms:BypassPolicyLockoutSafetyCheck", "false"),
             ("aws:RequestTag/managed-by", "trailseal"),
         ];
-        let question = world.question("kms:CreateKey", "*");
+        let question = world.access_request("kms:CreateKey", "*");
         fine.iter().chain(changes).fold(question, |question, (key, value)| question.with(key, value))
     };
     let tag = |keys: &[&str], value: &str| {
-        let question = world.question("kms:TagResource", &format!("arn:aws:kms:eu-central-1:{ACCOUNT}:key/*"));
+        let question = world.access_request("kms:TagResource", &format!("arn:aws:kms:eu-central-1:{ACCOUNT}:key/*"));
         question.with("aws:RequestTag/managed-by", value).with_all("aws:TagKeys", keys.iter().copied())
     };
     let with = |parameters: Value| {

@@ -141,7 +141,7 @@ fn a_winners_alias_that_kms_does_not_show_yet_is_waited_for_and_no_further_key_i
 #[test]
 fn a_key_made_in_this_run_is_used_in_its_next_pass_although_its_alias_is_not_shown_yet() {
     let mut world = account();
-    world.settle.alias_visible_after = 1000;
+    world.delays.alias_visible_after = 1000;
     let mut scene = Scene::enforcing(world);
     let mut looks = 0;
     scene.aws.before(move |call, world| {
@@ -173,7 +173,7 @@ fn an_alias_that_was_refused_without_a_clear_answer_is_tried_again_for_the_same_
         steps(&answer),
         ["create-key done", "enable-rotation done", "create-alias failed", "create-alias done", "update-trail done"]
     );
-    scene.aws.forget_hooks();
+    scene.aws.clear_hooks();
     scene.again_nothing_happens("update-trail-by-name");
 }
 
@@ -193,7 +193,7 @@ fn an_alias_whose_answer_was_lost_is_found_to_be_ours() {
     assert_eq!(answer["strays"], json!([]));
     assert_eq!(steps(&answer), ["create-key done", "enable-rotation done", "create-alias done", "update-trail done"]);
     assert!(step(&answer, "create-alias")["detail"].as_str().unwrap().contains("read back"));
-    scene.aws.forget_hooks();
+    scene.aws.clear_hooks();
     scene.again_nothing_happens("update-trail-by-name");
 }
 
@@ -278,6 +278,6 @@ fn somebody_who_changes_the_trail_again_and_again_ends_in_a_retry_by_lambda() {
     assert_eq!(error.error_type, "Transient");
     assert!(error.error_message.contains("changed meanwhile"), "{error}");
     assert_eq!(scene.aws.world().keys.len(), 1, "three passes, one key");
-    scene.aws.forget_hooks();
+    scene.aws.clear_hooks();
     assert_eq!(scene.event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));
 }

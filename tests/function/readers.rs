@@ -139,7 +139,7 @@ fn a_bucket_policy_that_refuses_the_new_key_fails_the_trail_and_nothing_is_writt
         let answer = scene.event("update-trail-by-name");
         if sealed {
             assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-            assert_eq!(scene.aws.snapshot().delivers(AUDIT), Ok(()));
+            assert_eq!(scene.aws.snapshot().check_delivery(AUDIT), Ok(()));
         } else {
             assert_eq!(answer["summary"], json!({ "failed": 1 }));
             assert!(answer["trails"][0]["error"]["message"].as_str().unwrap().contains("`OnlyThatKey`"), "{answer:#}");

@@ -18,7 +18,7 @@ pub const REFUSED: [(&str, &str); 1] = [("s3:ListBucket", "S3 tells the Region o
 /// The actions that the role's rights were too few for.
 pub fn missing(asked: &[Authorization]) -> BTreeSet<&str> {
     let refused = asked.iter().filter(|asked| !asked.decision.is_allowed());
-    let actions = refused.map(|asked| asked.question.action.as_str());
+    let actions = refused.map(|asked| asked.request.action.as_str());
     actions.filter(|action| REFUSED.iter().all(|(refused, _)| refused != action)).collect()
 }
 
@@ -33,7 +33,7 @@ pub fn in_mode(mode: &str, parameters: &Texts) -> Vec<IdentityPolicy> {
 pub fn allowed_actions() -> BTreeSet<(Statement, String)> {
     let statements = TEMPLATE.statements().into_iter().filter(|it| it.effect == "Allow");
     let each = statements.flat_map(|it| {
-        let statement = Statement::Own { policy: it.policy, sid: it.sid };
+        let statement = Statement::Identity { policy: it.policy, sid: it.sid };
         it.actions.into_iter().map(move |action| (statement.clone(), action))
     });
     each.collect()

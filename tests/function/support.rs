@@ -184,7 +184,7 @@ impl Scene {
     /// The calls since the last look, by name.
     pub fn calls(&self) -> Vec<String> {
         let names = self.aws.names();
-        self.aws.forget_calls();
+        self.aws.clear_calls();
         names
     }
 

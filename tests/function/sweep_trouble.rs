@@ -226,7 +226,7 @@ fn that_strays_may_not_be_looked_for_is_told_once_for_all_regions() {
         assert!(detail.contains(part), "{part}: {detail}");
     }
     assert!(scene.only_alert().message.contains(detail));
-    scene.aws.forget_hooks();
+    scene.aws.clear_hooks();
     scene.aws.before(|call, _| (call.operation == "GetResources" && call.region == THERE).then(Fault::throttled));
     let answer = sweep_within(&mut scene, Duration::from_secs(9));
     assert_eq!(

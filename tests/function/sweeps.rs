@@ -74,7 +74,7 @@ fn a_sweep_mends_every_trail_that_can_be_mended_and_reports_the_others_in_one_di
     let throttled = scene.aws.calls().iter().any(|call| call.error.as_deref() == Some("ThrottlingException"));
     assert!(!throttled, "below CloudTrail's rates by design");
 
-    scene.aws.forget_calls();
+    scene.aws.clear_calls();
     let before = scene.aws.snapshot();
     let again = scene.answer(&sweep());
     assert_eq!(again["summary"], json!({ "compliant": 5, "exempt": 1, "failed": 1, "noted": 1 }));
@@ -100,7 +100,7 @@ fn a_schedules_event_starts_a_sweep_and_is_named_in_the_answer_and_anothers_is_i
     let answer = scene.answer(&scheduled);
     assert_eq!((answer["trigger"]["kind"].as_str(), &answer["summary"]), (Some("sweep"), &json!({ "compliant": 1 })));
     assert_eq!((&answer["trigger"]["event_id"], &answer["trigger"]["region"]), (&scheduled["id"], &json!("eu-west-1")));
-    scene.aws.forget_calls();
+    scene.aws.clear_calls();
     scheduled["account"] = json!("210987654321");
     let ignored = scene.answer(&scheduled);
     assert!(ignored["ignored"].as_str().unwrap().contains("account `210987654321`"), "{ignored:#}");
@@ -368,7 +368,7 @@ fn every_partition_gets_keys_policies_and_answers_of_its_own() {
         let answer = scene.answer(&sweep());
         assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{partition}: {answer:#}");
         let world = scene.aws.snapshot();
-        assert_eq!(world.delivers(&arn), Ok(()), "{partition}");
+        assert_eq!(world.check_delivery(&arn), Ok(()), "{partition}");
         let whole = answer.to_string() + &world.keys.values().next().unwrap().policy + &world.published[0].message;
         if partition != "aws" {
             assert!(!whole.contains("arn:aws:"), "{partition}: {whole}");
@@ -393,7 +393,7 @@ fn an_organizations_trail_is_left_to_its_owner_in_silence_and_mended_by_the_owne
     let arn = management.add_trail(trail().organization(ACCOUNT));
     let mut scene = Scene::enforcing(management.clone());
     assert_eq!(scene.answer(&sweep())["summary"], json!({ "remediated": 1 }));
-    assert_eq!(scene.aws.snapshot().delivers(&arn), Ok(()));
+    assert_eq!(scene.aws.snapshot().check_delivery(&arn), Ok(()));
 
     let mut scene = Scene::enforcing(management);
     let code = "InsufficientDependencyServiceAccessPermissionException";

@@ -93,7 +93,7 @@ fn sweeps_at_the_same_time_of_day_do_not_all_begin_with_the_same_trail() {
         let calls = scene.aws.calls();
         let first = calls.iter().find(|call| call.operation == "UpdateTrail").unwrap();
         begun.push(first.input["Name"].as_str().unwrap().to_owned());
-        scene.aws.forget_calls();
+        scene.aws.clear_calls();
         arns.iter().for_each(|arn| scene.aws.world().trails.get_mut(arn).unwrap().kms_key_id = None);
     }
     assert!(arns.iter().all(|arn| begun.contains(arn)), "{begun:#?}");

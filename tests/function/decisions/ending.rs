@@ -153,7 +153,7 @@ impl Ending<'_> {
 
     /// After `remediated` CloudTrail delivers, or the row says why not.
     fn undelivered(&self) -> Option<String> {
-        let delivers = self.after.delivers(self.scenery.trail);
+        let delivers = self.after.check_delivery(self.scenery.trail);
         match (self.row.enforce == "remediated", &delivers, &self.row.undelivered) {
             (true, Err(why), None) => Some(format!("it was remediated, and CloudTrail cannot deliver: {why}")),
             (_, Ok(()), Some(why)) => Some(format!("CloudTrail delivers, and the row says why it could not: {why}")),

@@ -109,7 +109,7 @@ pub fn trouble(world: &World) -> Option<String> {
     own.into_iter().find_map(|(arn, trail)| {
         let unsealed = trail.kms_key_id.is_none().then(|| "is not sealed".to_owned());
         let stopped = (!trail.logging).then(|| "does not log".to_owned());
-        let why = unsealed.or(stopped).or_else(|| world.delivers(arn).err())?;
+        let why = unsealed.or(stopped).or_else(|| world.check_delivery(arn).err())?;
         Some(format!("trail `{arn}`: {why}"))
     })
 }

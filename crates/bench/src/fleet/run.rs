@@ -115,8 +115,8 @@ impl Play<'_> {
         happening: &Happening,
         tally: &mut Tally,
     ) -> Result<Vec<Happening>, String> {
-        scene.aws.let_pass(PAUSE);
-        scene.aws.forget_calls();
+        scene.aws.advance_clock(PAUSE);
+        scene.aws.clear_calls();
         let mut function = scene.start(self.binary)?;
         let (invocation, answer) = answered(&mut function, &happening.payload)?;
         if let Some(difference) = happening.expected.differs(&answer) {
