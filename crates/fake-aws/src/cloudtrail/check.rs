@@ -120,7 +120,7 @@ pub(crate) fn policy_gap(world: &World, key_arn: &str, trail_arn: &str, bucket: 
         cloudtrail_request(world, "kms:DescribeKey", key_arn, trail_arn).without(&[context, s3_context]),
     ];
     if bucket.bucket_key {
-        // The encryption context is then the bucket. AWS does not document the trail's beside it.
+        // The encryption context is then the bucket. AWS does not document that the trail's is also present.
         let decrypt = cloudtrail_request(world, "kms:Decrypt", key_arn, trail_arn);
         requests.push(decrypt.without(&[context]).with(s3_context, &bucket_arn));
     }

@@ -100,14 +100,14 @@ async fn an_error_names_the_kind_of_policy() {
     let client = kms(&aws, IRELAND).await;
     let message = |error: aws_sdk_kms::Error| error.meta().message().unwrap().to_owned();
     let key = |arn: &str| format!("User: {ROLE} is not authorized to perform: kms:{{}} on resource: {arn} ");
-    let refused = message(client.get_key_policy().key_id(&mine).send().await.unwrap_err().into());
+    let denied = message(client.get_key_policy().key_id(&mine).send().await.unwrap_err().into());
     let why = "because no identity-based policy allows the kms:GetKeyPolicy action";
-    assert_eq!(refused, key(&mine).replace("{}", "GetKeyPolicy") + why);
-    let refused = message(client.enable_key().key_id(&closed).send().await.unwrap_err().into());
+    assert_eq!(denied, key(&mine).replace("{}", "GetKeyPolicy") + why);
+    let denied = message(client.enable_key().key_id(&closed).send().await.unwrap_err().into());
     let why = "because no resource-based policy allows the kms:EnableKey action";
-    assert_eq!(refused, key(&closed).replace("{}", "EnableKey") + why);
-    let refused = message(client.disable_key().key_id(&mine).send().await.unwrap_err().into());
-    assert_eq!(refused, key(&mine).replace("{}", "DisableKey") + "with an explicit deny in an identity-based policy");
+    assert_eq!(denied, key(&closed).replace("{}", "EnableKey") + why);
+    let denied = message(client.disable_key().key_id(&mine).send().await.unwrap_err().into());
+    assert_eq!(denied, key(&mine).replace("{}", "DisableKey") + "with an explicit deny in an identity-based policy");
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn creating_a_tagged_key_requires_tag_resource() {
         let aws = FakeAws::start(with_policy(world(), statements));
         let client = kms(&aws, IRELAND).await;
         assert_eq!(client.create_key().tags(tags("trailseal")).send().await.is_ok(), allowed);
-        for refused in [
+        for denied in [
             client.create_key(),
             client.create_key().tags(tags("me")),
             client.create_key().tags(tags("trailseal")).multi_region(true),
@@ -132,7 +132,7 @@ async fn creating_a_tagged_key_requires_tag_resource() {
                 .key_spec("HMAC_256".into())
                 .key_usage("GENERATE_VERIFY_MAC".into()),
         ] {
-            assert_eq!(code(refused.send().await), "AccessDeniedException");
+            assert_eq!(code(denied.send().await), "AccessDeniedException");
         }
         assert_eq!(aws.world().keys.len(), usize::from(allowed));
     }
@@ -166,8 +166,8 @@ async fn an_organization_trail_requires_more_actions() {
     client.get_trail().name("audit").send().await.unwrap();
     assert_eq!(code(client.get_trail().name("audit2").send().await), "AccessDeniedException");
     client.update_trail().name("audit").send().await.unwrap();
-    let refused = client.update_trail().name(&organization).send().await;
-    assert_eq!(code(refused), "InsufficientDependencyServiceAccessPermissionException");
+    let denied = client.update_trail().name(&organization).send().await;
+    assert_eq!(code(denied), "InsufficientDependencyServiceAccessPermissionException");
     let actions =
         ["iam:GetRole", "organizations:ListAWSServiceAccessForOrganization", "organizations:DescribeOrganization"];
     let mut statements: Vec<Value> = actions.iter().map(|action| allow(action, "*")).collect();
@@ -183,8 +183,8 @@ async fn s3_allows_by_either_policy_and_reports_the_region() {
     world.add_bucket(Bucket::new("logs", FRANKFURT).policy(&open.to_string()));
     let aws = FakeAws::start(with_policy(world, json!([allow("s3:ListBucket", "arn:aws:s3:::other")])));
     let client = aws_sdk_s3::Client::new(&sdk(&aws, FRANKFURT).await);
-    let refused = client.head_bucket().bucket("logs").send().await.unwrap_err();
-    let raw = refused.raw_response().unwrap();
+    let denied = client.head_bucket().bucket("logs").send().await.unwrap_err();
+    let raw = denied.raw_response().unwrap();
     assert_eq!((raw.status().as_u16(), raw.headers().get("x-amz-bucket-region")), (403, Some(FRANKFURT)));
     client.get_bucket_policy().bucket("logs").send().await.unwrap();
     assert_eq!(code(client.get_bucket_replication().bucket("logs").send().await), "AccessDenied");

@@ -118,10 +118,10 @@ async fn an_alias_target_may_be_disabled_not_pending_deletion() {
     let aws = FakeAws::start(world);
     let client = kms(&aws, IRELAND).await;
     client.create_alias().alias_name("alias/a").target_key_id(&disabled).send().await.unwrap();
-    let refused = client.create_alias().alias_name("alias/b").target_key_id(&deleted).send().await;
-    assert_eq!(code(refused), "KMSInvalidStateException");
-    let refused = client.update_alias().alias_name("alias/a").target_key_id(&signing).send().await;
-    assert_eq!(code(refused), "KMSInvalidStateException");
+    let error = client.create_alias().alias_name("alias/b").target_key_id(&deleted).send().await;
+    assert_eq!(code(error), "KMSInvalidStateException");
+    let error = client.update_alias().alias_name("alias/a").target_key_id(&signing).send().await;
+    assert_eq!(code(error), "KMSInvalidStateException");
 }
 
 #[tokio::test]

@@ -52,8 +52,8 @@ async fn subjects_and_messages_have_limits() {
     let aws = FakeAws::start(world().topic("alerts", IRELAND));
     let client = sns(&aws, IRELAND).await;
     for subject in ["x".repeat(101), "two\nlines".into(), "für".into()] {
-        let refused = client.publish().topic_arn(TOPIC).subject(subject).message("m").send().await;
-        assert_eq!(code(refused), "InvalidParameter");
+        let error = client.publish().topic_arn(TOPIC).subject(subject).message("m").send().await;
+        assert_eq!(code(error), "InvalidParameter");
     }
     let long = client.publish().topic_arn(TOPIC).message("x".repeat(262_145)).send().await;
     assert_eq!(code(long), "InvalidParameter");
