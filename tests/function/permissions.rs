@@ -128,8 +128,8 @@ fn another_function_with_the_role_is_denied() {
     for (mode, call) in authorizations() {
         let question = call.question.clone().with("lambda:SourceFunctionArn", &another);
         let policies = role::in_mode(mode, &role::Texts::new());
-        let decision = Authorization { question, ..call }.under(&policies);
-        assert!(matches!(decision.denied_by, Some(Statement::Own { .. })), "{decision:?}");
+        let decision = Authorization { request: question, ..call }.under(&policies);
+        assert!(matches!(decision.denied_by, Some(Statement::Identity { .. })), "{decision:?}");
     }
 }
 
@@ -145,9 +145,13 @@ fn in_dry_run_every_write_is_explicitly_denied() {
     let writes = writes_of("enforce");
     for write in &writes {
         let decision = write.under(&policies);
-        assert!(matches!(decision.denied_by, Some(Statement::Own { .. })), "{}: {decision:?}", write.question.action);
+        assert!(
+            matches!(decision.denied_by, Some(Statement::Identity { .. })),
+            "{}: {decision:?}",
+            write.request.action
+        );
     }
-    let actions: BTreeSet<String> = writes.iter().map(|write| write.question.action.clone()).collect();
+    let actions: BTreeSet<String> = writes.iter().map(|write| write.request.action.clone()).collect();
     let mut known: BTreeSet<String> =
         operations(&root().join("src/aws")).into_iter().filter(|operation| is_write(operation)).collect();
     // Asked for beside CreateKey.
