@@ -7,14 +7,14 @@ use trailseal_core::config::Config;
 use trailseal_core::context::Context;
 use trailseal_core::failure::{Class, Failure};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
-use trailseal_core::journal::{Effect, Entry, Journal, StepResult, Subject};
+use trailseal_core::journal::{Effect, Entry, Journal, StepResult, Subject, not_taken_key};
 use trailseal_core::key_policy::KeyPolicy;
 use trailseal_core::observation::{
     BucketObservation, Candidates, KeptSettings, KeyManager, KeyMetadata, KeyObservation, KeyState, KeyTags, Reading,
     RemediationFacts, TrailFacts, TrailObservation, TrailSettings, TrailStatus,
 };
 use trailseal_core::pending::Pending;
-use trailseal_core::plan::{KeyStep, Step, plan};
+use trailseal_core::plan::{KeyPlan, KeyStep, Step, plan};
 
 /// A configuration in enforce mode, with these variables on top.
 pub(crate) fn context(variables: &[(&str, &str)]) -> Context {
@@ -157,17 +157,18 @@ impl Account {
             .map(|scenario| (scenario.arn().clone(), TrailObservation::Readable(Box::new(scenario.facts.clone()))));
         let assessed = assess_all(health.collect(), context);
         let pending = Pending::of(journal);
-        let facts = self.remediation_facts(&assessed);
+        let facts = self.remediation_facts(&assessed, &pending);
         let plan = plan(&assessed, &facts, &pending.unfinished, context);
         journal.append(pending.resolve(&assessed, &facts, &plan));
         journal.begin_pass(plan);
     }
 
-    /// What the plan requires, and nothing else.
-    fn remediation_facts(&self, assessed: &BTreeMap<TrailArn, AssessedTrail>) -> RemediationFacts {
+    /// What the plan and the resolution of earlier writes require, and nothing else.
+    fn remediation_facts(&self, assessed: &BTreeMap<TrailArn, AssessedTrail>, pending: &Pending) -> RemediationFacts {
         let reads = required_reads(assessed.values());
         let mut facts = RemediationFacts::default();
         let mut regions: BTreeSet<Region> = reads.extended_keys.values().map(|key| key.region().clone()).collect();
+        regions.extend(pending.alias_regions().cloned());
         let tagged = |scenario: &&Scenario| reads.tagged_trails.iter().any(|trail| trail.arn == *scenario.arn());
         for scenario in self.scenarios.iter().filter(tagged) {
             facts.exempt_tags.insert(scenario.arn().clone(), scenario.exempt_tag.clone());
@@ -184,37 +185,61 @@ impl Account {
     }
 }
 
-/// Takes the steps of the current plan, as the executor does. A step that is not done ends what depends on it.
+/// Whether a sealing key can be assigned.
+enum KeyResult {
+    Usable(KeyArn),
+    Unusable,
+    Contradicted,
+}
+
+/// Takes the steps of the current plan, as the executor does.
 pub(crate) fn execute(journal: &mut Journal, result: impl Fn(&Step) -> StepResult) {
     let plan = journal.plans().last().cloned().unwrap_or_default();
     let pass = journal.pass();
-    let entry = |subject, step, key, result| Entry { pass, subject, step, key, result, resolves: false };
-    let mut keys: BTreeMap<Region, KeyArn> = BTreeMap::new();
     let mut entries = Vec::new();
+    let mut keys: BTreeMap<Region, KeyResult> = BTreeMap::new();
     for (region, key_plan) in &plan.keys {
+        let subject = Subject::Key(region.clone());
         let mut key = key_plan.key.clone();
-        let mut is_usable = true;
-        for step in &key_plan.steps {
-            let (step, is_essential) = (Step::Key(step.clone()), step.is_essential());
-            let result = if is_usable { result(&step) } else { StepResult::NotTaken };
-            let is_done = matches!(result, StepResult::Done(_));
-            if is_done && matches!(step, Step::Key(KeyStep::Create(_))) {
+        let mut end = None;
+        let mut steps = key_plan.steps.iter();
+        for key_step in steps.by_ref() {
+            let step = Step::Key(key_step.clone());
+            let result = result(&step);
+            end = match &result {
+                StepResult::Done(_) => None,
+                StepResult::Contradicted(_) => Some(KeyResult::Contradicted),
+                _ if !key_step.is_essential() => None,
+                StepResult::Unconfirmed { .. } if !journal.has_failed(subject.clone(), step.name()) => {
+                    Some(KeyResult::Contradicted)
+                }
+                _ => Some(KeyResult::Unusable),
+            };
+            if matches!((key_step, &result), (KeyStep::Create(_), StepResult::Done(_))) {
                 key = Some(new_key(region));
             }
-            is_usable &= is_done || !is_essential;
-            entries.push(entry(Subject::Key(region.clone()), step, key.clone(), result));
+            entries.push(Entry { pass, subject: subject.clone(), step, key: key.clone(), result, resolves: false });
+            if end.is_some() {
+                break;
+            }
         }
-        keys.extend(key.filter(|_| is_usable).map(|key| (region.clone(), key)));
+        if matches!(end, Some(KeyResult::Unusable)) {
+            entries.extend(not_taken_key(pass, region, &KeyPlan { key: key.clone(), ..key_plan.clone() }, steps));
+        }
+        let end = end.unwrap_or_else(|| key.map_or(KeyResult::Unusable, KeyResult::Usable));
+        keys.insert(region.clone(), end);
     }
     for (arn, trail) in &plan.trails {
-        let key = trail.sealing_region.as_ref().and_then(|region| keys.get(region));
         for step in trail.steps() {
+            let key = trail.sealing_region.as_ref().and_then(|region| keys.get(region));
             let (key, result) = match (&step, key) {
-                (Step::Update(_), None) => (None, StepResult::NotTaken),
-                (Step::Update(_), Some(key)) => (Some(key.clone()), result(&step)),
+                (Step::Update(_), Some(KeyResult::Usable(key))) => (Some(key.clone()), result(&step)),
+                (Step::Update(_), Some(KeyResult::Unusable)) => (None, StepResult::NotTaken),
+                (Step::Update(_), _) => continue,
                 _ => (None, result(&step)),
             };
-            entries.push(entry(Subject::Trail(arn.clone()), step, key, result));
+            let subject = Subject::Trail(arn.clone());
+            entries.push(Entry { pass, subject, step, key, result, resolves: false });
         }
     }
     journal.append(entries);
