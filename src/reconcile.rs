@@ -54,7 +54,7 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
             let report = match is_sweep {
                 true => {
                     // Regions where trails have their buckets and, so far, no key.
-                    let more = journal.key_regions().filter(|region| !regions.contains(*region)).cloned().collect();
+                    let more = journal.candidate_regions().filter(|region| !regions.contains(*region)).cloned().collect();
                     let reader = aws.reader(invocation.work_until);
                     scan.merge(sweep::scan_tagged_keys(&reader, &targets, &more, context).await);
                     AccountReport::new(targets.malformed, &scan, &journal)
@@ -75,12 +75,12 @@ async fn passes(aws: &Aws, context: &Context, mut targets: Vec<TrailTarget>, inv
     loop {
         let count = targets.len();
         let observed_at = Instant::now();
-        let health = observe::health(&aws.reader(invocation.deadline(count)), &targets, context).await;
+        let new_reader = || aws.reader(invocation.deadline(count));
+        let health = observe::health(&new_reader(), &targets, context).await;
         let assessed = assess_all(health, context);
         let pending = Pending::of(&journal);
         let required = required_reads(assessed.values());
-        let reader = aws.reader(invocation.deadline(count));
-        let facts = observe::remediation(&reader, &required, &pending, context).await;
+        let facts = observe::remediation(new_reader, &required, &pending, context).await;
         let plan = plan(&assessed, &facts, &pending.unfinished, context);
         journal.append(pending.resolve(&assessed, &facts, &plan));
         journal.begin_pass(plan.clone());

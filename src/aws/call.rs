@@ -12,6 +12,7 @@ use trailseal_core::ids::Region;
 use super::clients::Aws;
 use super::errors::{AttemptError, is_retryable, is_throttled};
 use super::limits::{Permit, Rate, Slot};
+use super::non_empty;
 
 /// Jitter adds up to the delay itself: from 250 to 500 ms before the second attempt, at most 8 s before any.
 const DELAYS: ExponentialBuilder =
@@ -97,10 +98,7 @@ pub(super) struct Caller<'a> {
 }
 
 /// What an attempt holds while it is sent.
-struct Admission<'a> {
-    _permit: Permit<'a>,
-    _slot: Option<Slot>,
-}
+type Admission<'a> = (Permit<'a>, Option<Slot>);
 
 impl<'a> Caller<'a> {
     /// Makes a call. `send` sends one attempt.
@@ -111,6 +109,28 @@ impl<'a> Caller<'a> {
     {
         let answer = self.call_while(operation, || ready(Ok(true)), send).await?;
         answer.ok_or_else(|| operation.not_sent(self.deadline))
+    }
+
+    /// Reads a list, page by page. `next` returns the token of the next page, if that is needed.
+    pub(super) async fn pages<T, E, F>(
+        &self,
+        operation: &Operation,
+        send: impl Fn(Option<String>) -> F,
+        next: impl Fn(&T) -> Option<String>,
+    ) -> Result<Vec<T>, Failure>
+    where
+        E: Into<AttemptError>,
+        F: Future<Output = Result<T, E>>,
+    {
+        let (mut pages, mut token) = (Vec::new(), None);
+        loop {
+            let page = self.call(operation, || send(token.clone())).await?;
+            token = non_empty(next(&page));
+            pages.push(page);
+            if token.is_none() {
+                return Ok(pages);
+            }
+        }
     }
 
     /// Makes a call as long as `condition` holds, which is awaited before every attempt, at the head of the queue for
@@ -161,7 +181,7 @@ impl<'a> Caller<'a> {
             return Ok(None);
         }
         let permit = self.aws.concurrency.acquire(&operation.region).await;
-        Ok(Some(Admission { _permit: permit, _slot: slot.and_then(Slot::count) }))
+        Ok(Some((permit, slot.and_then(Slot::count))))
     }
 }
 
@@ -231,5 +251,160 @@ impl<'a> Attempts<'a> {
     /// The condition could not be checked.
     fn unchecked(self, failure: Failure) -> Failure {
         Failure { not_sent: !self.outcome_unknown, outcome_unknown: self.outcome_unknown, ..failure }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use aws_smithy_types::error::ErrorMetadata;
+    use tokio::join;
+
+    use super::*;
+
+    async fn aws() -> Aws {
+        let region = aws_config::Region::new("eu-west-1");
+        let credentials = aws_sdk_kms::config::Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+        Aws::configured(aws_config::from_env().region(region).credentials_provider(credentials)).await
+    }
+
+    fn operation() -> Operation {
+        Operation::new("kms:EnableKey", &"eu-west-1".parse().unwrap(), "enable a key".into())
+    }
+
+    fn within(aws: &Aws, seconds: u64) -> Caller<'_> {
+        Caller { aws, deadline: Instant::now().checked_add(Duration::from_secs(seconds)).unwrap().into() }
+    }
+
+    fn refused(status: u16, code: &str) -> AttemptError {
+        AttemptError::Refused(status, ErrorMetadata::builder().code(code).message("because").build())
+    }
+
+    /// Every attempt is refused with this code: how many were sent, and the failure.
+    async fn attempts(operation: Operation, code: &str, seconds: u64) -> (usize, Failure) {
+        let (aws, sent) = (aws().await, AtomicUsize::new(0));
+        let send = || async {
+            sent.fetch_add(1, Ordering::Relaxed);
+            Err::<(), _>(refused(400, code))
+        };
+        let failure = within(&aws, seconds).call(&operation, send).await.unwrap_err();
+        (sent.into_inner(), failure)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn conflicts_are_retried_and_quotas_are_not() {
+        let (sent, failure) = attempts(operation(), "ConflictException", 900).await;
+        assert_eq!((sent, failure.message.as_str()), (8, "cannot enable a key: ConflictException: because"));
+        assert_eq!(attempts(operation(), "LimitExceededException", 900).await.0, 1);
+        assert_eq!(attempts(operation(), "AccessDeniedException", 900).await.0, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_a_token_is_resent_only_if_throttled() {
+        let once = || operation().with_retry(RetryRule::OnlyIfThrottled);
+        assert_eq!(attempts(once(), "ThrottlingException", 900).await.0, 8);
+        for code in ["KMSInternalException", "DependencyTimeoutException", "ConflictException"] {
+            assert_eq!(attempts(once(), code, 900).await.0, 1, "{code}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_key_is_waited_for_only_where_it_may_be_new() {
+        let settling = operation().with_retry(RetryRule::WhileSettling(&["NotFoundException"]));
+        assert_eq!(attempts(settling, "NotFoundException", 900).await.0, 8);
+        assert_eq!(attempts(operation(), "NotFoundException", 900).await.0, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cloudtrail_throttles_is_retried_until_the_deadline() {
+        let read = Operation { rate: Rate::CloudTrailRead, ..operation() };
+        let (sent, failure) = attempts(read, "ThrottlingException", 300).await;
+        assert!(sent > 50, "{sent}");
+        assert!(failure.is("ThrottlingException") && !failure.outcome_unknown && !failure.not_sent);
+        let end = "because (retried until the invocation's time ran out)";
+        assert!(failure.message.ends_with(end), "{}", failure.message);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_attempt_counts_toward_the_rate() {
+        let (aws, times) = (aws().await, std::sync::Mutex::new(Vec::new()));
+        let write = Operation { rate: Rate::CloudTrailWrite, ..operation() };
+        let send = || async {
+            times.lock().unwrap().push(Instant::now());
+            Err::<(), _>(refused(400, "ConflictException"))
+        };
+        let caller = within(&aws, 900);
+        let (first, second) = join!(caller.call(&write, send), caller.call(&write, send));
+        assert!(first.is_err() && second.is_err());
+        let times = times.into_inner().unwrap();
+        assert_eq!(times.len(), 20);
+        assert!(times.windows(2).all(|pair| pair[1].duration_since(pair[0]) >= Duration::from_secs(1)), "{times:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_permit_is_held_during_backoff_or_in_the_queue() {
+        let (aws, read) = (aws().await, operation());
+        let write = Operation { rate: Rate::CloudTrailWrite, ..operation() };
+        let throttled = || async { Err::<(), _>(refused(400, "ThrottlingException")) };
+        let calls = within(&aws, 5);
+        let backing_off = (0..10).map(|_| calls.call(&read, throttled));
+        let queued = (0..10).map(|_| calls.call(&write, throttled));
+        let held = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let region = &read.region;
+            let permits = std::iter::repeat_with(|| aws.concurrency.acquire(region)).take(4);
+            tokio::time::timeout(Duration::from_millis(1), futures_util::future::join_all(permits)).await.is_ok()
+        };
+        let backing_off = futures_util::future::join_all(backing_off);
+        let (_, _, all_free) = join!(backing_off, futures_util::future::join_all(queued), held);
+        assert!(all_free);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_condition_is_checked_before_every_attempt() {
+        let (aws, checks) = (aws().await, AtomicUsize::new(0));
+        let condition = || ready(Ok(checks.fetch_add(1, Ordering::Relaxed) < 2));
+        let sent = AtomicUsize::new(0);
+        let send = || async {
+            sent.fetch_add(1, Ordering::Relaxed);
+            Err::<(), _>(refused(400, "ConflictException"))
+        };
+        assert_eq!(within(&aws, 900).call_while(&operation(), condition, send).await, Ok(None));
+        assert_eq!((checks.into_inner(), sent.into_inner()), (3, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_condition_that_cannot_be_checked_sends_nothing() {
+        let aws = aws().await;
+        let condition = || ready(Err(Failure::transient("the trail cannot be read")));
+        let send = || ready(Ok::<_, AttemptError>(()));
+        let failure = within(&aws, 900).call_while(&operation(), condition, send).await.unwrap_err();
+        assert!(failure.not_sent && !failure.outcome_unknown, "{failure:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_earlier_attempt_may_leave_the_outcome_unknown() {
+        let (aws, sent) = (aws().await, AtomicUsize::new(0));
+        let send = || async {
+            match sent.fetch_add(1, Ordering::Relaxed) {
+                0 => Err::<(), _>(AttemptError::NoAnswer("the connection was closed".into())),
+                _ => Err(refused(400, "AccessDeniedException")),
+            }
+        };
+        let failure = within(&aws, 900).call(&operation(), send).await.unwrap_err();
+        assert!(failure.is("AccessDeniedException") && failure.outcome_unknown, "{failure:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_the_deadline_ends_was_not_sent_or_has_no_answer() {
+        let aws = aws().await;
+        let silent = || std::future::pending::<Result<(), AttemptError>>();
+        let failure = within(&aws, 5).call(&operation(), silent).await.unwrap_err();
+        assert_eq!(failure.message, "cannot enable a key: the invocation's time ran out");
+        assert!(failure.outcome_unknown && !failure.not_sent);
+        let failure = within(&aws, 0).call(&operation(), silent).await.unwrap_err();
+        assert_eq!(failure.message, "cannot enable a key: the invocation's time ran out before it was sent");
+        assert!(!failure.outcome_unknown && failure.not_sent);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use aws_sdk_cloudtrail::types::{ResourceTag, Trail, TrailInfo};
+use aws_sdk_cloudtrail::types::{ResourceTag, Trail};
 use trailseal_core::failure::{Class, Failure};
 use trailseal_core::ids::{KeyArn, Region, TrailArn, shorten};
 use trailseal_core::observation::{
@@ -12,7 +12,7 @@ use trailseal_core::trigger::TrailRef;
 
 use super::call::{Operation, RetryRule};
 use super::limits::Rate;
-use super::{Reader, Writer, non_empty};
+use super::{Reader, Reply, Writer, non_empty};
 
 /// What CloudTrail may answer while a new key, or a change to its policy, is not visible to it.
 const NEW_TO_CLOUDTRAIL: &[&str] =
@@ -21,20 +21,15 @@ const NEW_TO_CLOUDTRAIL: &[&str] =
 /// Reads of trails.
 pub trait TrailReads: Sync {
     /// `GetTrail`. `None`: the trail does not exist.
-    fn trail(&self, trail: &TrailRef) -> impl Future<Output = Result<Option<TrailSettings>, Failure>> + Send;
+    fn trail(&self, trail: &TrailRef) -> impl Reply<Option<TrailSettings>>;
     /// `GetTrailStatus`. `None`: the trail does not exist.
-    fn trail_status(&self, trail: &TrailRef) -> impl Future<Output = Result<Option<TrailStatus>, Failure>> + Send;
+    fn trail_status(&self, trail: &TrailRef) -> impl Reply<Option<TrailStatus>>;
     /// The value of one of a trail's tags, by `ListTags`. `None`: the trail does not have the tag.
-    fn trail_tag(
-        &self,
-        trail: &TrailArn,
-        home_region: &Region,
-        key: &str,
-    ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+    fn trail_tag(&self, trail: &TrailArn, home_region: &Region, key: &str) -> impl Reply<Option<String>>;
     /// The ARN and home Region of every trail that the account can see, by `ListTrails` sent to `region`.
-    fn list_trails(&self, region: &Region) -> impl Future<Output = Result<ListedTrails, Failure>> + Send;
+    fn list_trails(&self, region: &Region) -> impl Reply<ListedTrails>;
     /// The settings of every trail whose home Region is `region`, by `DescribeTrails`.
-    fn describe_trails(&self, region: &Region) -> impl Future<Output = Result<Vec<TrailSettings>, Failure>> + Send;
+    fn describe_trails(&self, region: &Region) -> impl Reply<Vec<TrailSettings>>;
 }
 
 /// Writes to trails. Those of one Region are sent one after another, first come, first served.
@@ -52,12 +47,11 @@ pub trait TrailWrites: Sync {
         key: &KeyArn,
         settling: bool,
         unchanged: impl Fn() -> F + Send + Sync,
-    ) -> impl Future<Output = Result<Option<UpdatedTrail>, Failure>> + Send
+    ) -> impl Reply<Option<UpdatedTrail>>
     where
         F: Future<Output = Result<bool, Failure>> + Send;
     /// `StartLogging`.
-    fn start_logging(&self, trail: &TrailArn, home_region: &Region)
-    -> impl Future<Output = Result<(), Failure>> + Send;
+    fn start_logging(&self, trail: &TrailArn, home_region: &Region) -> impl Reply<()>;
 }
 
 fn read(name: &'static str, region: &Region, description: String) -> Operation {
@@ -80,14 +74,8 @@ impl TrailReads for Reader<'_> {
         let (name, region) = name(trail);
         let operation = read("cloudtrail:GetTrail", region, format!("read trail `{name}` in `{region}`"));
         let call = self.0.aws.cloudtrail(region).get_trail().name(name);
-        match self.0.call(&operation, || call.clone().send()).await {
-            Ok(output) => match output.trail {
-                Some(trail) => settings(trail, &operation).map(Some),
-                None => Err(operation.malformed_answer("the response contains no trail")),
-            },
-            Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
-            Err(failure) => Err(failure),
-        }
+        let output = self.0.call(&operation, || call.clone().send()).await;
+        existing(output.and_then(|output| settings(operation.require(output.trail, "trail")?, &operation)))
     }
 
     async fn trail_status(&self, trail: &TrailRef) -> Result<Option<TrailStatus>, Failure> {
@@ -95,63 +83,51 @@ impl TrailReads for Reader<'_> {
         let description = format!("read the status of trail `{name}` in `{region}`");
         let operation = read("cloudtrail:GetTrailStatus", region, description);
         let call = self.0.aws.cloudtrail(region).get_trail_status().name(name);
-        match self.0.call(&operation, || call.clone().send()).await {
-            Ok(status) => Ok(Some(TrailStatus {
-                logging: status.is_logging.unwrap_or(false),
-                ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
-                delivery_error: non_empty(status.latest_delivery_error),
-                digest_error: non_empty(status.latest_digest_delivery_error),
-            })),
-            Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
-            Err(failure) => Err(failure),
-        }
+        let status = self.0.call(&operation, || call.clone().send()).await;
+        existing(status.map(|status| TrailStatus {
+            logging: status.is_logging.unwrap_or(false),
+            ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
+            delivery_error: non_empty(status.latest_delivery_error),
+            digest_error: non_empty(status.latest_digest_delivery_error),
+        }))
     }
 
     async fn trail_tag(&self, trail: &TrailArn, home_region: &Region, key: &str) -> Result<Option<String>, Failure> {
         let operation = read("cloudtrail:ListTags", home_region, format!("read the tags of trail `{trail}`"));
         let call = self.0.aws.cloudtrail(home_region).list_tags().resource_id_list(trail.as_str());
-        let mut page = None;
-        loop {
-            let call = call.clone().set_next_token(page);
-            let output = self.0.call(&operation, || call.clone().send()).await?;
+        let send = |token| call.clone().set_next_token(token).send();
+        let mut value = None;
+        for page in self.0.pages(&operation, send, |page| page.next_token.clone()).await? {
             // A missing list, or one about another resource, does not mean that the trail lacks the tag.
             let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
-            let Some(resources) = output.resource_tag_list.filter(|resources| resources.iter().all(ours)) else {
-                return Err(operation.malformed_answer("the response does not contain its tags"));
-            };
+            let list = page.resource_tag_list.filter(|resources| resources.iter().all(ours));
+            let resources = operation.require(list, "tags of the trail")?;
             let mut tags = resources.into_iter().flat_map(|resource| resource.tags_list.unwrap_or_default());
-            if let Some(tag) = tags.find(|tag| tag.key == key) {
-                return Ok(Some(tag.value.unwrap_or_default()));
-            }
-            page = non_empty(output.next_token);
-            if page.is_none() {
-                return Ok(None);
-            }
+            value = value.or(tags.find(|tag| tag.key == key).map(|tag| tag.value.unwrap_or_default()));
         }
+        Ok(value)
     }
 
     async fn list_trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
         let operation = read("cloudtrail:ListTrails", region, format!("list the account's trails in `{region}`"));
         let call = self.0.aws.cloudtrail(region).list_trails();
+        let send = |token| call.clone().set_next_token(token).send();
         let mut trails = ListedTrails::default();
-        let mut page = None;
-        loop {
-            let call = call.clone().set_next_token(page);
-            let output = self.0.call(&operation, || call.clone().send()).await?;
-            let Some(listed) = output.trails else {
-                return Err(operation.malformed_answer("the response contains no list"));
-            };
-            for trail in listed {
-                match listed_trail(&trail, region) {
-                    Ok(trail) => trails.trails.push(trail),
-                    Err(malformed) => trails.malformed.push(malformed),
+        for page in self.0.pages(&operation, send, |page| page.next_token.clone()).await? {
+            for trail in operation.require(page.trails, "list")? {
+                match arn(trail.trail_arn.as_deref(), &operation) {
+                    Ok(arn) => {
+                        let home_region = home_region(trail.home_region.as_deref(), &arn);
+                        trails.trails.push((arn, home_region));
+                    }
+                    Err(failure) => {
+                        let name = trail.trail_arn.or(trail.name).unwrap_or_default();
+                        trails.malformed.push(MalformedTrail { name: shorten(&name, 256), failure });
+                    }
                 }
             }
-            page = non_empty(output.next_token);
-            if page.is_none() {
-                return Ok(trails);
-            }
         }
+        Ok(trails)
     }
 
     /// The response includes the shadow trails of multi-Region trails of other home Regions. To exclude them in the
@@ -161,9 +137,7 @@ impl TrailReads for Reader<'_> {
         let operation = read("cloudtrail:DescribeTrails", region, format!("read the trails of `{region}`"));
         let call = self.0.aws.cloudtrail(region).describe_trails();
         let output = self.0.call(&operation, || call.clone().send()).await?;
-        let Some(trails) = output.trail_list else {
-            return Err(operation.malformed_answer("the response contains no list"));
-        };
+        let trails = operation.require(output.trail_list, "list")?;
         // A malformed trail does not affect the others. `list_trails` reports it.
         let trails = trails.into_iter().filter_map(|trail| settings(trail, &operation).ok());
         Ok(trails.filter(|trail| trail.home_region == *region).collect())
@@ -216,17 +190,10 @@ impl TrailWrites for Writer<'_> {
     }
 }
 
-fn listed_trail(trail: &TrailInfo, region: &Region) -> Result<(TrailArn, Region), MalformedTrail> {
-    let operation = read("cloudtrail:ListTrails", region, format!("read a trail that is listed in `{region}`"));
-    match arn(trail.trail_arn.as_deref(), &operation) {
-        Ok(arn) => {
-            let home_region = home_region(trail.home_region.as_deref(), &arn);
-            Ok((arn, home_region))
-        }
-        Err(failure) => {
-            let name = trail.trail_arn.as_deref().or(trail.name.as_deref()).unwrap_or_default();
-            Err(MalformedTrail { name: shorten(name, 256), failure })
-        }
+fn existing<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match answer {
+        Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
+        answer => answer.map(Some),
     }
 }
 

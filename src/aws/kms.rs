@@ -1,8 +1,8 @@
 //! KMS: keys, their policies, tags, aliases and grants.
 
-use std::future::Future;
 use std::time::{Duration, SystemTime};
 
+use aws_sdk_kms::operation::list_grants::ListGrantsOutput;
 use aws_sdk_kms::types::{KeyManagerType, KeySpec, KeyState as SdkKeyState, KeyUsageType, Tag};
 use trailseal_core::config::OWNER_TAG;
 use trailseal_core::failure::Failure;
@@ -13,7 +13,7 @@ use trailseal_core::plan::NewKey;
 
 use super::call::{Operation, RetryRule};
 use super::errors::reading;
-use super::{Reader, Writer, non_empty};
+use super::{Reader, Reply, Writer};
 
 /// How long after its creation a key may be unknown to parts of AWS. KMS documents seconds, and minutes in some cases:
 /// <https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html>.
@@ -27,40 +27,32 @@ const DELETION_CANCELED: RetryRule = RetryRule::WhileSettling(&["KMSInvalidState
 /// Reads of keys.
 pub trait KeyReads: Sync {
     /// `DescribeKey` of a key's ARN, id or alias in that Region.
-    fn key_metadata(
-        &self,
-        key: &str,
-        region: &Region,
-    ) -> impl Future<Output = Result<Reading<KeyMetadata>, Failure>> + Send;
+    fn key_metadata(&self, key: &str, region: &Region) -> impl Reply<Reading<KeyMetadata>>;
     /// `GetKeyPolicy`.
-    fn key_policy(&self, key: &KeyArn) -> impl Future<Output = Result<Reading<ParsedPolicy>, Failure>> + Send;
+    fn key_policy(&self, key: &KeyArn) -> impl Reply<Reading<ParsedPolicy>>;
     /// The tags of a key that matter here, by `ListResourceTags`.
-    fn key_tags(&self, key: &KeyArn, exempt_tag: &str) -> impl Future<Output = Result<KeyTags, Failure>> + Send;
+    fn key_tags(&self, key: &KeyArn, exempt_tag: &str) -> impl Reply<KeyTags>;
     /// The names of a key's aliases (`alias/…`), by `ListAliases`.
-    fn key_aliases(&self, key: &KeyArn) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+    fn key_aliases(&self, key: &KeyArn) -> impl Reply<Vec<String>>;
     /// Whether a key has any grant, by `ListGrants`.
-    fn key_has_grants(&self, key: &KeyArn) -> impl Future<Output = Result<bool, Failure>> + Send;
+    fn key_has_grants(&self, key: &KeyArn) -> impl Reply<bool>;
 }
 
 /// Writes to keys.
 pub trait KeyWrites: Sync {
     /// `CreateKey`. Not retried after an unknown outcome.
-    fn create_key(&self, region: &Region, key: &NewKey) -> impl Future<Output = Result<KeyArn, Failure>> + Send;
+    fn create_key(&self, region: &Region, key: &NewKey) -> impl Reply<KeyArn>;
     /// `EnableKeyRotation` of a new key.
-    fn enable_rotation(&self, key: &KeyArn) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn enable_rotation(&self, key: &KeyArn) -> impl Reply<()>;
     /// `CreateAlias` for a new key.
-    fn create_alias(
-        &self,
-        alias: &KeyAlias,
-        key: &KeyArn,
-    ) -> impl Future<Output = Result<AliasCreation, Failure>> + Send;
+    fn create_alias(&self, alias: &KeyAlias, key: &KeyArn) -> impl Reply<AliasCreation>;
     /// `CancelKeyDeletion`. The key is disabled afterwards. Not retried after an unknown outcome: KMS would refuse a
     /// second request.
-    fn cancel_key_deletion(&self, key: &KeyArn) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn cancel_key_deletion(&self, key: &KeyArn) -> impl Reply<()>;
     /// `EnableKey`.
-    fn enable_key(&self, key: &KeyArn) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn enable_key(&self, key: &KeyArn) -> impl Reply<()>;
     /// `PutKeyPolicy`, with the lockout safety check. Not retried after an unknown outcome.
-    fn put_key_policy(&self, key: &KeyArn, policy: &Document) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn put_key_policy(&self, key: &KeyArn, policy: &Document) -> impl Reply<()>;
 }
 
 /// The result of `CreateAlias`.
@@ -80,89 +72,61 @@ impl KeyReads for Reader<'_> {
     async fn key_metadata(&self, key: &str, region: &Region) -> Result<Reading<KeyMetadata>, Failure> {
         let operation = Operation::new("kms:DescribeKey", region, format!("read key `{key}` in `{region}`"));
         let call = self.0.aws.kms(region).describe_key().key_id(key);
-        let metadata = match self.0.call(&operation, || call.clone().send()).await {
-            Ok(output) => match output.key_metadata {
-                Some(metadata) => Ok(key_metadata(metadata, &operation)?),
-                None => return Err(operation.malformed_answer("the response contains no key")),
-            },
-            Err(failure) => Err(failure),
-        };
+        let output = self.0.call(&operation, || call.clone().send()).await;
+        let metadata = output.and_then(|output| operation.require(output.key_metadata, "key"));
+        let metadata = metadata.and_then(|metadata| key_metadata(metadata, &operation));
         reading(metadata, "NotFoundException")
     }
 
     async fn key_policy(&self, key: &KeyArn) -> Result<Reading<ParsedPolicy>, Failure> {
         let operation = on_key("kms:GetKeyPolicy", key, "read the policy of");
         let call = self.0.aws.kms(key.region()).get_key_policy().key_id(key.as_str()).policy_name("default");
-        let policy = match self.0.call(&operation, || call.clone().send()).await {
-            Ok(output) => match output.policy {
-                Some(policy) => Ok(Document::parse(&policy)),
-                None => return Ok(Reading::Absent),
-            },
-            Err(failure) => Err(failure),
-        };
-        reading(policy, "NotFoundException")
+        match self.0.call(&operation, || call.clone().send()).await.map(|output| output.policy) {
+            Ok(None) => Ok(Reading::Absent),
+            policy => reading(policy.map(|policy| Document::parse(&policy.unwrap_or_default())), "NotFoundException"),
+        }
     }
 
     async fn key_tags(&self, key: &KeyArn, exempt_tag: &str) -> Result<KeyTags, Failure> {
         let operation = on_key("kms:ListResourceTags", key, "read the tags of");
         let call = self.0.aws.kms(key.region()).list_resource_tags().key_id(key.as_str());
+        let send = |token| call.clone().set_marker(token).send();
         let mut tags = KeyTags::default();
-        let mut page = None;
-        loop {
-            let call = call.clone().set_marker(page);
-            let output = self.0.call(&operation, || call.clone().send()).await?;
+        for page in self.0.pages(&operation, send, |page| page.next_marker.clone()).await? {
             // A missing list does not mean that the key has no tags.
-            let Some(listed) = output.tags else {
-                return Err(operation.malformed_answer("the response contains no tags"));
-            };
-            for tag in listed {
+            for tag in operation.require(page.tags, "tags")? {
                 tags.managed_by_trailseal |= (tag.tag_key.as_str(), tag.tag_value.as_str()) == OWNER_TAG;
                 if tag.tag_key == exempt_tag {
                     tags.exempt = Some(tag.tag_value);
                 }
             }
-            page = non_empty(output.next_marker);
-            if page.is_none() {
-                return Ok(tags);
-            }
         }
+        Ok(tags)
     }
 
     async fn key_aliases(&self, key: &KeyArn) -> Result<Vec<String>, Failure> {
         let operation = on_key("kms:ListAliases", key, "list the aliases of");
         let call = self.0.aws.kms(key.region()).list_aliases().key_id(key.as_str());
+        let send = |token| call.clone().set_marker(token).send();
         let mut aliases = Vec::new();
-        let mut page = None;
-        loop {
-            let call = call.clone().set_marker(page);
-            let output = self.0.call(&operation, || call.clone().send()).await?;
-            let Some(listed) = output.aliases else {
-                return Err(operation.malformed_answer("the response contains no list"));
-            };
+        for page in self.0.pages(&operation, send, |page| page.next_marker.clone()).await? {
+            let listed = operation.require(page.aliases, "list")?;
             aliases.extend(listed.into_iter().filter_map(|alias| alias.alias_name));
-            page = non_empty(output.next_marker);
-            if page.is_none() {
-                return Ok(aliases);
-            }
         }
+        Ok(aliases)
     }
 
     async fn key_has_grants(&self, key: &KeyArn) -> Result<bool, Failure> {
         let operation = on_key("kms:ListGrants", key, "list the grants of");
         let call = self.0.aws.kms(key.region()).list_grants().key_id(key.as_str());
-        let mut page = None;
-        loop {
-            let call = call.clone().set_marker(page);
-            let output = self.0.call(&operation, || call.clone().send()).await?;
-            let Some(listed) = output.grants else {
-                return Err(operation.malformed_answer("the response contains no list"));
-            };
-            // An empty page may be followed by others.
-            page = non_empty(output.next_marker);
-            if !listed.is_empty() || page.is_none() {
-                return Ok(!listed.is_empty());
-            }
+        let send = |token| call.clone().set_marker(token).send();
+        // One grant is enough. An empty page may be followed by others.
+        let next = |page: &ListGrantsOutput| page.next_marker.clone().filter(|_| page.grants().is_empty());
+        let mut granted = false;
+        for page in self.0.pages(&operation, send, next).await? {
+            granted |= !operation.require(page.grants, "list")?.is_empty();
         }
+        Ok(granted)
     }
 }
 

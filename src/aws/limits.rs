@@ -34,16 +34,18 @@ impl Rate {
     }
 }
 
-/// Keeps attempts within their rate. Each Region has one queue per rate, first in, first out.
+/// When the latest attempts were sent, at most as many as the rate allows. The waiters are served first in, first out.
+type Queue = Arc<FairMutex<VecDeque<Instant>>>;
+
+/// Keeps attempts within their rate. Each Region has one queue per rate.
 #[derive(Debug, Default)]
-pub(super) struct RateLimiter(Mutex<BTreeMap<(Region, Rate), Arc<FairMutex<VecDeque<Instant>>>>>);
+pub(super) struct RateLimiter(Mutex<BTreeMap<(Region, Rate), Queue>>);
 
 /// The head of a queue. The next attempt in the queue waits until it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Slot {
     rate: Rate,
-    /// When the latest attempts were sent, at most as many as the rate allows.
     sent: OwnedMutexGuard<VecDeque<Instant>>,
 }
 

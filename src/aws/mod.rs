@@ -31,10 +31,15 @@ pub use s3::BucketReads;
 pub use sns::Publisher;
 pub use tagging::TagReads;
 
+/// The future of a call's result.
+pub trait Reply<T>: Future<Output = Result<T, Failure>> + Send {}
+
+impl<T, F: Future<Output = Result<T, Failure>> + Send> Reply<T> for F {}
+
 /// All reads. Observation and planning hold no other port.
 pub trait Read: TrailReads + KeyReads + BucketReads + TagReads {
     /// Waits before something is read again. Fails at once if the deadline comes first.
-    fn wait(&self, time: Duration) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn wait(&self, time: Duration) -> impl Reply<()>;
 }
 
 /// All writes, except alerts. Only `apply` holds this port.

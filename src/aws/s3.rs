@@ -1,7 +1,5 @@
 //! S3: where a trail's bucket is, its policy and its replication.
 
-use std::future::Future;
-
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::SdkError;
 use aws_sdk_s3::operation::head_bucket::{HeadBucketError, HeadBucketOutput};
@@ -14,24 +12,16 @@ use trailseal_core::observation::{ParsedPolicy, Reading, ReplicationRule};
 
 use super::call::Operation;
 use super::errors::{AttemptError, reading};
-use super::{Reader, non_empty};
+use super::{Reader, Reply, non_empty};
 
 /// Reads of buckets.
 pub trait BucketReads: Sync {
     /// The Region of a bucket, by `HeadBucket` sent to `region`.
-    fn bucket_region(&self, bucket: &str, region: &Region) -> impl Future<Output = Result<Region, Failure>> + Send;
+    fn bucket_region(&self, bucket: &str, region: &Region) -> impl Reply<Region>;
     /// `GetBucketPolicy`, in the bucket's own Region.
-    fn bucket_policy(
-        &self,
-        bucket: &str,
-        region: &Region,
-    ) -> impl Future<Output = Result<Reading<ParsedPolicy>, Failure>> + Send;
+    fn bucket_policy(&self, bucket: &str, region: &Region) -> impl Reply<Reading<ParsedPolicy>>;
     /// The rules of `GetBucketReplication`, in the bucket's own Region.
-    fn bucket_replication(
-        &self,
-        bucket: &str,
-        region: &Region,
-    ) -> impl Future<Output = Result<Reading<Vec<ReplicationRule>>, Failure>> + Send;
+    fn bucket_replication(&self, bucket: &str, region: &Region) -> impl Reply<Reading<Vec<ReplicationRule>>>;
 }
 
 impl BucketReads for Reader<'_> {
@@ -39,24 +29,17 @@ impl BucketReads for Reader<'_> {
         let operation = Operation::new("s3:HeadBucket", region, format!("find the Region of bucket `{bucket}`"));
         let call = self.0.aws.s3(region).head_bucket().bucket(bucket);
         let answer = self.0.call(&operation, || async { region_header(call.clone().send().await) }).await?;
-        let answer = answer.ok_or_else(|| operation.malformed_answer("the response does not contain it"))?;
-        answer
-            .parse()
-            .map_err(|malformed| operation.malformed_answer(&format!("the response is malformed: {malformed}")))
+        let region = operation.require(answer, "Region")?.parse();
+        region.map_err(|malformed| operation.malformed_answer(&format!("the response is malformed: {malformed}")))
     }
 
     async fn bucket_policy(&self, bucket: &str, region: &Region) -> Result<Reading<ParsedPolicy>, Failure> {
         let description = format!("read the policy of bucket `{bucket}` in `{region}`");
         let operation = Operation::new("s3:GetBucketPolicy", region, description);
         let call = self.0.aws.s3(region).get_bucket_policy().bucket(bucket);
-        let policy = match self.0.call(&operation, || call.clone().send()).await {
-            Ok(output) => match output.policy {
-                Some(policy) => Ok(Document::parse(&policy)),
-                None => return Err(operation.malformed_answer("the response contains no policy")),
-            },
-            Err(failure) => Err(failure),
-        };
-        reading(policy, "NoSuchBucketPolicy")
+        let output = self.0.call(&operation, || call.clone().send()).await;
+        let policy = output.and_then(|output| operation.require(output.policy, "policy"));
+        reading(policy.map(|policy| Document::parse(&policy)), "NoSuchBucketPolicy")
     }
 
     async fn bucket_replication(
@@ -67,13 +50,10 @@ impl BucketReads for Reader<'_> {
         let description = format!("read the replication of bucket `{bucket}` in `{region}`");
         let operation = Operation::new("s3:GetBucketReplication", region, description);
         let call = self.0.aws.s3(region).get_bucket_replication().bucket(bucket);
-        let rules = match self.0.call(&operation, || call.clone().send()).await {
-            Ok(output) => match output.replication_configuration {
-                Some(configuration) => Ok(configuration.rules.into_iter().map(rule).collect()),
-                None => return Err(operation.malformed_answer("the response contains no configuration")),
-            },
-            Err(failure) => Err(failure),
-        };
+        let output = self.0.call(&operation, || call.clone().send()).await;
+        let replication =
+            output.and_then(|output| operation.require(output.replication_configuration, "configuration"));
+        let rules = replication.map(|replication| replication.rules.into_iter().map(rule).collect());
         reading(rules, "ReplicationConfigurationNotFoundError")
     }
 }

@@ -1,20 +1,18 @@
 //! The Resource Groups Tagging API: the index of tags. KMS cannot list keys by tag.
 
-use std::future::Future;
-
 use aws_sdk_resourcegroupstagging::types::TagFilter;
 use trailseal_core::config::OWNER_TAG;
 use trailseal_core::failure::Failure;
 use trailseal_core::ids::{KeyArn, Region};
 
 use super::call::Operation;
-use super::{Reader, non_empty};
+use super::{Reader, Reply};
 
 /// Reads of the tag index.
 pub trait TagReads: Sync {
     /// The keys of a Region that the index lists with trailseal's tag, by `GetResources`. The index is eventually
     /// consistent: it may lack a new key, and the tags of a listed key may have changed.
-    fn tagged_keys(&self, region: &Region) -> impl Future<Output = Result<Vec<KeyArn>, Failure>> + Send;
+    fn tagged_keys(&self, region: &Region) -> impl Reply<Vec<KeyArn>>;
 }
 
 impl TagReads for Reader<'_> {
@@ -24,19 +22,12 @@ impl TagReads for Reader<'_> {
         let operation = Operation::new("tag:GetResources", region, description);
         let filter = TagFilter::builder().key(name).values(value).build();
         let call = self.0.aws.tagging(region).get_resources().tag_filters(filter).resource_type_filters("kms:key");
+        let send = |token| call.clone().set_pagination_token(token).send();
         let mut keys = Vec::new();
-        let mut page = None;
-        loop {
-            let call = call.clone().set_pagination_token(page);
-            let output = self.0.call(&operation, || call.clone().send()).await?;
-            let Some(listed) = output.resource_tag_mapping_list else {
-                return Err(operation.malformed_answer("the response contains no list"));
-            };
+        for page in self.0.pages(&operation, send, |page| page.pagination_token.clone()).await? {
+            let listed = operation.require(page.resource_tag_mapping_list, "list")?;
             keys.extend(listed.into_iter().filter_map(|resource| resource.resource_arn?.parse::<KeyArn>().ok()));
-            page = non_empty(output.pagination_token);
-            if page.is_none() {
-                return Ok(keys);
-            }
         }
+        Ok(keys)
     }
 }

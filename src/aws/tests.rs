@@ -1,15 +1,19 @@
-//! The ports over the wire, against an AWS with rules of its own.
+//! The ports against the fake AWS.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_sdk_kms::config::Credentials;
-use fake_aws::{Bucket, FakeAws, Fault, Key, KeyState, Trail, World};
+use fake_aws::{Bucket, Call, FakeAws, Fault, Key, KeyState, Trail, World};
+use futures_util::future::join_all;
 use tokio::time::Instant;
-use trailseal_core::failure::Class;
-use trailseal_core::ids::{KeyArn, Region};
-use trailseal_core::observation::{KeyTags, Reading, ReplicationRule};
+use trailseal_core::iam::Document;
+use trailseal_core::ids::{KeyArn, Region, TrailArn};
+use trailseal_core::failure::{Class, Failure};
+use trailseal_core::observation::{KeyTags, Reading, ReplicationRule, UpdatedTrail};
+use trailseal_core::trigger::TrailRef;
 
-use super::{Aws, Read, Write};
+use super::{Aws, BucketReads, KeyReads, KeyWrites, TagReads, TrailReads, TrailWrites};
 
 const ACCOUNT: &str = "123456789012";
 const IRELAND: &str = "eu-west-1";
@@ -40,7 +44,7 @@ fn one_key(key: Key) -> (World, KeyArn) {
 }
 
 #[tokio::test]
-async fn tags_tell_whose_a_key_is_and_whether_it_is_exempt() {
+async fn tags_show_whether_a_key_is_ours_and_exempt() {
     let key = || Key::new(FRANKFURT).tag("a", "1").tag("trailseal:exempt", "ours").tag("z", "2");
     let (mut world, ours) = one_key(key().tag(OWNER.0, OWNER.1));
     let foreign: KeyArn = world.key(key().tag(OWNER.0, "somebody")).parse().unwrap();
@@ -73,7 +77,7 @@ async fn every_alias_of_a_key_is_listed() {
 }
 
 #[tokio::test]
-async fn every_key_with_our_tag_is_found_and_what_is_no_key_is_passed_over() {
+async fn every_key_with_our_tag_is_found_and_other_arns_skipped() {
     let (mut world, first) = one_key(Key::new(FRANKFURT).tag(OWNER.0, OWNER.1));
     let second: KeyArn = world.key(Key::new(FRANKFURT).tag(OWNER.0, OWNER.1)).parse().unwrap();
     world.key(Key::new(FRANKFURT).tag(OWNER.0, "somebody"));
@@ -88,7 +92,7 @@ async fn every_key_with_our_tag_is_found_and_what_is_no_key_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_not_there_is_not_an_empty_one() {
+async fn a_missing_list_is_not_an_empty_list() {
     let (world, key) = one_key(Key::new(IRELAND));
     let fake = FakeAws::start(world);
     fake.before(|_, _| Some(Fault::Raw { status: 200, body: "{}".into() }));
@@ -98,30 +102,32 @@ async fn a_list_that_is_not_there_is_not_an_empty_one() {
         reader.key_tags(&key, "exempt").await.unwrap_err(),
         reader.key_aliases(&key).await.unwrap_err(),
         reader.tagged_keys(&here).await.unwrap_err(),
-        reader.trails(&here).await.unwrap_err(),
+        reader.list_trails(&here).await.unwrap_err(),
     ];
     assert!(failures.iter().all(|failure| failure.class == Class::Terminal && failure.remedy.is_some()));
 }
 
 #[tokio::test]
-async fn every_trail_is_listed_with_its_home() {
+async fn every_trail_is_listed_with_its_home_region() {
     let (mut world, _) = one_key(Key::new(IRELAND));
     let trails = [Trail::new("audit", FRANKFURT, "logs"), Trail::new("more", IRELAND, "logs").multi_region()];
     let arns = trails.map(|trail| world.add_trail(trail));
     let fake = FakeAws::start(world);
     let aws = connect(&fake).await;
-    let listed = aws.reader(soon()).trails(&region(IRELAND)).await.unwrap();
+    let listed = aws.reader(soon()).list_trails(&region(IRELAND)).await.unwrap();
     let listed: Vec<_> = listed.trails.iter().map(|(arn, home)| (arn.as_str(), home.as_str())).collect();
     assert_eq!(listed, [(arns[0].as_str(), FRANKFURT), (arns[1].as_str(), IRELAND)]);
 }
 
+const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[]}"#;
 const REPLICATION: &str = "<ReplicationConfiguration><Role>arn:aws:iam::123456789012:role/r</Role><Rule><ID>all</ID>\
     <Status>Enabled</Status><Filter/><Destination><Bucket>arn:aws:s3:::copy</Bucket></Destination></Rule></ReplicationConfiguration>";
 
 #[tokio::test]
-async fn what_is_not_there_is_told_from_what_may_not_be_read() {
+async fn an_absent_policy_differs_from_an_unreadable_one() {
     let mut world = World::new(ACCOUNT).bucket("plain", FRANKFURT);
-    world.add_bucket(Bucket::new("full", FRANKFURT).policy("{}").replication(REPLICATION));
+    world.add_bucket(Bucket::new("full", FRANKFURT).policy(POLICY).replication(REPLICATION));
+    world.add_bucket(Bucket::new("malformed", FRANKFURT).policy("{}"));
     world.add_bucket(Bucket::new("foreign", FRANKFURT).of_account("210987654321"));
     let mut owners_only = Bucket::new("owners-only", FRANKFURT).of_account("210987654321");
     owners_only.method_not_allowed = true;
@@ -130,9 +136,11 @@ async fn what_is_not_there_is_told_from_what_may_not_be_read() {
     let aws = connect(&fake).await;
     let (reader, there) = (aws.reader(soon()), region(FRANKFURT));
 
-    assert_eq!(reader.bucket_policy("plain", &there).await.unwrap(), Reading::Absent);
+    assert!(matches!(reader.bucket_policy("plain", &there).await.unwrap(), Reading::Absent));
     assert_eq!(reader.bucket_replication("plain", &there).await.unwrap(), Reading::Absent);
-    assert_eq!(reader.bucket_policy("full", &there).await.unwrap(), Reading::Known("{}".into()));
+    let Reading::Known(policy) = reader.bucket_policy("full", &there).await.unwrap() else { panic!("full") };
+    assert_eq!(policy.unwrap().text(), POLICY);
+    assert!(matches!(reader.bucket_policy("malformed", &there).await.unwrap(), Reading::Known(Err(_))));
     let rule = ReplicationRule {
         id: Some("all".into()),
         enabled: true,
@@ -155,7 +163,7 @@ async fn what_is_not_there_is_told_from_what_may_not_be_read() {
 }
 
 #[tokio::test]
-async fn a_key_is_rescued_and_enabled_once_kms_sees_that_it_was() {
+async fn a_key_is_enabled_once_kms_shows_the_canceled_deletion() {
     let (world, key) = one_key(Key::new(FRANKFURT).state(KeyState::PendingDeletion));
     let fake = FakeAws::start(world);
     let aws = connect(&fake).await;
@@ -178,25 +186,156 @@ async fn a_policy_is_put_with_the_lockout_check_and_sent_once() {
     let fake = FakeAws::start(world);
     let aws = connect(&fake).await;
     let writer = aws.writer(soon());
-    writer.put_key_policy(&key, &policy).await.unwrap();
+    let document = Document::parse(&policy).unwrap();
+    writer.put_key_policy(&key, &document).await.unwrap();
+    let policy = document.text();
     assert_eq!(fake.world().keys[key.as_str()].policy, policy);
     let input = fake.calls()[0].input.clone();
     assert_eq!(input, serde_json::json!({"KeyId": key.as_str(), "PolicyName": "default", "Policy": policy}));
 
     fake.after(|_, _| Some(Fault::internal()));
     fake.forget_calls();
-    let failure = writer.put_key_policy(&key, &policy).await.unwrap_err();
-    assert!(failure.left_open && failure.class == Class::Transient, "{failure:?}");
+    let failure = writer.put_key_policy(&key, &document).await.unwrap_err();
+    assert!(failure.outcome_unknown && failure.class == Class::Transient, "{failure:?}");
     assert_eq!(fake.names(), ["kms:PutKeyPolicy"]);
 }
 
 #[tokio::test]
-async fn a_lost_answer_to_a_rescue_is_left_open_and_not_asked_twice() {
+async fn a_canceled_deletion_without_an_answer_is_sent_once() {
     let (world, key) = one_key(Key::new(FRANKFURT).state(KeyState::PendingDeletion));
     let fake = FakeAws::start(world);
     fake.after(|_, _| Some(Fault::internal()));
     let aws = connect(&fake).await;
     let failure = aws.writer(soon()).cancel_key_deletion(&key).await.unwrap_err();
-    assert!(failure.left_open, "{failure:?}");
+    assert!(failure.outcome_unknown, "{failure:?}");
     assert_eq!(fake.names(), ["kms:CancelKeyDeletion"]);
+}
+
+/// Whether no second had more than `most` requests. The time between sending and recording one varies by 0.1 s here.
+fn within_rate(calls: &[Call], most: usize) -> bool {
+    let mut times: Vec<_> = calls.iter().map(|call| call.started).collect();
+    times.sort();
+    let next_too_early = |(first, next): (&std::time::Instant, &std::time::Instant)| {
+        next.duration_since(*first) < Duration::from_millis(900)
+    };
+    !times.iter().zip(times.iter().skip(most)).any(next_too_early)
+}
+
+#[tokio::test]
+async fn a_hundred_reads_and_their_retries_stay_within_the_rate() {
+    let mut world = World::new(ACCOUNT).bucket("logs", IRELAND);
+    world.rate_limits = true;
+    let trail = world.add_trail(Trail::new("audit", IRELAND, "logs"));
+    let fake = FakeAws::start(world);
+    let aws = connect(&fake).await;
+    // Opens the connections, which would delay the first requests.
+    let regions = ["eu-west-2", "eu-west-3", "eu-north-1", FRANKFURT].map(region);
+    let reader = aws.reader(soon());
+    join_all(regions.iter().map(|region| reader.list_trails(region))).await;
+    fake.forget_calls();
+    let mut requests = 0;
+    fake.before(move |_, _| {
+        requests += 1;
+        (requests % 3 == 0 && requests <= 90).then(Fault::throttled)
+    });
+    let trail = TrailRef::Arn(trail.parse().unwrap());
+    let statuses = join_all((0..100).map(|_| reader.trail_status(&trail))).await;
+    assert!(statuses.iter().all(|status| matches!(status, Ok(Some(_)))), "{statuses:?}");
+    let calls = fake.calls();
+    assert!(calls.len() >= 130, "{}", calls.len());
+    assert!(within_rate(&calls, 10), "{calls:#?}");
+}
+
+#[tokio::test]
+async fn writes_and_their_retries_stay_within_the_rate() {
+    let mut world = World::new(ACCOUNT).bucket("logs", IRELAND);
+    world.rate_limits = true;
+    let trails: Vec<TrailArn> = ["one", "two", "three"]
+        .map(|name| world.add_trail(Trail::new(name, IRELAND, "logs").stopped(1)).parse().unwrap())
+        .into();
+    let fake = FakeAws::start(world);
+    let aws = connect(&fake).await;
+    let mut requests = 0;
+    fake.before(move |_, _| {
+        requests += 1;
+        (requests <= 2).then(Fault::throttled)
+    });
+    let (writer, here) = (aws.writer(soon()), region(IRELAND));
+    let started = join_all(trails.iter().map(|trail| writer.start_logging(trail, &here))).await;
+    assert!(started.iter().all(Result::is_ok), "{started:?}");
+    assert_eq!(fake.calls().len(), 5);
+    assert!(within_rate(&fake.calls(), 1), "{:#?}", fake.calls());
+    assert!(fake.world().trails.values().all(|trail| trail.logging));
+}
+
+fn busy() -> Fault {
+    Fault::error(400, "ConflictException", "being modified")
+}
+
+/// Assigns a key to a trail. With `lost`, the answer to the first attempt is lost; the next ones are refused with
+/// `refusals`. `unchanged` has the results of the first checks.
+async fn update_trail(
+    lost: bool,
+    refusals: Vec<Fault>,
+    unchanged: Vec<bool>,
+    deadline: Duration,
+) -> (Result<Option<UpdatedTrail>, Failure>, Vec<String>) {
+    let mut world = World::new(ACCOUNT).bucket("logs", IRELAND);
+    let policy = world.cloudtrail_key_policy();
+    let key: KeyArn = world.key(Key::new(IRELAND).policy(&policy)).parse().unwrap();
+    let trail: TrailArn = world.add_trail(Trail::new("audit", IRELAND, "logs")).parse().unwrap();
+    let fake = FakeAws::start(world);
+    let (mut admit, mut lose, mut refusals) = (lost, lost, refusals.into_iter());
+    fake.before(move |call, _| {
+        if call.operation != "UpdateTrail" || std::mem::take(&mut admit) {
+            return None;
+        }
+        refusals.next()
+    });
+    fake.after(move |call, _| (call.operation == "UpdateTrail" && std::mem::take(&mut lose)).then(Fault::internal));
+    let aws = connect(&fake).await;
+    let deadline = Instant::now().checked_add(deadline).unwrap();
+    let (reader, writer) = (aws.reader(deadline), aws.writer(deadline));
+    let answers = Mutex::new(unchanged.into_iter());
+    let reference = TrailRef::Arn(trail.clone());
+    let check = || async {
+        // The check reads through the same path.
+        reader.trail(&reference).await?;
+        Ok(answers.lock().unwrap().next().unwrap_or(true))
+    };
+    let updated = writer.update_trail(&trail, &region(IRELAND), &key, true, check).await;
+    (updated, fake.calls().into_iter().map(|call| call.operation).collect())
+}
+
+#[tokio::test]
+async fn a_trail_is_checked_before_every_attempt_to_update_it() {
+    let new_key = Fault::error(400, "KmsKeyNotFoundException", "no such key");
+    let (updated, calls) = update_trail(false, vec![busy(), new_key], vec![], Duration::from_secs(30)).await;
+    assert!(updated.unwrap().unwrap().kms_key_id.is_some());
+    assert_eq!(calls, ["GetTrail", "UpdateTrail"].repeat(3));
+
+    let (updated, calls) = update_trail(false, vec![busy()], vec![true, false], Duration::from_secs(30)).await;
+    assert_eq!(updated, Ok(None));
+    assert_eq!(calls, ["GetTrail", "UpdateTrail", "GetTrail"]);
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_reported_whatever_ends_the_retries() {
+    let (updated, _) = update_trail(true, vec![Fault::access_denied()], vec![], Duration::from_secs(30)).await;
+    let failure = updated.unwrap_err();
+    assert!(failure.outcome_unknown && failure.is("AccessDeniedException"), "{failure:?}");
+
+    let (updated, calls) = update_trail(true, vec![], vec![true, false], Duration::from_secs(30)).await;
+    let failure = updated.unwrap_err();
+    assert!(failure.outcome_unknown && !failure.not_sent && failure.is("InternalFailure"), "{failure:?}");
+    assert_eq!(calls, ["GetTrail", "UpdateTrail", "GetTrail"]);
+}
+
+#[tokio::test]
+async fn the_last_refusal_is_reported_when_time_runs_out() {
+    let (updated, _) = update_trail(false, vec![busy(); 10], vec![], Duration::from_secs(2)).await;
+    let failure = updated.unwrap_err();
+    assert!(failure.is("ConflictException") && failure.request_id.is_some() && !failure.outcome_unknown, "{failure:?}");
+    let end = "being modified (retried until the invocation's time ran out)";
+    assert!(failure.message.ends_with(end), "{}", failure.message);
 }

@@ -30,13 +30,15 @@ pub(crate) async fn join_unordered<F: Future>(reads: impl IntoIterator<Item = F>
 }
 
 /// Reads what the plan needs besides the health of the trails: exempt tags and the Regions of buckets, then the
-/// candidates for the sealing keys and the buckets of the trails without an exempt tag.
-pub(crate) async fn remediation(
-    reader: &impl Read,
+/// candidates for the sealing keys and the buckets of the trails without an exempt tag. Each half gets a reader of its
+/// own, so that a Region that does not respond to the first leaves time for the second.
+pub(crate) async fn remediation<R: Read>(
+    new_reader: impl Fn() -> R,
     required: &RequiredReads,
     pending: &Pending,
     context: &Context,
 ) -> RemediationFacts {
+    let reader = &new_reader();
     let tags = join_unordered(required.tagged_trails.iter().map(async |trail| {
         let tag = reader.trail_tag(&trail.arn, &trail.home_region, &context.config.exempt_tag).await;
         (trail.arn.clone(), tag)
@@ -67,6 +69,7 @@ pub(crate) async fn remediation(
     }
     let extended = required.extended_keys.iter().filter(|(trail, _)| !is_exempt(trail));
     key_regions.extend(extended.map(|(_, key)| key.region().clone()));
+    let reader = &new_reader();
     let candidates = join_unordered(key_regions.into_iter().map(async |region| {
         let candidates = candidates::candidates(reader, &region, pending, context).await;
         (region, candidates)

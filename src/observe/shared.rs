@@ -78,10 +78,13 @@ pub(super) async fn key(
 
 type PolicyAndTags = (Option<Reading<ParsedPolicy>>, Result<KeyTags, Failure>);
 
-/// KMS returns neither to another account.
+/// KMS returns neither to another account. The tags of a supplied key do not matter: it is its owner's.
 async fn policy_and_tags(reader: &impl Read, key: &KeyArn, context: &Context) -> Result<PolicyAndTags, Failure> {
     if key.account() != context.function_arn.account() {
         return Ok((None, Ok(KeyTags::default())));
+    }
+    if context.is_supplied_key(key) {
+        return Ok((Some(reader.key_policy(key).await?), Ok(KeyTags::default())));
     }
     let (policy, tags) = join!(reader.key_policy(key), reader.key_tags(key, &context.config.exempt_tag));
     match tags {

@@ -11,7 +11,7 @@ fn an_alert_contains_finding_actor_steps_and_cost() {
     let answer = scenario.invoke_event("create-trail-terraform");
     assert_eq!(answer["alerts"], json!({ "sent": 1, "failed": 0 }));
     let alert = scenario.only_alert();
-    assert_eq!(alert.subject.as_deref(), Some("trailseal: trail audit is now encrypted with a customer-managed key"));
+    assert_eq!(alert.subject.as_deref(), Some("trailseal: trail audit is now encrypted with a customer managed key"));
     let key = scenario.audit().kms_key_id.unwrap();
     for part in [
         AUDIT,

@@ -37,10 +37,10 @@ fn an_unconfirmed_key_is_found_and_finished() {
         assert_eq!(answer["summary"], json!({ "remediated": 1 }));
         assert_eq!(answer["strays"], json!([]));
         assert!(
-            step(&answer, "create-key")["detail"].as_str().unwrap().contains(": it was, `arn:aws:kms:"),
+            step(&answer, "create-key")["detail"].as_str().unwrap().contains(": it was created: `arn:aws:kms:"),
             "{answer:#}"
         );
-        assert!(!scenario.only_alert().message.contains("see to the key named above"));
+        assert!(!scenario.only_alert().message.contains("check the key named above"));
         assert_eq!(scenario.aws.world().keys.len(), 1);
         scenario.aws.forget_hooks();
         scenario.assert_converged("update-trail-by-name");
@@ -81,7 +81,7 @@ fn create_key_is_not_resent_before_a_read() {
         );
         assert!(answer["trails"][0]["steps"][0]["detail"].as_str().unwrap().contains("managed-by"), "{answer:#}");
         let alert = scenario.only_alert().message;
-        assert!(alert.contains("What to do next: see to the key named above"), "{alert}");
+        assert!(alert.contains("What to do next: check the key named above"), "{alert}");
         assert_eq!(answer["summary"], json!({ "remediated": 1 }));
         scenario.aws.forget_hooks();
         scenario.assert_converged("update-trail-by-name");
@@ -95,7 +95,7 @@ fn create_key_is_sent_at_most_twice() {
     let (error, _) = scenario.expect_failure("update-trail-by-name");
     assert_eq!(error.error_type, "Transient");
     assert_eq!(count_calls(&scenario, "CreateKey"), 2);
-    assert!(scenario.only_alert().message.contains("not known whether a key was created"));
+    assert!(scenario.only_alert().message.contains("unknown whether a key was created"));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn an_update_with_unknown_outcome_is_reported_as_such() {
     });
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(steps(&answer), ["update-trail failed"]);
-    assert!(step(&answer, "update-trail")["detail"].as_str().unwrap().contains("not known whether"), "{answer:#}");
+    assert!(step(&answer, "update-trail")["detail"].as_str().unwrap().contains("unknown whether"), "{answer:#}");
 }
 
 #[test]

@@ -240,10 +240,10 @@ fn a_supplied_keys_remedy_does_not_name_log_readers() {
         .start();
     let answer = scenario.invoke_event("update-trail-by-name");
     let detail = only_warning(&answer, "readers-locked-out");
-    assert!(detail.contains("let whoever keeps the key name them in its policy"), "{detail}");
+    assert!(detail.contains("have the key's owner name them in its policy"), "{detail}");
     let message = scenario.only_alert().message;
     assert!(
-        message.contains("TRAILSEAL_LOG_READERS has no effect on it") && !message.contains("may decrypt, too"),
+        message.contains("LogReaders has no effect on it") && !message.contains("can decrypt, too"),
         "{message}"
     );
 }
@@ -294,7 +294,7 @@ fn sealing_with_an_existing_key_stays_in_the_budget() {
     scenario.aws.set_latency(std::time::Duration::from_millis(250));
     scenario.invoke_event("update-trail-by-name");
     let calls = scenario.aws.calls();
-    assert_eq!(calls.len(), 10, "{:#?}", scenario.aws.names());
+    assert_eq!(calls.len(), 11, "{:#?}", scenario.aws.names());
     let update = calls.iter().position(|call| call.operation == "UpdateTrail").unwrap();
     assert_eq!(fake_aws::rounds(&calls[..=update]), 5);
 }

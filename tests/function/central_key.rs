@@ -111,7 +111,7 @@ fn a_members_trail_on_the_key_is_compliant() {
     assert_eq!(warnings(&answer), ["key-unreadable"]);
     let detail = warned(&answer, "key-unreadable");
     assert!(
-        detail.ends_with("belongs to account `111122223333`, and KMS tells a key's policy to its own account only")
+        detail.ends_with("belongs to account `111122223333`, and KMS returns a key policy to the key's own account only")
     );
     assert_eq!(answer["alerts"], json!({ "sent": 0, "failed": 0 }));
     assert_eq!(sorted(scenario.take_calls()), ["cloudtrail:GetTrail", "cloudtrail:GetTrailStatus", "kms:DescribeKey"]);
@@ -135,7 +135,7 @@ fn a_member_reports_how_to_enable_a_disabled_key() {
             assert_eq!((findings(&answer), warnings(&answer)), (vec![finding], vec![]));
             let error = &answer["trails"][0]["error"];
             assert_eq!(error["class"], "terminal");
-            assert!(error["message"].as_str().unwrap().contains("named by `TRAILSEAL_KEY_ARNS`, cannot be used"));
+            assert!(error["message"].as_str().unwrap().contains("named by KeyArns (`TRAILSEAL_KEY_ARNS`), cannot be used"));
             let remedy = error["remedy"].as_str().unwrap();
             assert!(remedy.contains(&format!("{command}{key}")), "{remedy}");
             assert!(scenario.only_alert().message.contains(remedy));

@@ -130,7 +130,7 @@ fn a_removed_reader_keeps_its_statement_with_a_warning() {
     for part in ["210987654321", "ReaderAccountsDecrypt", "aws kms put-key-policy --region eu-central-1", &key] {
         assert!(detail.contains(part), "{part}: {detail}");
     }
-    assert_eq!(scenario.take_calls().len(), 4);
+    assert_eq!(scenario.take_calls().len(), 5);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_statement_that_kms_rejects_is_named() {
     let mut scenario = Scenario::builder(scenario.aws.snapshot()).dry_run().start();
     let planned = scenario.invoke_event("update-trail-by-name");
     let detail = step(&planned, "extend-key-policy")["detail"].as_str().unwrap();
-    assert!(detail.contains("KMS will refuse it") && detail.contains("`Gone`"), "predicted in dry-run mode: {detail}");
+    assert!(detail.contains("KMS rejects the policy") && detail.contains("`Gone`"), "predicted in dry-run mode: {detail}");
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_finished_key_needs_no_statement_for_the_role() {
     let mut scenario = Scenario::enforce(world);
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(steps(&answer), ["update-trail done"]);
-    assert_eq!(scenario.take_calls().len(), 10);
+    assert_eq!(scenario.take_calls().len(), 11);
     scenario.assert_converged("update-trail-by-name");
 }
 

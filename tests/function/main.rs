@@ -25,6 +25,7 @@ mod out_of_scope;
 mod outside_lambda;
 mod permissions;
 mod races;
+mod rate_limits;
 mod role;
 mod schema;
 mod sealing;
@@ -34,5 +35,4 @@ mod sweeps;
 #[path = "../template/mod.rs"]
 mod template;
 mod triggers;
-mod turns;
 mod unfinished_keys;

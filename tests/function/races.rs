@@ -43,7 +43,7 @@ fn the_loser_of_the_alias_race_reports_a_stray() {
         ["create-key done", "enable-rotation done", "create-alias not-needed", "update-trail done"]
     );
     let ours = world.keys.keys().find(|key| **key != winner).unwrap();
-    let expected = format!("key `{winner}` had it first; `{ours}` is a stray");
+    let expected = format!("key `{winner}` had the alias first; `{ours}` is a stray");
     assert_eq!(step(&answer, "create-alias")["detail"], json!(expected));
     assert_eq!(answer["strays"].as_array().unwrap().len(), 1);
     assert_eq!(answer["strays"][0]["key_arn"], json!(ours));
@@ -78,7 +78,7 @@ fn a_stray_is_alerted_before_a_lambda_retry() {
     let (error, _) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(6));
     assert_eq!(error.error_type, "Transient");
     let alert = scenario.only_alert();
-    assert_eq!(alert.subject.as_deref(), Some("trailseal: a KMS key was left over"));
+    assert_eq!(alert.subject.as_deref(), Some("trailseal: a KMS key is a stray"));
     assert!(alert.message.contains("aws kms schedule-key-deletion"), "{}", alert.message);
 }
 
@@ -279,7 +279,7 @@ fn three_contradicted_passes_end_in_a_lambda_retry() {
     });
     let (error, _) = scenario.expect_failure("update-trail-by-name");
     assert_eq!(error.error_type, "Transient");
-    assert!(error.error_message.contains("changed meanwhile"), "{error}");
+    assert!(error.error_message.contains("another principal changed trail"), "{error}");
     assert_eq!(scenario.aws.world().keys.len(), 1, "three passes, one key");
     scenario.aws.forget_hooks();
     assert_eq!(scenario.invoke_event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));

@@ -102,7 +102,7 @@ fn a_second_trail_reuses_the_key_behind_the_alias() {
             &READ_TRAIL,
             &READ_BUCKET_AND_TAGS,
             &READ_SEALING_KEY,
-            &["kms:GetKeyPolicy"],
+            &["kms:GetKeyPolicy", "kms:ListResourceTags"],
             &["cloudtrail:UpdateTrail"],
             &["sns:Publish"],
         ],
@@ -123,7 +123,7 @@ fn a_compliant_trail_stays_in_the_budget() {
     assert_eq!(answer["summary"], json!({ "compliant": 1 }));
     assert_eq!(answer["trails"][0]["warnings"], json!([]));
     assert!(fake_aws::rounds(&scenario.aws.calls()) <= 2);
-    assert_rounds(&scenario.take_calls(), &[&READ_TRAIL, &["kms:DescribeKey", "kms:GetKeyPolicy"]]);
+    assert_rounds(&scenario.take_calls(), &[&READ_TRAIL, &["kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListResourceTags"]]);
 }
 
 #[test]

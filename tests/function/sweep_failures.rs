@@ -141,7 +141,7 @@ fn an_organization_trail_in_a_denied_region_is_no_failure() {
     let answer = scenario.invoke(&json!({ "sweep": {} }));
     assert_eq!(outcome(&answer, &arn), "out-of-scope");
     let detail = answer["trails"][0]["detail"].as_str().unwrap();
-    assert!(detail.contains("belongs to account `999999999999`") && detail.contains("cannot be seen"), "{detail}");
+    assert!(detail.contains("belongs to account `999999999999`") && detail.contains("cannot be read from this account"), "{detail}");
     assert_eq!((&answer["warnings"], scenario.aws.world().published.len()), (&json!([]), 0));
 }
 
@@ -191,7 +191,7 @@ fn a_key_possibly_in_use_is_a_warning_not_a_stray() {
     let warnings = answer["warnings"].as_array().unwrap();
     assert_eq!((warnings.len(), &warnings[0]["id"]), (1, &json!("key-unreadable")), "{warnings:#?}");
     let detail = warnings[0]["detail"].as_str().unwrap();
-    for part in [&perhaps, "do not delete it yet", "read the trails of `us-east-1`", "cloudtrail:DescribeTrails"] {
+    for part in [&perhaps, "Do not delete it yet", "read the trails of `us-east-1`", "cloudtrail:DescribeTrails"] {
         assert!(detail.contains(part), "{part}: {detail}");
     }
     let message = scenario.only_alert().message;
@@ -245,7 +245,7 @@ fn an_unreadable_trailseal_key_is_a_warning() {
     let answer = scenario.invoke(&json!({ "sweep": {} }));
     assert_eq!((&answer["warnings"][0]["id"], &answer["strays"]), (&json!("key-unreadable"), &json!([])));
     let detail = answer["warnings"][0]["detail"].as_str().unwrap();
-    assert!(detail.contains(&unread) && detail.contains("do not delete it yet"), "{detail}");
+    assert!(detail.contains(&unread) && detail.contains("Do not delete it yet"), "{detail}");
 }
 
 #[test]

@@ -36,9 +36,9 @@ fn the_oldest_unfinished_key_is_adopted_others_are_strays() {
     let strays: Vec<&str> =
         answer["strays"].as_array().unwrap().iter().map(|it| it["key_arn"].as_str().unwrap()).collect();
     assert_eq!(strays, [&young], "{pending_deletion} is pending deletion");
-    assert!(answer["strays"][0]["caution"].as_str().unwrap().contains("nobody can read them any more without it"));
+    assert!(answer["strays"][0]["caution"].as_str().unwrap().contains("cannot be read without it"));
     let message = scenario.only_alert().message;
-    assert!(message.contains(&young) && message.contains("Think first: no trail uses it now"), "{message}");
+    assert!(message.contains(&young) && message.contains("Before you remove it: no trail uses this key now"), "{message}");
     assert_eq!(scenario.aws.world().keys[&old].rotation_days, Some(365));
     scenario.assert_converged("update-trail-by-name");
 }

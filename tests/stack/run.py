@@ -17,7 +17,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent / "demo")]
 
 from account import HOME  # noqa: E402
 from emulated_account import LOGS  # noqa: E402
-from local import Trouble, build, environment  # noqa: E402
+from local import SetupError, build, environment  # noqa: E402
 
 
 def interrupt(signum: int, _frame: object) -> None:
@@ -42,7 +42,7 @@ def main() -> int:
     LOGS.mkdir(parents=True)
     try:
         return 0 if run(sys.argv[1:]) else 1
-    except Trouble as trouble:
+    except SetupError as trouble:
         print(f"error: {trouble}", file=sys.stderr)
     except KeyboardInterrupt as interruption:
         print(f"error: stopped by {interruption}", file=sys.stderr)

@@ -20,7 +20,7 @@ def setUpModule() -> None:
     global aws, stack, mailbox
     aws = start_emulator("failures")
     stack = aws.deploy_first()
-    mailbox = aws.listen(stack["AlertTopicArn"])
+    mailbox = aws.subscribe_queue(stack["AlertTopicArn"])
     aws.make_bucket("audit-logs", HOME)
     aws.make_trail("audit", "audit-logs")
     aws.invoke(STACK, {"sweep": {}})
@@ -35,8 +35,8 @@ class FailedEvent(unittest.TestCase):
     def setUpClass(cls):
         cls.event = event(MALFORMED)
         before = len(aws.log_lines(stack["LogGroupName"]))
-        aws.send(STACK, cls.event)
-        cls.parked = wait_for("event in the failure queue", lambda: aws.parked(stack["FailureQueueUrl"]))
+        aws.invoke_async(STACK, cls.event)
+        cls.parked = wait_for("event in the failure queue", lambda: aws.failed_events(stack["FailureQueueUrl"]))
         cls.lines = aws.log_lines(stack["LogGroupName"])[before:]
 
     def test_lambda_tries_three_times_and_each_error_is_logged(self):
@@ -60,9 +60,9 @@ class FailedEvent(unittest.TestCase):
 
     def test_an_event_that_succeeds_is_not_in_the_failure_queue(self):
         before = len(aws.log_lines(stack["LogGroupName"]))
-        aws.send(STACK, event("update-trail-by-name"))
+        aws.invoke_async(STACK, event("update-trail-by-name"))
         wait_for("answer in the log", lambda: len(aws.log_lines(stack["LogGroupName"])) > before)
-        self.assertEqual(len(aws.parked(stack["FailureQueueUrl"])), 1)
+        self.assertEqual(len(aws.failed_events(stack["FailureQueueUrl"])), 1)
 
 
 class Outputs(unittest.TestCase):

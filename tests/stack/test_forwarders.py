@@ -54,7 +54,7 @@ class Test1WithoutTrailseal(unittest.TestCase):
 
     def test_a_malformed_region_is_rejected_first(self):
         code, lines, error = forwarders("deploy", "us-east-1", "Mars")
-        self.assertEqual((code, lines, error), (2, [], "error: these are no Regions' codes: Mars\n"))
+        self.assertEqual((code, lines, error), (2, [], "error: not Region codes: Mars\n"))
 
     def test_without_regions_it_prints_the_usage(self):
         code, _, error = forwarders("delete")
@@ -69,8 +69,8 @@ class Test2Deployed(unittest.TestCase):
         cls.code, cls.lines, _ = forwarders("deploy", "us-east-1", HOME, "eu-north-1", "us-east-1")
 
     def test_it_reports_each_region_once(self):
-        expected = {f"{HOME} is the Region of trailseal itself and needs none"}
-        expected |= {f"{region} sends its events to {HOME}" for region in REGIONS}
+        expected = {f"{HOME} is the Region of trailseal and needs no forwarder"}
+        expected |= {f"{region} forwards its events to {HOME}" for region in REGIONS}
         self.assertEqual((self.code, sorted(self.lines)), (0, sorted(expected)))
 
     def test_the_patterns_equal_those_of_trailseals_rules(self):
@@ -132,7 +132,7 @@ class Test4Deleted(unittest.TestCase):
         cls.code, cls.lines, _ = forwarders("delete", PROTECTED, *REGIONS, "ca-central-1")
 
     def test_it_reports_each_deletion(self):
-        expected = [f"{region} deleted" for region in REGIONS] + ["ca-central-1 there was none"]
+        expected = [f"{region} deleted" for region in REGIONS] + ["ca-central-1 not deployed"]
         self.assertEqual(sorted(line for line in self.lines if not line.startswith(PROTECTED)), sorted(expected))
 
     def test_a_failed_region_is_reported_with_its_log(self):

@@ -7,10 +7,10 @@ import json
 import unittest
 from types import SimpleNamespace as Stage
 
-from account import ELSEWHERE, HOME, LEFT_OVER
+from account import OTHER_REGION, HOME, STRIPPED_POLICY
 from emulated_account import ROLE, STACK, event, start_emulator
 from local import ACCOUNT
-from look import changes, granted, outcomes, steps, without_key
+from answers import changes, without_sid, outcomes, steps, without_key
 
 READER = "arn:aws:iam::210987654321:role/siem"
 # Set at the first deployment only. Updates must keep them.
@@ -36,7 +36,7 @@ def setUpModule() -> None:
     global aws, initial, dry_run, enforce, dry_run_again, deleted, redeployed
     aws = start_emulator("lifecycle")
     aws.make_bucket("logs", HOME)
-    aws.make_bucket("logs-far", ELSEWHERE)
+    aws.make_bucket("logs-far", OTHER_REGION)
     trails = [aws.make_trail("audit", "logs"), aws.make_trail("far", "logs-far")]
     initial = Stage(resources=aws.resources())
 
@@ -83,7 +83,7 @@ def record_stack(stage: Stage) -> None:
     stage.function = aws.client("lambda").get_function_configuration(FunctionName=STACK)
     stage.schedules = [it["Name"] for it in aws.client("scheduler").list_schedules()["Schedules"]]
     stage.policies = aws.role_policies(ROLE)
-    stage.decisions = aws.may(stage.outputs["RoleArn"], WRITES)
+    stage.decisions = aws.simulate(stage.outputs["RoleArn"], WRITES)
 
 
 def sweep() -> dict:
@@ -163,9 +163,9 @@ class Enforce(LifecycleTestCase):
         self.assertEqual(outcomes(by_event), ["remediated"])
         self.assertEqual(by_sweep["summary"], {"compliant": 1, "remediated": 1})
         regions = {arn.rpartition("/")[2]: it["KmsKeyId"].split(":")[3] for arn, it in self.trails(enforce.after)}
-        self.assertEqual(regions, {"audit": HOME, "far": ELSEWHERE})
+        self.assertEqual(regions, {"audit": HOME, "far": OTHER_REGION})
         keys = [(key["region"], key["state"], key["rotates"], key["aliases"]) for key in enforce.after["keys"]]
-        self.assertEqual(keys, [(region, "Enabled", True, [ALIAS]) for region in (HOME, ELSEWHERE)])
+        self.assertEqual(keys, [(region, "Enabled", True, [ALIAS]) for region in (HOME, OTHER_REGION)])
 
     def test_new_keys_have_the_configured_tags_and_readers(self):
         for key in enforce.after["keys"]:
@@ -240,10 +240,10 @@ class Redeployed(LifecycleTestCase):
 
     def test_another_principals_statements_are_unchanged(self):
         statements = key_of(redeployed.after_repair, redeployed.key)["policy"]["Statement"]
-        self.assertEqual(statements[: len(LEFT_OVER)], LEFT_OVER)
-        complete = [granted(it) for it in key_of(redeployed.after, redeployed.key)["policy"]["Statement"]]
-        for statement in statements[len(LEFT_OVER) :]:
-            self.assertIn(granted(statement), complete)
+        self.assertEqual(statements[: len(STRIPPED_POLICY)], STRIPPED_POLICY)
+        complete = [without_sid(it) for it in key_of(redeployed.after, redeployed.key)["policy"]["Statement"]]
+        for statement in statements[len(STRIPPED_POLICY) :]:
+            self.assertIn(without_sid(statement), complete)
 
     def test_all_trails_and_other_keys_are_unchanged(self):
         self.assert_same(redeployed.after["trails"], redeployed.after_repair["trails"])

@@ -17,7 +17,7 @@ ORGANIZATION = "o-abcdefghij"
 # StackSets name the stacks like this.
 STACK = "StackSet-trailseal-0f4f6a3a-2f1b-4b7e-9c3d-6f8f0a1b2c3d"
 FORWARDER_STACK = STACK.replace("trailseal", "trailseal-forwarder")
-ELSEWHERE = "us-east-1"
+OTHER_REGION = "us-east-1"
 
 
 class TemplateLoader(yaml.SafeLoader):
@@ -33,7 +33,7 @@ def setUpModule() -> None:
     security = Account(member.env | {"AWS_ACCESS_KEY_ID": SECURITY})
     folder = Path(shutil.copytree(build_package(PACKAGES / "organization"), PACKAGES / "organization-copy"))
     hub = deploy(security, "trailseal-hub", "hub.yaml", OrganizationId=ORGANIZATION, AlertEmail="ops@example.com")
-    mailbox = security.listen(hub["AlertTopicArn"])
+    mailbox = security.subscribe_queue(hub["AlertTopicArn"])
     shared = {name: hub[name] for name in ("AlertTopicArn", "OutcomeBusArn")}
     # The emulator's Lambda reads code only from the function's own account.
     member.client("s3").create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": HOME})
@@ -173,8 +173,8 @@ class MemberAccount(unittest.TestCase):
         self.assertEqual(alert["MessageAttributes"]["account"]["Value"], ACCOUNT)
 
     def test_a_stackset_can_deploy_the_forwarder(self):
-        deploy(member, FORWARDER_STACK, "forwarder.yaml", ELSEWHERE, MainRegion=HOME)
-        events = member.client("events", ELSEWHERE)
+        deploy(member, FORWARDER_STACK, "forwarder.yaml", OTHER_REGION, MainRegion=HOME)
+        events = member.client("events", OTHER_REGION)
         rules = [it["Name"] for it in events.list_rules()["Rules"]]
         self.assertEqual(len(rules), 2)
         for rule in rules:
@@ -188,7 +188,7 @@ class ParameterValues(unittest.TestCase):
     VALID = {
         "hub.yaml": {"OrganizationId": ORGANIZATION},
         "stackset.json": {"CodeBucket": "code"},
-        "forwarder.yaml": {"MainRegion": ELSEWHERE},
+        "forwarder.yaml": {"MainRegion": OTHER_REGION},
     }
     INVALID = {
         "hub.yaml": {

@@ -51,7 +51,7 @@ class MissingBuild(unittest.TestCase):
         with self.assertRaises(subprocess.CalledProcessError) as caught:
             build_package(PACKAGES / "empty", build=PACKAGES / "nonexistent")
         self.assertEqual(caught.exception.returncode, 1)
-        self.assertIn("`sam build` makes it", caught.exception.stderr)
+        self.assertIn("run `sam build` first", caught.exception.stderr)
 
 
 class Deployed(unittest.TestCase):

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from account import HOME
 from emulated_account import EVENTS, ROLE, event, start_emulator
 from local import ACCOUNT
-from look import changes, outcomes
+from answers import changes, outcomes
 
 # For each file: the rule that matches the event, and the function's response: an outcome, or a part of its reason to
 # ignore the event or of its error. The account has one trail, `audit`, which is encrypted.
@@ -69,7 +69,7 @@ def setUpModule() -> None:
 
 
 def matching_rule(event: dict) -> str | None:
-    matching = [name for name in ("trail", "key") if aws.matches(stack[f"{name.capitalize()}RuleName"], event)]
+    matching = [name for name in ("trail", "key") if aws.rule_matches(stack[f"{name.capitalize()}RuleName"], event)]
     assert len(matching) < 2, f"both rules match, so the function would run twice: {event}"
     return matching[0] if matching else None
 

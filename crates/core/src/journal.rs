@@ -277,6 +277,11 @@ impl Journal {
         regions.into_iter()
     }
 
+    /// The Regions whose candidates for the sealing key were read, also if no plan uses one.
+    pub fn candidate_regions(&self) -> impl Iterator<Item = &Region> {
+        self.plans.iter().flat_map(|plan| &plan.candidate_regions)
+    }
+
     /// Every entry about a subject.
     pub fn entries_of(&self, subject: Subject) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| entry.subject == subject)

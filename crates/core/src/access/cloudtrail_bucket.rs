@@ -57,30 +57,25 @@ pub fn cloudtrail_bucket_access(policy: &Document, files: &LogFiles<'_>, key: &K
     let examples = files.examples(&files.organization_among(&resources), &resources);
     let everything = json!({ "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*" });
     let policy = policy.clone().with(&everything);
-    let mut overall = None;
-    for Example { object: resource, certain } in examples {
+    let decide = |Example { object: resource, certain }| {
         let context = over_tls(cloudtrail_context(files.trail))
             .with("s3:x-amz-acl", "bucket-owner-full-control")
             .with("s3:x-amz-server-side-encryption", "aws:kms")
             .with("s3:x-amz-server-side-encryption-aws-kms-key-id", key.as_str())
             .without("s3:x-amz-server-side-encryption-customer-algorithm");
         let caller = Caller::service(CLOUDTRAIL);
-        let decision = evaluate(&policy, &Request { caller, action: "s3:PutObject".to_owned(), resource, context });
-        let decision = match decision {
-            Decision::ExplicitDeny(statement) if certain => return Decision::ExplicitDeny(statement),
-            // Whether the trail has files of these accounts or Regions is unknown.
-            Decision::ExplicitDeny(statement) => {
+        match evaluate(&policy, &Request { caller, action: "s3:PutObject".to_owned(), resource, context }) {
+            Decision::ExplicitDeny(statement) if !certain => {
                 let why = "it denies some accounts or Regions, whose files this trail may not have".to_owned();
                 Decision::Unknown(vec![Reason { statement: Some(statement), why }])
             }
             decision => decision,
-        };
-        overall = match overall {
-            Some(known @ Decision::Unknown(_)) => Some(known),
-            _ => Some(decision),
-        };
-    }
-    overall.unwrap_or(Decision::Unknown(Vec::new()))
+        }
+    };
+    let decisions: Vec<Decision> = examples.into_iter().map(decide).collect();
+    let denied = decisions.iter().find(|decision| decision.is_denied());
+    let decisive = denied.or_else(|| decisions.iter().find(|decision| decision.is_unknown())).or(decisions.first());
+    decisive.cloned().unwrap_or(Decision::Unknown(Vec::new()))
 }
 
 /// Adds what is known about the transport of every request to S3, which requires TLS 1.2. Both newer versions are given,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::access::{CLOUDTRAIL, service_context};
 use crate::iam::pattern::Pattern;
-use crate::iam::principal::{is_unique_id, texts};
+use crate::iam::principal::{is_unique_id, principals, texts};
 use crate::iam::truth::Truth;
 use crate::iam::{Caller, Context, Identity, IdentityKind, Statement};
 use crate::ids::{AccountId, OrganizationId, Partition, shorten, split_arn};
@@ -61,24 +61,20 @@ pub(crate) fn allowed_outside(statement: &Statement, own: &AccountId) -> Vec<Pri
         [only] => Some((*only).to_owned()),
         _ => None,
     };
-    let malformed = |value: &Value| (shorten(&value.to_string(), 120), PrincipalKind::Unknown);
-    let named = match (members.get("Principal"), members.get("NotPrincipal")) {
-        (Some(Value::String(all)), None) if all == "*" => by_condition(members, own),
-        (Some(Value::Object(principals)), None) => {
-            let entries = |(kind, entries): (&String, &Value)| match texts(entries) {
-                Some(entries) => entries.into_iter().flat_map(|entry| by_entry(kind, entry, members, own)).collect(),
-                None => vec![malformed(entries)],
-            };
-            principals.iter().flat_map(entries).collect()
-        }
-        (Some(principal), _) => vec![malformed(principal)],
-        (None, Some(not)) => vec![(format!("everyone but {}", malformed(not).0), PrincipalKind::Unknown)],
+    let malformed = |value: &Value| shorten(&value.to_string(), 120);
+    let named: Vec<Named> = match (members.get("Principal"), members.get("NotPrincipal")) {
+        (Some(principal), None) => match principals(principal) {
+            Some(names) => names.into_iter().flat_map(|(kind, name)| by_name(kind, name, members, own)).collect(),
+            None => return unknown(malformed(principal)),
+        },
+        (Some(principal), Some(_)) => return unknown(malformed(principal)),
+        (None, Some(not)) => return unknown(format!("everyone but {}", malformed(not))),
         (None, None) => Vec::new(),
     };
     named.into_iter().map(|(name, kind)| PrincipalSet { name, kind, organization: organization.clone() }).collect()
 }
 
-fn by_entry(kind: &str, entry: &str, members: &Map<String, Value>, own: &AccountId) -> Vec<Named> {
+fn by_name(kind: &str, entry: &str, members: &Map<String, Value>, own: &AccountId) -> Vec<Named> {
     match (kind, entry) {
         ("AWS", "*") => return by_condition(members, own),
         ("AWS", id) if is_unique_id(id) => None,

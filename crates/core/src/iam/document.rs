@@ -247,7 +247,7 @@ mod tests {
     const UNUSUAL: &str = r#"{"Id" : "x", "Statement":[ {"Sid":"A",  "Effect": "Allow", "Number": 1.50, "Escaped":"\u0041"} , 7 ],"Version":"2012-10-17"}"#;
 
     #[test]
-    fn what_is_written_back_is_what_was_read_to_the_letter() {
+    fn a_document_is_written_back_unchanged() {
         let document = Document::parse(UNUSUAL).unwrap();
         let first = r#"{"Sid":"A",  "Effect": "Allow", "Number": 1.50, "Escaped":"\u0041"}"#;
         assert_eq!(document.statements()[0].raw(), first);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_is_added_at_the_end_and_nothing_else_changes() {
+    fn a_statement_is_added_at_the_end() {
         let more = serde_json::json!({ "Sid": "B" });
         let document = Document::parse(UNUSUAL).unwrap().with(&more);
         let mut expected: Value = serde_json::from_str(UNUSUAL).unwrap();
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_is_replaced_at_its_place_and_nothing_else_changes() {
+    fn a_statement_is_replaced_at_its_position() {
         let other = serde_json::json!({ "Sid": "B" });
         let document = Document::parse(UNUSUAL).unwrap().replacing(1, &other);
         assert_eq!(document.statements()[1].sid(), Some("B"));
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_policy_is_refused_with_the_reason() {
+    fn a_malformed_text_is_rejected_with_the_reason() {
         for (text, reason) in [
             ("", "EOF"),
             ("[]", "a JSON object"),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_named_twice_makes_a_statement_unreadable_and_leaves_the_others() {
+    fn a_duplicate_element_makes_one_statement_malformed() {
         let text =
             r#"{"Statement":[{"Effect":"Deny","Effect":"Allow"},{"Condition":{"Bool":{"a":1,"a":2}}},{"Sid":"good"}]}"#;
         let document = Document::parse(text).unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bottomless_statement_is_unreadable_and_no_harm() {
+    fn a_deeply_nested_statement_is_malformed() {
         let text = format!(r#"{{"Statement":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         let document = Document::parse(&text).unwrap();
         assert!(document.statements().iter().all(|it| it.members().is_err()));

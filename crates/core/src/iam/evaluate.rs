@@ -18,85 +18,32 @@ pub fn evaluate(policy: &Document, request: &Request) -> Decision {
         let reason = |why: &String| Reason { statement: None, why: why.clone() };
         return Decision::Unknown(policy.unsupported().iter().map(reason).collect());
     }
-    let mut tally = Tally::default();
-    for (id, statement) in policy.identified() {
-        match Match::of(statement, request, policy.has_variables()) {
-            Ok(Match { effect: Effect::Deny, principal, action, rest, .. }) => {
-                tally.deny(id, principal, action.and(rest));
-            }
-            Ok(matched) => tally.allow(id, matched),
-            Err(why) => tally.malformed(id, why),
+    let matches: Vec<Match> = policy.identified().map(|it| Match::new(it, request, policy.has_variables())).collect();
+    let first = |effect, direct: fn(&Match) -> &Truth| {
+        matches.iter().find(|it| it.effect == Some(effect) && *direct(it) == Truth::Yes).map(|it| it.id.clone())
+    };
+    let unknown = |effect| {
+        let possible = matches.iter().filter(move |it| it.effect.is_none_or(|known| known == effect));
+        possible.flat_map(Match::unknown_reasons).collect::<Vec<Reason>>()
+    };
+    if let Some(statement) = first(Effect::Deny, |it| &it.applies) {
+        return Decision::ExplicitDeny(statement);
+    }
+    let (mut allow_reasons, deny_reasons) = (unknown(Effect::Allow), unknown(Effect::Deny));
+    match (first(Effect::Allow, |it| &it.applies), first(Effect::Allow, |it| &it.delegates)) {
+        (Some(_), _) | (_, Some(_)) if !deny_reasons.is_empty() => Decision::Unknown(deny_reasons),
+        (Some(statement), _) => Decision::Allowed(statement),
+        (None, Some(statement)) => Decision::Delegated(statement),
+        (None, None) if allow_reasons.is_empty() => {
+            Decision::ImplicitDeny(matches.into_iter().flat_map(|it| it.unmet).collect())
+        }
+        (None, None) => {
+            // A malformed statement has the same reason for both.
+            let more: Vec<Reason> = deny_reasons.into_iter().filter(|it| !allow_reasons.contains(it)).collect();
+            allow_reasons.extend(more);
+            Decision::Unknown(allow_reasons)
         }
     }
-    tally.decision()
-}
-
-/// What the statements decide so far.
-#[derive(Default)]
-struct Tally {
-    denied: Option<StatementId>,
-    allowed: Option<StatementId>,
-    delegated: Option<StatementId>,
-    maybe_denied: Vec<Reason>,
-    maybe_allowed: Vec<Reason>,
-    unmet: Vec<Reason>,
-}
-
-impl Tally {
-    fn deny(&mut self, id: StatementId, principal: Naming, rest: Truth) {
-        // A Deny for an account applies to every principal in it.
-        let applies = if principal.account { rest } else { principal.itself.and(rest) };
-        match applies {
-            Truth::Yes => self.denied = self.denied.take().or(Some(id)),
-            Truth::Unknown(whys) => self.maybe_denied.extend(reasons(&id, whys)),
-            Truth::No => {}
-        }
-    }
-
-    fn allow(&mut self, id: StatementId, matched: Match) {
-        let Match { principal: Naming { itself, account }, action, rest, unmet, .. } = matched;
-        if (itself != Truth::No || account) && action != Truth::No && rest == Truth::No {
-            self.unmet.extend(reasons(&id, unmet));
-        }
-        let rest = action.and(rest);
-        if account && rest == Truth::Yes {
-            self.delegated = self.delegated.take().or_else(|| Some(id.clone()));
-        }
-        let through_account = if account { rest.clone() } else { Truth::No };
-        match (itself.and(rest), through_account) {
-            (Truth::Yes, _) => self.allowed = self.allowed.take().or(Some(id)),
-            (Truth::Unknown(whys), _) | (Truth::No, Truth::Unknown(whys)) => {
-                self.maybe_allowed.extend(reasons(&id, whys));
-            }
-            (Truth::No, _) => {}
-        }
-    }
-
-    /// A malformed statement may allow or deny anything.
-    fn malformed(&mut self, id: StatementId, why: String) {
-        self.maybe_denied.extend(reasons(&id, vec![why.clone()]));
-        self.maybe_allowed.extend(reasons(&id, vec![why]));
-    }
-
-    fn decision(self) -> Decision {
-        let Self { denied, allowed, delegated, maybe_denied, mut maybe_allowed, unmet } = self;
-        match (denied, allowed, delegated) {
-            (Some(statement), _, _) => Decision::ExplicitDeny(statement),
-            (None, Some(_), _) | (None, _, Some(_)) if !maybe_denied.is_empty() => Decision::Unknown(maybe_denied),
-            (None, Some(statement), _) => Decision::Allowed(statement),
-            (None, None, Some(statement)) => Decision::Delegated(statement),
-            (None, None, None) if maybe_allowed.is_empty() => Decision::ImplicitDeny(unmet),
-            (None, None, None) => {
-                let more: Vec<Reason> = maybe_denied.into_iter().filter(|it| !maybe_allowed.contains(it)).collect();
-                maybe_allowed.extend(more);
-                Decision::Unknown(maybe_allowed)
-            }
-        }
-    }
-}
-
-fn reasons(id: &StatementId, whys: Vec<String>) -> impl Iterator<Item = Reason> {
-    whys.into_iter().map(|why| Reason { statement: Some(id.clone()), why })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,24 +54,34 @@ enum Effect {
 
 /// How a statement matches a request.
 struct Match {
-    effect: Effect,
-    principal: Naming,
-    action: Truth,
-    /// Whether the resource and the conditions match, and there is no unknown element.
-    rest: Truth,
-    /// What of `rest` does not match.
-    unmet: Vec<String>,
+    id: StatementId,
+    /// `None`: the statement is malformed, and may allow or deny anything.
+    effect: Option<Effect>,
+    /// Whether it applies to the caller itself.
+    applies: Truth,
+    /// Whether it applies to the caller's account.
+    delegates: Truth,
+    /// What an Allow for the caller and the action requires beyond them that the request does not meet.
+    unmet: Vec<Reason>,
 }
 
 impl Match {
+    fn new((id, statement): (StatementId, &Statement), request: &Request, variables: bool) -> Self {
+        Self::of(id.clone(), statement, request, variables).unwrap_or_else(|why| {
+            let applies = Truth::unknown(why);
+            Self { id, effect: None, applies, delegates: Truth::No, unmet: Vec::new() }
+        })
+    }
+
     /// Fails with the reason why the statement is malformed.
-    fn of(statement: &Statement, request: &Request, variables: bool) -> Result<Self, String> {
+    fn of(id: StatementId, statement: &Statement, request: &Request, variables: bool) -> Result<Self, String> {
         let members = statement.members().map_err(|why| format!("it is malformed: {why}"))?;
         let effect = match members.get("Effect").and_then(Value::as_str) {
             Some("Allow") => Effect::Allow,
             Some("Deny") => Effect::Deny,
             _ => return Err("its `Effect` is neither `Allow` nor `Deny`".to_owned()),
         };
+        let Naming { itself, account } = principal(members, effect, request);
         let action = element(members, "Action", "NotAction", |pattern| matches_action(pattern, &request.action));
         let resource = element(members, "Resource", "NotResource", |pattern| {
             Pattern::with_wildcards(pattern, variables).matches_resource(&request.resource)
@@ -133,12 +90,28 @@ impl Match {
             Some(condition) => condition::is_met(condition, &request.context, variables),
             None => (Truth::Yes, Vec::new()),
         };
-        let mut unmet: Vec<String> = unmet.into_iter().map(|unmet| format!("its condition {unmet}")).collect();
-        if resource == Truth::No {
-            unmet.push(format!("its resource does not match `{}`", request.resource));
-        }
+        let other_resource =
+            (resource == Truth::No).then(|| format!("its resource does not match `{}`", request.resource));
         let rest = resource.and(conditions).and(known_elements(members));
-        Ok(Self { effect, principal: principal(members, effect, request), action, rest, unmet })
+        let near =
+            effect == Effect::Allow && (itself != Truth::No || account) && action != Truth::No && rest == Truth::No;
+        let unmet = unmet.into_iter().map(|unmet| format!("its condition {unmet}")).chain(other_resource);
+        let reason = |why| Reason { statement: Some(id.clone()), why };
+        let unmet = unmet.filter(|_| near).map(reason).collect();
+        let rest = action.and(rest);
+        let through_account = if account { rest.clone() } else { Truth::No };
+        let applies = itself.and(rest);
+        // A Deny for an account applies to every principal in it.
+        let applies = if effect == Effect::Deny { applies.or(through_account.clone()) } else { applies };
+        Ok(Self { id, effect: Some(effect), applies, delegates: through_account, unmet })
+    }
+
+    fn unknown_reasons(&self) -> Vec<Reason> {
+        let whys = match (&self.applies, &self.delegates) {
+            (Truth::Unknown(whys), _) | (Truth::No, Truth::Unknown(whys)) => whys.as_slice(),
+            _ => &[],
+        };
+        whys.iter().map(|why| Reason { statement: Some(self.id.clone()), why: why.clone() }).collect()
     }
 }
 
@@ -222,15 +195,15 @@ mod tests {
     #[test]
     fn each_unknown_reason_is_listed_once() {
         assert_eq!(decide(json!([7])).to_string(), "unknown: statement number 1: it is malformed: it is not an object");
-        let doubts = json!([
+        let unknown = json!([
             statement("A", "Allow", json!({ "Bool": { "u": "true" } })),
             statement("D", "Deny", json!({ "Bool": { "v": "true" } }))
         ]);
-        let told = decide(doubts).to_string();
+        let text = decide(unknown).to_string();
         assert!(
-            told.contains("statement `A`: its condition `Bool` on `u`")
-                && told.contains("statement `D`: its condition `Bool` on `v`"),
-            "{told}"
+            text.contains("statement `A`: its condition `Bool` on `u`")
+                && text.contains("statement `D`: its condition `Bool` on `v`"),
+            "{text}"
         );
     }
 }

@@ -23,15 +23,6 @@ impl From<Truth> for Naming {
     }
 }
 
-impl Naming {
-    fn any(each: impl Iterator<Item = Self>) -> Self {
-        each.fold(Truth::No.into(), |one, other| Self {
-            itself: one.itself.or(other.itself),
-            account: one.account || other.account,
-        })
-    }
-}
-
 /// A text or an array of texts; nothing else, and at least one.
 pub(crate) fn texts(value: &Value) -> Option<Vec<&str>> {
     match value {
@@ -41,18 +32,25 @@ pub(crate) fn texts(value: &Value) -> Option<Vec<&str>> {
     }
 }
 
-/// How a `Principal` element names a caller.
-pub(crate) fn named(principal: &Value, caller: &Caller) -> Naming {
-    match principal {
-        Value::String(text) if text == "*" => Truth::Yes.into(),
-        Value::Object(members) if !members.is_empty() => {
-            Naming::any(members.iter().map(|(kind, value)| match texts(value) {
-                Some(entries) => Naming::any(entries.into_iter().map(|entry| named_as(kind, entry, caller))),
-                None => Truth::unknown(format!("its `{kind}` principals are malformed")).into(),
-            }))
-        }
-        _ => Truth::unknown("its principals are malformed").into(),
+/// The principals of an element by kind and name, with everyone as the `AWS` principal `*`. `None`: it is malformed.
+pub(crate) fn principals(element: &Value) -> Option<Vec<(&str, &str)>> {
+    if element == "*" {
+        return Some(vec![("AWS", "*")]);
     }
+    let mut principals = Vec::new();
+    for (kind, names) in element.as_object().filter(|kinds| !kinds.is_empty())? {
+        principals.extend(texts(names)?.into_iter().map(|name| (kind.as_str(), name)));
+    }
+    Some(principals)
+}
+
+/// How a `Principal` element names a caller.
+pub(crate) fn named(element: &Value, caller: &Caller) -> Naming {
+    let Some(principals) = principals(element) else { return Truth::unknown("its principals are malformed").into() };
+    principals.into_iter().fold(Truth::No.into(), |naming: Naming, (kind, name)| {
+        let Naming { itself, account } = named_as(kind, name, caller);
+        Naming { itself: naming.itself.or(itself), account: naming.account || account }
+    })
 }
 
 fn named_as(kind: &str, entry: &str, caller: &Caller) -> Naming {
@@ -135,8 +133,7 @@ pub(crate) fn is_unique_id(text: &str) -> bool {
 /// identity with a permissions boundary. So it is unknown for an identity that is named.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html>.
 pub(crate) fn denied_unless_named(not_principal: &Value, caller: &Caller) -> Truth {
-    let everyone = |element: &Value| texts(element).is_some_and(|names| names.contains(&"*"));
-    if everyone(not_principal) || not_principal.get("AWS").is_some_and(everyone) {
+    if principals(not_principal).is_some_and(|principals| principals.contains(&("AWS", "*"))) {
         return Truth::No;
     }
     let Naming { itself, account } = named(not_principal, caller);

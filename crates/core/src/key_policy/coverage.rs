@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::iam;
 use crate::iam::pattern::matches_action;
 use crate::iam::principal::texts;
 use crate::iam::truth::Truth;
@@ -82,18 +83,12 @@ fn is_met_wherever(operator: &str, ours: &BTreeSet<String>, theirs: &BTreeSet<St
 /// An account's id stands for its root.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-accounts>.
 fn principals(principal: &Value, partition: &Partition) -> Option<BTreeSet<(String, String)>> {
-    if principal == "*" {
-        return Some(BTreeSet::from([("AWS".to_owned(), "*".to_owned())]));
-    }
-    let mut principals = BTreeSet::new();
-    for (kind, names) in principal.as_object().filter(|kinds| !kinds.is_empty())? {
-        KINDS.contains(&kind.as_str()).then_some(())?;
-        principals.extend(texts(names)?.into_iter().map(|name| match name.parse::<AccountId>() {
-            Ok(account) if kind == "AWS" => (kind.clone(), format!("arn:{partition}:iam::{account}:root")),
-            _ => (kind.clone(), name.to_owned()),
-        }));
-    }
-    Some(principals)
+    let principal_of = |(kind, name): (&str, &str)| match name.parse::<AccountId>() {
+        Ok(account) if kind == "AWS" => (kind.to_owned(), format!("arn:{partition}:iam::{account}:root")),
+        _ => (kind.to_owned(), name.to_owned()),
+    };
+    let known = iam::principal::principals(principal)?.into_iter();
+    known.map(|principal| KINDS.contains(&principal.0).then(|| principal_of(principal))).collect()
 }
 
 /// `None` also for an operator with one key twice, in different case: a request must meet both.

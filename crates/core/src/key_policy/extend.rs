@@ -182,10 +182,10 @@ impl KeyPolicy {
     pub(super) fn with_present_role(&self, document: &Document) -> (Document, Vec<String>) {
         let mut sids = Vec::new();
         let mut rewritten = document.clone();
-        for (index, theirs) in document.statements().iter().enumerate() {
-            if let Some((sid, statement)) = self.with_present_role_in(theirs) {
-                rewritten = rewritten.replacing(index, &statement);
-                sids.push(sid.to_owned());
+        for (id, theirs) in document.identified() {
+            if let Some(statement) = self.with_present_role_in(theirs) {
+                rewritten = rewritten.replacing(id.index, &statement);
+                sids.extend(id.sid);
             }
         }
         (rewritten, sids)
@@ -194,9 +194,9 @@ impl KeyPolicy {
     /// `None` unless the statement is trailseal's for the function's role, unchanged except for the deleted role. The
     /// ids of roles begin with `AROA`:
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
-    fn with_present_role_in<'a>(&self, theirs: &'a iam::Statement) -> Option<(&'a str, Value)> {
+    fn with_present_role_in(&self, theirs: &iam::Statement) -> Option<Value> {
         let ours = self.statement.iter().find(|ours| ours.template == Template::FinishesCreation)?;
-        let sid = theirs.sid().filter(|sid| Template::of_sid(sid) == Some(ours.template))?;
+        theirs.sid().filter(|sid| Template::of_sid(sid) == Some(ours.template))?;
         let members = theirs.members().ok()?;
         let principals = members.get("Principal")?.as_object().filter(|kinds| kinds.len() == 1)?;
         let names = texts(principals.get("AWS")?)?;
@@ -207,7 +207,7 @@ impl KeyPolicy {
         let mut rewritten = members.clone();
         rewritten.insert("Principal".to_owned(), ours.principal.clone());
         let grant = Grant::read(&rewritten, &self.partition)?;
-        self.grant(ours)?.covers(&grant).then_some((sid, Value::Object(rewritten)))
+        self.grant(ours)?.covers(&grant).then_some(Value::Object(rewritten))
     }
 }
 

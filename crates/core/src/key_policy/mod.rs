@@ -1,5 +1,7 @@
-//! The key policy that trailseal writes: its statements, what another key policy lacks of them, and that policy
-//! extended. Questions about what a policy allows belong in [`crate::access`]; the policy language in [`crate::iam`].
+//! The key policy that trailseal writes: its statements, what another key policy lacks of them, that policy with them,
+//! and what to report about it.
+//!
+//! What a policy allows belongs in [`crate::access`], the policy language in [`crate::iam`].
 
 mod coverage;
 mod equal;

@@ -1,9 +1,7 @@
 //! What to report about a key's policy: whether trailseal wrote in it, which readers it still allows that the
 //! configuration no longer names, and which statements KMS rejects.
 
-use serde_json::Value;
-
-use crate::iam::principal::is_unique_id;
+use crate::iam::principal::{is_unique_id, principals};
 use crate::iam::{Document, Reason, Statement};
 use crate::ids::{AccountId, OrganizationId, PrincipalArn, split_arn};
 use crate::key_policy::templates::{KeyPolicy, Template};
@@ -92,9 +90,9 @@ impl KeyPolicy {
 /// not exist. Source: <https://repost.aws/knowledge-center/kms-policy-error-invalid-principals>.
 fn deleted_principals(theirs: &Statement) -> Vec<&str> {
     let Ok(members) = theirs.members() else { return Vec::new() };
-    let elements = ["Principal", "NotPrincipal"].into_iter().filter_map(|element| members.get(element)?.get("AWS"));
-    let names = elements.flat_map(|names| names.as_array().map_or(std::slice::from_ref(names), Vec::as_slice));
-    names.filter_map(Value::as_str).filter(|name| is_unique_id(name)).collect()
+    let elements = ["Principal", "NotPrincipal"].into_iter();
+    let named = elements.filter_map(|element| principals(members.get(element)?)).flatten();
+    named.filter(|(kind, name)| *kind == "AWS" && is_unique_id(name)).map(|(_, name)| name).collect()
 }
 
 /// The required elements that a statement lacks. Such a statement has no effect, and since August 2025 KMS rejects a
@@ -108,7 +106,7 @@ fn missing_elements(theirs: &Statement) -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::testing::{config, home};

@@ -36,7 +36,8 @@ pub fn plan(
     });
     let trails = planned.collect();
     let strays = planner.strays(&keys);
-    Plan { keys, trails, strays }
+    let candidate_regions = facts.candidates.keys().cloned().collect();
+    Plan { keys, trails, strays, candidate_regions }
 }
 
 struct Planner<'a> {

@@ -47,6 +47,8 @@ pub struct Plan {
     pub trails: BTreeMap<TrailArn, TrailPlan>,
     /// The strays that were found among the candidates for a sealing key.
     pub strays: Vec<Stray>,
+    /// The Regions whose candidates for the sealing key were read.
+    pub candidate_regions: BTreeSet<Region>,
 }
 
 /// What the sealing key of one Region needs.

@@ -1,5 +1,5 @@
-//! How many cases a property is tried with: always the same ones, so that a failure is somebody's doing.
-//! `PROPTEST_CASES` asks for so many new ones.
+//! How many cases a property is tested with: always the same ones, so that a failure has a cause in the code.
+//! `PROPTEST_CASES` sets how many random ones are used instead.
 
 use proptest::test_runner::{Config, RngSeed};
 
