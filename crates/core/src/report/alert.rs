@@ -6,7 +6,7 @@ use super::answer::{Answer, Outcome, TrailReport};
 use super::{digest, wording};
 use crate::config::{AlertFormat, Config, Mode};
 use crate::context::Context;
-use crate::failure::{Class, Failure};
+use crate::failure::Class;
 use crate::finding::FindingId;
 use crate::ids::{TrailArn, shorten};
 use crate::journal::StepStatus;
@@ -81,7 +81,7 @@ fn key_draft(answer: &Answer) -> Option<Draft> {
     let notices = account_notices(answer);
     let trail = answer.trails.first().filter(|_| !notices.is_empty())?;
     let is_certain = answer.strays.iter().any(|stray| stray.is_certain());
-    let headline = if is_certain { "a KMS key is a stray" } else { "a KMS key needs your attention" };
+    let headline = if is_certain { "a KMS key is unused" } else { "a KMS key needs your attention" };
     let text =
         format!("{}.\n\nTrail: {}\n\n{}\n", wording::capitalized(headline), trail_arn(trail), notices.join("\n\n"));
     // A compliant trail must not hide the notice from a subscription that filters by outcome.
@@ -90,10 +90,8 @@ fn key_draft(answer: &Answer) -> Option<Draft> {
 
 /// The notices that are not about a single trail.
 pub(super) fn account_notices(answer: &Answer) -> Vec<String> {
-    let failure = |failure: &Failure| {
-        format!("{}. {}", failure.message, failure.remedy.as_deref().unwrap_or_default()).trim_end().to_owned()
-    };
-    answer.strays.iter().map(wording::stray_notice).chain(answer.account_notices.iter().map(failure)).collect()
+    let failures = answer.account_notices.iter().map(wording::failure_notice);
+    answer.strays.iter().map(wording::stray_notice).chain(failures).collect()
 }
 
 fn trail_draft(answer: &Answer, trail: &TrailReport, outcome: Outcome, headline: String, text: String) -> Draft {
@@ -137,8 +135,7 @@ fn trail_text(trail: &TrailReport, origin: &Origin, config: &Config, headline: &
     }
     lines.extend([String::new(), wording::caused_by(origin), trail_section(trail, config)]);
     lines.extend(notices.iter().map(|notice| format!("{notice}\n")));
-    let first = if notices.is_empty() { "" } else { "check the key named above; then: " };
-    lines.push(format!("What to do next: {first}{}\n", wording::next_action(trail, config)));
+    lines.push(format!("What to do next: {}\n", wording::next_action(trail, config, !notices.is_empty())));
     lines.join("\n")
 }
 
@@ -148,7 +145,7 @@ pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
     for finding in &trail.findings {
         lines.push(format!("Finding: {}: {}", id(&finding.id()), wording::finding(finding)));
     }
-    lines.extend(trail.detail.as_ref().map(|reason| format!("Left alone because: {reason}")));
+    lines.extend(trail.detail.as_ref().map(|reason| format!("Not changed: {reason}")));
     if let Some(error) = &trail.error {
         lines.push(format!("Failed: {}", error.message));
         lines.extend(error.request_id.as_ref().map(|request| format!("AWS request id: {request}")));

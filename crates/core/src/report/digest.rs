@@ -51,7 +51,7 @@ pub(super) fn draft(answer: &Answer, origin: &Origin, config: &Config) -> Option
             "\n\n{}.\n{}\nWhat to do next: {}\n",
             wording::capitalized(&wording::headline(trail, config.mode)),
             trail_section(trail, config),
-            wording::next_action(trail, config)
+            wording::next_action(trail, config, false)
         );
         if text.len().saturating_add(section.len()) > MAX_BYTES {
             omitted = omitted.saturating_add(1);

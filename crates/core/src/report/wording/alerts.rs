@@ -1,5 +1,7 @@
 use super::steps::{stray_caution, stray_command};
+use super::with_remedy;
 use crate::config::{Config, Mode};
+use crate::failure::Failure;
 use crate::finding::{FindingId, KeyOwner};
 use crate::ids::KeyArn;
 use crate::journal::StepStatus;
@@ -22,10 +24,12 @@ pub(in crate::report) fn headline(trail: &TrailReport, mode: Mode) -> String {
         Outcome::Remediated if is_sealed => format!("trail {name} is now encrypted with a customer managed key"),
         Outcome::Remediated => format!("trail {name} was remediated"),
         Outcome::Failed if mode == Mode::DryRun => format!("trail {name} could not be remediated (dry-run)"),
-        Outcome::Failed if is_updated => format!("trail {name} is encrypted, but another problem needs attention"),
+        Outcome::Failed if is_updated => format!("trail {name} is encrypted, but something else failed"),
         Outcome::Failed => format!("trail {name} could not be remediated"),
         Outcome::OutOfScope => format!("trail {name} is not encrypted and belongs to another account"),
-        outcome => format!("trail {name} is {}", outcome.as_str()),
+        Outcome::Noted | Outcome::Compliant | Outcome::Gone | Outcome::Exempt => {
+            format!("trail {name} needs your attention")
+        }
     }
 }
 
@@ -40,7 +44,7 @@ pub(in crate::report) fn digest_headline(unlisted: bool, told: &[&TrailReport], 
         (count > 0).then(|| format!("{count} {}", outcome.as_str()))
     });
     match counts.collect::<Vec<_>>().as_slice() {
-        [] => "this account needs attention".into(),
+        [] => "this account needs your attention".into(),
         counts => format!("{} of {all} trails", counts.join(", ")),
     }
 }
@@ -59,83 +63,109 @@ pub(in crate::report) fn caused_by(origin: &Origin) -> String {
 
 /// What a new key costs.
 pub(in crate::report) fn cost() -> String {
-    "Cost: a new KMS key is $1 a month, however many trails use it, and $1 more after each of its first two yearly rotations.".into()
+    "Cost: a new KMS key costs $1 a month, however many trails use it, and $1 a month more after each of its first two yearly rotations.".into()
 }
 
 /// Which readers may lose access to new log files.
 pub(in crate::report) fn access_consequences(owner: Option<KeyOwner>, config: &Config) -> String {
-    let existing = "Existing files do not change.";
+    let existing = "Existing log files do not change.";
     if !matches!(owner, None | Some(KeyOwner::Trailseal)) {
         return format!(
-            "Who may lose access: a principal that reads new log files needs kms:Decrypt on the key. trailseal does not edit this key's policy, so LogReaders has no effect on it. {existing}"
+            "Who may lose access: every principal that reads new log files needs kms:Decrypt on the key. trailseal does not edit this key's policy, so LogReaders does not apply to it. {existing}"
         );
     }
     let readers = &config.log_readers;
     let own = match readers.own_account {
-        true => "Principals of this account that can read the bucket can decrypt, too.",
-        false => "Principals of this account need kms:Decrypt on the key in their own policies.",
+        true => "Principals in this account that can read the bucket can also decrypt.",
+        false => "Principals in this account need kms:Decrypt on the key in their IAM policies.",
     };
     let principals = readers.principals.iter().map(ToString::to_string);
     let accounts = readers.accounts.iter().map(ToString::to_string);
     let organizations = readers.organizations.iter().map(ToString::to_string);
     let named: Vec<String> = principals.chain(accounts).chain(organizations).collect();
     let named = match named.as_slice() {
-        [] => "A key that trailseal creates allows no reader outside this account (LogReaders is empty).".into(),
-        named => format!("A key that trailseal creates allows: {}.", named.join(", ")),
+        [] => {
+            "The policy of a key that trailseal creates allows no readers outside this account (LogReaders is empty)."
+                .into()
+        }
+        named => format!("The policy of a key that trailseal creates allows these readers: {}.", named.join(", ")),
     };
     format!(
-        "Who may lose access: a principal that reads new log files, such as the role of a replication, needs kms:Decrypt on the key. {own} {named} {existing}"
+        "Who may lose access: every principal that reads new log files, such as a replication role, needs kms:Decrypt on the key. {own} {named} {existing}"
     )
 }
 
-/// What the reader of an alert does next.
-pub(in crate::report) fn next_action(trail: &TrailReport, config: &Config) -> String {
-    let mut next = match trail.outcome {
-        Outcome::Failed => {
-            let remedy = trail.error.as_ref().and_then(|error| error.remedy.clone());
-            remedy.unwrap_or_else(|| "read the message above".into())
+/// What the reader of an alert does next; first about the notices, if the alert contains any.
+pub(in crate::report) fn next_action(trail: &TrailReport, config: &Config, has_notices: bool) -> String {
+    let notices = has_notices.then(|| "act on the notice above".to_owned());
+    let actions: Vec<String> = notices.into_iter().chain(next_actions(trail, config)).collect();
+    match actions.as_slice() {
+        [] => "no action needed.".into(),
+        [first] => format!("{first}."),
+        [first, rest @ ..] => {
+            let rest: Vec<String> = rest.iter().map(|action| capitalized(action)).collect();
+            format!("{first}. {}.", rest.join(". "))
         }
-        Outcome::Planned => format!(
-            "to apply this, deploy trailseal with Mode=enforce; to exempt this trail, tag it `{}` with the reason as the value.",
-            config.exempt_tag
-        ),
-        Outcome::Remediated => {
-            "nothing, unless a reader of these logs is missing above. New files are encrypted within about 5 minutes."
-                .into()
-        }
-        Outcome::OutOfScope => "notify the owner of that account.".into(),
-        _ if trail.has(FindingId::KeyPolicyGap) => {
-            "have the owner of the key add what its policy lacks. While CloudTrail delivers, trailseal does not move the trail to another key."
-                .into()
-        }
-        _ if trail.has(FindingId::DeliveryFailing) => {
-            "check the bucket, its policy and the key: log files are missing until CloudTrail delivers again.".into()
-        }
-        _ => "confirm that this is intentional.".into(),
-    };
+    }
+}
+
+/// Each is a sentence without its period.
+fn next_actions(trail: &TrailReport, config: &Config) -> Vec<String> {
+    let is_updated =
+        trail.steps.iter().any(|step| step.step == StepName::UpdateTrail && step.status == StepStatus::Done);
+    let mut actions = Vec::new();
     let previous = trail.previous_key_arn.as_ref().and_then(|key| key.parse::<KeyArn>().ok());
     if let (true, Some(key)) = (trail.has(FindingId::KeyPendingDeletion), previous) {
-        next = format!(
-            "cancel the deletion of the key that older log files need: `aws kms cancel-key-deletion --region {} --key-id {key}`; they cannot be read without it. Then: {next}",
+        actions.push(format!(
+            "cancel the deletion of the previous key, because older log files cannot be read without it: `aws kms cancel-key-deletion --region {} --key-id {key}`",
             key.region()
-        );
+        ));
+    }
+    match trail.outcome {
+        Outcome::Failed => {
+            let remedy = trail.error.as_ref().and_then(|error| error.remedy.clone());
+            actions.push(remedy.unwrap_or_else(|| "fix what the message above names".into()));
+        }
+        Outcome::Planned => actions.push(format!(
+            "to apply this, deploy trailseal with Mode=enforce; to exempt this trail, tag it `{}` with the reason as the value",
+            config.exempt_tag
+        )),
+        Outcome::Remediated if is_updated => {
+            actions.push("check that every principal that reads these logs can decrypt them (see above)".into());
+            actions.push("CloudTrail uses the new key within about 5 minutes".into());
+        }
+        Outcome::Remediated => {}
+        Outcome::OutOfScope => actions.push("notify the owner of that account".into()),
+        _ if trail.has(FindingId::KeyPolicyGap) => {
+            actions.push("ask the key's owner to fix the key policy".into());
+            actions.push("trailseal assigns no other key while CloudTrail still delivers log files".into());
+        }
+        _ if trail.has(FindingId::DeliveryFailing) => actions.push(
+            "check the bucket, its policy and the key: no log files arrive until CloudTrail can deliver again".into(),
+        ),
+        _ => actions.push("confirm that this is intentional".into()),
     }
     let restarts =
         trail.steps.iter().any(|step| step.step == StepName::StartLogging && step.status != StepStatus::Failed);
     if let (true, false, Ok(arn)) = (trail.has(FindingId::LoggingStopped), restarts, &trail.trail) {
-        next = format!(
-            "{next} The trail is not logging: start it with `aws cloudtrail start-logging --region {} --name {arn}`, or let trailseal start it with RestartLogging=true.",
+        actions.push(format!(
+            "the trail is not logging: start it with `aws cloudtrail start-logging --region {} --name {arn}`, or set RestartLogging=true so that trailseal starts it",
             arn.region()
-        );
+        ));
     }
-    next
+    actions
 }
 
 /// A stray, and the command that removes it.
 pub(in crate::report) fn stray_notice(stray: &Stray) -> String {
-    let used = if stray.is_certain() { "is not used" } else { "may not be used" };
+    let used = if stray.is_certain() { "is unused" } else { "may be unused" };
     let caution = stray_caution(stray).map(|caution| format!("Before you remove it: {caution}. ")).unwrap_or_default();
-    format!("A key that trailseal created {used}: {}. {caution}Remove it with: {}", stray.key, stray_command(stray))
+    format!("A KMS key that trailseal created {used}: {}. {caution}Remove it with: {}", stray.key, stray_command(stray))
+}
+
+/// A failure that is not the error of a single trail.
+pub(in crate::report) fn failure_notice(failure: &Failure) -> String {
+    format!("{}.", capitalized(&with_remedy(failure)))
 }
 
 /// The text with its first letter in upper case.

@@ -25,8 +25,8 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
             return Failure::transient(format!("two reads of key `{key}` contradict each other"));
         }
         Obstacle::SuppliedKeyMissing { key, region } => (
-            format!("key `{key}`, supplied for `{region}`, does not exist"),
-            "name an existing key in KeyArns (`TRAILSEAL_KEY_ARNS`)".into(),
+            format!("key `{key}`, which KeyArns (`TRAILSEAL_KEY_ARNS`) names for `{region}`, does not exist"),
+            "set KeyArns (`TRAILSEAL_KEY_ARNS`) to a key that exists".into(),
         ),
         Obstacle::SealingKeyUnusable { .. } => sealing_key_unusable(obstacle),
         Obstacle::SealingKeyDenied { key, trail, access, owner, statements } => {
@@ -36,7 +36,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
                 _ if access.explicitly_denied() => {
                     "exclude `cloudtrail.amazonaws.com` from the statement that denies it; trailseal never changes an existing statement".into()
                 }
-                KeyOwner::Exempt => format!("remove the exempt tag from the key, so that trailseal can extend its policy, or {add}"),
+                KeyOwner::Exempt => format!("remove the exempt tag from the key so that trailseal can extend its policy, or {add}"),
                 KeyOwner::Trailseal | KeyOwner::Another => add,
             };
             (
@@ -50,13 +50,13 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
             format!(
                 "the policy of key `{key}` cannot be extended: it would exceed the {MAX_BYTES} bytes that KMS accepts"
             ),
-            format!("remove what is no longer needed from the policy; then {}", extension.instruction()),
+            format!("remove statements that are no longer needed from the policy; then {}", extension.instruction()),
         ),
         Obstacle::BucketDenied { bucket, trail, key, placeholder, statement } => {
             let accepted = match key {
                 Some(key) => format!("key `{key}`"),
                 None => format!(
-                    "any key `arn:{}:kms:{}:{}:key/*`, or supply an accepted key in KeyArns (`TRAILSEAL_KEY_ARNS`)",
+                    "any key `arn:{}:kms:{}:{}:key/*`, or set KeyArns (`TRAILSEAL_KEY_ARNS`) to a key that the statement accepts",
                     placeholder.partition(),
                     placeholder.region(),
                     placeholder.account()
@@ -64,17 +64,17 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
             };
             (
                 format!(
-                    "the policy of bucket `{bucket}` denies CloudTrail to write with {}: {statement} denies it",
+                    "the policy of bucket `{bucket}` does not allow CloudTrail to write with {}: {statement} denies it",
                     key_or_new(key.as_ref(), placeholder.region())
                 ),
                 format!(
-                    "exclude `cloudtrail.amazonaws.com` from that statement, or accept uploads with `s3:x-amz-server-side-encryption` = `aws:kms` and {accepted}; until then trail `{trail}` does not change"
+                    "exclude `cloudtrail.amazonaws.com` from that statement, or accept uploads with `s3:x-amz-server-side-encryption` = `aws:kms` and {accepted}; until then, trailseal does not change trail `{trail}`"
                 ),
             )
         }
         Obstacle::ReadersHeld { bucket, trail, key, region, readers, owner } => (
             format!(
-                "encrypting trail `{trail}` would lock out principals that read bucket `{bucket}` and could not decrypt with {}, and ReadersLockedOut (`TRAILSEAL_READERS_LOCKED_OUT`) is `hold`: {}",
+                "encrypting trail `{trail}` with {} would lock out readers of bucket `{bucket}`: {}; ReadersLockedOut (`TRAILSEAL_READERS_LOCKED_OUT`) is `hold`, so trailseal does not change the trail",
                 key_or_new(key.as_ref(), region),
                 locked_out(readers)
             ),
@@ -92,30 +92,30 @@ fn sealing_key_unusable(obstacle: &Obstacle) -> (String, String) {
     else {
         return (String::new(), String::new());
     };
-    let source = match source {
-        KeySource::Supplied => "KeyArns (`TRAILSEAL_KEY_ARNS`)".into(),
-        KeySource::Alias(alias) => format!("`{alias}`"),
-        KeySource::Tag => "its tag".to_owned(),
+    let (source, replace) = match source {
+        KeySource::Supplied => ("set in KeyArns (`TRAILSEAL_KEY_ARNS`)".into(), "set KeyArns to".to_owned()),
+        KeySource::Alias(alias) => (format!("associated with `{alias}`"), format!("associate `{alias}` with")),
+        KeySource::Tag => ("found by its tag".to_owned(), "supply".to_owned()),
     };
     let region = key.region();
     let (defects, mut remedy) = match (unknown_state, findings.first()) {
         (Some(state), _) => (
-            format!("key `{key}` is in state `{state}`, which trailseal does not know"),
-            "check the key; a newer version of trailseal may know that state".into(),
+            format!("key `{key}` is in state `{state}`, which trailseal does not support"),
+            "check the key; a newer version of trailseal may support that state".into(),
         ),
         (None, first) => {
             let remedy = match first {
-                Some(Finding::KeyDisabled(_)) => format!("enable it: {}", restore_command(key, false)),
+                Some(Finding::KeyDisabled(_)) => format!("enable the key: {}", restore_command(key, false)),
                 Some(Finding::KeyPendingDeletion(_)) => format!(
-                    "cancel its deletion: {}; without the key, the log files that it encrypted are lost",
+                    "cancel the key's deletion: {}; without the key, the log files that it encrypted are lost",
                     restore_command(key, true)
                 ),
-                _ => format!("let {source} name a symmetric, customer managed, enabled key in `{region}`"),
+                _ => format!("{replace} an enabled, symmetric, customer managed key in `{region}`"),
             };
             (joined(findings.iter().map(super::finding)), remedy)
         }
     };
-    let mut message = format!("the sealing key of `{region}`, named by {source}, cannot be used: {defects}");
+    let mut message = format!("the sealing key of `{region}`, {source}, cannot be used: {defects}");
     if let Some(failure) = unreadable_tags {
         message = format!(
             "{message}; the tags of the key cannot be read, so trailseal does not change it: {}",
@@ -124,8 +124,8 @@ fn sealing_key_unusable(obstacle: &Obstacle) -> (String, String) {
     }
     if let Some(value) = exempt {
         message =
-            format!("{message}; trailseal created the key and leaves it alone because of its exempt tag, `{value}`");
-        remedy = format!("remove that tag, so that trailseal repairs the key, or {remedy}");
+            format!("{message}; trailseal created the key and does not change it because of its exempt tag, `{value}`");
+        remedy = format!("remove the exempt tag so that trailseal can repair the key, or {remedy}");
     }
     (message, remedy)
 }
@@ -155,7 +155,7 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
         }
         (Step::Key(KeyStep::EnableRotation), Some(key)) => {
             let command = format!("aws kms enable-key-rotation --region {} --key-id {key}", key.region());
-            Failure { remedy: Some(format!("enable it: `{command}`")), ..failure }
+            Failure { remedy: Some(format!("enable rotation: `{command}`")), ..failure }
         }
         (Step::Key(KeyStep::Restore { pending_deletion }), Some(key)) if is_terminal => {
             by_administrator(failure, &restore_command(key, *pending_deletion))
@@ -166,7 +166,7 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
             match (rejected.as_slice(), &failure.remedy) {
                 ([], _) | (_, None) => failure,
                 (rejected, Some(remedy)) => {
-                    let first = format!("fix first what KMS rejects in this policy: {}", rejected.join("; "));
+                    let first = format!("first fix what KMS rejects in this policy: {}", rejected.join("; "));
                     Failure { remedy: Some(format!("{first}; then {remedy}")), ..failure }
                 }
             }
@@ -195,21 +195,21 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
 /// The failure, with what an administrator can do instead.
 fn by_administrator(failure: Failure, command: &str) -> Failure {
     let remedy = match failure.remedy.as_deref() {
-        None | Some("") => format!("have an administrator do it: {command}"),
-        Some(remedy) => format!("{remedy}; or have an administrator do it: {command}"),
+        None | Some("") => format!("have an administrator do this: {command}"),
+        Some(remedy) => format!("{remedy}; or have an administrator do this: {command}"),
     };
     Failure { remedy: Some(remedy), ..failure }
 }
 
 /// CloudTrail accepted the key and then returned another.
 pub(in crate::report) fn other_key(entry: &Entry, named: Option<&str>) -> Failure {
-    let named = named.unwrap_or("no key");
+    let named = named.map_or("no key".to_owned(), |named| format!("key `{named}`"));
     let key = entry.key.as_ref().map(ToString::to_string).unwrap_or_default();
     let trail = match &entry.subject {
         Subject::Trail(trail) => trail.to_string(),
         Subject::Key(region) => region.to_string(),
     };
-    let message = format!("CloudTrail accepted key `{key}` for trail `{trail}` and then returned `{named}`");
+    let message = format!("CloudTrail accepted key `{key}` for trail `{trail}`, but returned {named}");
     Failure::terminal(message, "check which other principal changes this trail")
 }
 
@@ -229,7 +229,7 @@ pub(in crate::report) fn setting_changes(trail: &TrailArn, changes: &[SettingCha
             "trail `{trail}` has its key, but other settings differ from those read before: {}",
             changes.join(", ")
         ),
-        "check which principal changed them at the same time; trailseal sends the trail's ARN and its key, nothing else",
+        "check which principal changed them at the same time; trailseal sends only the trail's ARN and its key",
     )
 }
 

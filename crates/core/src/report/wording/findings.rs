@@ -14,7 +14,7 @@ pub(in crate::report) fn finding(finding: &Finding) -> String {
         Finding::KeyDisabled(key) => format!("key `{key}` is disabled"),
         Finding::KeyPendingDeletion(key) => format!("key `{key}` is pending deletion"),
         Finding::KeyUnavailable { key, state } => format!("key `{key}` is in state `{state}`"),
-        Finding::KeyMissing(key) => format!("key `{key}` does not exist; a second read confirmed it"),
+        Finding::KeyMissing(key) => format!("key `{key}` does not exist; a second read confirmed this"),
         Finding::CloudTrailDenied { key, access, statements } => {
             let denied = joined(access.denied().into_iter().map(|(call, decision)| format!("`{call}`: {decision}")));
             let remedy = statements.as_ref().map(|statements| format!("; it needs these statements: {statements}"));
@@ -26,12 +26,12 @@ pub(in crate::report) fn finding(finding: &Finding) -> String {
         Finding::PolicyIncomplete { key, extension } => {
             format!("the policy of key `{key}` lacks {}: {}", extension.summary(), extension.instruction())
         }
-        Finding::LoggingStopped => "the trail was started once and is not logging now".into(),
+        Finding::LoggingStopped => "logging was stopped".into(),
         Finding::DeliveryFailing(errors) => {
             let errors: Vec<String> = errors.iter().map(delivery_error).collect();
             format!(
                 "the last delivery failed: S3 returned {}. CloudTrail retries for 30 days and reports the error until a delivery succeeds, usually within 5 minutes",
-                errors.join(", ")
+                errors.join(" and ")
             )
         }
     }
@@ -39,7 +39,7 @@ pub(in crate::report) fn finding(finding: &Finding) -> String {
 
 fn delivery_error(error: &DeliveryError) -> String {
     let cause = match error.cause() {
-        DeliveryCause::Key => "the state or the policy of the key is the cause",
+        DeliveryCause::Key => "the key's state or policy is the cause",
         DeliveryCause::KeyOrBucket => "the bucket policy or the key policy does not allow CloudTrail",
         DeliveryCause::BucketMissing => "the bucket does not exist; the key is not the cause",
         DeliveryCause::Other => "the error does not point to the key",

@@ -9,18 +9,28 @@ mod steps;
 mod warnings;
 
 pub(super) use alerts::{
-    access_consequences, capitalized, caused_by, cost, digest_headline, headline, next_action, stray_notice,
+    access_consequences, capitalized, caused_by, cost, digest_headline, failure_notice, headline, next_action,
+    stray_notice,
 };
 pub(super) use errors::{abandoned, obstacle, other_key, setting_changes, step_failure};
 pub(super) use findings::finding;
 pub(super) use steps::{detail, listed_under, out_of_scope, stray_caution, stray_command, superseded};
 pub(super) use warnings::warning;
 
+use crate::failure::Failure;
 use crate::ids::KeyArn;
 
 /// `one; two; three`.
 fn joined(parts: impl IntoIterator<Item = String>) -> String {
     parts.into_iter().collect::<Vec<_>>().join("; ")
+}
+
+/// A failure and what to do about it.
+pub(super) fn with_remedy(failure: &Failure) -> String {
+    match failure.remedy.as_deref() {
+        None | Some("") => failure.message.clone(),
+        Some(remedy) => format!("{}; {remedy}", failure.message),
+    }
 }
 
 /// The command that makes a key usable. It continues if the deletion was cancelled already.

@@ -14,7 +14,9 @@ pub(in crate::report) fn detail(entry: &Entry) -> String {
         StepResult::Failed(failure) | StepResult::Unconfirmed { failure, .. } => {
             let message = super::step_failure(entry, failure).message;
             match (&entry.step, &entry.key) {
-                (Step::Key(KeyStep::Create(_)), Some(key)) => format!("{message}: it was created: `{key}`"),
+                (Step::Key(KeyStep::Create(_)), Some(key)) => {
+                    format!("{message}; a later read found the key that this call created, `{key}`")
+                }
                 _ => message,
             }
         }
@@ -28,9 +30,9 @@ fn planned(entry: &Entry) -> String {
     match &entry.step {
         Step::Key(KeyStep::Create(_)) => format!("a symmetric key in `{region}`, $1 a month"),
         Step::Key(KeyStep::Adopt(adoption)) if adoption.in_use => {
-            format!("{key}, which a trail uses already and which has lost its alias")
+            format!("{key}, which a trail uses already but which no longer has the alias")
         }
-        Step::Key(KeyStep::Adopt(_)) => format!("{key}, which an earlier run created and did not finish"),
+        Step::Key(KeyStep::Adopt(_)) => format!("{key}, which an earlier run created but did not finish"),
         Step::Key(KeyStep::Restore { pending_deletion: true }) => format!("cancel the deletion of {key} and enable it"),
         Step::Key(KeyStep::Restore { pending_deletion: false }) => format!("enable {key}"),
         Step::Key(KeyStep::Extend(change)) => {
@@ -47,7 +49,7 @@ fn planned(entry: &Entry) -> String {
             let given =
                 entry.key.as_ref().map_or(format!("`KmsKeyId` = the new key in `{}`", update.bucket_region), assigned);
             match update.own_readers_need_permission {
-                true => format!("{given}; readers in this account need `kms:Decrypt` in their own policies"),
+                true => format!("{given}; readers in this account need `kms:Decrypt` in their IAM policies"),
                 false => given,
             }
         }
@@ -72,12 +74,12 @@ fn done(entry: &Entry, effect: &Effect) -> String {
         }
         Step::Key(KeyStep::Extend(change)) => {
             let since = match effect {
-                Effect::AppliedThenChanged => "; another principal changed the policy since",
+                Effect::AppliedThenChanged => "; another principal has changed the policy since then",
                 _ => "",
             };
             format!("{} in the policy of `{key}`{since}", change.extension.summary())
         }
-        Step::Key(KeyStep::EnableRotation) => "every year".into(),
+        Step::Key(KeyStep::EnableRotation) => "yearly rotation".into(),
         Step::Key(KeyStep::CreateAlias(alias)) => format!("`{alias}` for `{key}`{read_back}"),
         Step::Update(_) => format!("{}{read_back}", entry.key.as_ref().map(assigned).unwrap_or_default()),
         Step::Restart => "the trail is logging again".into(),
@@ -87,10 +89,10 @@ fn done(entry: &Entry, effect: &Effect) -> String {
 fn contradicted(entry: &Entry, contradiction: &Contradiction) -> String {
     match (contradiction, &entry.step, &entry.key) {
         (Contradiction::AliasExists, Step::Key(KeyStep::CreateAlias(alias)), _) => {
-            format!("`{alias}` exists already in `{}`", region(entry))
+            format!("`{alias}` already exists in `{}`", region(entry))
         }
         (Contradiction::AliasTaken { holder, in_use }, _, Some(own)) => {
-            let becomes = if *in_use { "stays in use without it" } else { "is a stray" };
+            let becomes = if *in_use { "stays in use without the alias" } else { "is a stray" };
             format!("key `{holder}` had the alias first; `{own}` {becomes}")
         }
         _ => reason(contradiction),
@@ -100,11 +102,13 @@ fn contradicted(entry: &Entry, contradiction: &Contradiction) -> String {
 /// How the state of AWS contradicts the plan, in words.
 pub(super) fn reason(contradiction: &Contradiction) -> String {
     match contradiction {
-        Contradiction::AliasExists => "the alias exists already".into(),
+        Contradiction::AliasExists => "the alias already exists".into(),
         Contradiction::AliasTaken { holder, .. } => format!("key `{holder}` has the alias"),
-        Contradiction::PolicyChanged(key) => format!("another principal changed the policy of key `{key}` meanwhile"),
-        Contradiction::NotVisible(key) => format!("key `{key}` was enabled, and KMS does not return that yet"),
-        Contradiction::TrailChanged(trail) => format!("another principal changed trail `{trail}` meanwhile"),
+        Contradiction::PolicyChanged(key) => {
+            format!("another principal changed the policy of key `{key}` during this run")
+        }
+        Contradiction::NotVisible(key) => format!("key `{key}` was enabled, but KMS does not show this yet"),
+        Contradiction::TrailChanged(trail) => format!("another principal changed trail `{trail}` during this run"),
         Contradiction::StateChanged(failure)
         | Contradiction::TrailGone(failure)
         | Contradiction::OutcomeUnknown(failure) => failure.message.clone(),
@@ -150,11 +154,9 @@ pub(in crate::report) fn stray_command(stray: &Stray) -> String {
 pub(in crate::report) fn stray_caution(stray: &Stray) -> Option<&'static str> {
     match stray.cause {
         StrayCause::Unused => Some(
-            "no trail uses this key now, and it has no alias. If it has an alias when you run the command, it is in use. Log files that it encrypted cannot be read without it",
+            "make sure that it still has no alias, because a key with an alias is in use. Without the key, the log files that it encrypted cannot be read",
         ),
-        StrayCause::Unfinished => {
-            Some("the next run that needs a key finishes this one; then it has an alias and is in use")
-        }
+        StrayCause::Unfinished => Some("the next run that needs a key finishes this one, which is then in use"),
         StrayCause::AliasLost | StrayCause::AliasUnknown => None,
     }
 }

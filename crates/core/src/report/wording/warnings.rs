@@ -1,4 +1,4 @@
-use super::{joined, policy_commands};
+use super::{joined, policy_commands, with_remedy};
 use crate::access::LockedOutReader;
 use crate::finding::{KeyOwner, Warning};
 
@@ -6,7 +6,7 @@ use crate::finding::{KeyOwner, Warning};
 pub(in crate::report) fn warning(warning: &Warning) -> String {
     match warning {
         Warning::ReadersLockedOut { bucket, readers, owner } => format!(
-            "these principals can read bucket `{bucket}` and could not decrypt its new log files: {}. To allow them, {}, and allow `kms:Decrypt` on the key in their own account's IAM policies",
+            "these principals can read bucket `{bucket}` but could not decrypt its new log files: {}. To allow them, {}, and allow `kms:Decrypt` on the key in the IAM policies of their own account",
             locked_out(readers),
             allow_readers(*owner)
         ),
@@ -23,7 +23,7 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
         Warning::ReplicationWillStop { bucket, rule } => {
             let id = rule.id.as_ref().map_or("a rule without an id".into(), |id| format!("rule `{id}`"));
             format!(
-                "{id} replicates bucket `{bucket}` to `{}` and does not select objects that are encrypted with a KMS key, so new log files would not be replicated. Select SSE-KMS objects in the rule, name a key for the replicas, and allow its role to use both keys",
+                "{id} replicates bucket `{bucket}` to `{}` but does not select objects that are encrypted with a KMS key, so new log files would not be replicated. In the rule, select SSE-KMS objects and name a key for the replicas; allow the replication role to use both keys",
                 rule.destination
             )
         }
@@ -61,40 +61,36 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             format!("the tags of key `{key}` cannot be read, so trailseal does not change it: {}", failure.message)
         }
         Warning::KeyStateUnknown { key, state } => {
-            format!("key `{key}` is in state `{state}`, which trailseal does not know, so it was not evaluated")
+            format!("key `{key}` is in state `{state}`, which trailseal does not support, so it was not evaluated")
         }
         Warning::StrayUnknown { key, failure, unused: true } => format!(
-            "no readable trail uses key `{key}`, which has trailseal's tag. Do not delete it yet: it is unknown whether it is a stray: {}. {}",
-            failure.message,
-            failure.remedy.as_deref().unwrap_or_default()
+            "no readable trail uses key `{key}`, which has trailseal's tag. Do not delete it yet, because it is unknown whether it is a stray: {}",
+            with_remedy(failure)
         ),
         Warning::StrayUnknown { key, failure, unused: false } => format!(
-            "it is unknown whether key `{key}`, which has trailseal's tag, is a stray: {}. {}",
-            failure.message,
-            failure.remedy.as_deref().unwrap_or_default()
+            "it is unknown whether key `{key}`, which has trailseal's tag, is a stray: {}",
+            with_remedy(failure)
         ),
         Warning::StraysUnknown { regions, failure } => {
             let regions: Vec<String> = regions.iter().map(|region| format!("`{region}`")).collect();
             format!(
-                "it is unknown whether these Regions contain stray keys of trailseal's: {}: {}. {}",
+                "it is unknown whether trailseal has stray keys in {}: {}",
                 regions.join(", "),
-                failure.message,
-                failure.remedy.as_deref().unwrap_or_default()
+                with_remedy(failure)
             )
         }
         Warning::UnfinishedKeyUnknown { region, failure } => format!(
-            "it is unknown whether an earlier run left an unfinished key in `{region}`: {}. {}",
-            failure.message,
-            failure.remedy.as_deref().unwrap_or_default()
+            "it is unknown whether an earlier run left an unfinished key in `{region}`: {}",
+            with_remedy(failure)
         ),
         Warning::ReaderNotRevoked { key, reader } => {
             let (reader, sid) = (&reader.reader, &reader.sid);
             let commands = policy_commands(key, &format!("remove `{reader}` from `{sid}`"));
             format!(
-                "LogReaders (`TRAILSEAL_LOG_READERS`) no longer contains `{reader}`, and statement `{sid}` of key `{key}` still allows it to decrypt; trailseal removes nothing from a policy. To revoke it: {commands}"
+                "LogReaders (`TRAILSEAL_LOG_READERS`) no longer contains `{reader}`, but statement `{sid}` of the policy of key `{key}` still allows it to decrypt. trailseal removes nothing from a policy. To revoke access: {commands}"
             )
         }
-        Warning::NoLoggingTrail => "no trail of this account is logging: activity is not recorded, and no event about a trail reaches trailseal until one is".into(),
+        Warning::NoLoggingTrail => "no trail in this account is logging: API activity is not recorded, and trailseal receives no events about trails until one is".into(),
     }
 }
 
@@ -114,9 +110,9 @@ pub(super) fn locked_out(readers: &[LockedOutReader]) -> String {
 /// How readers are allowed to use a key.
 pub(super) fn allow_readers(owner: KeyOwner) -> &'static str {
     match owner {
-        KeyOwner::Trailseal => "name them in LogReaders (`TRAILSEAL_LOG_READERS`)",
+        KeyOwner::Trailseal => "add them to LogReaders (`TRAILSEAL_LOG_READERS`)",
         KeyOwner::Exempt | KeyOwner::Another => {
-            "have the key's owner name them in its policy, which trailseal does not edit"
+            "ask the key's owner to add them to the key policy, which trailseal does not edit"
         }
     }
 }
