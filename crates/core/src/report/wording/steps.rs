@@ -30,7 +30,7 @@ fn planned(entry: &Entry) -> String {
     match &entry.step {
         Step::Key(KeyStep::Create(_)) => format!("a symmetric key in `{region}`, $1 a month"),
         Step::Key(KeyStep::Adopt(adoption)) if adoption.in_use => {
-            format!("{key}, which a trail uses already but which no longer has the alias")
+            format!("{key}, which a trail already uses but which no longer has the alias")
         }
         Step::Key(KeyStep::Adopt(_)) => format!("{key}, which an earlier run created but did not finish"),
         Step::Key(KeyStep::Restore { pending_deletion: true }) => format!("cancel the deletion of {key} and enable it"),
@@ -64,7 +64,7 @@ fn done(entry: &Entry, effect: &Effect) -> String {
         Step::Key(KeyStep::Create(_)) => format!("`{key}`"),
         Step::Key(KeyStep::Adopt(_)) => planned(entry),
         Step::Key(KeyStep::Restore { pending_deletion }) => {
-            let done = if *pending_deletion { "its deletion is cancelled, and it is enabled" } else { "it is enabled" };
+            let done = if *pending_deletion { "its deletion is canceled, and it is enabled" } else { "it is enabled" };
             match effect {
                 Effect::Unverified(failure) => {
                     format!("`{key}`: {done}, according to KMS; it was not read back: {}", failure.message)

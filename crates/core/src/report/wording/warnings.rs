@@ -37,7 +37,7 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
         Warning::KeyPolicyUnclear { key, access } => {
             let unknown = joined(access.unknown().into_iter().map(|(call, decision)| format!("`{call}`: {decision}")));
             format!(
-                "it is unknown whether the policy of key `{key}` allows CloudTrail to use it ({unknown}); CloudTrail checks it when a trail is given the key"
+                "it is unknown whether the policy of key `{key}` allows CloudTrail to use it ({unknown}); CloudTrail checks this when the key is assigned to a trail"
             )
         }
         Warning::KeyPolicyMalformed { key, error } => {
