@@ -158,7 +158,7 @@ def enforce(demo: Demo) -> None:
     )
     for key in created.values():
         output.check(
-            f"the key in {key['region']} is enabled, rotates yearly and has the alias {ALIAS}",
+            f"the key in {key['region']} is enabled, rotates yearly, and has the alias {ALIAS}",
             key["state"] == "Enabled" and key["rotates"] and key["aliases"] == [ALIAS],
             key,
         )
@@ -170,7 +170,9 @@ def enforce(demo: Demo) -> None:
 def show_key(output: Output, key: dict) -> None:
     output.heading("The new key of orders and billing, and its policy")
     output.text(f"{key['arn']}: {key['description']}")
-    output.quote(json.dumps(key["policy"], indent=2))
+    order = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"]
+    statements = [{name: it[name] for name in order if name in it} for it in key["policy"]["Statement"]]
+    output.quote(json.dumps({"Version": key["policy"]["Version"], "Statement": statements}, indent=2))
     output.check(
         "the policy allows only the account's administrators, CloudTrail, trailseal's own setup calls, and the log reader",
         [statement.get("Sid") for statement in key["policy"]["Statement"]] == POLICY,
@@ -230,7 +232,7 @@ def restore(demo: Demo) -> dict:
         next(found for found in state["keys"] if found["arn"] == key) for state in (healthy, broken, restored)
     )
     output.table(
-        ["key", "state", "statements", "CloudTrail's statements"],
+        ["when", "state", "statements", "CloudTrail's statements"],
         [
             [when, found["state"], len(found["policy"]["Statement"]), len(cloudtrail_statements(found["policy"]))]
             for when, found in (("before", was), ("broken", bad), ("after", now))
