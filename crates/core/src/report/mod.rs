@@ -4,6 +4,7 @@
 mod account;
 mod alert;
 mod answer;
+mod compose;
 mod digest;
 mod wording;
 

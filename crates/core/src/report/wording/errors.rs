@@ -17,7 +17,6 @@ const CONTROL_TOWER: &str = "AWS Control Tower owns this trail, and a mandatory 
 pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
     let (message, remedy) = match obstacle {
         Obstacle::Call(failure) => return failure.clone(),
-        Obstacle::Malformed(trail) => return trail.failure.clone(),
         Obstacle::NotRead(trail) => {
             return Failure::transient(format!("trail `{trail}` was not read completely"));
         }
