@@ -71,7 +71,7 @@ pub(in crate::report) fn access_consequences(owner: Option<KeyOwner>, config: &C
     let existing = "Existing log files do not change.";
     if !matches!(owner, None | Some(KeyOwner::Trailseal)) {
         return format!(
-            "Who may lose access: every principal that reads new log files needs kms:Decrypt on the key. trailseal does not edit this key's policy, so LogReaders does not apply to it. {existing}"
+            "Who may lose access: every principal that reads new log files needs kms:Decrypt on the key. trailseal does not edit this key's policy, so LogReaders has no effect on it. {existing}"
         );
     }
     let readers = &config.log_readers;
@@ -138,7 +138,7 @@ fn next_actions(trail: &TrailReport, config: &Config) -> Vec<String> {
         Outcome::OutOfScope => actions.push("notify the owner of that account".into()),
         _ if trail.has(FindingId::KeyPolicyGap) => {
             actions.push("ask the key's owner to fix the key policy".into());
-            actions.push("trailseal assigns no other key while CloudTrail still delivers log files".into());
+            actions.push("as long as CloudTrail delivers log files, trailseal does not assign another key".into());
         }
         _ if trail.has(FindingId::DeliveryFailing) => actions.push(
             "check the bucket, its policy and the key: no log files arrive until CloudTrail can deliver again".into(),
