@@ -45,7 +45,7 @@ pub(in crate::report) fn digest_headline(unlisted: bool, told: &[&TrailReport], 
     });
     match counts.collect::<Vec<_>>().as_slice() {
         [] => "this account needs your attention".into(),
-        counts => format!("{} of {all} trails", counts.join(", ")),
+        counts => format!("{} of {all} {}", counts.join(", "), if all == 1 { "trail" } else { "trails" }),
     }
 }
 
