@@ -54,7 +54,8 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
             let report = match is_sweep {
                 true => {
                     // Regions where trails have their buckets and, so far, no key.
-                    let more = journal.candidate_regions().filter(|region| !regions.contains(*region)).cloned().collect();
+                    let more =
+                        journal.candidate_regions().filter(|region| !regions.contains(*region)).cloned().collect();
                     let reader = aws.reader(invocation.work_until);
                     scan.merge(sweep::scan_tagged_keys(&reader, &targets, &more, context).await);
                     AccountReport::new(targets.malformed, &scan, &journal)

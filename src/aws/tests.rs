@@ -7,9 +7,9 @@ use aws_sdk_kms::config::Credentials;
 use fake_aws::{Bucket, Call, FakeAws, Fault, Key, KeyState, Trail, World};
 use futures_util::future::join_all;
 use tokio::time::Instant;
+use trailseal_core::failure::{Class, Failure};
 use trailseal_core::iam::Document;
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
-use trailseal_core::failure::{Class, Failure};
 use trailseal_core::observation::{KeyTags, Reading, ReplicationRule, UpdatedTrail};
 use trailseal_core::trigger::TrailRef;
 
@@ -194,7 +194,7 @@ async fn a_policy_is_put_with_the_lockout_check_and_sent_once() {
     assert_eq!(input, serde_json::json!({"KeyId": key.as_str(), "PolicyName": "default", "Policy": policy}));
 
     fake.after(|_, _| Some(Fault::internal()));
-    fake.forget_calls();
+    fake.clear_calls();
     let failure = writer.put_key_policy(&key, &document).await.unwrap_err();
     assert!(failure.outcome_unknown && failure.class == Class::Transient, "{failure:?}");
     assert_eq!(fake.names(), ["kms:PutKeyPolicy"]);
@@ -232,7 +232,7 @@ async fn a_hundred_reads_and_their_retries_stay_within_the_rate() {
     let regions = ["eu-west-2", "eu-west-3", "eu-north-1", FRANKFURT].map(region);
     let reader = aws.reader(soon());
     join_all(regions.iter().map(|region| reader.list_trails(region))).await;
-    fake.forget_calls();
+    fake.clear_calls();
     let mut requests = 0;
     fake.before(move |_, _| {
         requests += 1;

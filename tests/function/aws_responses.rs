@@ -42,7 +42,7 @@ fn an_unconfirmed_key_is_found_and_finished() {
         );
         assert!(!scenario.only_alert().message.contains("act on the notice above"));
         assert_eq!(scenario.aws.world().keys.len(), 1);
-        scenario.aws.forget_hooks();
+        scenario.aws.clear_hooks();
         scenario.assert_converged("update-trail-by-name");
     }
 }
@@ -83,7 +83,7 @@ fn create_key_is_not_resent_before_a_read() {
         let alert = scenario.only_alert().message;
         assert!(alert.contains("What to do next: act on the notice above"), "{alert}");
         assert_eq!(answer["summary"], json!({ "remediated": 1 }));
-        scenario.aws.forget_hooks();
+        scenario.aws.clear_hooks();
         scenario.assert_converged("update-trail-by-name");
     }
 }
@@ -110,7 +110,7 @@ fn an_unconfirmed_update_is_read_back() {
     assert_eq!(steps(&answer), ["update-trail done"]);
     assert!(step(&answer, "update-trail")["detail"].as_str().unwrap().contains("read back"));
     assert_eq!(answer["trails"][0]["key_arn"], json!(key));
-    scenario.aws.forget_hooks();
+    scenario.aws.clear_hooks();
     scenario.assert_converged("update-trail-by-name");
 }
 

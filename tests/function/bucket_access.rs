@@ -138,7 +138,7 @@ fn a_bucket_policy_that_denies_the_key_prevents_writes() {
         let answer = scenario.invoke_event("update-trail-by-name");
         if sealed {
             assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-            assert_eq!(scenario.aws.snapshot().delivers(AUDIT), Ok(()));
+            assert_eq!(scenario.aws.snapshot().check_delivery(AUDIT), Ok(()));
         } else {
             assert_eq!(answer["summary"], json!({ "failed": 1 }));
             assert!(answer["trails"][0]["error"]["message"].as_str().unwrap().contains("`OnlyThatKey`"), "{answer:#}");
@@ -242,10 +242,7 @@ fn a_supplied_keys_remedy_does_not_name_log_readers() {
     let detail = only_warning(&answer, "readers-locked-out");
     assert!(detail.contains("ask the key's owner to add them to the key policy"), "{detail}");
     let message = scenario.only_alert().message;
-    assert!(
-        message.contains("LogReaders has no effect on it") && !message.contains("can also decrypt"),
-        "{message}"
-    );
+    assert!(message.contains("LogReaders has no effect on it") && !message.contains("can also decrypt"), "{message}");
 }
 
 fn replication(rule: &str) -> String {

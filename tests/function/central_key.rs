@@ -82,7 +82,7 @@ fn a_members_unencrypted_trail_gets_the_key() {
         ]
     );
     assert_eq!(scenario.audit().kms_key_id, Some(key));
-    assert_eq!(scenario.aws.world().delivers(AUDIT), Ok(()));
+    assert_eq!(scenario.aws.world().check_delivery(AUDIT), Ok(()));
     scenario.assert_converged("update-trail-by-name");
 }
 
@@ -93,7 +93,7 @@ fn an_account_named_by_id_gets_the_key_too() {
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     assert!(warned(&answer, "key-unreadable").contains("the policy of key"), "its state was read: {answer:#}");
-    assert_eq!(scenario.aws.world().delivers(AUDIT), Ok(()));
+    assert_eq!(scenario.aws.world().check_delivery(AUDIT), Ok(()));
     scenario.assert_converged("update-trail-by-name");
 }
 
@@ -111,7 +111,8 @@ fn a_members_trail_on_the_key_is_compliant() {
     assert_eq!(warnings(&answer), ["key-unreadable"]);
     let detail = warned(&answer, "key-unreadable");
     assert!(
-        detail.ends_with("belongs to account `111122223333`, and KMS returns a key policy to the key's own account only")
+        detail
+            .ends_with("belongs to account `111122223333`, and KMS returns a key policy to the key's own account only")
     );
     assert_eq!(answer["alerts"], json!({ "sent": 0, "failed": 0 }));
     assert_eq!(sorted(scenario.take_calls()), ["cloudtrail:GetTrail", "cloudtrail:GetTrailStatus", "kms:DescribeKey"]);
@@ -135,7 +136,9 @@ fn a_member_reports_how_to_enable_a_disabled_key() {
             assert_eq!((findings(&answer), warnings(&answer)), (vec![finding], vec![]));
             let error = &answer["trails"][0]["error"];
             assert_eq!(error["class"], "terminal");
-            assert!(error["message"].as_str().unwrap().contains("set in KeyArns (`TRAILSEAL_KEY_ARNS`), cannot be used"));
+            assert!(
+                error["message"].as_str().unwrap().contains("set in KeyArns (`TRAILSEAL_KEY_ARNS`), cannot be used")
+            );
             let remedy = error["remedy"].as_str().unwrap();
             assert!(remedy.contains(&format!("{command}{key}")), "{remedy}");
             assert!(scenario.only_alert().message.contains(remedy));
@@ -175,7 +178,7 @@ fn a_policy_without_the_member_fails_with_the_missing_statements() {
 #[test]
 fn a_member_removed_from_the_policy_is_noted_when_delivery_fails() {
     let (mut world, key) = sealed_member(POLICY_WITHOUT_US);
-    assert!(world.delivers(AUDIT).is_err());
+    assert!(world.check_delivery(AUDIT).is_err());
     world.trails.get_mut(AUDIT).unwrap().latest_delivery_error = Some("AccessDenied".into());
     let mut scenario = start(world, &key);
     let answer = scenario.invoke_event("update-trail-by-name");

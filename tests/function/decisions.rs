@@ -212,7 +212,7 @@ fn require_unchanged(before: &World, scenario: &Scenario, problems: &mut Problem
 /// The same event again changes nothing.
 fn run_again(row: &Row, fixture: &Fixture, scenario: &mut Scenario, problems: &mut Problems) {
     let before = scenario.aws.snapshot();
-    scenario.aws.forget_calls();
+    scenario.aws.clear_calls();
     let answer = scenario.invoke_event(fixture.event);
     problems.equal("next run: outcome", &json!(row.next_outcome()), &answer["trails"][0]["outcome"]);
     require_unchanged(&before, scenario, problems);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use fake_aws::policy::Question;
+use fake_aws::policy::AccessRequest;
 use fake_aws::{Bucket, Key, Statement, World};
 use serde_json::{Value, json};
 
@@ -32,10 +32,10 @@ fn roles(topic_key: &str) -> Vec<Vec<fake_aws::IdentityPolicy>> {
     ["dry-run", "enforce"].into_iter().flat_map(of).collect()
 }
 
-fn denied(world: &World, question: &Question) -> bool {
+fn denied(world: &World, question: &AccessRequest) -> bool {
     let decision = world.decide(question);
     assert!(!(decision.denied_by.is_some() && decision.is_allowed()));
-    matches!(decision.denied_by, Some(Statement::Own { .. }))
+    matches!(decision.denied_by, Some(Statement::Identity { .. }))
 }
 
 #[test]
@@ -47,32 +47,33 @@ fn destructive_and_reading_actions_are_always_denied() {
     world.add_bucket(Bucket::new("open", "eu-central-1").policy(&open_policy()));
     let log = "arn:aws:s3:::open/AWSLogs/123456789012/CloudTrail/log.json.gz";
     let bypassing = |action: &str, resource: &str| {
-        world.question(action, resource).with("kms:BypassPolicyLockoutSafetyCheck", "true")
+        world.access_request(action, resource).with("kms:BypassPolicyLockoutSafetyCheck", "true")
     };
     let decrypting = |context: &str, value: &str| {
-        let question = world.question("kms:Decrypt", &key).with(&format!("kms:EncryptionContext:{context}"), value);
+        let question =
+            world.access_request("kms:Decrypt", &key).with(&format!("kms:EncryptionContext:{context}"), value);
         question
             .with_all("kms:EncryptionContextKeys", [context])
             .with("kms:ViaService", "s3.eu-central-1.amazonaws.com")
     };
     let questions = [
-        world.question("kms:Decrypt", &key),
+        world.access_request("kms:Decrypt", &key),
         decrypting("aws:s3:arn", log),
         decrypting("aws:cloudtrail:arn", AUDIT),
         decrypting("aws:lambda:FunctionArn", &role::FUNCTION.replace("trailseal", "another")),
-        world.question("kms:ReEncryptFrom", &key),
-        world.question("kms:ReEncryptTo", &key),
-        world.question("kms:DisableKey", &key),
-        world.question("kms:ScheduleKeyDeletion", &key),
-        world.question("kms:CreateGrant", &key),
-        world.question("kms:DisableKey", &topic_key),
-        world.question("kms:ReEncryptFrom", &topic_key),
+        world.access_request("kms:ReEncryptFrom", &key),
+        world.access_request("kms:ReEncryptTo", &key),
+        world.access_request("kms:DisableKey", &key),
+        world.access_request("kms:ScheduleKeyDeletion", &key),
+        world.access_request("kms:CreateGrant", &key),
+        world.access_request("kms:DisableKey", &topic_key),
+        world.access_request("kms:ReEncryptFrom", &topic_key),
         bypassing("kms:PutKeyPolicy", &key),
         bypassing("kms:CreateKey", "*"),
-        world.question("s3:GetObject", log),
-        world.question("s3:GetObjectVersion", log),
-        world.question("cloudtrail:StopLogging", AUDIT),
-        world.question("cloudtrail:DeleteTrail", AUDIT),
+        world.access_request("s3:GetObject", log),
+        world.access_request("s3:GetObjectVersion", log),
+        world.access_request("cloudtrail:StopLogging", AUDIT),
+        world.access_request("cloudtrail:DeleteTrail", AUDIT),
     ];
     let mut roles = roles(&topic_key).into_iter();
     for policies in &mut roles {
@@ -81,8 +82,9 @@ fn destructive_and_reading_actions_are_always_denied() {
             assert!(denied(&world, question), "{question:?}\n{:#?}", world.caller_policies);
         }
         // The exception: Lambda decrypts the function's environment variables with the role.
-        let own =
-            world.question("kms:Decrypt", &key).with("kms:EncryptionContext:aws:lambda:FunctionArn", role::FUNCTION);
+        let own = world
+            .access_request("kms:Decrypt", &key)
+            .with("kms:EncryptionContext:aws:lambda:FunctionArn", role::FUNCTION);
         assert!(!denied(&world, &own));
     }
     let without = World { caller_policies: Some(Vec::new()), ..world.clone() };
@@ -126,13 +128,13 @@ fn dry_run_denies_every_write_even_on_an_open_key() {
         for (service, names) in WRITES {
             let resource = if service == "kms" { key.as_str() } else { AUDIT };
             let allowed = names.split(' ').filter(|name| {
-                let question = world.question(&format!("{service}:{name}"), resource);
+                let question = world.access_request(&format!("{service}:{name}"), resource);
                 !denied(&world, &question)
             });
             assert_eq!(allowed.collect::<Vec<_>>(), [""; 0], "{service}");
         }
         for action in reads() {
-            assert!(world.decide(&world.question(&action, &key)).is_allowed(), "{action}");
+            assert!(world.decide(&world.access_request(&action, &key)).is_allowed(), "{action}");
         }
     }
 }
@@ -145,11 +147,11 @@ fn the_topics_key_is_usable_only_through_sns() {
         let world = World { caller_policies: Some(policies), ..world.clone() };
         for action in ["kms:Decrypt", "kms:GenerateDataKey"] {
             let via = |service: &str| {
-                world.question(action, &key).with("kms:ViaService", &format!("{service}.eu-west-1.amazonaws.com"))
+                world.access_request(action, &key).with("kms:ViaService", &format!("{service}.eu-west-1.amazonaws.com"))
             };
             assert_eq!(world.decide(&via("sns")).is_allowed(), parameter_is_set, "{action}");
             assert!(!world.decide(&via("s3")).is_allowed(), "{action}");
-            assert!(!world.decide(&world.question(action, &key)).is_allowed(), "{action}");
+            assert!(!world.decide(&world.access_request(action, &key)).is_allowed(), "{action}");
         }
     }
 }
@@ -161,7 +163,7 @@ fn allowed_on(world: &World, key: &str) -> BTreeSet<String> {
     // ListAliases has no resource.
     let on_keys = listed.filter(|action| action.starts_with("kms:") && action != "kms:ListAliases");
     let actions = on_keys.chain(maintenance.map(str::to_owned));
-    actions.filter(|action| world.decide(&world.question(action, key)).is_allowed()).collect()
+    actions.filter(|action| world.decide(&world.access_request(action, key)).is_allowed()).collect()
 }
 
 /// The reads that the role is allowed on every key whose policy delegates to IAM.
@@ -225,7 +227,8 @@ fn the_creation_statement_allows_only_finishing_the_key() {
     let finishing = ["kms:CreateAlias", "kms:EnableKeyRotation", "kms:PutKeyPolicy"];
     assert_eq!(allowed_on(&world, &unfinished), reads_and(&finishing));
     // CreateAlias also requires permission on the alias, which only this name has.
-    let alias = |name: &str| world.question("kms:CreateAlias", &format!("arn:aws:kms:eu-central-1:{ACCOUNT}:{name}"));
+    let alias =
+        |name: &str| world.access_request("kms:CreateAlias", &format!("arn:aws:kms:eu-central-1:{ACCOUNT}:{name}"));
     assert!(world.decide(&alias(ALIAS)).is_allowed());
     assert!(!world.decide(&alias("alias/payroll")).is_allowed());
 }
@@ -241,11 +244,11 @@ fn create_key_allows_only_the_specified_key() {
             ("kms:BypassPolicyLockoutSafetyCheck", "false"),
             ("aws:RequestTag/managed-by", "trailseal"),
         ];
-        let question = world.question("kms:CreateKey", "*");
+        let question = world.access_request("kms:CreateKey", "*");
         fine.iter().chain(changes).fold(question, |question, (key, value)| question.with(key, value))
     };
     let tag = |keys: &[&str], value: &str| {
-        let question = world.question("kms:TagResource", &format!("arn:aws:kms:eu-central-1:{ACCOUNT}:key/*"));
+        let question = world.access_request("kms:TagResource", &format!("arn:aws:kms:eu-central-1:{ACCOUNT}:key/*"));
         question.with("aws:RequestTag/managed-by", value).with_all("aws:TagKeys", keys.iter().copied())
     };
     let with = |parameters: Value| {

@@ -34,7 +34,7 @@ fn throttling_conflicts_and_server_errors_are_retried() {
         let answer = scenario.invoke_event("update-trail-by-name");
         assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{operation} {fault:?}: {answer:#}");
         assert_eq!(scenario.aws.world().keys.len(), 1, "{operation} {fault:?}");
-        scenario.aws.forget_hooks();
+        scenario.aws.clear_hooks();
         scenario.assert_converged("update-trail-by-name");
     }
 }
@@ -77,7 +77,7 @@ fn a_persistent_transient_error_fails_without_an_alert() {
     assert_eq!((&error["class"], &error["code"]), (&json!("transient"), &json!("ConflictException")), "{error:#}");
     assert!(error["request_id"].is_string());
 
-    scenario.aws.forget_hooks();
+    scenario.aws.clear_hooks();
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "Lambda's retry finishes it");
 }
@@ -279,8 +279,8 @@ fn cloudtrails_refusal_of_a_key_lists_the_statements() {
 #[test]
 fn eventual_consistency_is_retried() {
     let mut world = account();
-    world.settle.key_visible_after = 2;
-    world.settle.policy_effective_after = 2;
+    world.delays.key_visible_after = 2;
+    world.delays.policy_effective_after = 2;
     let mut scenario = Scenario::enforce(world);
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
@@ -293,7 +293,7 @@ fn a_key_that_another_run_just_created_is_awaited() {
     let mut world = account();
     world.now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let key = add_sealing_key(&mut world, "eu-central-1");
-    world.keys.get_mut(&key).unwrap().unsettled_tries = 2;
+    world.keys.get_mut(&key).unwrap().policy_pending_calls = 2;
     let mut scenario = Scenario::enforce(world);
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");

@@ -21,7 +21,7 @@ fn a_key_that_the_next_run_finishes_is_not_a_stray() {
     let (error, _) = scenario.expect_failure("update-trail-by-name");
     assert_eq!(error.error_type, "Transient");
     assert_eq!(scenario.aws.world().published.len(), 0);
-    scenario.aws.forget_hooks();
+    scenario.aws.clear_hooks();
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!((answer["strays"].clone(), scenario.aws.world().keys.len()), (json!([]), 1));
 }
@@ -71,7 +71,7 @@ fn an_adopted_key_is_extended_in_a_later_pass() {
     let mut world = account();
     let policy = without(&["CloudTrailDescribes", "CloudTrailDecryptsForBucketKeys"]);
     let key = world.key(Key::new("eu-central-1").policy(&policy).tag("managed-by", "trailseal").created(1));
-    world.settle.alias_visible_after = 3;
+    world.delays.alias_visible_after = 3;
     let mut scenario = Scenario::enforce(world);
     let mut sent = 0;
     scenario.aws.before(move |call, _| {
@@ -150,10 +150,7 @@ fn an_unverified_policy_is_not_a_concurrent_change() {
     });
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "failed": 1 }));
-    assert!(
-        answer["trails"][0]["error"]["message"].as_str().unwrap().contains("cannot be read back"),
-        "{answer:#}"
-    );
+    assert!(answer["trails"][0]["error"]["message"].as_str().unwrap().contains("cannot be read back"), "{answer:#}");
 }
 
 #[test]
@@ -169,7 +166,10 @@ fn an_unverified_restore_is_reported() {
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(steps(&answer), ["restore-key done"]);
     assert!(
-        step(&answer, "restore-key")["detail"].as_str().unwrap().contains("according to KMS; it was not read back: cannot read key"),
+        step(&answer, "restore-key")["detail"]
+            .as_str()
+            .unwrap()
+            .contains("according to KMS; it was not read back: cannot read key"),
         "{answer:#}"
     );
     assert!(scenario.only_alert().message.contains("restore-key (done)"));
@@ -226,7 +226,7 @@ fn a_broken_sealing_key_does_not_fail_other_trails() {
     let mut scenario = Scenario::builder(world).env("TRAILSEAL_LOG_READERS", "210987654321").start();
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "noted": 1 }), "{answer:#}");
-    assert_eq!(scenario.aws.snapshot().delivers(AUDIT), Ok(()));
+    assert_eq!(scenario.aws.snapshot().check_delivery(AUDIT), Ok(()));
 }
 
 #[test]

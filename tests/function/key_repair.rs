@@ -53,7 +53,7 @@ fn repair_keeps_the_customers_statements() {
     let world = scenario.aws.snapshot();
     assert_eq!(world.keys[&key].state, KeyState::Enabled);
     assert!(!world.keys[&key].lockout_check_bypassed);
-    assert_eq!(world.delivers(AUDIT), Ok(()));
+    assert_eq!(world.check_delivery(AUDIT), Ok(()));
     scenario.assert_converged("update-trail-by-name");
 }
 
@@ -74,7 +74,7 @@ fn the_sealing_key_is_repaired_before_it_is_assigned() {
     let key = add_sealing_key(&mut world, "eu-central-1");
     let broken = world.keys.get_mut(&key).unwrap();
     (broken.state, broken.policy) = (KeyState::PendingDeletion, replaced_policy());
-    world.settle.policy_effective_after = 2;
+    world.delays.policy_effective_after = 2;
     let mut scenario = Scenario::enforce(world);
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(steps(&answer), ["restore-key done", "extend-key-policy done", "update-trail done"]);
@@ -218,7 +218,10 @@ fn a_statement_that_kms_rejects_is_named() {
     let mut scenario = Scenario::builder(scenario.aws.snapshot()).dry_run().start();
     let planned = scenario.invoke_event("update-trail-by-name");
     let detail = step(&planned, "extend-key-policy")["detail"].as_str().unwrap();
-    assert!(detail.contains("KMS rejects the policy") && detail.contains("`Gone`"), "predicted in dry-run mode: {detail}");
+    assert!(
+        detail.contains("KMS rejects the policy") && detail.contains("`Gone`"),
+        "predicted in dry-run mode: {detail}"
+    );
 }
 
 #[test]
@@ -259,7 +262,7 @@ fn a_policy_over_the_size_limit_is_not_put() {
     world.keys.get_mut(&key).unwrap().policy = laid_out;
     let mut scenario = Scenario::enforce(world.clone());
     scenario.invoke_event("update-trail-by-name");
-    assert_eq!(scenario.aws.snapshot().delivers(AUDIT), Ok(()), "white space is removed first");
+    assert_eq!(scenario.aws.snapshot().check_delivery(AUDIT), Ok(()), "white space is removed first");
 
     policy["Statement"][0]["Sid"] = json!("x".repeat(32_000));
     world.keys.get_mut(&key).unwrap().policy = policy.to_string();
@@ -293,10 +296,10 @@ fn a_concurrent_policy_change_is_kept() {
     });
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    scenario.aws.forget_hooks();
+    scenario.aws.clear_hooks();
     let after = statements(&scenario, &key);
     assert!(sids(&after).contains(&"Meanwhile2") && sids(&after).contains(&"CloudTrailEncrypts"), "{:?}", sids(&after));
-    assert_eq!(scenario.aws.snapshot().delivers(AUDIT), Ok(()));
+    assert_eq!(scenario.aws.snapshot().check_delivery(AUDIT), Ok(()));
     scenario.assert_converged("update-trail-by-name");
 }
 

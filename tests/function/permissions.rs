@@ -68,7 +68,7 @@ fn every_call_is_allowed_in_its_mode() {
     let refused: BTreeSet<&str> = authorizations
         .iter()
         .filter(|(_, call)| !call.decision.is_allowed())
-        .map(|(_, call)| call.question.action.as_str())
+        .map(|(_, call)| call.request.action.as_str())
         .collect();
     // Equality also detects exceptions that are no longer needed.
     assert_eq!(refused, role::DENIED.iter().map(|(action, _)| *action).collect());
@@ -105,7 +105,7 @@ fn every_permission_of_the_role_is_used() {
     let authorizations = authorizations();
     let used: BTreeSet<(&Statement, &str)> = authorizations
         .iter()
-        .flat_map(|(_, call)| call.decision.allowed_by.iter().map(|by| (by, call.question.action.as_str())))
+        .flat_map(|(_, call)| call.decision.allowed_by.iter().map(|by| (by, call.request.action.as_str())))
         .collect();
     let unused: BTreeSet<(Statement, String)> = role::allowed_actions()
         .into_iter()
@@ -126,10 +126,10 @@ fn every_permission_of_the_role_is_used() {
 fn another_function_with_the_role_is_denied() {
     let another = role::FUNCTION.replace("trailseal", "another");
     for (mode, call) in authorizations() {
-        let question = call.question.clone().with("lambda:SourceFunctionArn", &another);
+        let request = call.request.clone().with("lambda:SourceFunctionArn", &another);
         let policies = role::in_mode(mode, &role::Texts::new());
-        let decision = Authorization { question, ..call }.under(&policies);
-        assert!(matches!(decision.denied_by, Some(Statement::Own { .. })), "{decision:?}");
+        let decision = Authorization { request, ..call }.under(&policies);
+        assert!(matches!(decision.denied_by, Some(Statement::Identity { .. })), "{decision:?}");
     }
 }
 
@@ -137,7 +137,7 @@ fn another_function_with_the_role_is_denied() {
 fn in_dry_run_every_write_is_explicitly_denied() {
     let authorizations = authorizations();
     let writes_of = |mode: &str| {
-        let writes = authorizations.iter().filter(|(of, call)| *of == mode && is_write(&call.question.action));
+        let writes = authorizations.iter().filter(|(of, call)| *of == mode && is_write(&call.request.action));
         writes.map(|(_, call)| call).collect::<Vec<_>>()
     };
     assert_eq!(writes_of("dry-run"), Vec::<&Authorization>::new(), "no write is attempted");
@@ -145,9 +145,13 @@ fn in_dry_run_every_write_is_explicitly_denied() {
     let writes = writes_of("enforce");
     for write in &writes {
         let decision = write.under(&policies);
-        assert!(matches!(decision.denied_by, Some(Statement::Own { .. })), "{}: {decision:?}", write.question.action);
+        assert!(
+            matches!(decision.denied_by, Some(Statement::Identity { .. })),
+            "{}: {decision:?}",
+            write.request.action
+        );
     }
-    let actions: BTreeSet<String> = writes.iter().map(|write| write.question.action.clone()).collect();
+    let actions: BTreeSet<String> = writes.iter().map(|write| write.request.action.clone()).collect();
     let mut known: BTreeSet<String> =
         operations(&root().join("src/aws")).into_iter().filter(|operation| is_write(operation)).collect();
     // Asked for beside CreateKey.

@@ -144,7 +144,7 @@ fn an_alias_that_is_not_visible_yet_is_awaited() {
 #[test]
 fn a_later_pass_uses_the_key_of_an_earlier_one() {
     let mut world = account();
-    world.settle.alias_visible_after = 1000;
+    world.delays.alias_visible_after = 1000;
     let mut scenario = Scenario::enforce(world);
     let mut reads = 0;
     scenario.aws.before(move |call, world| {
@@ -176,7 +176,7 @@ fn a_failed_create_alias_is_retried_for_the_same_key() {
         steps(&answer),
         ["create-key done", "enable-rotation done", "create-alias failed", "create-alias done", "update-trail done"]
     );
-    scenario.aws.forget_hooks();
+    scenario.aws.clear_hooks();
     scenario.assert_converged("update-trail-by-name");
 }
 
@@ -196,7 +196,7 @@ fn an_unconfirmed_alias_is_read_back() {
     assert_eq!(answer["strays"], json!([]));
     assert_eq!(steps(&answer), ["create-key done", "enable-rotation done", "create-alias done", "update-trail done"]);
     assert!(step(&answer, "create-alias")["detail"].as_str().unwrap().contains("read back"));
-    scenario.aws.forget_hooks();
+    scenario.aws.clear_hooks();
     scenario.assert_converged("update-trail-by-name");
 }
 
@@ -281,6 +281,6 @@ fn three_contradicted_passes_end_in_a_lambda_retry() {
     assert_eq!(error.error_type, "Transient");
     assert!(error.error_message.contains("another principal changed trail"), "{error}");
     assert_eq!(scenario.aws.world().keys.len(), 1, "three passes, one key");
-    scenario.aws.forget_hooks();
+    scenario.aws.clear_hooks();
     assert_eq!(scenario.invoke_event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));
 }

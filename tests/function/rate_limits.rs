@@ -93,7 +93,7 @@ fn sweeps_start_with_different_trails() {
         let calls = scenario.aws.calls();
         let first = calls.iter().find(|call| call.operation == "UpdateTrail").unwrap();
         first_updated.push(first.input["Name"].as_str().unwrap().to_owned());
-        scenario.aws.forget_calls();
+        scenario.aws.clear_calls();
         arns.iter().for_each(|arn| scenario.aws.world().trails.get_mut(arn).unwrap().kms_key_id = None);
     }
     assert!(arns.iter().all(|arn| first_updated.contains(arn)), "{first_updated:#?}");

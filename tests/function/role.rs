@@ -18,7 +18,7 @@ pub const DENIED: [(&str, &str); 1] = [("s3:ListBucket", "S3 returns the bucket'
 /// The actions that the role was denied, without the expected ones.
 pub fn missing(authorizations: &[Authorization]) -> BTreeSet<&str> {
     let denied = authorizations.iter().filter(|it| !it.decision.is_allowed());
-    let actions = denied.map(|it| it.question.action.as_str());
+    let actions = denied.map(|it| it.request.action.as_str());
     actions.filter(|action| DENIED.iter().all(|(expected, _)| expected != action)).collect()
 }
 
@@ -33,7 +33,7 @@ pub fn in_mode(mode: &str, parameters: &Texts) -> Vec<IdentityPolicy> {
 pub fn allowed_actions() -> BTreeSet<(Statement, String)> {
     let statements = TEMPLATE.statements().into_iter().filter(|it| it.effect == "Allow");
     let each = statements.flat_map(|it| {
-        let statement = Statement::Own { policy: it.policy, sid: it.sid };
+        let statement = Statement::Identity { policy: it.policy, sid: it.sid };
         it.actions.into_iter().map(move |action| (statement.clone(), action))
     });
     each.collect()

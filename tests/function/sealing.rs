@@ -123,7 +123,10 @@ fn a_compliant_trail_stays_in_the_budget() {
     assert_eq!(answer["summary"], json!({ "compliant": 1 }));
     assert_eq!(answer["trails"][0]["warnings"], json!([]));
     assert!(fake_aws::rounds(&scenario.aws.calls()) <= 2);
-    assert_rounds(&scenario.take_calls(), &[&READ_TRAIL, &["kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListResourceTags"]]);
+    assert_rounds(
+        &scenario.take_calls(),
+        &[&READ_TRAIL, &["kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListResourceTags"]],
+    );
 }
 
 #[test]

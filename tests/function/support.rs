@@ -187,7 +187,7 @@ impl Scenario {
     /// The names of the calls since the last read of them.
     pub fn take_calls(&self) -> Vec<String> {
         let names = self.aws.names();
-        self.aws.forget_calls();
+        self.aws.clear_calls();
         names
     }
 

@@ -141,7 +141,10 @@ fn an_organization_trail_in_a_denied_region_is_no_failure() {
     let answer = scenario.invoke(&json!({ "sweep": {} }));
     assert_eq!(outcome(&answer, &arn), "out-of-scope");
     let detail = answer["trails"][0]["detail"].as_str().unwrap();
-    assert!(detail.contains("belongs to account `999999999999`") && detail.contains("cannot be read from this account"), "{detail}");
+    assert!(
+        detail.contains("belongs to account `999999999999`") && detail.contains("cannot be read from this account"),
+        "{detail}"
+    );
     assert_eq!((&answer["warnings"], scenario.aws.world().published.len()), (&json!([]), 0));
 }
 
@@ -226,7 +229,7 @@ fn an_unreadable_tag_index_is_one_warning_for_all_regions() {
         assert!(detail.contains(part), "{part}: {detail}");
     }
     assert!(scenario.only_alert().message.contains(detail));
-    scenario.aws.forget_hooks();
+    scenario.aws.clear_hooks();
     scenario.aws.before(|call, _| (call.operation == "GetResources" && call.region == THERE).then(Fault::throttled));
     let answer = sweep_within(&mut scenario, Duration::from_secs(9));
     assert_eq!(

@@ -74,7 +74,7 @@ fn a_sweep_remediates_and_sends_one_digest() {
     let throttled = scenario.aws.calls().iter().any(|call| call.error.as_deref() == Some("ThrottlingException"));
     assert!(!throttled, "below CloudTrail's rates");
 
-    scenario.aws.forget_calls();
+    scenario.aws.clear_calls();
     let before = scenario.aws.snapshot();
     let again = scenario.invoke(&sweep());
     assert_eq!(again["summary"], json!({ "compliant": 5, "exempt": 1, "failed": 1, "noted": 1 }));
@@ -100,7 +100,7 @@ fn a_scheduled_event_of_this_account_starts_a_sweep() {
     let answer = scenario.invoke(&scheduled);
     assert_eq!((answer["trigger"]["kind"].as_str(), &answer["summary"]), (Some("sweep"), &json!({ "compliant": 1 })));
     assert_eq!((&answer["trigger"]["event_id"], &answer["trigger"]["region"]), (&scheduled["id"], &json!("eu-west-1")));
-    scenario.aws.forget_calls();
+    scenario.aws.clear_calls();
     scheduled["account"] = json!("210987654321");
     let ignored = scenario.invoke(&scheduled);
     assert!(ignored["ignored"].as_str().unwrap().contains("account `210987654321`"), "{ignored:#}");
@@ -372,7 +372,7 @@ fn every_partition_gets_its_own_arns() {
         let answer = scenario.invoke(&sweep());
         assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{partition}: {answer:#}");
         let world = scenario.aws.snapshot();
-        assert_eq!(world.delivers(&arn), Ok(()), "{partition}");
+        assert_eq!(world.check_delivery(&arn), Ok(()), "{partition}");
         let whole = answer.to_string() + &world.keys.values().next().unwrap().policy + &world.published[0].message;
         if partition != "aws" {
             assert!(!whole.contains("arn:aws:"), "{partition}: {whole}");
@@ -397,7 +397,7 @@ fn only_the_owner_remediates_an_organization_trail() {
     let arn = management.add_trail(trail().organization(ACCOUNT));
     let mut scenario = Scenario::enforce(management.clone());
     assert_eq!(scenario.invoke(&sweep())["summary"], json!({ "remediated": 1 }));
-    assert_eq!(scenario.aws.snapshot().delivers(&arn), Ok(()));
+    assert_eq!(scenario.aws.snapshot().check_delivery(&arn), Ok(()));
 
     let mut scenario = Scenario::enforce(management);
     let code = "InsufficientDependencyServiceAccessPermissionException";

@@ -38,7 +38,10 @@ fn the_oldest_unfinished_key_is_adopted_others_are_strays() {
     assert_eq!(strays, [&young], "{pending_deletion} is pending deletion");
     assert!(answer["strays"][0]["caution"].as_str().unwrap().contains("cannot be read without it"));
     let message = scenario.only_alert().message;
-    assert!(message.contains(&young) && message.contains("Before you remove it: no trail uses this key now"), "{message}");
+    assert!(
+        message.contains(&young) && message.contains("Before you remove it: no trail uses this key now"),
+        "{message}"
+    );
     assert_eq!(scenario.aws.world().keys[&old].rotation_days, Some(365));
     scenario.assert_converged("update-trail-by-name");
 }
@@ -100,7 +103,7 @@ fn the_next_run_finishes_a_key_without_its_alias() {
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "failed": 1 }));
     let key = answer["strays"][0]["key_arn"].as_str().unwrap().to_owned();
-    scenario.aws.forget_hooks();
+    scenario.aws.clear_hooks();
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     assert_eq!(answer["trails"][0]["key_arn"], json!(key));

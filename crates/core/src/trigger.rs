@@ -88,10 +88,6 @@ impl InvalidInput {
     pub fn malformed_envelope(cause: &impl std::fmt::Display) -> Self {
         Self(format!("{EXPECTED}; received an event with a malformed envelope: {cause}"))
     }
-
-    fn malformed(field: &str, malformed: &Malformed) -> Self {
-        Self(format!("`{field}`: {malformed}"))
-    }
 }
 
 const EXPECTED: &str = "expected an EventBridge event from CloudTrail, `{\"sweep\": {}}` or \
@@ -165,7 +161,7 @@ fn trail_ref(
 }
 
 fn parse<T: std::str::FromStr<Err = Malformed>>(text: &str, field: &str) -> Result<T, InvalidInput> {
-    text.parse().map_err(|malformed| InvalidInput::malformed(field, &malformed))
+    text.parse().map_err(|malformed| InvalidInput(format!("`{field}`: {malformed}")))
 }
 
 fn string<'a>(value: Option<&'a Value>, field: &str) -> Result<&'a str, InvalidInput> {

@@ -1,64 +1,65 @@
-//! What was asked of the fake, and what it may be told to answer instead.
+//! Recorded calls, and faults to inject.
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// One request as it arrived and how it was answered.
+/// A request and its response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// Position in the order of arrival, from 0.
     pub number: usize,
     /// `cloudtrail`, `kms`, `s3`, `sns` or `tagging`.
     pub service: String,
-    /// The operation's name, like `GetTrail`.
+    /// The operation's name, such as `GetTrail`.
     pub operation: String,
     /// The Region of the request's signature.
     pub region: String,
-    /// The input under AWS's own field names, whatever the protocol.
+    /// The input with AWS's field names, in every protocol.
     pub input: Value,
-    /// Which attempt of the SDK's this was, from 1 (its `amz-sdk-request` header).
+    /// The SDK's attempt, from 1 (its `amz-sdk-request` header).
     pub attempt: Option<u32>,
-    /// The HTTP status answered; 0 until then, and if the connection was closed instead.
+    /// The HTTP status. 0 before the response, and if the connection was closed instead.
     pub status: u16,
-    /// The error's code, if it was one.
+    /// The error code, if the response is an error.
     pub error: Option<String>,
     /// When the request had been read.
     pub started: Instant,
-    /// When the answer was handed to the connection; `started` until then.
+    /// When the response was written; `started` until then.
     pub ended: Instant,
     /// The connection that carried it, from 0.
     pub connection: u64,
     /// Bytes of the request's body.
     pub bytes_in: usize,
-    /// Bytes of the answer's body.
+    /// Bytes of the response's body.
     pub bytes_out: usize,
 }
 
 impl Call {
-    /// `service:Operation`, as IAM would write it.
+    /// `service:Operation`, as in IAM.
     pub fn name(&self) -> String {
         format!("{}:{}", self.service, self.operation)
     }
 }
 
-/// What happens instead of the genuine answer.
+/// What happens instead of the real response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// An error in the service's own protocol.
     Error {
         /// The HTTP status.
         status: u16,
-        /// The error's code, like `ThrottlingException`.
+        /// The error code, such as `ThrottlingException`.
         code: String,
         /// The error's message.
         message: String,
     },
-    /// The connection is closed without an answer.
+    /// The connection is closed without a response.
     Drop,
-    /// Silence for so long. Before the operation: then the connection is closed. After it: then the genuine answer is sent.
+    /// No response for this time. Then, before the operation, the connection is closed; after it, the real
+    /// response is sent.
     Hang(Duration),
-    /// Any body at all, as a proxy in between might send.
+    /// A response with any body, such as a proxy's.
     Raw {
         /// The HTTP status.
         status: u16,
@@ -68,31 +69,31 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// An error answer.
+    /// An error response.
     pub fn error(status: u16, code: &str, message: &str) -> Fault {
         Fault::Error { status, code: code.to_owned(), message: message.to_owned() }
     }
 
-    /// CloudTrail's and KMS's throttling.
+    /// Throttling, as CloudTrail and KMS report it.
     pub fn throttled() -> Fault {
         Fault::error(400, "ThrottlingException", "Rate exceeded")
     }
 
-    /// A refusal by IAM or an SCP.
+    /// Access denied by IAM or an SCP.
     pub fn access_denied() -> Fault {
         Fault::error(400, "AccessDeniedException", "User is not authorized to perform this operation")
     }
 
-    /// A failure on AWS's side, which leaves open whether the operation took effect.
+    /// A failure in AWS, after which it is unknown whether the operation took effect.
     pub fn internal() -> Fault {
         Fault::error(500, "InternalFailure", "An internal error occurred")
     }
 }
 
-/// How many sequential rounds on the wire the calls took.
+/// The number of sequential rounds of the calls.
 ///
-/// Greedy, in order of their start: a round is a run of calls each of which started before the
-/// first of them to end had ended; a call that started later opens the next round.
+/// In order of their start: a call belongs to the current round if it started before any call of that round
+/// had ended. Otherwise it starts the next round.
 pub fn rounds(calls: &[Call]) -> usize {
     let mut spans: Vec<(Instant, Instant)> = calls.iter().map(|call| (call.started, call.ended)).collect();
     spans.sort();
@@ -133,12 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_calls_share_a_round_and_later_ones_open_another() {
+    fn overlapping_calls_share_a_round() {
         let epoch = Instant::now();
         let calls = [
             span(epoch, 0, 50),
             span(epoch, 1, 60),
-            // Starts while the second is still under way, but after the first had ended.
+            // Starts while the second is in flight, but after the first had ended.
             span(epoch, 51, 100),
             span(epoch, 52, 101),
             span(epoch, 102, 150),

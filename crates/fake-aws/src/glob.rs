@@ -5,7 +5,7 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut p, mut t) = (0, 0);
-    // Where to resume after the latest star, and how much text it has swallowed.
+    // Where to resume after the latest star, and how much text it has consumed.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -18,10 +18,10 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
                 t += 1;
             }
             _ => match star {
-                Some((resume, swallowed)) => {
-                    star = Some((resume, swallowed + 1));
+                Some((resume, consumed)) => {
+                    star = Some((resume, consumed + 1));
                     p = resume;
-                    t = swallowed + 1;
+                    t = consumed + 1;
                 }
                 None => return false,
             },
@@ -30,12 +30,12 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-/// The same without regard to case, as for actions.
+/// The same, ignoring case, as for actions.
 pub(crate) fn matches_ignoring_case(pattern: &str, text: &str) -> bool {
     matches(&pattern.to_ascii_lowercase(), &text.to_ascii_lowercase())
 }
 
-/// ARN matching: each of the six colon-separated parts by itself, so that `*` does not cross a colon.
+/// ARN matching: each of the six colon-separated parts separately, so that `*` does not cross a colon.
 pub(crate) fn arn_matches(pattern: &str, arn: &str) -> bool {
     let patterns: Vec<&str> = pattern.splitn(6, ':').collect();
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_swallow_any_run_and_question_marks_one_character() {
+    fn stars_match_any_run_and_question_marks_one_character() {
         assert!(matches("kms:GenerateDataKey*", "kms:GenerateDataKeyWithoutPlaintext"));
         assert!(matches("a*b*c", "a-b-b-c"));
         assert!(matches("*", ""));

@@ -2,9 +2,9 @@
 //!
 //! It knows the parts of CloudTrail, KMS, S3, SNS and the Resource Groups Tagging API that matter
 //! to a trail's encryption, with the rules that general emulators lack: `UpdateTrail` validates the
-//! key, its Region, its state and its policy; `PutKeyPolicy` validates principals and lock-out;
-//! trails have home Regions; what was just created may not be visible yet. Given the caller's own IAM
-//! policies, it authorises every call by them and by those of keys and buckets, see
+//! key, its Region, its state and its policy; `PutKeyPolicy` validates principals and runs the lockout
+//! check; trails have home Regions; new resources are eventually consistent. With the caller's IAM
+//! policies, it authorizes every call by them and by the policies of keys and buckets, see
 //! [`World::caller_policies`] and [`FakeAws::authorizations`].
 //!
 //! ```
@@ -18,10 +18,9 @@
 //! assert!(aws.calls().is_empty());
 //! ```
 //!
-//! It judges on its own: nothing of the code under test is used here.
+//! It is independent: it uses none of the code under test.
 
-mod answer;
-mod authority;
+mod authorization;
 mod call;
 mod cloudtrail;
 mod glob;
@@ -32,6 +31,7 @@ mod limits;
 mod names;
 pub mod policy;
 mod request;
+mod response;
 mod s3;
 mod server;
 mod sns;
@@ -39,7 +39,7 @@ mod tagging;
 mod tls;
 mod world;
 
-pub use authority::{Authorization, Decision, Guard, IdentityPolicy, Statement};
+pub use authorization::{Authorization, Decision, IdentityPolicy, ResourcePolicy, Statement};
 pub use call::{Call, Fault, rounds};
 pub use handle::FakeAws;
-pub use world::{AliasEntry, Bucket, Key, KeyManager, KeyState, Published, Settle, Topic, Trail, World};
+pub use world::{AliasEntry, Bucket, ConsistencyDelays, Key, KeyManager, KeyState, Published, Topic, Trail, World};

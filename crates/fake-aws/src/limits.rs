@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// When the calls of the latest second were let through, by Region and kind.
+/// When the calls of the last second were admitted, by Region and kind.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     passed: BTreeMap<(String, bool), VecDeque<Instant>>,
 }
 
 impl Limits {
-    /// Lets a call through, unless the Region has had 1 write or 10 reads within the latest second.
+    /// Admits a call, unless the Region had 1 write or 10 reads within the last second.
     pub(crate) fn admit(&mut self, region: &str, operation: &str, now: Instant) -> bool {
         let reads = ["Get", "Describe", "List"].iter().any(|verb| operation.starts_with(verb));
         let most = if reads { 10 } else { 1 };

@@ -1,6 +1,6 @@
-//! ARNs and ids, taken apart.
+//! ARNs and ids.
 
-/// An ARN's parts, borrowed from it.
+/// An ARN's parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Arn<'a> {
     pub(crate) partition: &'a str,
@@ -24,8 +24,8 @@ impl<'a> Arn<'a> {
             account: parts.next()?,
             resource: parts.next()?,
         };
-        let sound = arn.partition.starts_with("aws") && !arn.service.is_empty();
-        (sound && !arn.resource.is_empty()).then_some(arn)
+        let valid = arn.partition.starts_with("aws") && !arn.service.is_empty();
+        (valid && !arn.resource.is_empty()).then_some(arn)
     }
 
     /// The parts of a trail's ARN.
@@ -43,17 +43,17 @@ impl<'a> Arn<'a> {
     }
 }
 
-/// The Region in an ARN that is known to be sound.
+/// The Region of a well-formed ARN.
 pub(crate) fn region_of(arn: &str) -> &str {
     Arn::parse(arn).map_or("", |arn| arn.region)
 }
 
-/// The account in an ARN that is known to be sound.
+/// The account of a well-formed ARN.
 pub(crate) fn account_of(arn: &str) -> &str {
     Arn::parse(arn).map_or("", |arn| arn.account)
 }
 
-/// The bucket of an ARN of a bucket or of an object in it.
+/// The bucket in the ARN of a bucket or object.
 pub(crate) fn bucket_of(arn: &str) -> Option<&str> {
     let arn = Arn::parse(arn).filter(|arn| arn.service == "s3")?;
     arn.resource.split('/').next()
@@ -64,7 +64,7 @@ pub(crate) fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// CloudTrail's rule for names, without its finer points about adjacent punctuation.
+/// CloudTrail's rule for names, except for adjacent punctuation.
 pub(crate) fn is_trail_name(text: &str) -> bool {
     (3..=128).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_trail_arns_are_trail_arns() {
+    fn incomplete_trail_arns_are_rejected() {
         assert!(Arn::trail("arn:aws-cn:cloudtrail:cn-north-1:123456789012:trail/audit").is_some());
         assert!(Arn::trail("arn:aws:cloudtrail:eu-west-1:123456789012:trail/").is_none());
         assert!(Arn::trail("arn:aws:cloudtrail:eu-west-1:12345:trail/audit").is_none());

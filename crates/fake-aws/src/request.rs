@@ -1,11 +1,11 @@
-//! From HTTP to service, operation, Region and input.
+//! Parses an HTTP request into service, operation, Region and input.
 
 use hyper::http::request::Parts;
 use serde_json::{Map, Value, json};
 
-use crate::answer::Protocol;
+use crate::response::Protocol;
 
-/// A request, understood.
+/// A parsed request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) protocol: Protocol,
@@ -70,7 +70,7 @@ fn json_target(target: &str, signed_for: &str) -> (String, String) {
     (service.to_owned(), operation.to_owned())
 }
 
-/// The form of the query protocol, with message attributes gathered into an object.
+/// The query protocol's form, with message attributes as an object.
 fn query_input(form: Vec<(String, String)>) -> (String, Value) {
     let mut operation = String::new();
     let mut input = Map::new();
@@ -102,7 +102,7 @@ fn query_input(form: Vec<(String, String)>) -> (String, Value) {
     (operation, Value::Object(input))
 }
 
-/// S3's method, path or virtual host, and sub-resource.
+/// The S3 operation, from method, path or virtual host, and subresource.
 fn rest_input(parts: &Parts, host: &str) -> (String, Value) {
     let host = host.split(':').next().unwrap_or_default();
     let path = decoded(parts.uri.path().trim_start_matches('/'));

@@ -1,4 +1,4 @@
-//! HTTP: connections, recording, hooks, and the way to the operations.
+//! HTTP: connections, the record of calls, hooks, and dispatch to the operations.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
-use crate::answer::{Protocol, Refusal, Reply};
 use crate::handle::{Shared, lock};
 use crate::request::Request;
+use crate::response::{ApiError, Protocol, Response};
 use crate::tls::Identity;
-use crate::{Call, Fault, World, authority, cloudtrail, kms, s3, sns, tagging};
+use crate::{Call, Fault, World, authorization, cloudtrail, kms, s3, sns, tagging};
 
-/// Serves until told to stop, on a runtime of its own.
+/// Serves on its own runtime until it is stopped.
 pub(crate) fn run(
     listener: TcpListener,
     identity: Option<Identity>,
@@ -43,54 +43,54 @@ async fn accept(listener: tokio::net::TcpListener, identity: Option<Identity>, s
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        // Without it, an answer in two segments waits for the peer's delayed acknowledgement.
+        // Otherwise a response in two segments waits for the peer's delayed acknowledgment.
         let _ = stream.set_nodelay(true);
         let shared = Arc::clone(&shared);
         let acceptor = identity.as_ref().map(|identity| identity.acceptor.clone());
         tokio::spawn(async move {
             let Some(acceptor) = acceptor else {
-                return converse(stream, connection, shared).await;
+                return serve_connection(stream, connection, shared).await;
             };
-            // A client that gives up on the handshake is no concern of ours.
+            // A failed handshake is the client's concern.
             if let Ok(stream) = acceptor.accept(stream).await {
-                converse(stream, connection, shared).await;
+                serve_connection(stream, connection, shared).await;
             }
         });
         connection += 1;
     }
 }
 
-async fn converse<S>(stream: S, connection: u64, shared: Arc<Shared>)
+async fn serve_connection<S>(stream: S, connection: u64, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request| {
         let shared = Arc::clone(&shared);
-        async move { answer(request, connection, &shared).await }
+        async move { handle(request, connection, &shared).await }
     });
-    // An error here is a connection that either side broke off, on purpose or not.
+    // An error means that either side closed the connection.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// The connection is to be closed without an answer, or is broken already.
+/// The connection closes without a response.
 #[derive(Debug)]
-struct Hangup;
+struct ConnectionClosed;
 
-impl std::fmt::Display for Hangup {
+impl std::fmt::Display for ConnectionClosed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the connection ends here")
+        f.write_str("the connection is closed")
     }
 }
 
-impl std::error::Error for Hangup {}
+impl std::error::Error for ConnectionClosed {}
 
-async fn answer(
+async fn handle(
     request: hyper::Request<Incoming>,
     connection: u64,
     shared: &Shared,
-) -> Result<hyper::Response<Full<Bytes>>, Hangup> {
+) -> Result<hyper::Response<Full<Bytes>>, ConnectionClosed> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| Hangup)?.to_bytes();
+    let body = body.collect().await.map_err(|_| ConnectionClosed)?.to_bytes();
     let request = Request::read(&parts, &body);
     let (call, era) = arrive(shared, &request, connection, body.len());
 
@@ -99,75 +99,75 @@ async fn answer(
         tokio::time::sleep(latency).await;
     }
 
-    let reply = match decide(shared, &request, &call) {
-        Decision::Answer(reply) => Some(reply),
-        Decision::Late(wait, reply) => {
+    let reply = match process(shared, &request, &call) {
+        Delivery::Now(reply) => Some(reply),
+        Delivery::After(wait, reply) => {
             tokio::time::sleep(wait).await;
             reply
         }
     };
     depart(shared, &call, era, reply.as_ref());
-    let reply = reply.ok_or(Hangup)?;
+    let reply = reply.ok_or(ConnectionClosed)?;
     Ok(response(reply, call.number))
 }
 
-/// What comes of a call: an answer now, or after a wait an answer or none.
-enum Decision {
-    Answer(Reply),
-    Late(std::time::Duration, Option<Reply>),
+/// When the response is sent. After a wait, there may be none.
+enum Delivery {
+    Now(Response),
+    After(std::time::Duration, Option<Response>),
 }
 
-/// Hooks and operation, in one turn of the world.
-fn decide(shared: &Shared, request: &Request, call: &Call) -> Decision {
+/// Runs the hooks and the operation with the world locked.
+fn process(shared: &Shared, request: &Request, call: &Call) -> Delivery {
     let mut world = lock(&shared.world);
     if let Some(fault) = first_fault(&shared.before, call, &mut world) {
-        return faulty(fault, request.protocol, None);
+        return inject(fault, request.protocol, None);
     }
-    let reply = operate(shared, request, &mut world);
+    let reply = perform(shared, request, &mut world);
     let mut answered = call.clone();
     answered.status = reply.status;
     answered.error.clone_from(&reply.error);
     match first_fault(&shared.after, &answered, &mut world) {
-        Some(fault) => faulty(fault, request.protocol, Some(reply)),
-        None => Decision::Answer(reply),
+        Some(fault) => inject(fault, request.protocol, Some(reply)),
+        None => Delivery::Now(reply),
     }
 }
 
 fn first_fault(hooks: &std::sync::Mutex<Vec<crate::handle::Hook>>, call: &Call, world: &mut World) -> Option<Fault> {
-    // Every hook sees every call, whatever the ones before it returned.
+    // Every hook observes every call, even after another one returned a fault.
     let faults: Vec<Fault> = lock(hooks).iter_mut().filter_map(|hook| hook(call, world)).collect();
     faults.into_iter().next()
 }
 
-fn faulty(fault: Fault, protocol: Protocol, genuine: Option<Reply>) -> Decision {
+fn inject(fault: Fault, protocol: Protocol, response: Option<Response>) -> Delivery {
     match fault {
         Fault::Error { status, code, message } => {
-            let refusal = Refusal::with_status(status, &code, message);
-            Decision::Answer(Reply::refusal(&refusal, protocol))
+            let error = ApiError::with_status(status, &code, message);
+            Delivery::Now(Response::error(&error, protocol))
         }
-        Fault::Raw { status, body } => Decision::Answer(Reply { status, headers: Vec::new(), body, error: None }),
-        Fault::Drop => Decision::Late(std::time::Duration::ZERO, None),
-        Fault::Hang(wait) => Decision::Late(wait, genuine),
+        Fault::Raw { status, body } => Delivery::Now(Response { status, headers: Vec::new(), body, error: None }),
+        Fault::Drop => Delivery::After(std::time::Duration::ZERO, None),
+        Fault::Hang(wait) => Delivery::After(wait, response),
     }
 }
 
-/// The operation itself.
-fn operate(shared: &Shared, request: &Request, world: &mut World) -> Reply {
+/// Authorizes and runs the operation.
+fn perform(shared: &Shared, request: &Request, world: &mut World) -> Response {
     let Request { protocol, service, operation, region, input, .. } = request;
-    let refuse = |refusal: Refusal| Reply::refusal(&refusal, *protocol);
+    let failed = |error: ApiError| Response::error(&error, *protocol);
     let name = format!("{service}:{operation}");
     if world.denied.contains(&name) {
-        return refuse(denied(*protocol, &world.caller_role_arn, &name));
+        return failed(denied(*protocol, &world.caller_role_arn, &name));
     }
-    let (records, unauthorized) = authority::authorize(world, request);
+    let (records, unauthorized) = authorization::authorize(world, request);
     lock(&shared.authorizations).extend(records);
-    if let Some(refusal) = unauthorized {
-        let mut reply = refuse(refusal);
+    if let Some(error) = unauthorized {
+        let mut reply = failed(error);
         reply.headers.extend(s3::region_header(world, service, input));
         return reply;
     }
     if service == "cloudtrail" && world.rate_limits && !lock(&shared.limits).admit(region, operation, Instant::now()) {
-        return refuse(Refusal::new("ThrottlingException", "Rate exceeded"));
+        return failed(ApiError::new("ThrottlingException", "Rate exceeded"));
     }
     let outcome = match service.as_str() {
         "cloudtrail" => cloudtrail::perform(world, region, operation, input),
@@ -178,27 +178,27 @@ fn operate(shared: &Shared, request: &Request, world: &mut World) -> Reply {
         _ => Err(unknown_operation(operation)),
     };
     match outcome {
-        Ok(body) => Reply::json(&body),
-        Err(refusal) => refuse(refusal),
+        Ok(body) => Response::json(&body),
+        Err(error) => failed(error),
     }
 }
 
-/// What AWS says to an operation that it does not know.
-pub(crate) fn unknown_operation(operation: &str) -> Refusal {
-    Refusal::new("UnknownOperationException", format!("the fake does not know `{operation}`"))
+/// The error for an operation that the fake does not implement.
+pub(crate) fn unknown_operation(operation: &str) -> ApiError {
+    ApiError::new("UnknownOperationException", format!("the fake does not implement `{operation}`"))
 }
 
-/// A refusal by IAM, as each protocol names it.
-pub(crate) fn denied(protocol: Protocol, caller: &str, name: &str) -> Refusal {
+/// The protocol's error for access denied by IAM.
+pub(crate) fn denied(protocol: Protocol, caller: &str, name: &str) -> ApiError {
     let message = format!("User: {caller} is not authorized to perform: {name}");
     match protocol {
-        Protocol::Json => Refusal::new("AccessDeniedException", message),
-        Protocol::Rest { .. } => Refusal::with_status(403, "AccessDenied", "Access Denied"),
-        Protocol::Query => Refusal::with_status(403, "AuthorizationError", message),
+        Protocol::Json => ApiError::new("AccessDeniedException", message),
+        Protocol::Rest { .. } => ApiError::with_status(403, "AccessDenied", "Access Denied"),
+        Protocol::Query => ApiError::with_status(403, "AuthorizationError", message),
     }
 }
 
-/// Records the arrival, and says in which list.
+/// Records the arrival. Also returns the current era.
 fn arrive(shared: &Shared, request: &Request, connection: u64, bytes_in: usize) -> (Call, u64) {
     let now = Instant::now();
     let mut calls = lock(&shared.calls);
@@ -222,7 +222,7 @@ fn arrive(shared: &Shared, request: &Request, connection: u64, bytes_in: usize) 
 }
 
 /// Completes the record.
-fn depart(shared: &Shared, call: &Call, era: u64, reply: Option<&Reply>) {
+fn depart(shared: &Shared, call: &Call, era: u64, reply: Option<&Response>) {
     let mut calls = lock(&shared.calls);
     if shared.era.load(Ordering::SeqCst) != era {
         return;
@@ -237,7 +237,7 @@ fn depart(shared: &Shared, call: &Call, era: u64, reply: Option<&Reply>) {
     }
 }
 
-fn response(reply: Reply, number: usize) -> hyper::Response<Full<Bytes>> {
+fn response(reply: Response, number: usize) -> hyper::Response<Full<Bytes>> {
     let request_id = format!("00000000-0000-4000-a000-{number:012x}");
     let mut builder = hyper::Response::builder()
         .status(reply.status)
@@ -246,5 +246,5 @@ fn response(reply: Reply, number: usize) -> hyper::Response<Full<Bytes>> {
     for (name, value) in reply.headers {
         builder = builder.header(name, value);
     }
-    builder.body(Full::new(Bytes::from(reply.body))).expect("an answer made of valid parts")
+    builder.body(Full::new(Bytes::from(reply.body))).expect("a response made of valid parts")
 }

@@ -4,42 +4,42 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::answer::{Protocol, Refusal, Reply};
 use crate::names::Arn;
+use crate::response::{ApiError, Protocol, Response};
 use crate::server::{denied, unknown_operation};
 use crate::{Published, World};
 
-/// SNS's limit for a message and its attributes together.
+/// The maximum size of a message with its attributes.
 const MESSAGE_BYTES: usize = 262_144;
 
-pub(crate) fn perform(world: &mut World, region: &str, operation: &str, input: &Value) -> Reply {
+pub(crate) fn perform(world: &mut World, region: &str, operation: &str, input: &Value) -> Response {
     let outcome = match operation {
         "Publish" => publish(world, region, input),
         _ => Err(unknown_operation(operation)),
     };
     match outcome {
-        Ok(message_id) => Reply::ok(
+        Ok(message_id) => Response::ok(
             "text/xml",
             format!(
                 "<PublishResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><PublishResult><MessageId>{message_id}</MessageId></PublishResult><ResponseMetadata><RequestId>fake</RequestId></ResponseMetadata></PublishResponse>"
             ),
         ),
-        Err(refusal) => Reply::refusal(&refusal, Protocol::Query),
+        Err(error) => Response::error(&error, Protocol::Query),
     }
 }
 
-fn publish(world: &mut World, region: &str, input: &Value) -> Result<String, Refusal> {
-    let invalid = |what: &str| Refusal::new("InvalidParameter", format!("Invalid parameter: {what}"));
+fn publish(world: &mut World, region: &str, input: &Value) -> Result<String, ApiError> {
+    let invalid = |what: &str| ApiError::new("InvalidParameter", format!("Invalid parameter: {what}"));
     let text = |name: &str| input[name].as_str();
     let topic_arn =
         text("TopicArn").ok_or_else(|| invalid("TopicArn or TargetArn Reason: no value for required parameter"))?;
     let arn = Arn::parse(topic_arn).filter(|arn| arn.service == "sns");
-    // A topic is reached in its own Region only.
+    // A topic exists in its own Region only.
     if arn.is_none_or(|arn| arn.region != region) {
         return Err(invalid("TopicArn"));
     }
     let topic =
-        world.topics.get(topic_arn).ok_or_else(|| Refusal::with_status(404, "NotFound", "Topic does not exist"))?;
+        world.topics.get(topic_arn).ok_or_else(|| ApiError::with_status(404, "NotFound", "Topic does not exist"))?;
     if topic.denies_publish {
         return Err(denied(Protocol::Query, &world.caller_role_arn, "SNS:Publish"));
     }
@@ -52,12 +52,12 @@ fn publish(world: &mut World, region: &str, input: &Value) -> Result<String, Ref
     for (name, value) in input["MessageAttributes"].as_object().into_iter().flatten() {
         let value = value.as_str().filter(|value| !value.is_empty()).ok_or_else(|| {
             let reason = format!("The message attribute '{name}' must contain non-empty message attribute value.");
-            Refusal::new("ParameterValueInvalid", reason)
+            ApiError::new("ParameterValueInvalid", reason)
         })?;
         attributes.insert(name.clone(), value.to_owned());
     }
-    let weight = attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    if message.len() + weight > MESSAGE_BYTES {
+    let attribute_bytes = attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    if message.len() + attribute_bytes > MESSAGE_BYTES {
         return Err(invalid("Message too long"));
     }
     world.published.push(Published {

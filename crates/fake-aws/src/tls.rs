@@ -1,4 +1,4 @@
-//! A certificate authority for one test.
+//! A certificate authority for each fake.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// A server's certificate for `localhost` and 127.0.0.1, and the authority that vouches for it.
+/// A server's certificate for `localhost` and 127.0.0.1, and its certificate authority.
 pub(crate) struct Identity {
     pub(crate) ca_pem: String,
     pub(crate) acceptor: TlsAcceptor,
@@ -35,7 +35,7 @@ impl Identity {
             .expect("the provider knows the default versions")
             .with_no_client_auth()
             .with_single_cert(vec![server.der().clone()], key)
-            .expect("the certificate and its key belong together");
+            .expect("the certificate matches its key");
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Identity { ca_pem: authority.pem(), acceptor: TlsAcceptor::from(Arc::new(config)) }
     }

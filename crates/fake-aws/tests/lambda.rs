@@ -1,4 +1,4 @@
-//! The Runtime API and the process under it, with a function that does what its events ask.
+//! The Runtime API and the function's process, with a function that does what its events request.
 
 use std::{
     path::Path,
@@ -16,7 +16,7 @@ fn started() -> Function {
     echo().start().expect("the function starts")
 }
 
-fn ask(function: &mut Function, what: &str) -> Invocation {
+fn invoke(function: &mut Function, what: &str) -> Invocation {
     function.invoke(json!({ "do": what }).to_string().as_bytes())
 }
 
@@ -26,27 +26,27 @@ fn error_type(invocation: Invocation) -> String {
 }
 
 #[test]
-fn events_are_answered_one_after_another() {
+fn a_function_handles_one_event_after_another() {
     let mut function = started();
     for number in 0..3 {
         let invocation = function.invoke(json!({ "number": number }).to_string().as_bytes());
         assert_eq!(invocation.outcome, Ok(json!({ "number": number })));
         assert_eq!(invocation.logs.len(), 2, "{:?}", invocation.logs);
         assert!(invocation.logs[0].starts_with("event "), "{:?}", invocation.logs);
-        assert!(invocation.logs[1].starts_with("answered "), "{:?}", invocation.logs);
+        assert!(invocation.logs[1].starts_with("responded "), "{:?}", invocation.logs);
     }
     assert_eq!(function.stdout().len(), 6);
     assert_eq!(function.stderr(), ["starting"]);
 }
 
 #[test]
-fn payload_need_not_be_json() {
+fn a_payload_need_not_be_json() {
     let invocation = started().invoke(b"\xff{");
-    assert_eq!(invocation.outcome, Ok(json!({ "no json": [255, 123] })));
+    assert_eq!(invocation.outcome, Ok(json!({ "not json": [255, 123] })));
 }
 
 #[test]
-fn function_sees_what_lambda_tells() {
+fn a_function_gets_lambdas_context_and_environment() {
     let before = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     let mut function = echo()
         .function_arn("arn:aws-cn:lambda:cn-north-1:210987654321:function:seal")
@@ -54,18 +54,19 @@ fn function_sees_what_lambda_tells() {
         .env("TZ", "Europe/Berlin")
         .start()
         .expect("the function starts");
-    let answer = function.invoke_within(br#"{"do": "context"}"#, Duration::from_secs(5)).outcome.expect("an answer");
-    let deadline = u128::from(answer["deadline"].as_u64().expect("a number"));
+    let response =
+        function.invoke_within(br#"{"do": "context"}"#, Duration::from_secs(5)).outcome.expect("an response");
+    let deadline = u128::from(response["deadline"].as_u64().expect("a number"));
     assert!((before + 5_000..before + 65_000).contains(&deadline), "{deadline}");
-    assert_eq!(answer["arn"], "arn:aws-cn:lambda:cn-north-1:210987654321:function:seal");
+    assert_eq!(response["arn"], "arn:aws-cn:lambda:cn-north-1:210987654321:function:seal");
     let environment: std::collections::BTreeMap<String, String> =
-        serde_json::from_value(pairs(&answer["env"])).expect("pairs");
+        serde_json::from_value(pairs(&response["env"])).expect("pairs");
     let set = |name: &str| environment.get(name).map(String::as_str);
     assert_eq!(set("AWS_REGION"), Some("cn-north-1"));
     assert_eq!(set("AWS_LAMBDA_FUNCTION_NAME"), Some("seal"));
     assert_eq!(set("TRAILSEAL_MODE"), Some("enforce"));
     assert_eq!(set("TZ"), Some("Europe/Berlin"));
-    assert_eq!(set("HOME"), None, "the caller's environment stays outside");
+    assert_eq!(set("HOME"), None, "the caller's environment is not inherited");
 }
 
 fn pairs(list: &Value) -> Value {
@@ -74,37 +75,37 @@ fn pairs(list: &Value) -> Value {
 }
 
 #[test]
-fn error_is_passed_on_and_the_function_lives() {
+fn an_error_is_returned_and_the_function_continues() {
     let mut function = started();
-    let error = ask(&mut function, "fail").outcome.expect_err("an error");
+    let error = invoke(&mut function, "fail").outcome.expect_err("an error");
     assert_eq!((error.error_type.as_str(), error.error_message.as_str()), ("Sorry", "cannot"));
-    assert_eq!(error_type(ask(&mut function, "nonsense")), "Runtime.InvalidResponse");
-    assert_eq!(error_type(ask(&mut function, "ignore")), "Runtime.NoResponse");
-    assert!(ask(&mut function, "nothing").outcome.is_ok());
+    assert_eq!(error_type(invoke(&mut function, "nonsense")), "Runtime.InvalidResponse");
+    assert_eq!(error_type(invoke(&mut function, "ignore")), "Runtime.NoResponse");
+    assert!(invoke(&mut function, "nothing").outcome.is_ok());
 }
 
 #[test]
-fn crash_in_an_invocation_is_reported() {
+fn a_crash_during_an_invocation_is_reported() {
     let mut function = started();
-    let invocation = ask(&mut function, "exit");
+    let invocation = invoke(&mut function, "exit");
     assert_eq!(invocation.logs.len(), 1);
     let error = invocation.outcome.expect_err("an error");
     assert_eq!(error.error_type, "Runtime.ExitError");
     assert!(error.error_message.ends_with("exit status: 4"), "{error}");
-    assert_eq!(error_type(ask(&mut function, "nothing")), "Runtime.ExitError", "and it stays gone");
+    assert_eq!(error_type(invoke(&mut function, "nothing")), "Runtime.ExitError", "it is not restarted");
 }
 
 #[test]
-fn hanging_function_is_stopped() {
+fn a_hanging_function_is_stopped() {
     let mut function = started();
     let error = function.invoke_within(br#"{"do": "hang"}"#, Duration::from_millis(100)).outcome.expect_err("an error");
     assert_eq!(error.error_type, "Sandbox.Timedout");
     assert!(error.error_message.contains("timed out after 0.10 seconds"), "{error}");
-    assert_eq!(error_type(ask(&mut function, "nothing")), "Runtime.ExitError");
+    assert_eq!(error_type(invoke(&mut function, "nothing")), "Runtime.ExitError");
 }
 
 #[test]
-fn start_that_fails_is_a_crash() {
+fn a_failed_start_is_a_crash() {
     let crash = echo().env("ECHO_START", "exit").start().expect_err("a crash");
     assert_eq!(crash.status.and_then(|status| status.code()), Some(3));
     assert_eq!(crash.stderr, ["starting"]);
@@ -120,7 +121,7 @@ fn start_that_fails_is_a_crash() {
 }
 
 #[test]
-fn nothing_is_left_when_it_is_dropped() {
+fn dropping_a_function_stops_its_process() {
     let function = started();
     let status = format!("/proc/{}/status", function.pid());
     drop(function);
@@ -129,11 +130,11 @@ fn nothing_is_left_when_it_is_dropped() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn work_and_memory_are_measured() {
+fn cpu_time_and_memory_are_measured() {
     let mut function = started();
     assert!(function.first_poll() > Duration::ZERO);
     assert!(function.init_cpu() > Duration::ZERO);
-    let invocation = ask(&mut function, "work");
+    let invocation = invoke(&mut function, "work");
     assert!(invocation.cpu > Duration::ZERO);
     assert!(function.cpu() >= function.init_cpu() + invocation.cpu);
     assert!(function.peak_memory() > 500_000, "{}", function.peak_memory());

@@ -145,7 +145,7 @@ impl FinalState<'_> {
 
     /// After `remediated` CloudTrail delivers, or the row contains the reason.
     fn undelivered(&self) -> Option<String> {
-        let delivers = self.after.delivers(self.fixture.trail);
+        let delivers = self.after.check_delivery(self.fixture.trail);
         match (self.row.enforce == "remediated", &delivers, &self.row.undelivered) {
             (true, Err(why), None) => {
                 Some(format!("the outcome is `remediated`, but CloudTrail cannot deliver: {why}"))

@@ -16,7 +16,7 @@ const KEY_EVENTS: [&str; 3] = ["DisableKey", "ScheduleKeyDeletion", "PutKeyPolic
 pub struct Event {
     /// What `detail` contains.
     pub detail_type: String,
-    /// Who sent it.
+    /// The service that sent it.
     pub source: String,
     /// The event's id.
     pub id: Option<String>,
@@ -40,10 +40,14 @@ impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Lenient<T> {
 }
 
 impl Lenient<String> {
-    /// An empty text counts as absent: some services write one for a parameter that was not given.
     fn text(&self) -> Option<&str> {
-        Some(self.0.as_str()).filter(|text| !text.is_empty())
+        present(Some(&self.0))
     }
+}
+
+/// An empty text counts as absent: some services send one for a parameter that was not given.
+fn present(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
 }
 
 /// The part of a CloudTrail record that trailseal reads.
@@ -59,28 +63,10 @@ struct Detail {
     #[serde(rename = "eventID")]
     event_id: Lenient<String>,
     user_agent: Lenient<String>,
-    user_identity: Lenient<UserIdentity>,
+    user_identity: Value,
     request_parameters: Lenient<RequestParameters>,
     response_elements: Lenient<ResponseElements>,
     resources: Lenient<Vec<Lenient<Resource>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct UserIdentity {
-    arn: Lenient<String>,
-    invoked_by: Lenient<String>,
-    on_behalf_of: Lenient<OnBehalfOf>,
-    user_name: Lenient<String>,
-    principal_id: Lenient<String>,
-    account_id: Lenient<String>,
-    r#type: Lenient<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct OnBehalfOf {
-    user_id: Lenient<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -206,26 +192,21 @@ impl Record<'_> {
 
     /// That another account's event was received, if so.
     fn foreign_account(&self, account: &AccountId) -> Option<String> {
-        let recipient = self.detail.recipient_account_id.text();
-        let other = [self.account(), recipient].into_iter().flatten().find(|id| *id != account.as_str())?;
+        let accounts = [present(self.event.account.as_deref()), self.detail.recipient_account_id.text()];
+        let other = accounts.into_iter().flatten().find(|id| *id != account.as_str())?;
         Some(format!("the event belongs to account `{}`, not to `{account}`", shorten(other, 20)))
     }
 
-    fn account(&self) -> Option<&str> {
-        self.event.account.as_deref().filter(|text| !text.is_empty())
-    }
-
     fn region(&self) -> Result<Option<Region>, InvalidInput> {
-        let envelope = self.event.region.as_deref().filter(|text| !text.is_empty());
-        self.detail.aws_region.text().or(envelope).map(|text| parse(text, "awsRegion")).transpose()
+        let region = self.detail.aws_region.text().or(present(self.event.region.as_deref()));
+        region.map(|text| parse(text, "awsRegion")).transpose()
     }
 
     fn origin(&self) -> Origin {
         let Detail { event_name, event_id, user_agent, .. } = self.detail;
-        let envelope_id = self.event.id.as_deref().filter(|text| !text.is_empty());
         Origin {
             kind: shorten(event_name.text().unwrap_or("unnamed"), 60),
-            event_id: event_id.text().or(envelope_id).map(|id| shorten(id, 100)),
+            event_id: event_id.text().or(present(self.event.id.as_deref())).map(|id| shorten(id, 100)),
             actor: self.actor(),
             user_agent: user_agent.text().map(|agent| shorten(agent, 200)),
             region: self.region().unwrap_or(None),
@@ -235,11 +216,9 @@ impl Record<'_> {
     /// The caller's ARN, or the best name for it: services and users of IAM Identity Center have no ARN.
     /// Forms: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html>.
     fn actor(&self) -> Option<String> {
-        let UserIdentity { arn, invoked_by, on_behalf_of, user_name, principal_id, account_id, r#type } =
-            &self.detail.user_identity.0;
-        [arn, invoked_by, &on_behalf_of.0.user_id, user_name, principal_id, account_id, r#type]
+        ["/arn", "/invokedBy", "/onBehalfOf/userId", "/userName", "/principalId", "/accountId", "/type"]
             .into_iter()
-            .find_map(Lenient::text)
+            .find_map(|path| present(self.detail.user_identity.pointer(path)?.as_str()))
             .map(|actor| shorten(actor, 300))
     }
 }

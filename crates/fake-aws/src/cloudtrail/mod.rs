@@ -1,4 +1,4 @@
-//! CloudTrail: from an operation's name to its rules, and from a name or ARN to the trail.
+//! CloudTrail: its operations, and which trail a name or ARN means.
 
 mod check;
 mod delivery;
@@ -7,44 +7,44 @@ mod writes;
 
 use serde_json::Value;
 
-use crate::answer::{Outcome, Protocol, Refusal};
 use crate::names::{self, Arn};
+use crate::response::{ApiError, Outcome, Protocol};
 use crate::server::{denied, unknown_operation};
 use crate::{Trail, World};
 
 pub(crate) fn perform(world: &mut World, region: &str, operation: &str, input: &Value) -> Outcome {
-    let mut asked = Asked { world, region, operation, input };
+    let mut request = ServiceRequest { world, region, operation, input };
     match operation {
-        "GetTrail" => reads::get_trail(&asked),
-        "GetTrailStatus" => reads::get_trail_status(&asked),
-        "DescribeTrails" => reads::describe_trails(&asked),
-        "ListTrails" => reads::list_trails(&asked),
-        "ListTags" => reads::list_tags(&asked),
-        "CreateTrail" => writes::create_trail(&mut asked),
-        "UpdateTrail" => writes::update_trail(&mut asked),
-        "DeleteTrail" => writes::delete_trail(&mut asked),
-        "StartLogging" => writes::set_logging(&mut asked, true),
-        "StopLogging" => writes::set_logging(&mut asked, false),
-        "AddTags" => writes::add_tags(&mut asked),
+        "GetTrail" => reads::get_trail(&request),
+        "GetTrailStatus" => reads::get_trail_status(&request),
+        "DescribeTrails" => reads::describe_trails(&request),
+        "ListTrails" => reads::list_trails(&request),
+        "ListTags" => reads::list_tags(&request),
+        "CreateTrail" => writes::create_trail(&mut request),
+        "UpdateTrail" => writes::update_trail(&mut request),
+        "DeleteTrail" => writes::delete_trail(&mut request),
+        "StartLogging" => writes::set_logging(&mut request, true),
+        "StopLogging" => writes::set_logging(&mut request, false),
+        "AddTags" => writes::add_tags(&mut request),
         _ => Err(unknown_operation(operation)),
     }
 }
 
-/// One call to CloudTrail.
-struct Asked<'a> {
+/// A request to CloudTrail.
+struct ServiceRequest<'a> {
     world: &'a mut World,
     region: &'a str,
     operation: &'a str,
     input: &'a Value,
 }
 
-impl Asked<'_> {
+impl ServiceRequest<'_> {
     fn text(&self, name: &str) -> Option<&str> {
         self.input[name].as_str()
     }
 
-    /// The ARN that a name or ARN means. A bare name means this account's trail in the call's Region.
-    fn arn_of(&self, name: &str) -> Result<String, Refusal> {
+    /// Resolves a name or ARN to an ARN. A bare name means this account's trail in the request's Region.
+    fn arn_of(&self, name: &str) -> Result<String, ApiError> {
         if name.starts_with("arn:") {
             let arn = Arn::trail(name).ok_or_else(|| invalid_arn(format!("Trail ARN is invalid: {name}")))?;
             return match arn.partition == self.world.partition {
@@ -54,23 +54,23 @@ impl Asked<'_> {
         }
         match names::is_trail_name(name) {
             true => Ok(self.world.trail_arn(self.region, name)),
-            false => Err(Refusal::new("InvalidTrailNameException", format!("Trail name is invalid: {name}"))),
+            false => Err(ApiError::new("InvalidTrailNameException", format!("Trail name is invalid: {name}"))),
         }
     }
 
-    /// The trail of the field `Name`, as it is seen from the call's Region: a multi-Region trail from
-    /// everywhere, a single-Region trail only at home (choice of this fake: elsewhere it is not found).
-    fn trail(&self) -> Result<(String, &Trail), Refusal> {
+    /// The trail in the field `Name`. A multi-Region trail is visible in every Region, a single-Region trail
+    /// only in its home Region (undocumented; elsewhere, this fake does not find it).
+    fn trail(&self) -> Result<(String, &Trail), ApiError> {
         let arn = self.arn_of(self.text("Name").unwrap_or_default())?;
-        let trail = self.known(&arn)?;
+        let trail = self.find(&arn)?;
         match trail.multi_region || trail.home_region == self.region {
             true => Ok((arn, trail)),
             false => Err(self.unknown_trail(&arn)),
         }
     }
 
-    /// The trail of an ARN, wherever its home.
-    fn known(&self, arn: &str) -> Result<&Trail, Refusal> {
+    /// The trail with this ARN, in any Region.
+    fn find(&self, arn: &str) -> Result<&Trail, ApiError> {
         let Some(trail) = self.world.trails.get(arn) else {
             return match names::account_of(arn) == self.world.account {
                 true => Err(self.unknown_trail(arn)),
@@ -87,50 +87,50 @@ impl Asked<'_> {
         }
     }
 
-    /// The ARN of the trail of the field `Name`, which this account may change from this Region.
-    fn writable_trail(&self) -> Result<String, Refusal> {
+    /// The ARN of the trail in the field `Name`, if this account may change it in this Region.
+    fn writable_trail(&self) -> Result<String, ApiError> {
         let arn = self.arn_of(self.text("Name").unwrap_or_default())?;
-        let trail = self.known(&arn)?;
+        let trail = self.find(&arn)?;
         if trail.owner != self.world.account && !self.world.delegated_admin {
-            return Err(Refusal::new(
+            return Err(ApiError::new(
                 "NotOrganizationMasterAccountException",
                 "The specified account is not the organization's management account or a delegated administrator.",
             ));
         }
         match trail.home_region == self.region {
             true => Ok(arn),
-            false => Err(Refusal::new(
+            false => Err(ApiError::new(
                 "InvalidHomeRegionException",
                 format!("Trail {arn} can only be changed in its home Region {}", trail.home_region),
             )),
         }
     }
 
-    fn unknown_trail(&self, arn: &str) -> Refusal {
+    fn unknown_trail(&self, arn: &str) -> ApiError {
         let account = &self.world.account;
-        Refusal::new("TrailNotFoundException", format!("Unknown trail: {arn} for the user: {account}"))
+        ApiError::new("TrailNotFoundException", format!("Unknown trail: {arn} for the user: {account}"))
     }
 
-    fn wrong_account(&self) -> Refusal {
+    fn wrong_account(&self) -> ApiError {
         invalid_arn(format!(
             "AccountID in ARN is wrong, you can only access resources with AccountID {}",
             self.world.account
         ))
     }
 
-    fn denied(&self) -> Refusal {
+    fn denied(&self) -> ApiError {
         let name = format!("cloudtrail:{}", self.operation);
         denied(Protocol::Json, &self.world.caller_role_arn, &name)
     }
 }
 
-fn invalid_arn(message: String) -> Refusal {
-    Refusal::new("CloudTrailARNInvalidException", message)
+fn invalid_arn(message: String) -> ApiError {
+    ApiError::new("CloudTrailARNInvalidException", message)
 }
 
-/// Sets a field of an answer, if there is something to say: CloudTrail leaves out what is empty.
-fn put(answer: &mut Value, name: &str, value: Option<&str>) {
+/// Sets a field of an output, if it has a value. CloudTrail omits empty fields.
+fn put(output: &mut Value, name: &str, value: Option<&str>) {
     if let Some(value) = value {
-        answer[name] = Value::String(value.to_owned());
+        output[name] = Value::String(value.to_owned());
     }
 }

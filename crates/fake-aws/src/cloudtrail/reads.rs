@@ -1,22 +1,22 @@
-//! What CloudTrail tells about trails.
+//! CloudTrail's read operations.
 
 use serde_json::{Value, json};
 
-use super::{Asked, put};
+use super::{ServiceRequest, put};
 use crate::Trail;
-use crate::answer::{Outcome, Refusal, page};
-use crate::policy::listed;
+use crate::policy::as_list;
+use crate::response::{ApiError, Outcome, page};
 
-pub(super) fn get_trail(asked: &Asked<'_>) -> Outcome {
-    let (arn, trail) = asked.trail()?;
-    Ok(json!({"Trail": described(&arn, trail)}))
+pub(super) fn get_trail(request: &ServiceRequest<'_>) -> Outcome {
+    let (arn, trail) = request.trail()?;
+    Ok(json!({"Trail": describe(&arn, trail)}))
 }
 
-pub(super) fn get_trail_status(asked: &Asked<'_>) -> Outcome {
-    let (_, trail) = asked.trail()?;
-    let mut answer = json!({"IsLogging": trail.logging});
-    put(&mut answer, "LatestDeliveryError", trail.latest_delivery_error.as_deref());
-    put(&mut answer, "LatestDigestDeliveryError", trail.latest_digest_delivery_error.as_deref());
+pub(super) fn get_trail_status(request: &ServiceRequest<'_>) -> Outcome {
+    let (_, trail) = request.trail()?;
+    let mut output = json!({"IsLogging": trail.logging});
+    put(&mut output, "LatestDeliveryError", trail.latest_delivery_error.as_deref());
+    put(&mut output, "LatestDigestDeliveryError", trail.latest_digest_delivery_error.as_deref());
     let times = [
         ("StartLoggingTime", trail.started_at),
         ("StopLoggingTime", trail.stopped_at),
@@ -24,85 +24,86 @@ pub(super) fn get_trail_status(asked: &Asked<'_>) -> Outcome {
     ];
     for (name, time) in times {
         if let Some(time) = time {
-            answer[name] = json!(time);
+            output[name] = json!(time);
         }
     }
-    Ok(answer)
+    Ok(output)
 }
 
-/// Without names: the Region's trails, and the shadows of others unless told otherwise. With names:
-/// those of them that exist; unknown ones are left out in silence.
-pub(super) fn describe_trails(asked: &Asked<'_>) -> Outcome {
-    let shadows = asked.input["includeShadowTrails"] != false;
-    let mut wanted = Vec::new();
-    for name in listed(&asked.input["trailNameList"]) {
-        wanted.push(asked.arn_of(name.as_str().unwrap_or_default())?);
+/// Without names: the Region's trails, and shadow trails unless excluded. With names: those that exist;
+/// unknown names are ignored.
+pub(super) fn describe_trails(request: &ServiceRequest<'_>) -> Outcome {
+    let shadows = request.input["includeShadowTrails"] != false;
+    let mut named = Vec::new();
+    for name in as_list(&request.input["trailNameList"]) {
+        named.push(request.arn_of(name.as_str().unwrap_or_default())?);
     }
-    let trails = asked.world.trails.iter().filter(|(arn, trail)| {
-        let own = trail.owner == asked.world.account;
-        let at_home = trail.home_region == asked.region && own;
-        let shadow = (trail.home_region == asked.region || trail.multi_region) && (own || trail.organization);
-        let seen = at_home || (shadows && shadow);
-        seen && (wanted.is_empty() || wanted.contains(arn))
+    let trails = request.world.trails.iter().filter(|(arn, trail)| {
+        let own = trail.owner == request.world.account;
+        let home = trail.home_region == request.region && own;
+        let shadow = (trail.home_region == request.region || trail.multi_region) && (own || trail.organization);
+        let visible = home || (shadows && shadow);
+        visible && (named.is_empty() || named.contains(arn))
     });
-    let trails: Vec<Value> = trails.map(|(arn, trail)| described(arn, trail)).collect();
+    let trails: Vec<Value> = trails.map(|(arn, trail)| describe(arn, trail)).collect();
     Ok(json!({"trailList": trails}))
 }
 
-/// Every trail of every Region, the organization's too.
-pub(super) fn list_trails(asked: &Asked<'_>) -> Outcome {
-    let account = &asked.world.account;
-    let trails = asked.world.trails.iter().filter(|(_, t)| t.owner == *account || t.organization);
+/// Every trail in every Region, including the organization's.
+pub(super) fn list_trails(request: &ServiceRequest<'_>) -> Outcome {
+    let account = &request.world.account;
+    let trails = request.world.trails.iter().filter(|(_, t)| t.owner == *account || t.organization);
     let trails: Vec<Value> =
         trails.map(|(arn, t)| json!({"TrailARN": arn, "Name": t.name, "HomeRegion": t.home_region})).collect();
-    let (trails, next) = page(trails, asked.text("NextToken"), asked.world.page_size)
-        .ok_or_else(|| Refusal::new("InvalidTokenException", "The token is not valid"))?;
-    let mut answer = json!({"Trails": trails});
-    put(&mut answer, "NextToken", next.as_deref());
-    Ok(answer)
+    let (trails, next) = page(trails, request.text("NextToken"), request.world.page_size)
+        .ok_or_else(|| ApiError::new("InvalidTokenException", "The token is not valid"))?;
+    let mut output = json!({"Trails": trails});
+    put(&mut output, "NextToken", next.as_deref());
+    Ok(output)
 }
 
-/// Only of this account's trails, in their home Region.
-pub(super) fn list_tags(asked: &Asked<'_>) -> Outcome {
+/// Of this account's trails only, in their home Region.
+pub(super) fn list_tags(request: &ServiceRequest<'_>) -> Outcome {
     let mut tags = Vec::new();
-    for id in listed(&asked.input["ResourceIdList"]) {
+    for id in as_list(&request.input["ResourceIdList"]) {
         let id = id.as_str().unwrap_or_default();
         if !id.starts_with("arn:") {
             return Err(super::invalid_arn(format!("Trail ARN is invalid: {id}")));
         }
-        let arn = asked.arn_of(id)?;
-        let trail = asked.known(&arn).map_err(not_a_resource)?;
-        if trail.owner != asked.world.account && !asked.world.delegated_admin {
-            return Err(asked.wrong_account());
+        let arn = request.arn_of(id)?;
+        let trail = request.find(&arn).map_err(resource_not_found)?;
+        if trail.owner != request.world.account && !request.world.delegated_admin {
+            return Err(request.wrong_account());
         }
-        if trail.home_region != asked.region {
-            return Err(not_a_resource(asked.unknown_trail(&arn)));
+        if trail.home_region != request.region {
+            return Err(resource_not_found(request.unknown_trail(&arn)));
         }
-        let of_trail: Vec<Value> = trail.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
-        tags.push(json!({"ResourceId": arn, "TagsList": of_trail}));
+        let trail_tags: Vec<Value> =
+            trail.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+        tags.push(json!({"ResourceId": arn, "TagsList": trail_tags}));
     }
     Ok(json!({"ResourceTagList": tags}))
 }
 
-/// ListTags speaks of resources, not trails.
-fn not_a_resource(refusal: Refusal) -> Refusal {
-    match refusal.code.as_str() {
-        "TrailNotFoundException" => Refusal::new("ResourceNotFoundException", refusal.message),
-        _ => refusal,
+/// ListTags names the error after resources, not trails.
+fn resource_not_found(error: ApiError) -> ApiError {
+    match error.code.as_str() {
+        "TrailNotFoundException" => ApiError::new("ResourceNotFoundException", error.message),
+        _ => error,
     }
 }
 
-fn described(arn: &str, trail: &Trail) -> Value {
-    let mut answer = settings(arn, trail);
-    answer["HomeRegion"] = json!(trail.home_region);
-    answer["HasCustomEventSelectors"] = json!(false);
-    answer["HasInsightSelectors"] = json!(false);
-    answer
+fn describe(arn: &str, trail: &Trail) -> Value {
+    let mut output = settings(arn, trail);
+    output["HomeRegion"] = json!(trail.home_region);
+    output["HasCustomEventSelectors"] = json!(false);
+    output["HasInsightSelectors"] = json!(false);
+    output
 }
 
-/// What reads and writes both answer: a write does not say the home Region.
+/// The fields that reads and writes return. A write does not return the home Region.
 pub(super) fn settings(arn: &str, trail: &Trail) -> Value {
-    let mut answer = json!({
+    let mut output = json!({
         "Name": trail.name,
         "S3BucketName": trail.bucket,
         "IncludeGlobalServiceEvents": trail.include_global_service_events,
@@ -111,10 +112,10 @@ pub(super) fn settings(arn: &str, trail: &Trail) -> Value {
         "LogFileValidationEnabled": trail.log_file_validation,
         "IsOrganizationTrail": trail.organization,
     });
-    put(&mut answer, "S3KeyPrefix", trail.prefix.as_deref());
-    put(&mut answer, "SnsTopicARN", trail.sns_topic_arn.as_deref());
-    put(&mut answer, "CloudWatchLogsLogGroupArn", trail.log_group_arn.as_deref());
-    put(&mut answer, "CloudWatchLogsRoleArn", trail.log_role_arn.as_deref());
-    put(&mut answer, "KmsKeyId", trail.kms_key_id.as_deref());
-    answer
+    put(&mut output, "S3KeyPrefix", trail.prefix.as_deref());
+    put(&mut output, "SnsTopicARN", trail.sns_topic_arn.as_deref());
+    put(&mut output, "CloudWatchLogsLogGroupArn", trail.log_group_arn.as_deref());
+    put(&mut output, "CloudWatchLogsRoleArn", trail.log_role_arn.as_deref());
+    put(&mut output, "KmsKeyId", trail.kms_key_id.as_deref());
+    output
 }

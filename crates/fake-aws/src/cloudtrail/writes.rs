@@ -1,71 +1,71 @@
-//! What changes trails.
+//! CloudTrail's write operations.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Asked, check, reads};
+use super::{ServiceRequest, check, reads};
 use crate::Trail;
-use crate::answer::{Outcome, Refusal};
-use crate::policy::listed;
+use crate::policy::as_list;
+use crate::response::{ApiError, Outcome};
 
-/// How many trails a Region may have.
+/// The quota of trails in a Region.
 const TRAILS_PER_REGION: usize = 5;
 
-pub(super) fn create_trail(asked: &mut Asked<'_>) -> Outcome {
-    let name = asked.text("Name").unwrap_or_default();
-    let bucket = asked.text("S3BucketName").unwrap_or_default();
+pub(super) fn create_trail(request: &mut ServiceRequest<'_>) -> Outcome {
+    let name = request.text("Name").unwrap_or_default();
+    let bucket = request.text("S3BucketName").unwrap_or_default();
     if name.starts_with("arn:") {
-        return Err(Refusal::new("InvalidTrailNameException", "A trail is created by its name"));
+        return Err(ApiError::new("InvalidTrailNameException", "A trail is created by its name"));
     }
-    let arn = asked.arn_of(name)?;
-    if asked.world.trails.contains_key(&arn) {
-        let account = &asked.world.account;
+    let arn = request.arn_of(name)?;
+    if request.world.trails.contains_key(&arn) {
+        let account = &request.world.account;
         let message = format!("Trail {name} already exists for customer: {account}");
-        return Err(Refusal::new("TrailAlreadyExistsException", message));
+        return Err(ApiError::new("TrailAlreadyExistsException", message));
     }
-    let here = asked.world.trails.values().filter(|trail| {
-        trail.owner == asked.world.account && (trail.multi_region || trail.home_region == asked.region)
+    let existing = request.world.trails.values().filter(|trail| {
+        trail.owner == request.world.account && (trail.multi_region || trail.home_region == request.region)
     });
-    if here.count() >= TRAILS_PER_REGION {
+    if existing.count() >= TRAILS_PER_REGION {
         let message =
-            format!("User: {} already has {TRAILS_PER_REGION} trails in {}.", asked.world.account, asked.region);
-        return Err(Refusal::new("MaximumNumberOfTrailsExceededException", message));
+            format!("User: {} already has {TRAILS_PER_REGION} trails in {}.", request.world.account, request.region);
+        return Err(ApiError::new("MaximumNumberOfTrailsExceededException", message));
     }
-    let mut trail = Trail::new(name, asked.region, bucket).never_started();
-    trail.owner.clone_from(&asked.world.account);
+    let mut trail = Trail::new(name, request.region, bucket).never_started();
+    trail.owner.clone_from(&request.world.account);
     trail.log_file_validation = false;
-    trail.tags = tags(&asked.input["TagsList"]);
-    apply(asked, &arn, &mut trail)?;
-    asked.world.trails.insert(arn.clone(), trail.clone());
+    trail.tags = tags(&request.input["TagsList"]);
+    apply(request, &arn, &mut trail)?;
+    request.world.trails.insert(arn.clone(), trail.clone());
     Ok(reads::settings(&arn, &trail))
 }
 
-/// Changes what is given and nothing else; then the whole trail is validated, before it is kept.
-pub(super) fn update_trail(asked: &mut Asked<'_>) -> Outcome {
-    let arn = asked.writable_trail()?;
-    let mut trail = asked.world.trails[&arn].clone();
-    apply(asked, &arn, &mut trail)?;
-    let answer = reads::settings(&arn, &trail);
-    asked.world.trails.insert(arn.clone(), trail);
-    asked.world.deliver(&arn);
-    Ok(answer)
+/// Changes only the given settings. The whole trail is validated before it is stored.
+pub(super) fn update_trail(request: &mut ServiceRequest<'_>) -> Outcome {
+    let arn = request.writable_trail()?;
+    let mut trail = request.world.trails[&arn].clone();
+    apply(request, &arn, &mut trail)?;
+    let output = reads::settings(&arn, &trail);
+    request.world.trails.insert(arn.clone(), trail);
+    request.world.deliver(&arn);
+    Ok(output)
 }
 
-/// Puts the settings of the input into the trail and checks the result.
-fn apply(asked: &mut Asked<'_>, arn: &str, trail: &mut Trail) -> Result<(), Refusal> {
-    if let Some(bucket) = asked.text("S3BucketName") {
+/// Applies the input's settings to the trail and checks the result.
+fn apply(request: &mut ServiceRequest<'_>, arn: &str, trail: &mut Trail) -> Result<(), ApiError> {
+    if let Some(bucket) = request.text("S3BucketName") {
         bucket.clone_into(&mut trail.bucket);
     }
-    // Empty removes.
-    let given = |name: &str| asked.text(name).map(|text| Some(text.to_owned()).filter(|t| !t.is_empty()));
+    // An empty value removes the setting.
+    let given = |name: &str| request.text(name).map(|text| Some(text.to_owned()).filter(|t| !t.is_empty()));
     if let Some(prefix) = given("S3KeyPrefix") {
         trail.prefix = prefix;
     }
     if let Some(topic) = given("SnsTopicName") {
         trail.sns_topic_arn = topic.map(|topic| match topic.starts_with("arn:") {
             true => topic,
-            false => asked.world.arn("sns", asked.region, &topic),
+            false => request.world.arn("sns", request.region, &topic),
         });
     }
     if let Some(group) = given("CloudWatchLogsLogGroupArn") {
@@ -81,34 +81,34 @@ fn apply(asked: &mut Asked<'_>, arn: &str, trail: &mut Trail) -> Result<(), Refu
         ("IsOrganizationTrail", &mut trail.organization),
     ];
     for (name, flag) in flags {
-        if let Some(value) = asked.input[name].as_bool() {
+        if let Some(value) = request.input[name].as_bool() {
             *flag = value;
         }
     }
     if trail.multi_region && !trail.include_global_service_events {
         let message = "Multi-Region trail must include global service events.";
-        return Err(Refusal::new("InvalidParameterCombinationException", message));
+        return Err(ApiError::new("InvalidParameterCombinationException", message));
     }
     if let Some(key) = given("KmsKeyId") {
         trail.kms_key_id = match key {
             None => None,
-            Some(key) => Some(check::key_arn(asked.world, trail, &key)?),
+            Some(key) => Some(check::key_arn(request.world, trail, &key)?),
         };
     }
-    check::bucket(asked.world, trail)?;
-    check::key(asked.world, arn, trail)
+    check::bucket(request.world, trail)?;
+    check::key(request.world, arn, trail)
 }
 
-pub(super) fn delete_trail(asked: &mut Asked<'_>) -> Outcome {
-    let arn = asked.writable_trail()?;
-    asked.world.trails.remove(&arn);
+pub(super) fn delete_trail(request: &mut ServiceRequest<'_>) -> Outcome {
+    let arn = request.writable_trail()?;
+    request.world.trails.remove(&arn);
     Ok(json!({}))
 }
 
-pub(super) fn set_logging(asked: &mut Asked<'_>, logging: bool) -> Outcome {
-    let arn = asked.writable_trail()?;
-    let now = asked.world.now;
-    let trail = asked.world.trails.get_mut(&arn).expect("a trail that was just found");
+pub(super) fn set_logging(request: &mut ServiceRequest<'_>, logging: bool) -> Outcome {
+    let arn = request.writable_trail()?;
+    let now = request.world.now;
+    let trail = request.world.trails.get_mut(&arn).expect("the trail exists");
     trail.logging = logging;
     match logging {
         true => trail.started_at = Some(now),
@@ -117,16 +117,16 @@ pub(super) fn set_logging(asked: &mut Asked<'_>, logging: bool) -> Outcome {
     Ok(json!({}))
 }
 
-pub(super) fn add_tags(asked: &mut Asked<'_>) -> Outcome {
-    let arn = asked.arn_of(asked.text("ResourceId").unwrap_or_default())?;
-    asked.known(&arn)?;
-    let tags = tags(&asked.input["TagsList"]);
-    let trail = asked.world.trails.get_mut(&arn).expect("a trail that was just found");
+pub(super) fn add_tags(request: &mut ServiceRequest<'_>) -> Outcome {
+    let arn = request.arn_of(request.text("ResourceId").unwrap_or_default())?;
+    request.find(&arn)?;
+    let tags = tags(&request.input["TagsList"]);
+    let trail = request.world.trails.get_mut(&arn).expect("the trail exists");
     trail.tags.extend(tags);
     Ok(json!({}))
 }
 
 fn tags(list: &Value) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    listed(list).into_iter().map(|tag| (text(&tag["Key"]), text(&tag["Value"]))).collect()
+    as_list(list).into_iter().map(|tag| (text(&tag["Key"]), text(&tag["Value"]))).collect()
 }

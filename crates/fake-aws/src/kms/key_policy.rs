@@ -1,41 +1,41 @@
-//! Key policies: reading, writing, and what KMS checks before it takes one.
+//! Key policies: reading, writing, and what KMS checks before it accepts one.
 
 use serde_json::{Value, json};
 
-use super::{Asked, not_found, validation};
+use super::{ServiceRequest, not_found, validation};
 use crate::World;
-use crate::answer::{Outcome, Refusal};
-use crate::authority::{Guard, decide};
+use crate::authorization::{ResourcePolicy, decide};
 use crate::names::{self, Arn};
-use crate::policy::{self, Verdict, listed};
+use crate::policy::{self, PolicyDecision, as_list};
+use crate::response::{ApiError, Outcome};
 
-/// The most bytes that a key policy may have.
+/// The maximum size of a key policy.
 const POLICY_BYTES: usize = 32_768;
 
-pub(super) fn get_key_policy(asked: &mut Asked<'_>) -> Outcome {
-    let arn = asked.own_key()?;
-    default_only(asked)?;
-    Ok(json!({"Policy": asked.key(&arn).policy, "PolicyName": "default"}))
+pub(super) fn get_key_policy(request: &mut ServiceRequest<'_>) -> Outcome {
+    let arn = request.own_key()?;
+    default_only(request)?;
+    Ok(json!({"Policy": request.key(&arn).policy, "PolicyName": "default"}))
 }
 
-pub(super) fn put_key_policy(asked: &mut Asked<'_>) -> Outcome {
-    let policy = asked.required("Policy")?;
-    let arn = asked.own_changeable_key()?;
-    default_only(asked)?;
-    let bypassed = bypasses_lockout_check(asked.input);
-    check(asked.world, &policy, &arn, bypassed)?;
-    let unsettled = asked.world.settle.policy_effective_after;
-    let key = asked.key(&arn);
+pub(super) fn put_key_policy(request: &mut ServiceRequest<'_>) -> Outcome {
+    let policy = request.required("Policy")?;
+    let arn = request.own_changeable_key()?;
+    default_only(request)?;
+    let bypass = bypasses_lockout_check(request.input);
+    check(request.world, &policy, &arn, bypass)?;
+    let delay = request.world.delays.policy_effective_after;
+    let key = request.key(&arn);
     key.policy = policy;
-    key.lockout_check_bypassed |= bypassed;
-    key.unsettled_tries = unsettled;
-    asked.world.deliver_with(&arn);
+    key.lockout_check_bypassed |= bypass;
+    key.policy_pending_calls = delay;
+    request.world.deliver_for_key(&arn);
     Ok(json!({}))
 }
 
-/// A key has one policy, and its name is `default`.
-fn default_only(asked: &Asked<'_>) -> Result<(), Refusal> {
-    match asked.text("PolicyName") {
+/// A key has one policy, named `default`.
+fn default_only(request: &ServiceRequest<'_>) -> Result<(), ApiError> {
+    match request.text("PolicyName") {
         None | Some("default") => Ok(()),
         Some(name) => Err(not_found(format!("No such policy exists: {name}"))),
     }
@@ -45,10 +45,10 @@ pub(super) fn bypasses_lockout_check(input: &Value) -> bool {
     input["BypassPolicyLockoutSafetyCheck"] == true
 }
 
-/// Whether KMS takes this policy from this caller, for a key that is there or for a new one (`key/*`).
-pub(super) fn check(world: &World, policy: &str, key_arn: &str, bypass_lockout_check: bool) -> Result<(), Refusal> {
+/// Checks whether KMS accepts this policy from this caller, for an existing key or a new one (`key/*`).
+pub(super) fn check(world: &World, policy: &str, key_arn: &str, bypass_lockout_check: bool) -> Result<(), ApiError> {
     if policy.len() > POLICY_BYTES {
-        return Err(Refusal::new("LimitExceededException", "The policy is too long"));
+        return Err(ApiError::new("LimitExceededException", "The policy is too long"));
     }
     if policy.is_empty() || !policy.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{ff}')) {
         return Err(validation(
@@ -56,26 +56,26 @@ pub(super) fn check(world: &World, policy: &str, key_arn: &str, bypass_lockout_c
         ));
     }
     let document: Value = serde_json::from_str(policy).map_err(|_| malformed("Policy contains invalid JSON"))?;
-    let statements = listed(&document["Statement"]);
+    let statements = as_list(&document["Statement"]);
     if statements.is_empty() {
         return Err(malformed("Policy has no statements"));
     }
     for statement in &statements {
         check_statement(world, statement)?;
     }
-    match bypass_lockout_check || lets_caller_write(world, policy, key_arn) {
+    match bypass_lockout_check || caller_can_update_policy(world, policy, key_arn) {
         true => Ok(()),
         false => Err(malformed("The new key policy will not allow you to update the key policy in the future.")),
     }
 }
 
-fn check_statement(world: &World, statement: &Value) -> Result<(), Refusal> {
+fn check_statement(world: &World, statement: &Value) -> Result<(), ApiError> {
     let has = |name: &str| !statement[name].is_null();
-    let whole = (statement["Effect"] == "Allow" || statement["Effect"] == "Deny")
+    let complete = (statement["Effect"] == "Allow" || statement["Effect"] == "Deny")
         && (has("Principal") || has("NotPrincipal"))
         && (has("Action") || has("NotAction"))
         && (has("Resource") || has("NotResource"));
-    if !whole {
+    if !complete {
         return Err(malformed("A statement lacks Effect, Principal, Action or Resource"));
     }
     let principal = match &statement["Principal"] {
@@ -87,10 +87,10 @@ fn check_statement(world: &World, statement: &Value) -> Result<(), Refusal> {
         Value::Object(kinds) if !kinds.is_empty() => kinds,
         _ => return Err(invalid_principals()),
     };
-    let sound = kinds.iter().all(|(kind, values)| {
-        let values = listed(values);
-        let each = |sound: &dyn Fn(&str) -> bool| {
-            !values.is_empty() && values.iter().all(|value| value.as_str().is_some_and(sound))
+    let valid = kinds.iter().all(|(kind, values)| {
+        let values = as_list(values);
+        let each = |valid: &dyn Fn(&str) -> bool| {
+            !values.is_empty() && values.iter().all(|value| value.as_str().is_some_and(valid))
         };
         match kind.as_str() {
             "AWS" => each(&|name| principal_exists(world, name)),
@@ -99,11 +99,11 @@ fn check_statement(world: &World, statement: &Value) -> Result<(), Refusal> {
             _ => false,
         }
     });
-    if sound { Ok(()) } else { Err(invalid_principals()) }
+    if valid { Ok(()) } else { Err(invalid_principals()) }
 }
 
-/// Accounts always exist; roles and users only if the world has them. What IAM put in place of a
-/// deleted one (`AROA…`, `AIDA…`) does not.
+/// Accounts always exist, roles and users only if the world has them. The unique id of a deleted one
+/// (`AROA…`, `AIDA…`) does not.
 fn principal_exists(world: &World, name: &str) -> bool {
     if name == "*" || names::is_account_id(name) {
         return true;
@@ -119,33 +119,33 @@ fn principal_exists(world: &World, name: &str) -> bool {
         ("iam", _) => world.principals.contains(name),
         ("sts", session) => {
             session.strip_prefix("assumed-role/").and_then(|rest| rest.split('/').next()).is_some_and(|role| {
-                let ending = format!("/{role}");
+                let suffix = format!("/{role}");
                 let account = format!(":iam::{}:role/", arn.account);
-                world.principals.iter().any(|known| known.contains(&account) && known.ends_with(&ending))
+                world.principals.iter().any(|known| known.contains(&account) && known.ends_with(&suffix))
             })
         }
         _ => false,
     }
 }
 
-/// The lock-out check: may the caller write the next policy under this one? By a statement that names
-/// it, or by delegation to the account, if the caller's own IAM policy allows it too.
-fn lets_caller_write(world: &World, policy: &str, key_arn: &str) -> bool {
-    let question = world.question("kms:PutKeyPolicy", key_arn).with("kms:BypassPolicyLockoutSafetyCheck", "false");
-    if let Some(own) = &world.caller_policies {
-        return decide(own, &question, &Guard::Key(policy.to_owned())).is_allowed();
+/// The lockout check: whether this policy allows the caller to replace it, by a statement that names the
+/// caller, or by delegation to the account if the caller's IAM policy allows it too.
+fn caller_can_update_policy(world: &World, policy: &str, key_arn: &str) -> bool {
+    let request = world.access_request("kms:PutKeyPolicy", key_arn).with("kms:BypassPolicyLockoutSafetyCheck", "false");
+    if let Some(policies) = &world.caller_policies {
+        return decide(policies, &request, &ResourcePolicy::Key(policy.to_owned())).is_allowed();
     }
-    match policy::ask(policy, &question) {
-        Verdict::Allowed => true,
-        Verdict::Delegated => world.caller_iam_allows_put_key_policy,
-        Verdict::Silent | Verdict::Denied(_) => false,
+    match policy::evaluate(policy, &request) {
+        PolicyDecision::Allowed => true,
+        PolicyDecision::Delegated => world.caller_iam_allows_put_key_policy,
+        PolicyDecision::ImplicitDeny | PolicyDecision::ExplicitDeny(_) => false,
     }
 }
 
-fn malformed(message: &str) -> Refusal {
-    Refusal::new("MalformedPolicyDocumentException", message)
+fn malformed(message: &str) -> ApiError {
+    ApiError::new("MalformedPolicyDocumentException", message)
 }
 
-fn invalid_principals() -> Refusal {
+fn invalid_principals() -> ApiError {
     malformed("Policy contains a statement with one or more invalid principals.")
 }

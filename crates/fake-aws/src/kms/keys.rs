@@ -1,11 +1,11 @@
-//! CreateKey, DescribeKey, ListKeys.
+//! CreateKey, DescribeKey, ListKeys, ListGrants.
 
 use serde_json::{Value, json};
 
-use super::{Asked, key_policy, not_found, tags, validation};
-use crate::answer::{Outcome, Refusal, page};
+use super::{ServiceRequest, key_policy, not_found, tags, validation};
 use crate::names::{self, Arn};
-use crate::policy::{self, Verdict};
+use crate::policy::{self, PolicyDecision};
+use crate::response::{ApiError, Outcome, page};
 use crate::{Key, KeyManager, KeyState};
 
 const SPECS: [&str; 9] = [
@@ -20,18 +20,18 @@ const SPECS: [&str; 9] = [
     "SM2",
 ];
 
-/// AWS managed keys that come to exist when somebody first describes their alias.
+/// Aliases of AWS managed keys. The first DescribeKey creates the key.
 const AWS_ALIASES: [&str; 5] = ["alias/aws/s3", "alias/aws/sns", "alias/aws/sqs", "alias/aws/lambda", "alias/aws/ebs"];
 
-pub(super) fn create_key(asked: &mut Asked<'_>) -> Outcome {
-    let mut key = Key::new(asked.region);
-    if let Some(spec) = asked.text("KeySpec").or_else(|| asked.text("CustomerMasterKeySpec")) {
+pub(super) fn create_key(request: &mut ServiceRequest<'_>) -> Outcome {
+    let mut key = Key::new(request.region);
+    if let Some(spec) = request.text("KeySpec").or_else(|| request.text("CustomerMasterKeySpec")) {
         if !SPECS.contains(&spec) {
             return Err(validation(format!("Value '{spec}' at 'keySpec' is not a key spec")));
         }
         spec.clone_into(&mut key.spec);
     }
-    match asked.text("KeyUsage") {
+    match request.text("KeyUsage") {
         Some(usage) => usage.clone_into(&mut key.usage),
         None if !key.is_symmetric() => {
             return Err(validation(
@@ -40,56 +40,56 @@ pub(super) fn create_key(asked: &mut Asked<'_>) -> Outcome {
         }
         None => {}
     }
-    if let Some(origin) = asked.text("Origin") {
+    if let Some(origin) = request.text("Origin") {
         origin.clone_into(&mut key.origin);
         if origin == "EXTERNAL" {
             key.state = KeyState::PendingImport;
         }
     }
-    asked.text("Description").unwrap_or_default().clone_into(&mut key.description);
-    key.multi_region = asked.input["MultiRegion"] == true;
-    key.tags = tags::read(&asked.input["Tags"])?;
-    // Tags at creation need the permission to tag.
-    if !key.tags.is_empty() && asked.world.denied.contains("kms:TagResource") {
-        return Err(asked.denied());
+    request.text("Description").unwrap_or_default().clone_into(&mut key.description);
+    key.multi_region = request.input["MultiRegion"] == true;
+    key.tags = tags::read(&request.input["Tags"])?;
+    // Tags at creation require the permission to tag.
+    if !key.tags.is_empty() && request.world.denied.contains("kms:TagResource") {
+        return Err(request.denied());
     }
-    if let Some(policy) = asked.text("Policy") {
-        key.lockout_check_bypassed = key_policy::bypasses_lockout_check(asked.input);
-        let unborn = asked.world.arn("kms", asked.region, "key/*");
-        key_policy::check(asked.world, policy, &unborn, key.lockout_check_bypassed)?;
+    if let Some(policy) = request.text("Policy") {
+        key.lockout_check_bypassed = key_policy::bypasses_lockout_check(request.input);
+        let new_key_arn = request.world.arn("kms", request.region, "key/*");
+        key_policy::check(request.world, policy, &new_key_arn, key.lockout_check_bypassed)?;
         policy.clone_into(&mut key.policy);
     }
-    key.hidden_calls = asked.world.settle.key_visible_after;
-    key.unsettled_tries = asked.world.settle.policy_effective_after;
-    key.unindexed_calls = asked.world.settle.tag_index_after;
-    let arn = asked.world.key(key);
-    Ok(json!({"KeyMetadata": metadata(&arn, &asked.world.keys[&arn])}))
+    key.hidden_calls = request.world.delays.key_visible_after;
+    key.policy_pending_calls = request.world.delays.policy_effective_after;
+    key.unindexed_calls = request.world.delays.tag_index_after;
+    let arn = request.world.key(key);
+    Ok(json!({"KeyMetadata": metadata(&arn, &request.world.keys[&arn])}))
 }
 
-/// Takes ids, ARNs, alias names and alias ARNs; another account's key by ARN, if its policy lets the caller
-/// or its account. (That the caller's own policies let it, too, was asked before.)
-pub(super) fn describe_key(asked: &mut Asked<'_>) -> Outcome {
-    let id = asked.required("KeyId")?;
+/// Accepts ids, ARNs, alias names and alias ARNs. Another account's key requires its ARN and a policy that
+/// allows the caller or its account. The caller's policies were evaluated before.
+pub(super) fn describe_key(request: &mut ServiceRequest<'_>) -> Outcome {
+    let id = request.required("KeyId")?;
     let arn = match id.starts_with("alias/") {
-        true => asked.world.arn("kms", asked.region, &id),
-        false => asked.key_arn(&id)?,
+        true => request.world.arn("kms", request.region, &id),
+        false => request.key_arn(&id)?,
     };
     let is_alias = Arn::kms(&arn).is_some_and(|arn| arn.resource.starts_with("alias/"));
-    let arn = if is_alias { behind_alias(asked, &arn)? } else { arn };
-    let foreign = names::account_of(&arn) != asked.world.account;
-    let (refused, question) = (asked.denied(), asked.world.question("kms:DescribeKey", &arn));
-    let key = asked.seen(&arn)?;
-    let let_in = matches!(policy::ask(&key.policy, &question), Verdict::Allowed | Verdict::Delegated);
-    match foreign && !let_in {
-        true => Err(refused),
+    let arn = if is_alias { resolve_alias(request, &arn)? } else { arn };
+    let foreign = names::account_of(&arn) != request.world.account;
+    let (denied, access) = (request.denied(), request.world.access_request("kms:DescribeKey", &arn));
+    let key = request.find(&arn)?;
+    let allowed = matches!(policy::evaluate(&key.policy, &access), PolicyDecision::Allowed | PolicyDecision::Delegated);
+    match foreign && !allowed {
+        true => Err(denied),
         false => Ok(json!({"KeyMetadata": metadata(&arn, key)})),
     }
 }
 
-/// The key behind an alias; AWS's own aliases get their key when first described.
-fn behind_alias(asked: &mut Asked<'_>, alias_arn: &str) -> Result<String, Refusal> {
+/// The alias's key. The key of an AWS managed alias is created when it is first described.
+fn resolve_alias(request: &mut ServiceRequest<'_>, alias_arn: &str) -> Result<String, ApiError> {
     let missing = || not_found(format!("Alias {alias_arn} is not found."));
-    if let Some(alias) = asked.world.aliases.get_mut(alias_arn) {
+    if let Some(alias) = request.world.aliases.get_mut(alias_arn) {
         if alias.hidden_calls > 0 {
             alias.hidden_calls -= 1;
             return Err(missing());
@@ -97,43 +97,43 @@ fn behind_alias(asked: &mut Asked<'_>, alias_arn: &str) -> Result<String, Refusa
         return Ok(alias.target.clone());
     }
     let name = Arn::kms(alias_arn).map(|arn| arn.resource).unwrap_or_default();
-    if !AWS_ALIASES.contains(&name) || names::account_of(alias_arn) != asked.world.account {
+    if !AWS_ALIASES.contains(&name) || names::account_of(alias_arn) != request.world.account {
         return Err(missing());
     }
-    let key = asked.world.key(Key::new(asked.region).managed_by_aws());
-    asked.world.alias(asked.region, name, &key);
+    let key = request.world.key(Key::new(request.region).managed_by_aws());
+    request.world.alias(request.region, name, &key);
     Ok(key)
 }
 
-pub(super) fn list_keys(asked: &Asked<'_>) -> Outcome {
-    let visible = asked.world.keys.iter().filter(|(arn, key)| {
-        names::region_of(arn) == asked.region && key.account == asked.world.account && key.hidden_calls == 0
+pub(super) fn list_keys(request: &ServiceRequest<'_>) -> Outcome {
+    let visible = request.world.keys.iter().filter(|(arn, key)| {
+        names::region_of(arn) == request.region && key.account == request.world.account && key.hidden_calls == 0
     });
     let keys: Vec<Value> = visible.map(|(arn, key)| json!({"KeyArn": arn, "KeyId": key.id})).collect();
-    listing("Keys", keys, asked)
+    listing("Keys", keys, request)
 }
 
-pub(super) fn list_grants(asked: &mut Asked<'_>) -> Outcome {
-    let arn = asked.own_key()?;
+pub(super) fn list_grants(request: &mut ServiceRequest<'_>) -> Outcome {
+    let arn = request.own_key()?;
     let grant = |grantee: &String| json!({"KeyId": arn, "GranteePrincipal": grantee, "Operations": ["Decrypt"]});
-    let grants = asked.world.keys[&arn].grants.iter().map(grant).collect();
-    listing("Grants", grants, asked)
+    let grants = request.world.keys[&arn].grants.iter().map(grant).collect();
+    listing("Grants", grants, request)
 }
 
-/// A page of a list in KMS's fashion.
-pub(super) fn listing(name: &str, entries: Vec<Value>, asked: &Asked<'_>) -> Outcome {
-    let limit = asked.input["Limit"].as_u64().and_then(|limit| usize::try_from(limit).ok());
-    let size = limit.unwrap_or(asked.world.page_size).min(asked.world.page_size);
-    let (entries, next) = page(entries, asked.text("Marker"), size)
-        .ok_or_else(|| Refusal::new("InvalidMarkerException", "Invalid marker"))?;
-    let mut answer = json!({name: entries, "Truncated": next.is_some()});
+/// A page of a list, with KMS's fields.
+pub(super) fn listing(name: &str, entries: Vec<Value>, request: &ServiceRequest<'_>) -> Outcome {
+    let limit = request.input["Limit"].as_u64().and_then(|limit| usize::try_from(limit).ok());
+    let size = limit.unwrap_or(request.world.page_size).min(request.world.page_size);
+    let (entries, next) = page(entries, request.text("Marker"), size)
+        .ok_or_else(|| ApiError::new("InvalidMarkerException", "Invalid marker"))?;
+    let mut output = json!({name: entries, "Truncated": next.is_some()});
     if let Some(next) = next {
-        answer["NextMarker"] = Value::String(next);
+        output["NextMarker"] = Value::String(next);
     }
-    Ok(answer)
+    Ok(output)
 }
 
-/// What DescribeKey says of a key: neither aliases nor tags, policy or rotation.
+/// A key's metadata: no aliases, tags, policy or rotation.
 fn metadata(arn: &str, key: &Key) -> Value {
     let mut metadata = json!({
         "AWSAccountId": key.account,

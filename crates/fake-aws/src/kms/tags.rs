@@ -1,38 +1,38 @@
-//! Tags of keys.
+//! KMS's tag operations.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Asked, invalid_state, keys};
+use super::{ServiceRequest, invalid_state, keys};
 use crate::KeyState;
-use crate::answer::{Outcome, Refusal};
-use crate::policy::listed;
+use crate::policy::as_list;
+use crate::response::{ApiError, Outcome};
 
-/// Tags as given, checked.
-pub(super) fn read(tags: &Value) -> Result<BTreeMap<String, String>, Refusal> {
-    let refuse = |why: String| Refusal::new("TagException", why);
+/// The tags in a request, validated.
+pub(super) fn read(tags: &Value) -> Result<BTreeMap<String, String>, ApiError> {
+    let invalid = |message: String| ApiError::new("TagException", message);
     let mut read = BTreeMap::new();
-    for tag in listed(tags) {
+    for tag in as_list(tags) {
         let name = tag["TagKey"].as_str().unwrap_or_default();
         let text = tag["TagValue"].as_str().unwrap_or_default();
         if name.is_empty() || name.len() > 128 || text.len() > 256 || name.starts_with("aws:") {
-            return Err(refuse(format!("Invalid tag key or value: '{name}'")));
+            return Err(invalid(format!("Invalid tag key or value: '{name}'")));
         }
         if read.insert(name.to_owned(), text.to_owned()).is_some() {
-            return Err(refuse(format!("Duplicate tag key: '{name}'")));
+            return Err(invalid(format!("Duplicate tag key: '{name}'")));
         }
     }
     match read.len() {
         0..=50 => Ok(read),
-        _ => Err(refuse("Too many tags".to_owned())),
+        _ => Err(invalid("Too many tags".to_owned())),
     }
 }
 
-pub(super) fn tag_resource(asked: &mut Asked<'_>) -> Outcome {
-    let arn = asked.own_changeable_key()?;
-    let tags = read(&asked.input["Tags"])?;
-    let key = asked.key(&arn);
+pub(super) fn tag_resource(request: &mut ServiceRequest<'_>) -> Outcome {
+    let arn = request.own_changeable_key()?;
+    let tags = read(&request.input["Tags"])?;
+    let key = request.key(&arn);
     if key.state == KeyState::PendingDeletion {
         return Err(invalid_state(&arn, "pending deletion"));
     }
@@ -40,20 +40,20 @@ pub(super) fn tag_resource(asked: &mut Asked<'_>) -> Outcome {
     Ok(json!({}))
 }
 
-pub(super) fn untag_resource(asked: &mut Asked<'_>) -> Outcome {
-    let arn = asked.own_changeable_key()?;
-    let names = asked.input["TagKeys"].as_array().cloned().unwrap_or_default();
-    let key = asked.key(&arn);
+pub(super) fn untag_resource(request: &mut ServiceRequest<'_>) -> Outcome {
+    let arn = request.own_changeable_key()?;
+    let names = request.input["TagKeys"].as_array().cloned().unwrap_or_default();
+    let key = request.key(&arn);
     if key.state == KeyState::PendingDeletion {
         return Err(invalid_state(&arn, "pending deletion"));
     }
-    key.tags.retain(|name, _| !names.iter().any(|gone| gone == name));
+    key.tags.retain(|name, _| !names.iter().any(|removed| removed == name));
     Ok(json!({}))
 }
 
-pub(super) fn list_resource_tags(asked: &mut Asked<'_>) -> Outcome {
-    let arn = asked.own_key()?;
-    let tags = asked.key(&arn).tags.clone();
+pub(super) fn list_resource_tags(request: &mut ServiceRequest<'_>) -> Outcome {
+    let arn = request.own_key()?;
+    let tags = request.key(&arn).tags.clone();
     let tags = tags.into_iter().map(|(name, value)| json!({"TagKey": name, "TagValue": value}));
-    keys::listing("Tags", tags.collect(), asked)
+    keys::listing("Tags", tags.collect(), request)
 }

@@ -1,5 +1,5 @@
-//! A function for the tests of the Runtime API: does what its event asks, and otherwise answers with it.
-//! Speaks HTTP by hand, so that it agrees with the server only through the protocol.
+//! A function for the tests of the Runtime API: it does what its event requests, or returns the event.
+//! It implements HTTP itself, so that it shares nothing with the server but the protocol.
 
 use std::{
     collections::BTreeMap,
@@ -12,9 +12,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-type Problem = Box<dyn std::error::Error>;
+type Error = Box<dyn std::error::Error>;
 
-fn main() -> Result<(), Problem> {
+fn main() -> Result<(), Error> {
     let host = env::var("AWS_LAMBDA_RUNTIME_API")?;
     let mut api = BufReader::new(TcpStream::connect(&host)?);
     writeln!(std::io::stderr(), "starting")?;
@@ -29,12 +29,12 @@ fn main() -> Result<(), Problem> {
         _ => {}
     }
     loop {
-        let Answer { headers, body } = call(&mut api, "GET", "invocation/next", b"")?;
+        let Response { headers, body } = call(&mut api, "GET", "invocation/next", b"")?;
         let header = |name: &str| headers.get(name).ok_or_else(|| format!("no header {name}"));
         let id = header("lambda-runtime-aws-request-id")?;
         writeln!(std::io::stdout(), "event {id}")?;
-        let answer = match serde_json::from_slice::<Value>(&body) {
-            Err(_) => json!({ "no json": body }).to_string(),
+        let response = match serde_json::from_slice::<Value>(&body) {
+            Err(_) => json!({ "not json": body }).to_string(),
             Ok(event) => match event.get("do").and_then(Value::as_str) {
                 Some("exit") => process::exit(4),
                 Some("hang") => {
@@ -62,20 +62,20 @@ fn main() -> Result<(), Problem> {
                 _ => event.to_string(),
             },
         };
-        call(&mut api, "POST", &format!("invocation/{id}/response"), answer.as_bytes())?;
-        writeln!(std::io::stdout(), "answered {id}")?;
+        call(&mut api, "POST", &format!("invocation/{id}/response"), response.as_bytes())?;
+        writeln!(std::io::stdout(), "responded {id}")?;
     }
 }
 
-/// The answer to a request.
-struct Answer {
-    /// By lower-case name.
+/// A response of the Runtime API.
+struct Response {
+    /// By lowercase name.
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
 }
 
 /// Sends one request on the connection.
-fn call(api: &mut BufReader<TcpStream>, method: &str, path: &str, body: &[u8]) -> Result<Answer, Problem> {
+fn call(api: &mut BufReader<TcpStream>, method: &str, path: &str, body: &[u8]) -> Result<Response, Error> {
     let length = body.len();
     let head = format!("{method} /2018-06-01/runtime/{path} HTTP/1.1\r\nHost: api\r\nContent-Length: {length}\r\n\r\n");
     api.get_mut().write_all(&[head.as_bytes(), body].concat())?;
@@ -96,5 +96,5 @@ fn call(api: &mut BufReader<TcpStream>, method: &str, path: &str, body: &[u8]) -
     let length = headers.get("content-length");
     let mut body = vec![0; length.map_or(Ok(0), |length| length.parse())?];
     api.read_exact(&mut body)?;
-    Ok(Answer { headers, body })
+    Ok(Response { headers, body })
 }

@@ -1,4 +1,4 @@
-//! Starting a function: its environment, its process and its first poll.
+//! Starts a function: its environment, its process and its first poll.
 
 use std::{
     collections::BTreeMap,
@@ -9,12 +9,12 @@ use std::{
 };
 
 use super::{
-    Crash, Function, PULSE,
+    Crash, Function, POLL_INTERVAL,
     process::Process,
-    server::{Heard, Server},
+    server::{RuntimeCall, Server},
 };
 
-/// A function about to be started; made by [`Function::launch`].
+/// The settings of a function to start, from [`Function::launch`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing runs until `start`"]
 pub struct Launch {
@@ -39,30 +39,30 @@ impl Function {
 }
 
 impl Launch {
-    /// Sets an environment variable, over whatever Lambda would set.
+    /// Sets an environment variable. It overrides Lambda's.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.insert(name.into(), value.into());
         self
     }
 
-    /// Sets several.
+    /// Sets several environment variables.
     pub fn envs<N: Into<String>, V: Into<String>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
         variables.into_iter().fold(self, |launch, (name, value)| launch.env(name, value))
     }
 
-    /// The function's ARN: its name, Region and account follow from it.
+    /// The function's ARN, which determines its name, Region and account.
     pub fn function_arn(mut self, arn: impl Into<String>) -> Self {
         self.function_arn = arn.into();
         self
     }
 
-    /// The memory size that it is told, in MB; nothing is limited to it.
+    /// The memory size in its environment, in MB. It is not enforced.
     pub fn memory_mb(mut self, megabytes: u32) -> Self {
         self.memory_mb = megabytes;
         self
     }
 
-    /// How long it may take to poll for the first time: 30 s unless told.
+    /// The maximum time to the first poll. The default is 30 s.
     pub fn init_timeout(mut self, timeout: Duration) -> Self {
         self.init_timeout = timeout;
         self
@@ -72,7 +72,7 @@ impl Launch {
     ///
     /// # Errors
     ///
-    /// A [`Crash`] if it could not be started, ended before it polled, or did not poll in time.
+    /// A [`Crash`] if it could not be started, exited before it polled, or did not poll in time.
     pub fn start(self) -> Result<Function, Crash> {
         let cannot = |what: &str, error: std::io::Error| Crash {
             status: None,
@@ -80,8 +80,8 @@ impl Launch {
             stdout: Vec::new(),
             stderr: vec![format!("cannot {what}: {error}")],
         };
-        let (tell, heard) = mpsc::channel();
-        let server = Server::start(tell).map_err(|error| cannot("serve the Runtime API", error))?;
+        let (sender, calls) = mpsc::channel();
+        let server = Server::start(sender).map_err(|error| cannot("serve the Runtime API", error))?;
         let mut command = Command::new(&self.binary);
         command.env_clear().envs(self.lambda_env(&server)).envs(&self.env);
 
@@ -92,34 +92,34 @@ impl Launch {
 
         let mut init_error = None;
         loop {
-            match heard.recv_timeout(PULSE) {
-                Ok(Heard::Poll { work, stamp }) => {
+            match calls.recv_timeout(POLL_INTERVAL) {
+                Ok(RuntimeCall::Poll { event, sample }) => {
                     return Ok(Function {
                         process,
                         server,
-                        heard,
-                        poll: Some(work),
+                        calls,
+                        poll: Some(event),
                         function_arn: self.function_arn,
-                        first_poll: stamp.at.saturating_duration_since(started),
-                        init_cpu: stamp.cpu,
+                        first_poll: sample.at.saturating_duration_since(started),
+                        init_cpu: sample.cpu,
                         invocations: 0,
                     });
                 }
-                Ok(Heard::InitError { error }) => init_error = Some(error),
-                Ok(Heard::Answer { .. }) => {}
+                Ok(RuntimeCall::InitError { error }) => init_error = Some(error),
+                Ok(RuntimeCall::Response { .. }) => {}
                 Err(_) => {
-                    let status = process.ended();
+                    let status = process.exit_status();
                     let late = started.elapsed() > self.init_timeout;
                     if status.is_some() || late {
                         process.stop();
-                        // Told in its last moments, perhaps.
-                        let told = heard.try_iter().find_map(|heard| match heard {
-                            Heard::InitError { error } => Some(error),
-                            Heard::Poll { .. } | Heard::Answer { .. } => None,
+                        // It may have reported an error just before it exited.
+                        let late_error = calls.try_iter().find_map(|call| match call {
+                            RuntimeCall::InitError { error } => Some(error),
+                            RuntimeCall::Poll { .. } | RuntimeCall::Response { .. } => None,
                         });
                         return Err(Crash {
                             status,
-                            init_error: init_error.or(told),
+                            init_error: init_error.or(late_error),
                             stdout: process.stdout(),
                             stderr: process.stderr(),
                         });
@@ -129,7 +129,7 @@ impl Launch {
         }
     }
 
-    /// What Lambda sets for a function on `provided.al2023`.
+    /// The environment that Lambda sets on `provided.al2023`.
     fn lambda_env(&self, server: &Server) -> Vec<(&'static str, String)> {
         let mut fields = self.function_arn.split(':').skip(3);
         let region = fields.next().unwrap_or_default().to_owned();

@@ -1,8 +1,8 @@
-//! AWS Lambda, as far as a function sees it: the Runtime API on a port of its own, and the function's process under it.
+//! AWS Lambda as a function observes it: the Runtime API on its own port, and the function's process.
 //!
-//! [`Function::launch`] starts a binary in the environment that Lambda gives it, and [`Function::invoke`] hands it one
-//! event after another, as Lambda does: never two at a time, with a deadline, and with the same words for a function
-//! that crashes or hangs. The interface is synchronous; the server lives in a thread of its own.
+//! [`Function::launch`] starts a binary in Lambda's environment, and [`Function::invoke`] invokes it as Lambda does:
+//! one event at a time, with a deadline, and with Lambda's errors for a function that crashes or hangs. The interface
+//! is synchronous; the server runs in its own thread.
 //!
 //! The Runtime API: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
@@ -23,47 +23,47 @@ use tokio::sync::oneshot;
 
 pub use launch::Launch;
 use process::Process;
-use server::{Heard, Server, Stamp, Work};
+use server::{Event, RuntimeCall, Sample, Server};
 
-/// How long past its deadline a function may still answer before it is stopped.
+/// The time after its deadline at which a function is stopped.
 pub const GRACE: Duration = Duration::from_secs(1);
 
 /// The deadline of [`Function::invoke`].
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a process is looked at while it says nothing.
-const PULSE: Duration = Duration::from_millis(20);
+/// How often a silent process is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A Lambda function: a process that polled for work at least once, and the Runtime API that it polls.
+/// A Lambda function: a process that polled for event at least once, and the Runtime API that it polls.
 ///
-/// Dropping it ends the process and the server.
+/// Dropping it stops the process and the server.
 #[derive(Debug)]
 pub struct Function {
     process: Process,
     server: Server,
-    heard: Receiver<Heard>,
-    /// The poll that waits for the next event; none once the process is gone.
-    poll: Option<oneshot::Sender<Work>>,
+    calls: Receiver<RuntimeCall>,
+    /// The poll that waits for the next event. `None` after the process exits.
+    poll: Option<oneshot::Sender<Event>>,
     function_arn: String,
     first_poll: Duration,
     init_cpu: Duration,
     invocations: u64,
 }
 
-/// What became of one event.
+/// The result of one invocation.
 #[derive(Debug, Clone)]
 pub struct Invocation {
-    /// The function's answer, or its error in Lambda's words.
+    /// The function's response, or the error that Lambda reports.
     pub outcome: Result<Value, FunctionError>,
-    /// The lines that it wrote to standard output meanwhile.
+    /// The lines that it wrote to standard output during the invocation.
     pub logs: Vec<String>,
-    /// From handing out the event to the answer.
+    /// The time from the event to the response.
     pub wall: Duration,
-    /// The process's CPU time over the same span.
+    /// The process's CPU time in the same period.
     pub cpu: Duration,
 }
 
-/// An error that a function answered with, or that Lambda reports for it.
+/// An error that a function returned, or that Lambda reports for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error_type}: {error_message}")]
 pub struct FunctionError {
@@ -74,24 +74,24 @@ pub struct FunctionError {
     pub error_message: String,
 }
 
-/// A function that ended, or hung, before its first poll.
+/// A function that exited, or hung, before its first poll.
 #[derive(Debug)]
 pub struct Crash {
-    /// How it ended; none if it could not be started or had to be stopped.
+    /// Its exit status. `None` if it could not be started or was stopped.
     pub status: Option<ExitStatus>,
-    /// The error that it told the Runtime API about, if it did.
+    /// The error that it reported to the Runtime API, if any.
     pub init_error: Option<FunctionError>,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: Vec<String>,
-    /// What it wrote to standard error, and why it could not be started.
+    /// Its standard error, and why it could not be started.
     pub stderr: Vec<String>,
 }
 
 impl fmt::Display for Crash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
-            Some(status) => write!(out, "the function ended before its first poll ({status})")?,
-            None => write!(out, "the function never polled for work")?,
+            Some(status) => write!(out, "the function exited before its first poll ({status})")?,
+            None => write!(out, "the function never polled for event")?,
         }
         for line in self.stdout.iter().chain(&self.stderr) {
             write!(out, "\n  {line}")?;
@@ -103,69 +103,69 @@ impl fmt::Display for Crash {
 impl std::error::Error for Crash {}
 
 impl Function {
-    /// Hands the function one event and waits for what becomes of it. The payload need not be JSON.
+    /// Invokes the function with one event and waits for the result. The payload need not be JSON.
     pub fn invoke(&mut self, payload: &[u8]) -> Invocation {
         self.invoke_within(payload, DEADLINE)
     }
 
-    /// The same with a deadline of its own. A function that has not answered [`GRACE`] past it is stopped.
+    /// Invokes the function with this deadline. It is stopped if it has not responded [`GRACE`] after it.
     pub fn invoke_within(&mut self, payload: &[u8], deadline: Duration) -> Invocation {
-        let printed = self.stdout().len();
+        let written = self.stdout().len();
         self.invocations = self.invocations.saturating_add(1);
         let request_id = format!("00000000-0000-4000-8000-{:012}", self.invocations);
-        let work = Work {
+        let event = Event {
             request_id: request_id.clone(),
             deadline_ms: epoch_ms(SystemTime::now().checked_add(deadline)),
             function_arn: self.function_arn.clone(),
             payload: payload.to_vec(),
         };
-        let start = Stamp::of(self.process.pid());
-        let handed_over = self.poll.take().is_some_and(|poll| poll.send(work).is_ok());
-        let (outcome, end) = if handed_over {
-            self.await_answer(&request_id, start, deadline)
+        let start = Sample::of(self.process.pid());
+        let delivered = self.poll.take().is_some_and(|poll| poll.send(event).is_ok());
+        let (outcome, end) = if delivered {
+            self.await_response(&request_id, start, deadline)
         } else {
             (Err(self.exit_error(&request_id)), start)
         };
         Invocation {
             outcome,
-            logs: self.stdout().into_iter().skip(printed).collect(),
+            logs: self.stdout().into_iter().skip(written).collect(),
             wall: end.at.saturating_duration_since(start.at),
             cpu: end.cpu.saturating_sub(start.cpu),
         }
     }
 
-    /// Waits for the answer, and then for the next poll, by which all that the function wrote is there to be read.
-    fn await_answer(
+    /// Waits for the response, then for the next poll, after which the function's output is complete.
+    fn await_response(
         &mut self,
         request_id: &str,
-        start: Stamp,
+        start: Sample,
         deadline: Duration,
-    ) -> (Result<Value, FunctionError>, Stamp) {
-        let patience = deadline.saturating_add(GRACE);
-        let mut answer = None;
+    ) -> (Result<Value, FunctionError>, Sample) {
+        let limit = deadline.saturating_add(GRACE);
+        let mut response = None;
         loop {
-            match self.heard.recv_timeout(PULSE) {
-                Ok(Heard::Answer { outcome, stamp }) => answer = Some((outcome, stamp)),
-                Ok(Heard::Poll { work, .. }) => {
-                    self.poll = Some(work);
-                    let ignored = || FunctionError {
+            match self.calls.recv_timeout(POLL_INTERVAL) {
+                Ok(RuntimeCall::Response { outcome, sample }) => response = Some((outcome, sample)),
+                Ok(RuntimeCall::Poll { event, .. }) => {
+                    self.poll = Some(event);
+                    let no_response = || FunctionError {
                         error_type: "Runtime.NoResponse".into(),
-                        error_message: format!("RequestId: {request_id} Error: polled again without an answer"),
+                        error_message: format!("RequestId: {request_id} Error: polled again without a response"),
                     };
-                    return answer.unwrap_or_else(|| (Err(ignored()), Stamp::of(self.process.pid())));
+                    return response.unwrap_or_else(|| (Err(no_response()), Sample::of(self.process.pid())));
                 }
-                Ok(Heard::InitError { .. }) => {}
+                Ok(RuntimeCall::InitError { .. }) => {}
                 Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {
-                    if self.process.ended().is_some() {
-                        let late = self.heard.try_iter().find_map(|heard| match heard {
-                            Heard::Answer { outcome, stamp } => Some((outcome, stamp)),
-                            Heard::Poll { .. } | Heard::InitError { .. } => None,
+                    if self.process.exit_status().is_some() {
+                        let late = self.calls.try_iter().find_map(|call| match call {
+                            RuntimeCall::Response { outcome, sample } => Some((outcome, sample)),
+                            RuntimeCall::Poll { .. } | RuntimeCall::InitError { .. } => None,
                         });
-                        let end = Stamp { at: Instant::now(), cpu: start.cpu };
-                        return answer.or(late).unwrap_or_else(|| (Err(self.exit_error(request_id)), end));
+                        let end = Sample { at: Instant::now(), cpu: start.cpu };
+                        return response.or(late).unwrap_or_else(|| (Err(self.exit_error(request_id)), end));
                     }
-                    if start.at.elapsed() > patience {
-                        let end = Stamp::of(self.process.pid());
+                    if start.at.elapsed() > limit {
+                        let end = Sample::of(self.process.pid());
                         self.process.stop();
                         let error = FunctionError {
                             error_type: "Sandbox.Timedout".into(),
@@ -174,7 +174,7 @@ impl Function {
                                 deadline.as_secs_f64()
                             ),
                         };
-                        return answer.unwrap_or((Err(error), end));
+                        return response.unwrap_or((Err(error), end));
                     }
                 }
             }
@@ -182,10 +182,11 @@ impl Function {
     }
 
     fn exit_error(&mut self, request_id: &str) -> FunctionError {
-        let how = self.process.ended().map_or_else(|| "no exit status".to_owned(), |status| status.to_string());
+        let status =
+            self.process.exit_status().map_or_else(|| "no exit status".to_owned(), |status| status.to_string());
         FunctionError {
             error_type: "Runtime.ExitError".into(),
-            error_message: format!("RequestId: {request_id} Error: Runtime exited with error: {how}"),
+            error_message: format!("RequestId: {request_id} Error: Runtime exited with error: {status}"),
         }
     }
 
@@ -201,13 +202,13 @@ impl Function {
         self.process.stderr()
     }
 
-    /// The CPU time of all its threads so far, to the nanosecond; zero once it is gone, and where there is no `/proc`.
+    /// The CPU time of all its threads so far, in nanoseconds. Zero after it exits, and without `/proc`.
     #[must_use]
     pub fn cpu(&self) -> Duration {
         process::cpu(self.process.pid())
     }
 
-    /// The most memory that it ever held at once, in bytes; zero once it is gone, and where there is no `/proc`.
+    /// Its peak memory, in bytes. Zero after it exits, and without `/proc`.
     #[must_use]
     pub fn peak_memory(&self) -> u64 {
         process::peak_memory(self.process.pid())
@@ -219,19 +220,19 @@ impl Function {
         self.process.pid()
     }
 
-    /// From the start of the process to its first poll.
+    /// The time from the start of the process to its first poll.
     #[must_use]
     pub fn first_poll(&self) -> Duration {
         self.first_poll
     }
 
-    /// The CPU time that it had used at its first poll.
+    /// Its CPU time up to its first poll.
     #[must_use]
     pub fn init_cpu(&self) -> Duration {
         self.init_cpu
     }
 
-    /// Where its Runtime API listens, as `host:port`.
+    /// The address of its Runtime API, as `host:port`.
     #[must_use]
     pub fn runtime_api(&self) -> String {
         self.server.address().to_string()

@@ -1,4 +1,4 @@
-//! What a process writes, kept in files without a name: all that was written is there at once, with nothing to drain.
+//! A process's output, in unlinked files: it is available as soon as it is written, without pipes to drain.
 
 use std::{
     env,
@@ -14,12 +14,12 @@ use std::{
 /// One stream of a process's output.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// Opened apart from the writer, so that each has an offset of its own.
+    /// Opened separately from the writer, so that each has its own offset.
     reader: Mutex<File>,
 }
 
 impl Output {
-    /// A new stream, and the end to give to the process.
+    /// A new stream, and the process's end of it.
     pub(super) fn new() -> io::Result<(Self, Stdio)> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let name = format!("fake-aws-lambda-{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -30,7 +30,7 @@ impl Output {
         Ok((Self { reader: Mutex::new(reader?) }, Stdio::from(writer)))
     }
 
-    /// The lines so far. A line that has not ended yet is the last one.
+    /// The lines so far, including an incomplete last line.
     pub(super) fn lines(&self) -> Vec<String> {
         let mut bytes = Vec::new();
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);

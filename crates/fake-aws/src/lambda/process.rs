@@ -1,4 +1,4 @@
-//! The function's process, and what the operating system says of it.
+//! The function's process, and the operating system's measurements of it.
 
 use std::{
     fs, io,
@@ -8,7 +8,7 @@ use std::{
 
 use super::output::Output;
 
-/// A process that ends, at the latest, when this is dropped.
+/// A process. Dropping it stops the process.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
@@ -29,14 +29,14 @@ impl Process {
         self.child.id()
     }
 
-    /// How it ended, if it did.
-    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+    /// Its exit status, if it exited.
+    pub(super) fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Ends it, if it still runs, and waits until it is gone.
+    /// Kills it if it still runs, and waits for its exit.
     pub(super) fn stop(&mut self) {
-        // An error here means that it is gone already.
+        // An error means that it exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -56,8 +56,8 @@ impl Drop for Process {
     }
 }
 
-/// The CPU time of a process, those of its threads that have ended included. Exact where `/proc/PID/stat` counts
-/// ticks of 10 ms.
+/// The CPU time of a process, including its finished threads. Precise to the nanosecond, unlike `/proc/PID/stat`,
+/// which counts in ticks of 10 ms.
 #[cfg(target_os = "linux")]
 pub(super) fn cpu(pid: u32) -> Duration {
     i32::try_from(pid)
@@ -67,13 +67,13 @@ pub(super) fn cpu(pid: u32) -> Duration {
         .map_or(Duration::ZERO, Duration::from)
 }
 
-/// Not known here.
+/// Only implemented on Linux.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn cpu(_pid: u32) -> Duration {
     Duration::ZERO
 }
 
-/// The most memory that a process held at once (`VmHWM`), in bytes.
+/// The peak memory of a process (`VmHWM`), in bytes.
 pub(super) fn peak_memory(pid: u32) -> u64 {
     let kilobytes = |status: String| {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,4 +1,5 @@
-//! The Runtime API's four routes. Each request is told to the [`Function`](super::Function), which hands work out.
+//! The Runtime API's four routes. The server passes each request to the [`Function`](super::Function), which provides
+//! the events.
 
 use std::{
     io,
@@ -26,43 +27,43 @@ use tokio::sync::oneshot;
 
 use super::{FunctionError, process};
 
-/// The largest answer that Lambda takes: 6 MB and 100 bytes.
-const LARGEST_ANSWER: usize = 6 * 1024 * 1024 + 100;
+/// The maximum size of a response: 6 MB and 100 bytes.
+const MAX_RESPONSE: usize = 6 * 1024 * 1024 + 100;
 
-/// One event on its way to the function.
+/// An event for the function.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct Event {
     pub(super) request_id: String,
     pub(super) deadline_ms: u128,
     pub(super) function_arn: String,
     pub(super) payload: Vec<u8>,
 }
 
-/// When something was heard, and how much CPU time the process had used by then.
+/// A time, and the CPU time that the process had used by then.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stamp {
+pub(super) struct Sample {
     pub(super) at: Instant,
     pub(super) cpu: Duration,
 }
 
-impl Stamp {
+impl Sample {
     pub(super) fn of(pid: u32) -> Self {
         Self { at: Instant::now(), cpu: process::cpu(pid) }
     }
 }
 
-/// What the function told the Runtime API.
+/// A call of the function to the Runtime API.
 #[derive(Debug)]
-pub(super) enum Heard {
-    /// It waits for work.
-    Poll { work: oneshot::Sender<Work>, stamp: Stamp },
-    /// It answered the event that it had. The stamp was taken while it waited for the receipt.
-    Answer { outcome: Result<Value, FunctionError>, stamp: Stamp },
-    /// It could not start.
+pub(super) enum RuntimeCall {
+    /// It requests the next event.
+    Poll { event: oneshot::Sender<Event>, sample: Sample },
+    /// It responds to its event. The sample is taken while it waits for the acknowledgment.
+    Response { outcome: Result<Value, FunctionError>, sample: Sample },
+    /// It reports that it could not start.
     InitError { error: FunctionError },
 }
 
-/// The server, in a thread of its own until it is dropped.
+/// The server, in its own thread until it is dropped.
 #[derive(Debug)]
 pub(super) struct Server {
     address: SocketAddr,
@@ -72,17 +73,17 @@ pub(super) struct Server {
 
 #[derive(Clone)]
 struct Context {
-    tell: Sender<Heard>,
+    sender: Sender<RuntimeCall>,
     pid: Arc<AtomicU32>,
 }
 
 impl Server {
-    pub(super) fn start(tell: Sender<Heard>) -> io::Result<Self> {
+    pub(super) fn start(sender: Sender<RuntimeCall>) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let pid = Arc::new(AtomicU32::new(0));
-        let routes = routes(Context { tell, pid: Arc::clone(&pid) });
+        let routes = routes(Context { sender, pid: Arc::clone(&pid) });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         thread::Builder::new().name("runtime-api".into()).spawn(move || {
@@ -90,7 +91,7 @@ impl Server {
                 let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
                 tokio::select! {
                     _ = axum::serve(listener, routes) => {}
-                    // The sender is dropped with the server; nothing is ever sent.
+                    // Dropping the server drops the sender. Nothing is sent.
                     _ = stopped => {}
                 }
             });
@@ -98,7 +99,7 @@ impl Server {
         Ok(Self { address, pid, _stop: stop })
     }
 
-    /// Names the process that the stamps are about.
+    /// Sets the process that the samples measure.
     pub(super) fn watch(&self, pid: u32) {
         self.pid.store(pid, Ordering::Release);
     }
@@ -109,21 +110,21 @@ impl Server {
 }
 
 impl Context {
-    /// A process may be heard before whoever started it got to name it. It waits for its answer meanwhile, and
-    /// uses no CPU; the id 0 would be this process.
-    fn stamp(&self) -> Stamp {
+    /// The process may call before its id is set. Meanwhile it waits for its response and uses no CPU time. The id 0
+    /// would mean this process.
+    fn sample(&self) -> Sample {
         let at = Instant::now();
         let mut pid = self.pid.load(Ordering::Acquire);
         while pid == 0 {
             thread::yield_now();
             pid = self.pid.load(Ordering::Acquire);
         }
-        Stamp { at, cpu: process::cpu(pid) }
+        Sample { at, cpu: process::cpu(pid) }
     }
 
-    fn tell(&self, heard: Heard) -> Response {
-        // Nobody listens once the function is dropped, and nobody reads the answer either.
-        let _ = self.tell.send(heard);
+    fn send(&self, call: RuntimeCall) -> Response {
+        // Sending fails after the function is dropped. Then no client reads the response either.
+        let _ = self.sender.send(call);
         (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], r#"{"status":"OK"}"#).into_response()
     }
 }
@@ -139,55 +140,55 @@ fn routes(context: Context) -> Router {
 }
 
 async fn next(State(context): State<Context>) -> Response {
-    let (work, coming) = oneshot::channel();
-    let stamp = context.stamp();
-    context.tell(Heard::Poll { work, stamp });
-    let Ok(work) = coming.await else { return StatusCode::GONE.into_response() };
+    let (event, receiver) = oneshot::channel();
+    let sample = context.sample();
+    context.send(RuntimeCall::Poll { event, sample });
+    let Ok(event) = receiver.await else { return StatusCode::GONE.into_response() };
     let headers = [
-        ("lambda-runtime-aws-request-id", work.request_id),
-        ("lambda-runtime-deadline-ms", work.deadline_ms.to_string()),
-        ("lambda-runtime-invoked-function-arn", work.function_arn),
+        ("lambda-runtime-aws-request-id", event.request_id),
+        ("lambda-runtime-deadline-ms", event.deadline_ms.to_string()),
+        ("lambda-runtime-invoked-function-arn", event.function_arn),
         ("lambda-runtime-trace-id", "Root=1-691eef00-0123456789abcdef01234567;Sampled=0".into()),
         ("content-type", "application/json".into()),
     ];
-    (headers, work.payload).into_response()
+    (headers, event.payload).into_response()
 }
 
 async fn response(State(context): State<Context>, Path(request_id): Path<String>, body: Bytes) -> Response {
-    let stamp = context.stamp();
-    let outcome = if body.len() > LARGEST_ANSWER {
+    let sample = context.sample();
+    let outcome = if body.len() > MAX_RESPONSE {
         Err(FunctionError {
             error_type: "Function.ResponseSizeTooLarge".into(),
-            error_message: format!("RequestId: {request_id} Error: an answer of {} bytes", body.len()),
+            error_message: format!("RequestId: {request_id} Error: a response of {} bytes", body.len()),
         })
     } else {
         serde_json::from_slice(&body).map_err(|error| FunctionError {
             error_type: "Runtime.InvalidResponse".into(),
-            error_message: format!("RequestId: {request_id} Error: an answer that is no JSON: {error}"),
+            error_message: format!("RequestId: {request_id} Error: the response is not JSON: {error}"),
         })
     };
-    context.tell(Heard::Answer { outcome, stamp })
+    context.send(RuntimeCall::Response { outcome, sample })
 }
 
 async fn error(State(context): State<Context>, body: Bytes) -> Response {
-    let stamp = context.stamp();
-    context.tell(Heard::Answer { outcome: Err(told(&body)), stamp })
+    let sample = context.sample();
+    context.send(RuntimeCall::Response { outcome: Err(parse_error(&body)), sample })
 }
 
 async fn init_error(State(context): State<Context>, body: Bytes) -> Response {
-    context.tell(Heard::InitError { error: told(&body) })
+    context.send(RuntimeCall::InitError { error: parse_error(&body) })
 }
 
 /// The error in a request's body.
-fn told(body: &[u8]) -> FunctionError {
+fn parse_error(body: &[u8]) -> FunctionError {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Told {
+    struct ErrorBody {
         error_type: String,
         error_message: String,
     }
     match serde_json::from_slice(body) {
-        Ok(Told { error_type, error_message }) => FunctionError { error_type, error_message },
+        Ok(ErrorBody { error_type, error_message }) => FunctionError { error_type, error_message },
         Err(_) => FunctionError {
             error_type: "Runtime.Unknown".into(),
             error_message: String::from_utf8_lossy(body).into_owned(),
@@ -202,17 +203,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_is_heard_before_it_is_named_is_waited_for() {
-        let context = Context { tell: mpsc::channel().0, pid: Arc::default() };
+    fn a_call_before_the_process_id_is_set_waits_for_it() {
+        let context = Context { sender: mpsc::channel().0, pid: Arc::default() };
         let pid = Arc::clone(&context.pid);
         let began = Instant::now();
-        let naming = thread::spawn(move || {
+        let setter = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));
             pid.store(std::process::id(), Ordering::Release);
         });
-        let stamp = context.stamp();
+        let sample = context.sample();
         assert!(began.elapsed() >= Duration::from_millis(20));
-        assert!(stamp.at.duration_since(began) < Duration::from_millis(20), "it was heard at once");
-        naming.join().unwrap();
+        assert!(sample.at.duration_since(began) < Duration::from_millis(20), "the time of the call counts");
+        setter.join().unwrap();
     }
 }

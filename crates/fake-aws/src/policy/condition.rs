@@ -1,48 +1,48 @@
-//! Conditions: IAM's operators, with and without quantifiers.
+//! Conditions: IAM's operators, with and without set operators.
 
 use serde_json::Value;
 
-use super::{Carried, Question, listed};
+use super::{AccessRequest, ContextValue, as_list};
 use crate::glob;
 
-/// Whether all conditions hold; `if_unknown` for those that cannot be judged.
-pub(super) fn all_hold(conditions: &Value, question: &Question, if_unknown: bool) -> bool {
+/// Whether all conditions are met. A condition that cannot be evaluated counts as `if_unknown`.
+pub(super) fn all_met(conditions: &Value, request: &AccessRequest, if_unknown: bool) -> bool {
     let Some(operators) = conditions.as_object() else {
         return conditions.is_null() || if_unknown;
     };
     operators.iter().all(|(operator, keys)| match keys.as_object() {
         None => if_unknown,
-        Some(keys) => keys.iter().all(|(key, wanted)| holds(operator, key, wanted, question).unwrap_or(if_unknown)),
+        Some(keys) => keys.iter().all(|(key, expected)| is_met(operator, key, expected, request).unwrap_or(if_unknown)),
     })
 }
 
-/// Over how many of a key's values an operator speaks.
+/// IAM's set operators: which of a key's values must match.
 #[derive(Clone, Copy)]
-enum Quantifier {
+enum SetOperator {
     None,
     Any,
     All,
 }
 
-/// Whether one condition holds, if that can be said.
-fn holds(operator: &str, key: &str, wanted: &Value, question: &Question) -> Option<bool> {
-    let carried = question.carried(key)?;
-    let wanted: Vec<String> = listed(wanted)
+/// Whether one condition is met. `None`: it cannot be evaluated.
+fn is_met(operator: &str, key: &str, expected: &Value, request: &AccessRequest) -> Option<bool> {
+    let actual = request.context_value(key)?;
+    let expected: Vec<String> = as_list(expected)
         .into_iter()
         .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
         .collect();
     if operator == "Null" {
-        let absent = (*carried == Carried::Nothing).to_string();
-        return Some(wanted.contains(&absent));
+        let absent = (*actual == ContextValue::Absent).to_string();
+        return Some(expected.contains(&absent));
     }
-    // Policy variables are not known here.
-    if wanted.iter().any(|text| text.contains("${")) {
+    // Policy variables are not supported.
+    if expected.iter().any(|text| text.contains("${")) {
         return None;
     }
-    let (quantifier, operator) = match operator.split_once(':') {
-        None => (Quantifier::None, operator),
-        Some(("ForAnyValue", operator)) => (Quantifier::Any, operator),
-        Some(("ForAllValues", operator)) => (Quantifier::All, operator),
+    let (set_operator, operator) = match operator.split_once(':') {
+        None => (SetOperator::None, operator),
+        Some(("ForAnyValue", operator)) => (SetOperator::Any, operator),
+        Some(("ForAllValues", operator)) => (SetOperator::All, operator),
         Some(_) => return None,
     };
     let (operator, if_exists) = match operator.strip_suffix("IfExists") {
@@ -50,26 +50,27 @@ fn holds(operator: &str, key: &str, wanted: &Value, question: &Question) -> Opti
         None => (operator, false),
     };
     let (matches, negated) = comparison(operator)?;
-    // A negated operator wants a value that none of those listed matches.
-    let fits = |value: &str| wanted.iter().any(|pattern| matches(pattern, value)) != negated;
-    match (carried, quantifier) {
-        // A negated operator holds for a key that is absent, as in IAM.
-        (Carried::Nothing, Quantifier::None) => Some(if_exists || negated),
-        (Carried::Nothing, Quantifier::Any) => Some(if_exists),
-        (Carried::Nothing, Quantifier::All) => Some(true),
-        (Carried::One(value), Quantifier::None) => Some(fits(value)),
-        (Carried::Many(values), Quantifier::Any) => Some(values.iter().any(|value| fits(value))),
-        (Carried::Many(values), Quantifier::All) => Some(values.iter().all(|value| fits(value))),
-        // AWS advises against both and promises nothing.
-        (Carried::Many(_), Quantifier::None) | (Carried::One(_), Quantifier::Any | Quantifier::All) => None,
+    // A negated operator is met by a value that matches none of those listed.
+    let met = |value: &str| expected.iter().any(|pattern| matches(pattern, value)) != negated;
+    match (actual, set_operator) {
+        // As in IAM, an absent key meets a negated operator.
+        (ContextValue::Absent, SetOperator::None) => Some(if_exists || negated),
+        (ContextValue::Absent, SetOperator::Any) => Some(if_exists),
+        (ContextValue::Absent, SetOperator::All) => Some(true),
+        (ContextValue::Single(value), SetOperator::None) => Some(met(value)),
+        (ContextValue::Multi(values), SetOperator::Any) => Some(values.iter().any(|value| met(value))),
+        (ContextValue::Multi(values), SetOperator::All) => Some(values.iter().all(|value| met(value))),
+        // AWS advises against both and does not document the result.
+        (ContextValue::Multi(_), SetOperator::None)
+        | (ContextValue::Single(_), SetOperator::Any | SetOperator::All) => None,
     }
 }
 
-/// Whether a value that a policy lists matches one that a request carries.
-type Matches = fn(&str, &str) -> bool;
+/// Whether a value in a policy matches a value in a request.
+type Comparison = fn(&str, &str) -> bool;
 
-/// How an operator compares, and whether it is negated.
-fn comparison(operator: &str) -> Option<(Matches, bool)> {
+/// An operator's comparison, and whether it is negated.
+fn comparison(operator: &str) -> Option<(Comparison, bool)> {
     Some(match operator {
         "StringEquals" => (|pattern, text| pattern == text, false),
         "StringNotEquals" => (|pattern, text| pattern == text, true),

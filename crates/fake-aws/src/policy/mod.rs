@@ -1,6 +1,6 @@
-//! What do policies say? A small evaluator, for key policies, for bucket policies and for IAM's own.
+//! A small policy evaluator for key policies, bucket policies and identity-based policies.
 //!
-//! Cautious by design: a condition that it does not know makes an Allow not count and a Deny count.
+//! It fails closed: with a condition that it cannot evaluate, an Allow does not apply and a Deny does.
 
 mod condition;
 #[cfg(test)]
@@ -13,122 +13,122 @@ use serde_json::Value;
 use crate::glob;
 use crate::names;
 
-/// Who asks.
+/// The principal that makes a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Caller {
-    /// An AWS service, like `cloudtrail.amazonaws.com`.
+    /// An AWS service, such as `cloudtrail.amazonaws.com`.
     Service(String),
     /// A role or user, by its ARN.
     Principal(String),
 }
 
-/// What a request carries under a condition key.
+/// The value of a condition key in a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Carried {
+pub enum ContextValue {
     /// Known to be absent.
-    Nothing,
-    /// A value.
-    One(String),
-    /// Values, under a key that may have several, like `kms:ResourceAliases`.
-    Many(BTreeSet<String>),
+    Absent,
+    /// The value of a single-valued key.
+    Single(String),
+    /// The values of a multivalued key, such as `kms:ResourceAliases`.
+    Multi(BTreeSet<String>),
 }
 
-/// What is asked of a policy.
+/// A request for access, which policies allow or deny.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Question {
-    /// Who asks.
+pub struct AccessRequest {
+    /// The principal.
     pub caller: Caller,
-    /// What for, like `kms:Decrypt`.
+    /// The action, such as `kms:Decrypt`.
     pub action: String,
-    /// On what.
+    /// The resource's ARN, or `*`.
     pub resource: String,
-    /// What the request carries, under keys in lower case. A key that is not here is unknown, unless it
-    /// begins like one of `absent`.
-    pub context: BTreeMap<String, Carried>,
-    /// How keys begin that the request is known not to carry, like `aws:requesttag/`.
-    pub absent: BTreeSet<String>,
+    /// The condition keys, in lower case. A key that is not here is unknown, unless `absent_prefixes` has
+    /// its prefix.
+    pub context: BTreeMap<String, ContextValue>,
+    /// Prefixes of keys that the request is known not to have, such as `aws:requesttag/`.
+    pub absent_prefixes: BTreeSet<String>,
 }
 
-impl Question {
-    /// A question without context.
-    pub fn new(caller: Caller, action: &str, resource: &str) -> Question {
-        Question {
+impl AccessRequest {
+    /// A request without condition keys.
+    pub fn new(caller: Caller, action: &str, resource: &str) -> AccessRequest {
+        AccessRequest {
             caller,
             action: action.to_owned(),
             resource: resource.to_owned(),
             context: BTreeMap::new(),
-            absent: BTreeSet::new(),
+            absent_prefixes: BTreeSet::new(),
         }
     }
 
-    /// With a condition key that the request carries.
+    /// With a single-valued condition key.
     #[must_use]
-    pub fn with(self, key: &str, value: &str) -> Question {
-        self.carrying(key, Carried::One(value.to_owned()))
+    pub fn with(self, key: &str, value: &str) -> AccessRequest {
+        self.with_value(key, ContextValue::Single(value.to_owned()))
     }
 
-    /// With a condition key that may have several values; without any, it is absent.
+    /// With a multivalued condition key. Without values, it is absent.
     #[must_use]
-    pub fn with_all<V: Into<String>>(self, key: &str, values: impl IntoIterator<Item = V>) -> Question {
+    pub fn with_all<V: Into<String>>(self, key: &str, values: impl IntoIterator<Item = V>) -> AccessRequest {
         let values: BTreeSet<String> = values.into_iter().map(Into::into).collect();
-        let carried = if values.is_empty() { Carried::Nothing } else { Carried::Many(values) };
-        self.carrying(key, carried)
+        let value = if values.is_empty() { ContextValue::Absent } else { ContextValue::Multi(values) };
+        self.with_value(key, value)
     }
 
-    /// With condition keys that such a request never carries.
+    /// With condition keys that are absent.
     #[must_use]
-    pub fn without(self, keys: &[&str]) -> Question {
-        keys.iter().fold(self, |question, key| question.carrying(key, Carried::Nothing))
+    pub fn without(self, keys: &[&str]) -> AccessRequest {
+        keys.iter().fold(self, |request, key| request.with_value(key, ContextValue::Absent))
     }
 
-    /// Without any key that begins like one of these, but for those that it was given.
+    /// With every other key with one of these prefixes absent.
     #[must_use]
-    pub fn without_others(mut self, beginnings: &[&str]) -> Question {
-        self.absent.extend(beginnings.iter().map(|beginning| beginning.to_ascii_lowercase()));
+    pub fn without_prefixes(mut self, prefixes: &[&str]) -> AccessRequest {
+        self.absent_prefixes.extend(prefixes.iter().map(|prefix| prefix.to_ascii_lowercase()));
         self
     }
 
-    fn carrying(mut self, key: &str, carried: Carried) -> Question {
-        self.context.insert(key.to_ascii_lowercase(), carried);
+    fn with_value(mut self, key: &str, value: ContextValue) -> AccessRequest {
+        self.context.insert(key.to_ascii_lowercase(), value);
         self
     }
 
-    /// What the request carries under a key, if that is known.
-    fn carried(&self, key: &str) -> Option<&Carried> {
+    /// A condition key's value, if it is known.
+    fn context_value(&self, key: &str) -> Option<&ContextValue> {
         let key = key.to_ascii_lowercase();
-        let absent = || self.absent.iter().any(|beginning| key.starts_with(beginning)).then_some(&Carried::Nothing);
+        let absent =
+            || self.absent_prefixes.iter().any(|prefix| key.starts_with(prefix)).then_some(&ContextValue::Absent);
         self.context.get(&key).or_else(absent)
     }
 }
 
-/// What a policy says.
+/// The decision of one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PolicyDecision {
     /// A statement allows it and none denies it.
     Allowed,
-    /// Nothing allows it to the caller itself, but a statement allows the caller's account, whose IAM decides.
+    /// No statement allows it to the caller, but one allows it to the caller's account, whose IAM decides.
     Delegated,
-    /// Nothing allows it.
-    Silent,
-    /// A statement denies it: its Sid, or its place.
-    Denied(String),
+    /// No statement allows it.
+    ImplicitDeny,
+    /// A statement denies it: its Sid or position.
+    ExplicitDeny(String),
 }
 
-/// What `policy` says to the question; a policy that cannot be read says nothing.
-pub fn ask(policy: &str, question: &Question) -> Verdict {
+/// Evaluates a resource's policy. A policy that cannot be parsed allows nothing.
+pub fn evaluate(policy: &str, request: &AccessRequest) -> PolicyDecision {
     let policy: Value = serde_json::from_str(policy).unwrap_or_default();
-    let said = of_resource(&policy, question);
-    match said {
-        Said { denied: Some(by), .. } => Verdict::Denied(by),
-        Said { allowed, .. } if !allowed.is_empty() => Verdict::Allowed,
-        Said { delegated, .. } if !delegated.is_empty() => Verdict::Delegated,
-        Said { .. } => Verdict::Silent,
+    match evaluate_resource_policy(&policy, request) {
+        MatchingStatements { denied: Some(by), .. } => PolicyDecision::ExplicitDeny(by),
+        MatchingStatements { allowed, .. } if !allowed.is_empty() => PolicyDecision::Allowed,
+        MatchingStatements { delegated, .. } if !delegated.is_empty() => PolicyDecision::Delegated,
+        MatchingStatements { .. } => PolicyDecision::ImplicitDeny,
     }
 }
 
-/// The statements that bear on a question, by Sid or place.
+/// The statements that apply to a request, by Sid or position.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct MatchingStatements {
     /// The first that denies it.
     pub(crate) denied: Option<String>,
     /// Those that allow it to the caller.
@@ -137,39 +137,43 @@ pub(crate) struct Said {
     pub(crate) delegated: Vec<String>,
 }
 
-/// What a resource's policy says, which names its principals.
-pub(crate) fn of_resource(policy: &Value, question: &Question) -> Said {
-    said(policy, question, |statement| names_caller(statement, question))
+/// Evaluates a resource's policy, whose statements name principals.
+pub(crate) fn evaluate_resource_policy(policy: &Value, request: &AccessRequest) -> MatchingStatements {
+    matching_statements(policy, request, |statement| match_principal(statement, request))
 }
 
-/// What a policy of the caller's own says.
-pub(crate) fn of_identity(policy: &Value, question: &Question) -> Said {
-    said(policy, question, |_| Named::Directly)
+/// Evaluates one of the caller's policies.
+pub(crate) fn evaluate_identity_policy(policy: &Value, request: &AccessRequest) -> MatchingStatements {
+    matching_statements(policy, request, |_| PrincipalMatch::Exact)
 }
 
-fn said(policy: &Value, question: &Question, named: impl Fn(&Value) -> Named) -> Said {
-    let mut said = Said::default();
-    for (place, statement) in listed(&policy["Statement"]).into_iter().enumerate() {
+fn matching_statements(
+    policy: &Value,
+    request: &AccessRequest,
+    principal: impl Fn(&Value) -> PrincipalMatch,
+) -> MatchingStatements {
+    let mut matching = MatchingStatements::default();
+    for (position, statement) in as_list(&policy["Statement"]).into_iter().enumerate() {
         let allow = statement["Effect"] == "Allow";
-        if !(names_action(statement, &question.action)
-            && names_resource(statement, &question.resource, !allow)
-            && condition::all_hold(&statement["Condition"], question, !allow))
+        if !(action_matches(statement, &request.action)
+            && resource_matches(statement, &request.resource, !allow)
+            && condition::all_met(&statement["Condition"], request, !allow))
         {
             continue;
         }
-        let sid = || statement["Sid"].as_str().map_or_else(|| format!("statement {place}"), str::to_owned);
-        match (allow, named(statement)) {
-            (_, Named::Not) => {}
-            (false, _) => said.denied = said.denied.or_else(|| Some(sid())),
-            (true, Named::Directly) => said.allowed.push(sid()),
-            (true, Named::ByAccount) => said.delegated.push(sid()),
+        let sid = || statement["Sid"].as_str().map_or_else(|| format!("statement {position}"), str::to_owned);
+        match (allow, principal(statement)) {
+            (_, PrincipalMatch::None) => {}
+            (false, _) => matching.denied = matching.denied.or_else(|| Some(sid())),
+            (true, PrincipalMatch::Exact) => matching.allowed.push(sid()),
+            (true, PrincipalMatch::Account) => matching.delegated.push(sid()),
         }
     }
-    said
+    matching
 }
 
-/// A value that may be one or a list of them.
-pub(crate) fn listed(value: &Value) -> Vec<&Value> {
+/// A value or a list of values, as a list.
+pub(crate) fn as_list(value: &Value) -> Vec<&Value> {
     match value {
         Value::Null => Vec::new(),
         Value::Array(values) => values.iter().collect(),
@@ -177,66 +181,66 @@ pub(crate) fn listed(value: &Value) -> Vec<&Value> {
     }
 }
 
-fn texts(value: &Value) -> Vec<&str> {
-    listed(value).into_iter().filter_map(Value::as_str).collect()
+fn strings(value: &Value) -> Vec<&str> {
+    as_list(value).into_iter().filter_map(Value::as_str).collect()
 }
 
-fn names_action(statement: &Value, action: &str) -> bool {
-    let any = |value: &Value| texts(value).iter().any(|p| glob::matches_ignoring_case(p, action));
+fn action_matches(statement: &Value, action: &str) -> bool {
+    let any = |value: &Value| strings(value).iter().any(|p| glob::matches_ignoring_case(p, action));
     match &statement["NotAction"] {
         Value::Null => any(&statement["Action"]),
-        not => !any(not),
+        excluded => !any(excluded),
     }
 }
 
-/// Policy variables are not known here: `if_unknown` for a statement that has one.
-fn names_resource(statement: &Value, resource: &str, if_unknown: bool) -> bool {
-    let any = |value: &Value| texts(value).iter().any(|p| glob::matches(p, resource));
-    let variable = |value: &Value| texts(value).iter().any(|p| p.contains("${"));
+/// Policy variables are not supported: a resource with one counts as `if_unknown`.
+fn resource_matches(statement: &Value, resource: &str, if_unknown: bool) -> bool {
+    let any = |value: &Value| strings(value).iter().any(|p| glob::matches(p, resource));
+    let variable = |value: &Value| strings(value).iter().any(|p| p.contains("${"));
     match &statement["NotResource"] {
         _ if variable(&statement["Resource"]) || variable(&statement["NotResource"]) => if_unknown,
         Value::Null => any(&statement["Resource"]),
-        not => !any(not),
+        excluded => !any(excluded),
     }
 }
 
-/// How a statement names the caller.
+/// How a principal element matches the caller.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Named {
-    Not,
-    ByAccount,
-    Directly,
+enum PrincipalMatch {
+    None,
+    Account,
+    Exact,
 }
 
-fn names_caller(statement: &Value, question: &Question) -> Named {
+fn match_principal(statement: &Value, request: &AccessRequest) -> PrincipalMatch {
     match &statement["NotPrincipal"] {
-        Value::Null => named_in(&statement["Principal"], &question.caller),
-        not => match named_in(not, &question.caller) {
-            Named::Not => Named::Directly,
-            Named::ByAccount | Named::Directly => Named::Not,
+        Value::Null => match_principal_element(&statement["Principal"], &request.caller),
+        excluded => match match_principal_element(excluded, &request.caller) {
+            PrincipalMatch::None => PrincipalMatch::Exact,
+            PrincipalMatch::Account | PrincipalMatch::Exact => PrincipalMatch::None,
         },
     }
 }
 
-fn named_in(principal: &Value, caller: &Caller) -> Named {
-    if principal == "*" || texts(&principal["AWS"]).contains(&"*") {
-        return Named::Directly;
+fn match_principal_element(principal: &Value, caller: &Caller) -> PrincipalMatch {
+    if principal == "*" || strings(&principal["AWS"]).contains(&"*") {
+        return PrincipalMatch::Exact;
     }
     match caller {
-        Caller::Service(service) => match texts(&principal["Service"]).contains(&service.as_str()) {
-            true => Named::Directly,
-            false => Named::Not,
+        Caller::Service(service) => match strings(&principal["Service"]).contains(&service.as_str()) {
+            true => PrincipalMatch::Exact,
+            false => PrincipalMatch::None,
         },
         Caller::Principal(arn) => {
             let account = names::account_of(arn);
             let root = format!(":iam::{account}:root");
-            let named = texts(&principal["AWS"]);
-            if named.contains(&arn.as_str()) {
-                Named::Directly
-            } else if named.iter().any(|name| *name == account || name.ends_with(&root)) {
-                Named::ByAccount
+            let principals = strings(&principal["AWS"]);
+            if principals.contains(&arn.as_str()) {
+                PrincipalMatch::Exact
+            } else if principals.iter().any(|name| *name == account || name.ends_with(&root)) {
+                PrincipalMatch::Account
             } else {
-                Named::Not
+                PrincipalMatch::None
             }
         }
     }

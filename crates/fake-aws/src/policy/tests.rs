@@ -1,4 +1,4 @@
-//! The evaluator's own rules.
+//! The evaluator's rules.
 
 use serde_json::json;
 
@@ -7,9 +7,9 @@ use super::*;
 const TRAIL: &str = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit";
 const ROLE: &str = "arn:aws:iam::123456789012:role/trailseal";
 
-/// What one statement says to CloudTrail, which asks for `kms:Decrypt` on behalf of a trail.
-fn to_cloudtrail(effect: &str, principal: Value, condition: Value) -> Verdict {
-    let question = Question::new(Caller::Service("cloudtrail.amazonaws.com".into()), "kms:Decrypt", "*")
+/// The decision of one statement when CloudTrail requests `kms:Decrypt` on behalf of a trail.
+fn decision_for_cloudtrail(effect: &str, principal: Value, condition: Value) -> PolicyDecision {
+    let request = AccessRequest::new(Caller::Service("cloudtrail.amazonaws.com".into()), "kms:Decrypt", "*")
         .with("aws:SourceArn", TRAIL)
         .without(&["aws:PrincipalArn"]);
     let mut statement =
@@ -17,125 +17,125 @@ fn to_cloudtrail(effect: &str, principal: Value, condition: Value) -> Verdict {
     if !condition.is_null() {
         statement["Condition"] = condition;
     }
-    ask(&json!({"Statement": statement}).to_string(), &question)
+    evaluate(&json!({"Statement": statement}).to_string(), &request)
 }
 
 #[test]
-fn everybody_includes_services_in_both_spellings() {
+fn a_wildcard_principal_includes_services() {
     for principal in [json!("*"), json!({"AWS": "*"}), json!({"Service": "cloudtrail.amazonaws.com"})] {
-        assert_eq!(to_cloudtrail("Allow", principal, Value::Null), Verdict::Allowed);
+        assert_eq!(decision_for_cloudtrail("Allow", principal, Value::Null), PolicyDecision::Allowed);
     }
     let root = json!({"AWS": "arn:aws:iam::123456789012:root"});
-    assert_eq!(to_cloudtrail("Allow", root, Value::Null), Verdict::Silent);
+    assert_eq!(decision_for_cloudtrail("Allow", root, Value::Null), PolicyDecision::ImplicitDeny);
 }
 
 #[test]
-fn an_unknown_condition_counts_against_the_caller() {
+fn an_unknown_condition_fails_closed() {
     for condition in [
         json!({"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}),
         json!({"NumericLessThan": {"aws:SourceArn": "1"}}),
         json!({"ForAnyValue:StringEquals": {"aws:SourceArn": TRAIL}}),
     ] {
-        assert_eq!(to_cloudtrail("Allow", json!("*"), condition.clone()), Verdict::Silent);
-        assert_eq!(to_cloudtrail("Deny", json!("*"), condition), Verdict::Denied("S".into()));
+        assert_eq!(decision_for_cloudtrail("Allow", json!("*"), condition.clone()), PolicyDecision::ImplicitDeny);
+        assert_eq!(decision_for_cloudtrail("Deny", json!("*"), condition), PolicyDecision::ExplicitDeny("S".into()));
     }
 }
 
 #[test]
-fn a_key_known_to_be_absent_is_judged_as_iam_does() {
-    let judged = |operator: &str| {
+fn an_absent_key_is_evaluated_as_iam_does() {
+    let decision = |operator: &str| {
         let condition = json!({operator: {"aws:PrincipalArn": "x"}});
-        to_cloudtrail("Allow", json!("*"), condition)
+        decision_for_cloudtrail("Allow", json!("*"), condition)
     };
-    assert_eq!(judged("StringEquals"), Verdict::Silent);
-    assert_eq!(judged("StringEqualsIfExists"), Verdict::Allowed);
-    assert_eq!(judged("StringNotEquals"), Verdict::Allowed);
+    assert_eq!(decision("StringEquals"), PolicyDecision::ImplicitDeny);
+    assert_eq!(decision("StringEqualsIfExists"), PolicyDecision::Allowed);
+    assert_eq!(decision("StringNotEquals"), PolicyDecision::Allowed);
     let absent = json!({"Null": {"aws:PrincipalArn": "true"}});
-    assert_eq!(to_cloudtrail("Allow", json!("*"), absent), Verdict::Allowed);
+    assert_eq!(decision_for_cloudtrail("Allow", json!("*"), absent), PolicyDecision::Allowed);
 }
 
 #[test]
-fn values_are_alternatives_and_keys_are_not() {
+fn values_are_combined_with_or_and_keys_with_and() {
     let either = json!({"StringEquals": {"AWS:sourcearn": ["other", TRAIL]}});
-    assert_eq!(to_cloudtrail("Allow", json!("*"), either), Verdict::Allowed);
+    assert_eq!(decision_for_cloudtrail("Allow", json!("*"), either), PolicyDecision::Allowed);
     let both = json!({"StringEquals": {"aws:SourceArn": TRAIL, "aws:PrincipalArn": "x"}});
-    assert_eq!(to_cloudtrail("Allow", json!("*"), both), Verdict::Silent);
+    assert_eq!(decision_for_cloudtrail("Allow", json!("*"), both), PolicyDecision::ImplicitDeny);
 }
 
 #[test]
-fn an_account_delegates_and_a_name_allows() {
-    let question = Question::new(Caller::Principal(ROLE.into()), "kms:PutKeyPolicy", "*");
-    let verdict = |principal: &str| {
+fn an_account_principal_delegates_and_an_arn_allows() {
+    let request = AccessRequest::new(Caller::Principal(ROLE.into()), "kms:PutKeyPolicy", "*");
+    let decision = |principal: &str| {
         let statement =
             json!({"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "kms:Put*", "Resource": "*"});
-        ask(&json!({"Statement": [statement]}).to_string(), &question)
+        evaluate(&json!({"Statement": [statement]}).to_string(), &request)
     };
-    assert_eq!(verdict(ROLE), Verdict::Allowed);
-    assert_eq!(verdict("123456789012"), Verdict::Delegated);
-    assert_eq!(verdict("arn:aws:iam::123456789012:root"), Verdict::Delegated);
-    assert_eq!(verdict("arn:aws:iam::210987654321:root"), Verdict::Silent);
+    assert_eq!(decision(ROLE), PolicyDecision::Allowed);
+    assert_eq!(decision("123456789012"), PolicyDecision::Delegated);
+    assert_eq!(decision("arn:aws:iam::123456789012:root"), PolicyDecision::Delegated);
+    assert_eq!(decision("arn:aws:iam::210987654321:root"), PolicyDecision::ImplicitDeny);
 }
 
 #[test]
-fn the_negative_elements_turn_a_statement_around() {
-    let question = Question::new(Caller::Service("cloudtrail.amazonaws.com".into()), "kms:Decrypt", "*");
+fn negative_elements_invert_a_statement() {
+    let request = AccessRequest::new(Caller::Service("cloudtrail.amazonaws.com".into()), "kms:Decrypt", "*");
     let deny = json!({"Statement": [
         {"Effect": "Allow", "Principal": "*", "NotAction": "kms:Encrypt", "Resource": "*"},
         {"Effect": "Deny", "NotPrincipal": {"AWS": ROLE}, "Action": "*", "Resource": "*"},
     ]});
-    assert_eq!(ask(&deny.to_string(), &question), Verdict::Denied("statement 1".into()));
-    let spared = deny.to_string().replace(&format!("\"AWS\":\"{ROLE}\""), "\"Service\":\"cloudtrail.amazonaws.com\"");
-    assert_eq!(ask(&spared, &question), Verdict::Allowed);
+    assert_eq!(evaluate(&deny.to_string(), &request), PolicyDecision::ExplicitDeny("statement 1".into()));
+    let excluded = deny.to_string().replace(&format!("\"AWS\":\"{ROLE}\""), "\"Service\":\"cloudtrail.amazonaws.com\"");
+    assert_eq!(evaluate(&excluded, &request), PolicyDecision::Allowed);
 }
 
 const ALIASES: &str = "kms:ResourceAliases";
 
-/// Whether an IAM policy with one statement on these terms allows a question with two aliases and no tag.
-fn identity(effect: &str, condition: Value) -> Said {
-    let question = Question::new(Caller::Principal(ROLE.into()), "kms:PutKeyPolicy", "arn:aws:kms:a:1:key/k")
+/// Evaluates an identity-based policy of one statement for a request with two aliases and no tag.
+fn identity(effect: &str, condition: Value) -> MatchingStatements {
+    let request = AccessRequest::new(Caller::Principal(ROLE.into()), "kms:PutKeyPolicy", "arn:aws:kms:a:1:key/k")
         .with_all(ALIASES, ["alias/one", "alias/two"])
         .with("kms:CallerAccount", "123456789012")
-        .without_others(&["aws:RequestTag/"]);
+        .without_prefixes(&["aws:RequestTag/"]);
     let statement = json!({"Sid": "S", "Effect": effect, "Action": "kms:Put*", "Resource": "arn:aws:kms:*:1:key/*", "Condition": condition});
-    of_identity(&json!({"Statement": [statement]}), &question)
+    evaluate_identity_policy(&json!({"Statement": [statement]}), &request)
 }
 
-fn holds(condition: Value) -> bool {
+fn is_met(condition: Value) -> bool {
     let allowed = identity("Allow", condition.clone()).allowed == ["S"];
-    assert_eq!(identity("Deny", condition.clone()).denied.is_some(), allowed, "{condition} can be judged");
+    assert_eq!(identity("Deny", condition.clone()).denied.is_some(), allowed, "{condition} can be evaluated");
     allowed
 }
 
 #[test]
-fn quantifiers_speak_of_each_value_of_a_key() {
-    assert!(holds(json!({"ForAnyValue:StringEquals": {ALIASES: ["alias/two", "alias/three"]}})));
-    assert!(!holds(json!({"ForAllValues:StringEquals": {ALIASES: ["alias/two", "alias/three"]}})));
-    assert!(holds(json!({"ForAllValues:StringLike": {ALIASES: "alias/*"}})));
-    assert!(holds(json!({"ForAnyValue:StringNotEquals": {ALIASES: "alias/two"}})));
-    assert!(!holds(json!({"ForAllValues:StringNotEquals": {ALIASES: "alias/two"}})));
+fn set_operators_apply_to_each_value() {
+    assert!(is_met(json!({"ForAnyValue:StringEquals": {ALIASES: ["alias/two", "alias/three"]}})));
+    assert!(!is_met(json!({"ForAllValues:StringEquals": {ALIASES: ["alias/two", "alias/three"]}})));
+    assert!(is_met(json!({"ForAllValues:StringLike": {ALIASES: "alias/*"}})));
+    assert!(is_met(json!({"ForAnyValue:StringNotEquals": {ALIASES: "alias/two"}})));
+    assert!(!is_met(json!({"ForAllValues:StringNotEquals": {ALIASES: "alias/two"}})));
 }
 
 #[test]
-fn over_no_value_at_all_any_is_false_and_all_is_true() {
-    assert!(!holds(json!({"ForAnyValue:StringEquals": {"aws:RequestTag/a": "x"}})));
-    assert!(!holds(json!({"ForAnyValue:StringNotEquals": {"aws:RequestTag/a": "x"}})));
-    assert!(holds(json!({"ForAllValues:StringEquals": {"aws:RequestTag/a": "x"}})));
-    assert!(!holds(json!({"StringEquals": {"aws:RequestTag/a": "x"}})));
-    assert!(holds(json!({"StringNotLike": {"aws:RequestTag/a": "x"}})));
+fn set_operators_over_no_value_are_false_and_true() {
+    assert!(!is_met(json!({"ForAnyValue:StringEquals": {"aws:RequestTag/a": "x"}})));
+    assert!(!is_met(json!({"ForAnyValue:StringNotEquals": {"aws:RequestTag/a": "x"}})));
+    assert!(is_met(json!({"ForAllValues:StringEquals": {"aws:RequestTag/a": "x"}})));
+    assert!(!is_met(json!({"StringEquals": {"aws:RequestTag/a": "x"}})));
+    assert!(is_met(json!({"StringNotLike": {"aws:RequestTag/a": "x"}})));
 }
 
 #[test]
-fn what_aws_promises_nothing_about_counts_against_the_caller() {
+fn undocumented_cases_fail_closed() {
     for condition in [
         json!({"StringEquals": {ALIASES: "alias/one"}}),
         json!({"ForAnyValue:StringEquals": {"kms:CallerAccount": "123456789012"}}),
         json!({"StringEquals": {"kms:CallerAccount": "${aws:PrincipalAccount}"}}),
     ] {
-        assert_eq!(identity("Allow", condition.clone()), Said::default());
+        assert_eq!(identity("Allow", condition.clone()), MatchingStatements::default());
         assert!(identity("Deny", condition).denied.is_some());
     }
-    let question = Question::new(Caller::Principal(ROLE.into()), "s3:GetObject", "arn:aws:s3:::logs/a");
+    let request = AccessRequest::new(Caller::Principal(ROLE.into()), "s3:GetObject", "arn:aws:s3:::logs/a");
     let statement = |effect: &str| json!({"Statement": {"Effect": effect, "Action": "*", "Resource": "arn:aws:s3:::${aws:username}"}});
-    assert_eq!(of_identity(&statement("Allow"), &question), Said::default());
-    assert!(of_identity(&statement("Deny"), &question).denied.is_some());
+    assert_eq!(evaluate_identity_policy(&statement("Allow"), &request), MatchingStatements::default());
+    assert!(evaluate_identity_policy(&statement("Deny"), &request).denied.is_some());
 }

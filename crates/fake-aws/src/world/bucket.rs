@@ -1,4 +1,4 @@
-//! S3 buckets, as far as a trail's encryption touches them.
+//! S3 buckets, as far as a trail's encryption depends on them.
 
 use std::collections::BTreeSet;
 
@@ -9,26 +9,26 @@ use serde::Serialize;
 pub struct Bucket {
     /// Its name.
     pub name: String,
-    /// Where it lies.
+    /// Its Region.
     pub region: String,
-    /// Its account; empty until it joins a world, then the world's own.
+    /// Its account. Empty until it joins a world, then the world's account.
     pub owner: String,
-    /// Its policy, verbatim. Without one, CloudTrail is taken to be let in.
+    /// Its policy, verbatim. Without one, CloudTrail counts as allowed.
     pub policy: Option<String>,
     /// Its replication configuration, as XML.
     pub replication: Option<String>,
-    /// What `HeadBucket` answers instead of 200 in the bucket's own Region, like 403.
+    /// The status of `HeadBucket` in the bucket's Region instead of 200, such as 403.
     pub head_status: Option<u16>,
-    /// What a call from another Region is answered: 301, or 400 as S3 does at times.
+    /// The status of a call to another Region: 301, or 400, which S3 also returns.
     pub wrong_region_status: u16,
     /// Whether it encrypts with an S3 Bucket Key, for which CloudTrail needs `kms:Decrypt`.
     pub bucket_key: bool,
-    /// Whether its policy, whatever it says, does not let CloudTrail write.
+    /// Whether CloudTrail cannot write, whatever the policy says.
     pub denies_cloudtrail: bool,
-    /// For another account's bucket: answer 405 to `GetBucketPolicy` and `GetBucketReplication` (its policy
-    /// lets us, S3 does not) instead of 403.
+    /// For another account's bucket: `GetBucketPolicy` and `GetBucketReplication` return 405 instead of 403, as
+    /// S3 does even if the policy allows the call.
     pub method_not_allowed: bool,
-    /// Operations refused for this bucket, like `s3:GetBucketPolicy`.
+    /// Operations that fail with access denied for this bucket, such as `s3:GetBucketPolicy`.
     pub denied: BTreeSet<String>,
 }
 
@@ -71,7 +71,7 @@ impl Bucket {
         self
     }
 
-    /// Of another account, which does not let us look at it: `HeadBucket` answers 403.
+    /// Of another account, without access: `HeadBucket` returns 403.
     #[must_use]
     pub fn of_account(mut self, account: &str) -> Bucket {
         account.clone_into(&mut self.owner);

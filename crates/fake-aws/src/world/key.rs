@@ -7,7 +7,7 @@ use serde::Serialize;
 /// Who manages a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum KeyManager {
-    /// AWS, like `alias/aws/s3`.
+    /// AWS, as for `alias/aws/s3`.
     #[serde(rename = "AWS")]
     Aws,
     /// The customer.
@@ -15,9 +15,9 @@ pub enum KeyManager {
     Customer,
 }
 
-/// A key's state, by KMS's own names.
+/// A key's state, with KMS's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "KMS's own names, documented there")]
+#[expect(missing_docs, reason = "KMS documents its states")]
 pub enum KeyState {
     Creating,
     Enabled,
@@ -32,11 +32,11 @@ pub enum KeyState {
 /// A key, under its ARN in [`World::keys`](crate::World::keys).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Key {
-    /// Its id; empty until it joins a world, which gives it the next.
+    /// Its id. Empty until a world assigns one.
     pub id: String,
     /// Its Region.
     pub region: String,
-    /// Its account; empty until it joins a world, then the world's own.
+    /// Its account. Empty until it joins a world, then the world's account.
     pub account: String,
     /// Its state.
     pub state: KeyState,
@@ -48,36 +48,36 @@ pub struct Key {
     pub usage: String,
     /// `AWS_KMS`, `EXTERNAL`, …
     pub origin: String,
-    /// What it says it is for.
+    /// Its description.
     pub description: String,
     /// Whether it is a multi-Region key.
     pub multi_region: bool,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
-    /// Its policy, verbatim; empty until it joins a world, then KMS's default.
+    /// Its policy, verbatim. Empty until it joins a world, then KMS's default.
     pub policy: String,
-    /// Who may decrypt by a grant.
+    /// The grantees of grants that allow `kms:Decrypt`.
     pub grants: Vec<String>,
     /// The days between two rotations, if rotation is on.
     pub rotation_days: Option<u64>,
-    /// When it was created; 0 until it joins a world, then now.
+    /// When it was created. 0 until it joins a world, then now.
     pub created: u64,
     /// When it will be deleted, if that is scheduled.
     pub deletion_date: Option<u64>,
-    /// Whether its policy was ever written with the lock-out check bypassed.
+    /// Whether its policy was ever written with the lockout check bypassed.
     pub lockout_check_bypassed: bool,
-    /// Operations refused for this key, like `kms:GetKeyPolicy`.
+    /// Operations that fail with access denied for this key, such as `kms:GetKeyPolicy`.
     pub denied: BTreeSet<String>,
-    /// For so many more calls about it the key does not exist yet.
+    /// The number of further calls for which the key does not exist.
     pub hidden_calls: usize,
-    /// For so many more tries of CloudTrail's its policy is not in force yet.
-    pub unsettled_tries: usize,
-    /// For so many more calls of `GetResources` it is not in the tag index.
+    /// The number of further calls by CloudTrail for which its policy is not in effect.
+    pub policy_pending_calls: usize,
+    /// The number of further `GetResources` calls for which it is not in the tag index.
     pub unindexed_calls: usize,
 }
 
 impl Key {
-    /// An enabled, symmetric, customer-managed key with KMS's default policy.
+    /// An enabled, symmetric, customer managed key with KMS's default policy.
     pub fn new(region: &str) -> Key {
         Key {
             id: String::new(),
@@ -99,7 +99,7 @@ impl Key {
             lockout_check_bypassed: false,
             denied: BTreeSet::new(),
             hidden_calls: 0,
-            unsettled_tries: 0,
+            policy_pending_calls: 0,
             unindexed_calls: 0,
         }
     }
@@ -111,7 +111,7 @@ impl Key {
         self
     }
 
-    /// With a grant for somebody to decrypt.
+    /// With a grant that allows the principal to decrypt.
     #[must_use]
     pub fn granted_to(mut self, principal: &str) -> Key {
         self.grants.push(principal.to_owned());
@@ -132,7 +132,7 @@ impl Key {
         self
     }
 
-    /// Of another spec and usage, like `RSA_2048` and `SIGN_VERIFY`.
+    /// With a spec and usage, such as `RSA_2048` and `SIGN_VERIFY`.
     #[must_use]
     pub fn spec(mut self, spec: &str, usage: &str) -> Key {
         spec.clone_into(&mut self.spec);
@@ -154,19 +154,19 @@ impl Key {
         self
     }
 
-    /// Created at some time.
+    /// Created at this time.
     #[must_use]
     pub fn created(mut self, at: u64) -> Key {
         self.created = at;
         self
     }
 
-    /// Whether it encrypts and decrypts with one and the same secret.
+    /// Whether it is a symmetric encryption key.
     pub fn is_symmetric(&self) -> bool {
         self.spec == "SYMMETRIC_DEFAULT"
     }
 
-    /// Whether it may be used for cryptography now.
+    /// Whether its state allows cryptographic operations.
     pub fn is_usable(&self) -> bool {
         matches!(self.state, KeyState::Enabled | KeyState::Updating)
     }
@@ -179,6 +179,6 @@ pub struct AliasEntry {
     pub target: String,
     /// When it was created.
     pub created: u64,
-    /// For so many more look-ups it does not exist yet.
+    /// The number of further lookups for which it does not exist.
     pub hidden_calls: usize,
 }

@@ -1,4 +1,4 @@
-//! The state of the fake AWS. Plain data: look at it, compare it, alter it between calls.
+//! The state of the fake AWS. Plain data: read it, compare it, change it between calls.
 
 mod bucket;
 mod key;
@@ -16,14 +16,14 @@ pub use trail::Trail;
 
 use crate::{IdentityPolicy, names};
 
-/// Everything there is, as one account sees it.
+/// Everything that one account can see.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct World {
     /// The account that calls.
     pub account: String,
     /// The partition of all ARNs: `aws`, `aws-cn`, …
     pub partition: String,
-    /// Seconds since the epoch. Stands still unless a test moves it.
+    /// Seconds since 1970. Only tests advance it.
     pub now: u64,
     /// Trails by ARN; other accounts' organization trails too.
     pub trails: BTreeMap<String, Trail>,
@@ -35,46 +35,46 @@ pub struct World {
     pub buckets: BTreeMap<String, Bucket>,
     /// Topics by ARN.
     pub topics: BTreeMap<String, Topic>,
-    /// What was published, in order.
+    /// The published messages, in order.
     pub published: Vec<Published>,
     /// The ARNs of the roles and users that exist. A key policy may name no others.
     pub principals: BTreeSet<String>,
-    /// Whose calls these are; KMS's lock-out check asks about it.
+    /// The caller's role, which KMS's lockout check evaluates.
     pub caller_role_arn: String,
-    /// The caller's own policies. With them, every call is authorised as AWS does it: by them and by the
-    /// resource's policy. `None`: nobody asks.
+    /// The caller's policies. With them, every call is authorized as AWS does: by them and by the resource's
+    /// policy. `None`: every call is authorized.
     pub caller_policies: Option<Vec<IdentityPolicy>>,
-    /// The Lambda function whose code makes these calls, which Lambda tells with each; `None`: none does.
+    /// The Lambda function that makes the calls, if one does. Lambda adds it to each request.
     pub caller_function_arn: Option<String>,
     /// Without `caller_policies`: whether the caller's IAM allows `kms:PutKeyPolicy`, so that a key policy
-    /// that delegates to the account root passes KMS's lock-out check.
+    /// that delegates to the account root passes KMS's lockout check.
     pub caller_iam_allows_put_key_policy: bool,
     /// The organization (`o-…`) of each account that is in one.
     pub organizations: BTreeMap<String, String>,
     /// Whether the account is a delegated administrator, which may change the organization's trails.
     pub delegated_admin: bool,
-    /// Operations refused with AccessDenied, like `kms:CreateKey`.
+    /// Operations that fail with access denied, such as `kms:CreateKey`.
     pub denied: BTreeSet<String>,
-    /// How long new things take to be seen.
-    pub settle: Settle,
-    /// Whether CloudTrail's limits hold: 1 write and 10 reads a second in each Region.
+    /// When new resources become visible.
+    pub delays: ConsistencyDelays,
+    /// Whether CloudTrail's rate limits apply: 1 write and 10 reads per second and Region.
     pub rate_limits: bool,
-    /// How many entries a page of a list has.
+    /// The maximum number of entries in a page.
     pub page_size: usize,
-    /// How many keys were made, which gives the next its id.
+    /// The number of keys created so far, for the next key's id.
     pub keys_made: u64,
 }
 
-/// Eventual consistency, counted in tries rather than time, so that tests are deterministic.
+/// Eventual consistency, counted in calls rather than time, so that tests are deterministic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Settle {
-    /// For so many calls about it a new key does not exist yet.
+pub struct ConsistencyDelays {
+    /// The number of calls for which a new key does not exist.
     pub key_visible_after: usize,
-    /// For so many tries of CloudTrail's a new key policy is not in force yet (`CreateKey`, `PutKeyPolicy`).
+    /// The number of CloudTrail's calls for which a new key policy is not in effect.
     pub policy_effective_after: usize,
-    /// For so many look-ups a new alias does not exist yet.
+    /// The number of lookups for which a new alias does not exist.
     pub alias_visible_after: usize,
-    /// For so many calls of `GetResources` a new key is not in the tag index yet.
+    /// The number of `GetResources` calls for which a new key is not in the tag index.
     pub tag_index_after: usize,
 }
 
@@ -84,7 +84,7 @@ impl World {
         World::in_partition(account, "aws")
     }
 
-    /// The same in another partition.
+    /// An empty account in another partition.
     pub fn in_partition(account: &str, partition: &str) -> World {
         let caller_role_arn = format!("arn:{partition}:iam::{account}:role/trailseal");
         World {
@@ -105,7 +105,7 @@ impl World {
             organizations: BTreeMap::new(),
             delegated_admin: false,
             denied: BTreeSet::new(),
-            settle: Settle::default(),
+            delays: ConsistencyDelays::default(),
             rate_limits: false,
             page_size: 50,
             keys_made: 0,
@@ -119,14 +119,14 @@ impl World {
         self
     }
 
-    /// With a bucket of this account's.
+    /// With a bucket of this account.
     #[must_use]
     pub fn bucket(mut self, name: &str, region: &str) -> World {
         self.add_bucket(Bucket::new(name, region));
         self
     }
 
-    /// With a topic of this account's.
+    /// With a topic of this account.
     #[must_use]
     pub fn topic(mut self, name: &str, region: &str) -> World {
         let arn = self.arn("sns", region, name);
@@ -141,7 +141,7 @@ impl World {
         self
     }
 
-    /// Adds a trail, and says its ARN.
+    /// Adds a trail and returns its ARN.
     pub fn add_trail(&mut self, mut trail: Trail) -> String {
         if trail.owner.is_empty() {
             trail.owner.clone_from(&self.account);
@@ -160,7 +160,7 @@ impl World {
         self.buckets.insert(bucket.name.clone(), bucket);
     }
 
-    /// Adds a key, visible at once, and says its ARN.
+    /// Adds a key, visible at once, and returns its ARN.
     pub fn key(&mut self, mut key: Key) -> String {
         if key.account.is_empty() {
             key.account.clone_from(&self.account);
@@ -184,39 +184,39 @@ impl World {
         arn
     }
 
-    /// Points an alias of this account's (`alias/…`) to a key.
+    /// Points an alias of this account (`alias/…`) to a key.
     pub fn alias(&mut self, region: &str, name: &str, key_arn: &str) -> &mut World {
         let entry = AliasEntry { target: key_arn.to_owned(), created: self.now, hidden_calls: 0 };
         self.aliases.insert(self.arn("kms", region, name), entry);
         self
     }
 
-    /// The key behind an alias of this account's.
+    /// The ARN of the key behind an alias of this account.
     pub fn alias_target(&self, region: &str, name: &str) -> Option<&str> {
         let entry = self.aliases.get(&self.arn("kms", region, name))?;
         Some(&entry.target)
     }
 
-    /// The ARN of a trail of this account's.
+    /// The ARN of a trail of this account.
     pub fn trail_arn(&self, region: &str, name: &str) -> String {
         self.arn("cloudtrail", region, &format!("trail/{name}"))
     }
 
-    /// This account's keys in a Region, by ARN, AWS's own left out.
+    /// This account's customer managed keys in a Region, with their ARNs.
     pub fn customer_keys(&self, region: &str) -> Vec<(&str, &Key)> {
-        let ours = self.keys.iter().filter(|(arn, key)| {
+        let keys = self.keys.iter().filter(|(arn, key)| {
             names::region_of(arn) == region && key.account == self.account && key.manager == KeyManager::Customer
         });
-        ours.map(|(arn, key)| (arn.as_str(), key)).collect()
+        keys.map(|(arn, key)| (arn.as_str(), key)).collect()
     }
 
-    /// A role or user comes to exist.
+    /// Creates a role or user.
     pub fn add_principal(&mut self, arn: &str) -> &mut World {
         self.principals.insert(arn.to_owned());
         self
     }
 
-    /// A role or user is deleted: where a key policy names it, a unique id takes its place, as IAM does it.
+    /// Deletes a role or user. As in IAM, its unique id replaces its ARN in key policies.
     pub fn delete_principal(&mut self, arn: &str) {
         self.principals.remove(arn);
         let prefix = if arn.contains(":user/") { "AIDA" } else { "AROA" };
@@ -227,7 +227,7 @@ impl World {
         }
     }
 
-    /// The policy that KMS gives a key if none is passed: the account's IAM decides.
+    /// KMS's default key policy: the account's IAM decides.
     pub fn default_key_policy(&self, account: &str) -> String {
         serde_json::json!({
             "Version": "2012-10-17",

@@ -1,4 +1,4 @@
-//! SNS topics and what was published to them.
+//! SNS topics and published messages.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use serde::Serialize;
 /// A topic, under its ARN in [`World::topics`](crate::World::topics).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Topic {
-    /// Whether publishing is refused.
+    /// Whether publishing is denied.
     pub denies_publish: bool,
-    /// The customer's key that it is encrypted with.
+    /// The customer managed key that encrypts it.
     pub key_arn: Option<String>,
 }
 
-/// One message.
+/// A published message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Published {
-    /// Where to.
+    /// The topic's ARN.
     pub topic_arn: String,
     /// Its subject.
     pub subject: Option<String>,
@@ -24,6 +24,6 @@ pub struct Published {
     pub message: String,
     /// Its attributes, all strings.
     pub attributes: BTreeMap<String, String>,
-    /// Where from.
+    /// The Region of the request.
     pub region: String,
 }

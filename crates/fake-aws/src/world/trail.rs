@@ -9,11 +9,11 @@ use serde::Serialize;
 pub struct Trail {
     /// Its name.
     pub name: String,
-    /// Where it was created and may be changed.
+    /// The Region where it was created and can be changed.
     pub home_region: String,
-    /// The account in its ARN; empty until it joins a world, then the world's own.
+    /// The account in its ARN. Empty until it joins a world, then the world's account.
     pub owner: String,
-    /// The bucket that it delivers to.
+    /// The bucket that it check_delivery to.
     pub bucket: String,
     /// The prefix in the bucket.
     pub prefix: Option<String>,
@@ -39,9 +39,9 @@ pub struct Trail {
     pub started_at: Option<u64>,
     /// When logging was last stopped. A trail that was never started has neither.
     pub stopped_at: Option<u64>,
-    /// What S3 answered to the latest delivery, if it was an error, like `AccessDenied` or
-    /// `KMS.DisabledException`. It goes once the trail is updated, or its key is enabled or gets another
-    /// policy, and [`World::delivers`](crate::World::delivers) has nothing to object to then.
+    /// S3's error for the latest delivery, such as `AccessDenied` or `KMS.DisabledException`. A change of the
+    /// trail, or of its key's state or policy, clears it if
+    /// [`World::check_delivery`](crate::World::check_delivery) then succeeds.
     pub latest_delivery_error: Option<String>,
     /// The same for digests.
     pub latest_digest_delivery_error: Option<String>,
@@ -49,7 +49,7 @@ pub struct Trail {
     pub latest_delivery_at: Option<u64>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
-    /// Operations refused for this trail, like `cloudtrail:UpdateTrail`, as an SCP would.
+    /// Operations that fail with access denied for this trail, such as `cloudtrail:UpdateTrail`.
     pub denied: BTreeSet<String>,
 }
 
@@ -81,7 +81,7 @@ impl Trail {
         }
     }
 
-    /// Seen in every Region.
+    /// Visible in every Region.
     #[must_use]
     pub fn multi_region(mut self) -> Trail {
         self.multi_region = true;
@@ -103,7 +103,7 @@ impl Trail {
         self
     }
 
-    /// Stopped at some time, after it had been started.
+    /// Stopped at this time, after it was started.
     #[must_use]
     pub fn stopped(mut self, at: u64) -> Trail {
         self.logging = false;
@@ -127,11 +127,11 @@ impl Trail {
     }
 
     /// Whether the latest delivery, of logs or of digests, was an error.
-    pub(crate) fn fails(&self) -> bool {
+    pub(crate) fn has_delivery_error(&self) -> bool {
         self.latest_delivery_error.is_some() || self.latest_digest_delivery_error.is_some()
     }
 
-    /// Whose deliveries fail.
+    /// With an error of the latest delivery.
     #[must_use]
     pub fn failing(mut self, error: &str) -> Trail {
         self.latest_delivery_error = Some(error.to_owned());

@@ -8,7 +8,7 @@ use crate::{ACCOUNT, FRANKFURT, IRELAND, OTHER_ACCOUNT, cloudtrail, code, world}
 const AUDIT: &str = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit";
 
 #[tokio::test]
-async fn a_trail_is_read_with_its_home_region_and_without_a_key() {
+async fn an_unencrypted_trail_is_read_with_its_home_region() {
     let aws = FakeAws::start(world().bucket("logs", FRANKFURT).trail(Trail::new("audit", IRELAND, "logs")));
     let client = cloudtrail(&aws, IRELAND).await;
     let trail = client.get_trail().name("audit").send().await.unwrap().trail.unwrap();
@@ -22,7 +22,7 @@ async fn a_trail_is_read_with_its_home_region_and_without_a_key() {
 }
 
 #[tokio::test]
-async fn a_bare_name_means_the_calls_own_region() {
+async fn a_bare_name_means_a_trail_in_the_requests_region() {
     let aws = FakeAws::start(world().trail(Trail::new("audit", IRELAND, "logs").multi_region()));
     let elsewhere = cloudtrail(&aws, FRANKFURT).await;
     assert_eq!(code(elsewhere.get_trail().name("audit").send().await), "TrailNotFoundException");
@@ -31,14 +31,14 @@ async fn a_bare_name_means_the_calls_own_region() {
 }
 
 #[tokio::test]
-async fn a_single_region_trail_is_not_seen_from_elsewhere() {
+async fn a_single_region_trail_is_visible_only_at_home() {
     let aws = FakeAws::start(world().trail(Trail::new("audit", IRELAND, "logs")));
     let elsewhere = cloudtrail(&aws, FRANKFURT).await;
     assert_eq!(code(elsewhere.get_trail().name(AUDIT).send().await), "TrailNotFoundException");
 }
 
 #[tokio::test]
-async fn malformed_arns_and_names_are_refused() {
+async fn malformed_arns_and_names_are_errors() {
     let aws = FakeAws::start(world());
     let client = cloudtrail(&aws, IRELAND).await;
     let arn = "arn:aws:cloudtrail:eu-west-1:12:trail/audit";
@@ -49,7 +49,7 @@ async fn malformed_arns_and_names_are_refused() {
 }
 
 #[tokio::test]
-async fn writes_are_refused_outside_the_home_region() {
+async fn writes_fail_outside_the_home_region() {
     let aws =
         FakeAws::start(world().bucket("logs", FRANKFURT).trail(Trail::new("audit", IRELAND, "logs").multi_region()));
     let before = aws.snapshot();
@@ -60,13 +60,13 @@ async fn writes_are_refused_outside_the_home_region() {
 }
 
 #[tokio::test]
-async fn another_accounts_organization_trail_can_be_read_but_not_changed() {
+async fn an_organization_trail_is_read_only_in_a_member_account() {
     let trail = Trail::new("org", IRELAND, "logs").multi_region().organization(OTHER_ACCOUNT);
     let aws = FakeAws::start(world().bucket("logs", IRELAND).trail(trail));
     let arn = "arn:aws:cloudtrail:eu-west-1:210987654321:trail/org";
     let client = cloudtrail(&aws, IRELAND).await;
-    let seen = client.get_trail().name(arn).send().await.unwrap().trail.unwrap();
-    assert_eq!(seen.is_organization_trail(), Some(true));
+    let trail = client.get_trail().name(arn).send().await.unwrap().trail.unwrap();
+    assert_eq!(trail.is_organization_trail(), Some(true));
     assert_eq!(code(client.get_trail().name("org").send().await), "TrailNotFoundException");
     assert_eq!(code(client.update_trail().name(arn).send().await), "NotOrganizationMasterAccountException");
     assert_eq!(code(client.list_tags().resource_id_list(arn).send().await), "CloudTrailARNInvalidException");
@@ -75,15 +75,15 @@ async fn another_accounts_organization_trail_can_be_read_but_not_changed() {
 }
 
 #[tokio::test]
-async fn an_update_changes_what_it_names_and_nothing_else() {
+async fn an_update_changes_only_the_given_settings() {
     let mut trail = Trail::new("audit", IRELAND, "logs").multi_region();
     trail.prefix = Some("p".into());
     let aws = FakeAws::start(world().bucket("logs", FRANKFURT).trail(trail));
     let client = cloudtrail(&aws, IRELAND).await;
-    let answer = client.update_trail().name("audit").enable_log_file_validation(false).send().await.unwrap();
-    assert_eq!(answer.trail_arn(), Some(AUDIT));
-    assert_eq!(answer.s3_key_prefix(), Some("p"));
-    assert_eq!(answer.log_file_validation_enabled(), Some(false));
+    let output = client.update_trail().name("audit").enable_log_file_validation(false).send().await.unwrap();
+    assert_eq!(output.trail_arn(), Some(AUDIT));
+    assert_eq!(output.s3_key_prefix(), Some("p"));
+    assert_eq!(output.log_file_validation_enabled(), Some(false));
     let mut expected = Trail::new("audit", IRELAND, "logs").multi_region();
     expected.owner = ACCOUNT.into();
     expected.prefix = Some("p".into());
@@ -92,7 +92,7 @@ async fn an_update_changes_what_it_names_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn logging_starts_and_stops_and_the_status_says_when() {
+async fn the_status_reports_when_logging_started_and_stopped() {
     let aws = FakeAws::start(world().trail(Trail::new("audit", IRELAND, "logs").never_started()));
     let client = cloudtrail(&aws, IRELAND).await;
     let status = client.get_trail_status().name("audit").send().await.unwrap();
@@ -107,7 +107,7 @@ async fn logging_starts_and_stops_and_the_status_says_when() {
 }
 
 #[tokio::test]
-async fn trails_are_created_unstarted_and_at_most_five_to_a_region() {
+async fn new_trails_do_not_log_and_a_region_has_at_most_five() {
     let aws = FakeAws::start(world().bucket("logs", IRELAND));
     let client = cloudtrail(&aws, IRELAND).await;
     let create = |name: String| {
@@ -131,7 +131,7 @@ async fn trails_are_created_unstarted_and_at_most_five_to_a_region() {
 }
 
 #[tokio::test]
-async fn trails_are_listed_page_by_page_from_all_regions() {
+async fn trails_of_all_regions_are_listed_in_pages() {
     let mut world = world();
     world.page_size = 2;
     for n in 1..=5 {
@@ -151,7 +151,7 @@ async fn trails_are_listed_page_by_page_from_all_regions() {
 }
 
 #[tokio::test]
-async fn shadow_trails_are_described_unless_left_out() {
+async fn shadow_trails_are_described_unless_excluded() {
     let aws = FakeAws::start(
         world()
             .trail(Trail::new("here", FRANKFURT, "logs"))
@@ -168,7 +168,7 @@ async fn shadow_trails_are_described_unless_left_out() {
 }
 
 #[tokio::test]
-async fn one_trail_can_be_out_of_bounds() {
+async fn operations_can_be_denied_for_one_trail() {
     let mut trail = Trail::new("audit", IRELAND, "logs");
     trail.denied.insert("cloudtrail:UpdateTrail".into());
     let aws = FakeAws::start(world().bucket("logs", IRELAND).trail(trail));
@@ -178,7 +178,7 @@ async fn one_trail_can_be_out_of_bounds() {
 }
 
 #[tokio::test]
-async fn the_rate_limit_of_writes_holds_when_switched_on() {
+async fn writes_are_throttled_if_rate_limits_are_on() {
     let mut world = world().bucket("logs", IRELAND).trail(Trail::new("audit", IRELAND, "logs"));
     world.rate_limits = true;
     let aws = FakeAws::start(world);
@@ -188,7 +188,7 @@ async fn the_rate_limit_of_writes_holds_when_switched_on() {
 }
 
 #[tokio::test]
-async fn unknown_operations_are_refused_and_recorded() {
+async fn unknown_operations_are_errors_and_recorded() {
     let aws = FakeAws::start(world());
     let client = cloudtrail(&aws, IRELAND).await;
     assert_eq!(code(client.lookup_events().send().await), "UnknownOperationException");
@@ -196,7 +196,7 @@ async fn unknown_operations_are_refused_and_recorded() {
 }
 
 #[tokio::test]
-async fn injected_errors_are_read_as_their_own_kind() {
+async fn injected_errors_are_parsed_as_their_type() {
     let aws = FakeAws::start(world().trail(Trail::new("audit", IRELAND, "logs")));
     aws.before(|_, _| Some(Fault::error(400, "ConflictException", "busy")));
     let client = cloudtrail(&aws, IRELAND).await;
@@ -205,18 +205,18 @@ async fn injected_errors_are_read_as_their_own_kind() {
 }
 
 #[tokio::test]
-async fn rates_begin_anew_after_a_while_and_with_another_account() {
+async fn rate_limits_reset_with_time_and_with_the_world() {
     let mut world = world().bucket("logs", IRELAND).trail(Trail::new("audit", IRELAND, "logs"));
     world.rate_limits = true;
-    let began = world.now;
+    let start = world.now;
     let aws = FakeAws::start(world.clone());
     let client = cloudtrail(&aws, IRELAND).await;
     client.update_trail().name("audit").send().await.unwrap();
-    aws.let_pass(Duration::from_secs(3600));
-    assert_eq!(aws.world().now, began + 3600);
+    aws.advance_clock(Duration::from_secs(3600));
+    assert_eq!(aws.world().now, start + 3600);
     client.update_trail().name("audit").send().await.unwrap();
     aws.replace(world);
-    assert_eq!((aws.world().now, aws.calls()), (began, vec![]));
+    assert_eq!((aws.world().now, aws.calls()), (start, vec![]));
     client.update_trail().name("audit").send().await.unwrap();
     assert_eq!(code(client.update_trail().name("audit").send().await), "ThrottlingException");
 }

@@ -1,4 +1,4 @@
-//! The error of the latest delivery, and what makes it go.
+//! The error of the latest delivery, and what clears it.
 
 use fake_aws::{FakeAws, Key, KeyState, Trail};
 
@@ -6,11 +6,11 @@ use crate::{IRELAND, cloudtrail, kms, world};
 
 const ERROR: &str = "KMS.DisabledException";
 
-/// A trail whose deliveries fail, with a key in this state and with this policy or one that suits CloudTrail.
+/// A trail whose deliveries fail, with a key in this state. Without a policy, the key allows CloudTrail.
 fn failing(state: KeyState, policy: Option<&str>) -> (FakeAws, String) {
     let mut world = world().bucket("logs", IRELAND);
-    let suits = world.cloudtrail_key_policy();
-    let key = world.key(Key::new(IRELAND).state(state).policy(policy.unwrap_or(&suits)));
+    let allowing = world.cloudtrail_key_policy();
+    let key = world.key(Key::new(IRELAND).state(state).policy(policy.unwrap_or(&allowing)));
     world.add_trail(Trail::new("audit", IRELAND, "logs").encrypted_with(&key).failing(ERROR));
     world.caller_iam_allows_put_key_policy = true;
     (FakeAws::start(world), key)
@@ -22,7 +22,7 @@ async fn error(aws: &FakeAws) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_key_that_is_enabled_again_ends_the_error_and_a_rescued_one_does_not_yet() {
+async fn enabling_the_key_clears_the_error() {
     let (aws, key) = failing(KeyState::PendingDeletion, None);
     let client = kms(&aws, IRELAND).await;
     client.cancel_key_deletion().key_id(&key).send().await.unwrap();
@@ -32,19 +32,19 @@ async fn a_key_that_is_enabled_again_ends_the_error_and_a_rescued_one_does_not_y
 }
 
 #[tokio::test]
-async fn a_policy_ends_the_error_if_it_lets_cloudtrail_in() {
-    let keeps_out = world().default_key_policy("123456789012");
-    let (aws, key) = failing(KeyState::Enabled, Some(&keeps_out));
-    let suits = aws.world().cloudtrail_key_policy();
+async fn a_key_policy_that_allows_cloudtrail_clears_the_error() {
+    let without_cloudtrail = world().default_key_policy("123456789012");
+    let (aws, key) = failing(KeyState::Enabled, Some(&without_cloudtrail));
+    let allowing = aws.world().cloudtrail_key_policy();
     let client = kms(&aws, IRELAND).await;
-    for (policy, left) in [(&keeps_out, Some(ERROR)), (&suits, None)] {
+    for (policy, expected) in [(&without_cloudtrail, Some(ERROR)), (&allowing, None)] {
         client.put_key_policy().key_id(&key).policy(policy).send().await.unwrap();
-        assert_eq!(error(&aws).await.as_deref(), left);
+        assert_eq!(error(&aws).await.as_deref(), expected);
     }
 }
 
 #[tokio::test]
-async fn another_key_ends_the_error() {
+async fn another_key_clears_the_error() {
     let (aws, _) = failing(KeyState::Disabled, None);
     let policy = aws.world().cloudtrail_key_policy();
     let other = aws.world().key(Key::new(IRELAND).policy(&policy));
@@ -53,7 +53,7 @@ async fn another_key_ends_the_error() {
 }
 
 #[tokio::test]
-async fn what_is_not_mended_goes_on_failing() {
+async fn the_error_remains_while_another_cause_exists() {
     let (aws, key) = failing(KeyState::Disabled, None);
     aws.world().buckets.get_mut("logs").unwrap().denies_cloudtrail = true;
     kms(&aws, IRELAND).await.enable_key().key_id(&key).send().await.unwrap();

@@ -1,5 +1,5 @@
 use aws_sdk_kms::types::{KeyManagerType, KeyState as SdkState, Tag};
-use fake_aws::{FakeAws, Fault, Key, KeyState, Settle};
+use fake_aws::{ConsistencyDelays, FakeAws, Fault, Key, KeyState};
 
 use crate::{ACCOUNT, FRANKFURT, IRELAND, OTHER_ACCOUNT, code, kms, world};
 
@@ -29,13 +29,13 @@ async fn a_key_is_created_with_policy_and_tags_in_one_call() {
     assert_eq!(tags.tags()[0].tag_value(), "trailseal");
     let read = client.get_key_policy().key_id(arn).send().await.unwrap();
     assert_eq!(read.policy(), Some(policy.as_str()));
-    // No token makes CreateKey idempotent: once more is one more.
+    // CreateKey is not idempotent.
     client.create_key().send().await.unwrap();
     assert_eq!(aws.world().customer_keys(IRELAND).len(), 2);
 }
 
 #[tokio::test]
-async fn a_key_is_described_by_any_of_its_names() {
+async fn a_key_is_described_by_id_arn_or_alias() {
     let (aws, arn) = one_key(Key::new(IRELAND).tag("a", "b"));
     let client = kms(&aws, IRELAND).await;
     let id = arn.rsplit('/').next().unwrap();
@@ -61,7 +61,7 @@ async fn describing_an_unused_aws_alias_creates_its_key() {
 }
 
 #[tokio::test]
-async fn another_accounts_key_is_described_by_its_arn_if_it_lets_us_and_its_policy_never_read() {
+async fn another_accounts_key_is_described_if_its_policy_allows() {
     let (aws, arn) = one_key(Key::new(IRELAND).of_account(OTHER_ACCOUNT));
     let client = kms(&aws, IRELAND).await;
     assert_eq!(code(client.describe_key().key_id(&arn).send().await), "AccessDeniedException");
@@ -72,19 +72,19 @@ async fn another_accounts_key_is_described_by_its_arn_if_it_lets_us_and_its_poli
 }
 
 #[tokio::test]
-async fn a_key_may_be_described_by_the_accounts_of_its_organization() {
+async fn a_key_policy_can_allow_an_organization_to_describe() {
     let policy = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"kms:DescribeKey","Resource":"*",
         "Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-abcdefghij"}}}}"#;
     let (aws, arn) = one_key(Key::new(IRELAND).of_account(OTHER_ACCOUNT).policy(policy));
     let client = kms(&aws, IRELAND).await;
-    for (organization, let_in) in [(None, false), (Some("o-bbbbbbbbbb"), false), (Some("o-abcdefghij"), true)] {
+    for (organization, allowed) in [(None, false), (Some("o-bbbbbbbbbb"), false), (Some("o-abcdefghij"), true)] {
         aws.world().organizations = organization.map(|id| (ACCOUNT.to_owned(), id.to_owned())).into_iter().collect();
-        assert_eq!(client.describe_key().key_id(&arn).send().await.is_ok(), let_in, "{organization:?}");
+        assert_eq!(client.describe_key().key_id(&arn).send().await.is_ok(), allowed, "{organization:?}");
     }
 }
 
 #[tokio::test]
-async fn policies_are_read_by_id_or_arn_but_not_by_alias() {
+async fn policies_are_read_by_id_or_arn_not_by_alias() {
     let (aws, arn) = one_key(Key::new(IRELAND));
     let client = kms(&aws, IRELAND).await;
     client.get_key_policy().key_id(&arn).send().await.unwrap();
@@ -92,7 +92,7 @@ async fn policies_are_read_by_id_or_arn_but_not_by_alias() {
 }
 
 #[tokio::test]
-async fn an_alias_is_a_lock() {
+async fn an_alias_exists_once() {
     let (aws, arn) = one_key(Key::new(IRELAND));
     let client = kms(&aws, IRELAND).await;
     let create = |name: &str| client.create_alias().alias_name(name).target_key_id(&arn).send();
@@ -110,22 +110,22 @@ async fn an_alias_is_a_lock() {
 }
 
 #[tokio::test]
-async fn an_alias_goes_to_a_disabled_key_but_not_to_one_pending_deletion() {
+async fn an_alias_target_may_be_disabled_not_pending_deletion() {
     let mut world = world();
     let disabled = world.key(Key::new(IRELAND).state(KeyState::Disabled));
-    let dying = world.key(Key::new(IRELAND).state(KeyState::PendingDeletion));
+    let deleted = world.key(Key::new(IRELAND).state(KeyState::PendingDeletion));
     let signing = world.key(Key::new(IRELAND).spec("RSA_2048", "SIGN_VERIFY"));
     let aws = FakeAws::start(world);
     let client = kms(&aws, IRELAND).await;
     client.create_alias().alias_name("alias/a").target_key_id(&disabled).send().await.unwrap();
-    let refused = client.create_alias().alias_name("alias/b").target_key_id(&dying).send().await;
-    assert_eq!(code(refused), "KMSInvalidStateException");
-    let refused = client.update_alias().alias_name("alias/a").target_key_id(&signing).send().await;
-    assert_eq!(code(refused), "KMSInvalidStateException");
+    let error = client.create_alias().alias_name("alias/b").target_key_id(&deleted).send().await;
+    assert_eq!(code(error), "KMSInvalidStateException");
+    let error = client.update_alias().alias_name("alias/a").target_key_id(&signing).send().await;
+    assert_eq!(code(error), "KMSInvalidStateException");
 }
 
 #[tokio::test]
-async fn a_key_goes_through_its_states_as_kms_has_them() {
+async fn key_states_change_as_in_kms() {
     let (aws, arn) = one_key(Key::new(IRELAND));
     let client = kms(&aws, IRELAND).await;
     client.disable_key().key_id(&arn).send().await.unwrap();
@@ -146,20 +146,20 @@ async fn a_key_goes_through_its_states_as_kms_has_them() {
 }
 
 #[tokio::test]
-async fn only_symmetric_keys_rotate_and_aws_keys_cannot_be_changed() {
+async fn only_symmetric_customer_keys_rotate() {
     let mut world = world();
     let signing = world.key(Key::new(IRELAND).spec("RSA_2048", "SIGN_VERIFY"));
-    let awss = world.key(Key::new(IRELAND).managed_by_aws());
+    let aws_managed = world.key(Key::new(IRELAND).managed_by_aws());
     let aws = FakeAws::start(world);
     let client = kms(&aws, IRELAND).await;
     assert_eq!(code(client.enable_key_rotation().key_id(&signing).send().await), "UnsupportedOperationException");
-    assert_eq!(code(client.disable_key().key_id(&awss).send().await), "AccessDeniedException");
+    assert_eq!(code(client.disable_key().key_id(&aws_managed).send().await), "AccessDeniedException");
 }
 
 #[tokio::test]
-async fn a_new_key_is_not_seen_for_so_many_calls() {
+async fn a_new_key_is_not_visible_for_some_calls() {
     let mut world = world();
-    world.settle = Settle { key_visible_after: 2, alias_visible_after: 1, ..Settle::default() };
+    world.delays = ConsistencyDelays { key_visible_after: 2, alias_visible_after: 1, ..ConsistencyDelays::default() };
     let aws = FakeAws::start(world);
     let client = kms(&aws, IRELAND).await;
     let arn = client.create_key().send().await.unwrap().key_metadata.unwrap().arn.unwrap();
@@ -173,7 +173,7 @@ async fn a_new_key_is_not_seen_for_so_many_calls() {
 }
 
 #[tokio::test]
-async fn single_keys_and_single_operations_can_be_refused() {
+async fn operations_can_be_denied_for_one_key_or_all() {
     let (aws, arn) = one_key(Key::new(IRELAND));
     let client = kms(&aws, IRELAND).await;
     aws.world().keys.get_mut(&arn).unwrap().denied.insert("kms:GetKeyPolicy".into());
@@ -184,26 +184,26 @@ async fn single_keys_and_single_operations_can_be_refused() {
 }
 
 #[tokio::test]
-async fn mending_a_key_can_be_refused_call_by_call() {
+async fn every_repair_operation_can_be_denied() {
     let (aws, arn) = one_key(Key::new(IRELAND).state(KeyState::PendingDeletion));
     let policy = aws.world().default_key_policy("123456789012");
-    let mending =
+    let repairs =
         ["kms:CancelKeyDeletion", "kms:EnableKey", "kms:PutKeyPolicy", "kms:ListResourceTags", "kms:ListAliases"];
-    aws.world().keys.get_mut(&arn).unwrap().denied.extend(mending.map(str::to_owned));
+    aws.world().keys.get_mut(&arn).unwrap().denied.extend(repairs.map(str::to_owned));
     let client = kms(&aws, IRELAND).await;
-    let refusals = [
+    let codes = [
         code(client.cancel_key_deletion().key_id(&arn).send().await),
         code(client.enable_key().key_id(&arn).send().await),
         code(client.put_key_policy().key_id(&arn).policy(policy).send().await),
         code(client.list_resource_tags().key_id(&arn).send().await),
         code(client.list_aliases().key_id(&arn).send().await),
     ];
-    assert_eq!(refusals, ["AccessDeniedException"; 5]);
+    assert_eq!(codes, ["AccessDeniedException"; 5]);
     assert_eq!(aws.world().keys[&arn].state, KeyState::PendingDeletion);
 }
 
 #[tokio::test]
-async fn tags_and_aliases_of_a_key_are_listed_page_by_page() {
+async fn tags_and_aliases_of_a_key_are_listed_in_pages() {
     let (aws, arn) = one_key(Key::new(IRELAND).tag("a", "1").tag("b", "2").tag("c", "3"));
     aws.world().page_size = 1;
     aws.world().alias(IRELAND, "alias/second", &arn);
@@ -221,7 +221,7 @@ async fn tags_and_aliases_of_a_key_are_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn internal_errors_are_read_as_kms_names_them() {
+async fn internal_errors_have_kms_codes() {
     let (aws, arn) = one_key(Key::new(IRELAND));
     aws.before(|_, _| Some(Fault::error(500, "KMSInternalException", "try again")));
     let client = kms(&aws, IRELAND).await;

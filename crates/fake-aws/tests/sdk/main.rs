@@ -1,12 +1,12 @@
-//! The real SDK against the fake: it reads every answer, and meets AWS's rules.
+//! The real SDK against the fake: it parses every response and encounters AWS's rules.
 
-mod authority;
+mod authorization;
 mod cloudtrail;
-mod cloudtrail_key_check;
+mod cloudtrail_key;
 mod delivery;
 mod kms;
 mod kms_policy;
-mod raw;
+mod protocol;
 mod s3;
 mod server;
 mod sns;
@@ -26,7 +26,7 @@ fn world() -> World {
     World::new(ACCOUNT)
 }
 
-/// The SDK, pointed to the fake, without retries.
+/// The SDK's configuration for the fake, without retries.
 async fn sdk(aws: &FakeAws, region: &str) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .endpoint_url(aws.url())
@@ -45,7 +45,7 @@ async fn kms(aws: &FakeAws, region: &str) -> aws_sdk_kms::Client {
     aws_sdk_kms::Client::new(&sdk(aws, region).await)
 }
 
-/// The code of the error that this must be.
+/// The code of an expected error.
 fn code<T: std::fmt::Debug, E: ProvideErrorMetadata>(result: Result<T, E>) -> String {
     let error = result.expect_err("an error");
     error.code().expect("an error with a code").to_owned()

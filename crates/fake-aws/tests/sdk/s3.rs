@@ -7,12 +7,12 @@ async fn s3(aws: &FakeAws, region: &str) -> Client {
     Client::new(&sdk(aws, region).await)
 }
 
-/// Status and Region header of HeadBucket, whether it succeeds or not.
+/// The status and Region header of HeadBucket, even if it fails.
 async fn head(client: &Client, bucket: &str) -> (u16, Option<String>) {
     match client.head_bucket().bucket(bucket).send().await {
         Ok(found) => (200, found.bucket_region),
         Err(error) => {
-            let raw = error.raw_response().expect("an answer");
+            let raw = error.raw_response().expect("a response");
             let region = raw.headers().get("x-amz-bucket-region").map(str::to_owned);
             (raw.status().as_u16(), region)
         }
@@ -20,7 +20,7 @@ async fn head(client: &Client, bucket: &str) -> (u16, Option<String>) {
 }
 
 #[tokio::test]
-async fn head_says_where_a_bucket_lies_whatever_else_it_says() {
+async fn head_bucket_returns_the_region_even_with_an_error() {
     let mut world = world().bucket("logs", FRANKFURT);
     world.add_bucket(Bucket::new("foreign", FRANKFURT).of_account(OTHER_ACCOUNT));
     let aws = FakeAws::start(world);
@@ -40,7 +40,7 @@ async fn head_says_where_a_bucket_lies_whatever_else_it_says() {
 }
 
 #[tokio::test]
-async fn a_bucket_policy_is_read_if_there_is_one() {
+async fn a_bucket_policy_is_read_if_it_exists() {
     let mut world = world().bucket("plain", IRELAND);
     world.add_bucket(Bucket::new("logs", IRELAND).policy("{\"Statement\":[]}"));
     let aws = FakeAws::start(world);
@@ -54,7 +54,7 @@ async fn a_bucket_policy_is_read_if_there_is_one() {
 }
 
 #[tokio::test]
-async fn another_accounts_policy_and_replication_are_denied_or_not_allowed() {
+async fn another_accounts_bucket_returns_403_or_405() {
     let mut world = world();
     world.add_bucket(Bucket::new("logs", IRELAND).of_account(OTHER_ACCOUNT));
     let aws = FakeAws::start(world);
@@ -69,7 +69,7 @@ async fn another_accounts_policy_and_replication_are_denied_or_not_allowed() {
 }
 
 #[tokio::test]
-async fn a_replication_configuration_is_read_if_there_is_one() {
+async fn a_replication_configuration_is_read_if_it_exists() {
     let xml = "<ReplicationConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Role>arn:aws:iam::123456789012:role/r</Role>\
         <Rule><Status>Enabled</Status><SourceSelectionCriteria><SseKmsEncryptedObjects><Status>Enabled</Status></SseKmsEncryptedObjects>\
         </SourceSelectionCriteria><Destination><Bucket>arn:aws:s3:::copy</Bucket></Destination></Rule></ReplicationConfiguration>";

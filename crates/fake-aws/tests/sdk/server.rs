@@ -1,4 +1,4 @@
-//! Hooks, faults, latency, TLS: what surrounds the operations.
+//! Hooks, faults, latency and TLS.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use fake_aws::{FakeAws, Fault, Key, Trail, rounds};
 use crate::{IRELAND, cloudtrail, kms, sdk, world};
 
 #[tokio::test]
-async fn a_fault_before_leaves_the_world_as_it_was() {
+async fn a_fault_before_the_operation_changes_nothing() {
     let aws = FakeAws::start(world());
     let before = aws.snapshot();
     aws.before(|call, _| (call.operation == "CreateKey").then(Fault::internal));
@@ -23,7 +23,7 @@ async fn a_fault_before_leaves_the_world_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_fault_after_loses_the_answer_but_not_the_effect() {
+async fn a_fault_after_the_operation_loses_the_response_only() {
     let aws = FakeAws::start(world());
     aws.after(|_, _| Some(Fault::Drop));
     let client = kms(&aws, IRELAND).await;
@@ -33,7 +33,7 @@ async fn a_fault_after_loses_the_answer_but_not_the_effect() {
 }
 
 #[tokio::test]
-async fn hooks_alter_the_world_and_can_be_forgotten() {
+async fn hooks_can_change_the_world_and_be_cleared() {
     let mut world = world();
     let arn = world.key(Key::new(IRELAND));
     let aws = FakeAws::start(world);
@@ -43,10 +43,10 @@ async fn hooks_alter_the_world_and_can_be_forgotten() {
     });
     let client = kms(&aws, IRELAND).await;
     client.describe_key().key_id(&arn).send().await.unwrap();
-    aws.forget_hooks();
+    aws.clear_hooks();
     client.describe_key().key_id(&arn).send().await.unwrap();
     assert_eq!(aws.world().now, 1_790_000_001);
-    aws.forget_calls();
+    aws.clear_calls();
     assert!(aws.names().is_empty());
 }
 
@@ -68,7 +68,7 @@ async fn the_sdk_retries_and_each_attempt_is_recorded() {
 }
 
 #[tokio::test]
-async fn silence_ends_in_the_callers_time_out() {
+async fn a_hang_ends_in_the_callers_timeout() {
     let aws = FakeAws::start(world());
     aws.before(|_, _| Some(Fault::Hang(Duration::from_secs(60))));
     let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_millis(100)).build();
@@ -78,7 +78,7 @@ async fn silence_ends_in_the_callers_time_out() {
 }
 
 #[tokio::test]
-async fn a_raw_answer_passes_verbatim() {
+async fn a_raw_response_is_sent_verbatim() {
     let aws = FakeAws::start(world());
     aws.before(|_, _| Some(Fault::Raw { status: 502, body: "<html>Bad gateway".into() }));
     let error = kms(&aws, IRELAND).await.list_keys().send().await.unwrap_err();
@@ -87,7 +87,7 @@ async fn a_raw_answer_passes_verbatim() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_wait_side_by_side_and_share_a_round() {
+async fn concurrent_calls_share_a_round() {
     let mut world = world().trail(Trail::new("audit", IRELAND, "logs"));
     let arn = world.key(Key::new(IRELAND));
     let aws = FakeAws::start(world);
@@ -104,7 +104,7 @@ async fn calls_wait_side_by_side_and_share_a_round() {
 }
 
 #[tokio::test]
-async fn the_sdk_speaks_tls_with_the_fakes_own_authority() {
+async fn tls_uses_the_fakes_certificate_authority() {
     let mut world = world();
     let arn = world.key(Key::new(IRELAND));
     let aws = FakeAws::start_tls(world.bucket("logs", IRELAND));
@@ -118,8 +118,8 @@ async fn the_sdk_speaks_tls_with_the_fakes_own_authority() {
     let config = sdk(&aws, IRELAND).await.into_builder().http_client(http).build();
     aws_sdk_kms::Client::new(&config).describe_key().key_id(&arn).send().await.unwrap();
     aws_sdk_s3::Client::new(&config).head_bucket().bucket("logs").send().await.unwrap();
-    let stranger = sdk(&aws, IRELAND).await;
-    aws_sdk_kms::Client::new(&stranger).list_keys().send().await.unwrap_err();
+    let untrusting = sdk(&aws, IRELAND).await;
+    aws_sdk_kms::Client::new(&untrusting).list_keys().send().await.unwrap_err();
     assert_eq!(aws.names(), ["kms:DescribeKey", "s3:HeadBucket"]);
 }
 

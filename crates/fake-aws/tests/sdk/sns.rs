@@ -11,11 +11,11 @@ async fn sns(aws: &FakeAws, region: &str) -> Client {
 }
 
 #[tokio::test]
-async fn a_message_arrives_with_subject_and_attributes() {
+async fn a_message_has_its_subject_and_attributes() {
     let aws = FakeAws::start(world().topic("alerts", IRELAND));
     let client = sns(&aws, IRELAND).await;
     let mode = MessageAttributeValue::builder().data_type("String").string_value("enforce").build().unwrap();
-    let answer = client
+    let output = client
         .publish()
         .topic_arn(TOPIC)
         .subject("trail sealed")
@@ -24,7 +24,7 @@ async fn a_message_arrives_with_subject_and_attributes() {
         .send()
         .await
         .unwrap();
-    assert!(answer.message_id().is_some());
+    assert!(output.message_id().is_some());
     let published = aws.world().published.clone();
     assert_eq!(published.len(), 1);
     assert_eq!(published[0].topic_arn, TOPIC);
@@ -36,7 +36,7 @@ async fn a_message_arrives_with_subject_and_attributes() {
 }
 
 #[tokio::test]
-async fn a_topic_must_exist_here_and_let_us_publish() {
+async fn a_topic_must_exist_in_the_region_and_allow_publishing() {
     let aws = FakeAws::start(world().topic("alerts", IRELAND));
     let client = sns(&aws, IRELAND).await;
     let missing = client.publish().topic_arn(format!("{TOPIC}-2")).message("m").send().await;
@@ -52,8 +52,8 @@ async fn subjects_and_messages_have_limits() {
     let aws = FakeAws::start(world().topic("alerts", IRELAND));
     let client = sns(&aws, IRELAND).await;
     for subject in ["x".repeat(101), "two\nlines".into(), "für".into()] {
-        let refused = client.publish().topic_arn(TOPIC).subject(subject).message("m").send().await;
-        assert_eq!(code(refused), "InvalidParameter");
+        let error = client.publish().topic_arn(TOPIC).subject(subject).message("m").send().await;
+        assert_eq!(code(error), "InvalidParameter");
     }
     let long = client.publish().topic_arn(TOPIC).message("x".repeat(262_145)).send().await;
     assert_eq!(code(long), "InvalidParameter");

@@ -185,7 +185,7 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
         {
             Failure { remedy: Some(CONTROL_TOWER.into()), ..failure }
         }
-        (Step::Update(_), Some(key)) if failure.outcome_unknown && failure.not_sent => {
+        (Step::Update(_), Some(key)) if failure.outcome_unknown => {
             Failure { message: format!("it is unknown whether the trail has `{key}`: {}", failure.message), ..failure }
         }
         _ => failure,

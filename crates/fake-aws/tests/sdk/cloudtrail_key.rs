@@ -1,24 +1,24 @@
-//! What CloudTrail asks of a key before a trail may use it.
+//! What CloudTrail checks before it accepts a trail's key.
 
-use fake_aws::{Bucket, FakeAws, Key, KeyState, Settle, Trail, World};
+use fake_aws::{Bucket, ConsistencyDelays, FakeAws, Key, KeyState, Trail, World};
 
 use crate::{ACCOUNT, FRANKFURT, IRELAND, OTHER_ACCOUNT, cloudtrail, code, world};
 
-/// A trail in Ireland whose bucket lies in Frankfurt.
-fn plain() -> World {
+/// A trail in Ireland with a bucket in Frankfurt.
+fn unencrypted() -> World {
     world().bucket("logs", FRANKFURT).trail(Trail::new("audit", IRELAND, "logs"))
 }
 
 /// The same with a key that CloudTrail can use, and its ARN.
 fn with_key(key: Key) -> (World, String) {
-    let mut world = plain();
+    let mut world = unencrypted();
     let policy = world.cloudtrail_key_policy();
     let arn = world.key(key.policy(&policy));
     (world, arn)
 }
 
-/// What comes of encrypting with this key.
-async fn refusal(world: World, key: &str) -> String {
+/// The error code of encrypting with this key.
+async fn update_error(world: World, key: &str) -> String {
     let aws = FakeAws::start(world);
     let before = aws.snapshot();
     let client = cloudtrail(&aws, IRELAND).await;
@@ -28,7 +28,7 @@ async fn refusal(world: World, key: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_usable_key_is_taken_by_whatever_name_and_answered_by_its_arn() {
+async fn any_name_of_a_usable_key_is_resolved_to_its_arn() {
     let (mut world, key) = with_key(Key::new(FRANKFURT));
     world.alias(FRANKFURT, "alias/trailseal", &key);
     let aws = FakeAws::start(world);
@@ -36,51 +36,51 @@ async fn a_usable_key_is_taken_by_whatever_name_and_answered_by_its_arn() {
     let id = key.rsplit('/').next().unwrap().to_owned();
     let alias_arn = "arn:aws:kms:eu-central-1:123456789012:alias/trailseal".to_owned();
     for name in [key.clone(), id, "alias/trailseal".to_owned(), alias_arn] {
-        let answer = client.update_trail().name("audit").kms_key_id(name).send().await.unwrap();
-        assert_eq!(answer.kms_key_id(), Some(key.as_str()));
+        let output = client.update_trail().name("audit").kms_key_id(name).send().await.unwrap();
+        assert_eq!(output.kms_key_id(), Some(key.as_str()));
     }
     let arn = aws.world().trail_arn(IRELAND, "audit");
-    assert_eq!(aws.world().delivers(&arn), Ok(()));
-    let answer = client.update_trail().name("audit").kms_key_id("").send().await.unwrap();
-    assert_eq!(answer.kms_key_id(), None);
+    assert_eq!(aws.world().check_delivery(&arn), Ok(()));
+    let output = client.update_trail().name("audit").kms_key_id("").send().await.unwrap();
+    assert_eq!(output.kms_key_id(), None);
     assert_eq!(aws.world().trails[&arn].kms_key_id, None);
 }
 
 #[tokio::test]
-async fn a_key_must_lie_in_the_buckets_region() {
+async fn a_key_must_be_in_the_buckets_region() {
     let (world, key) = with_key(Key::new(IRELAND));
-    assert_eq!(refusal(world, &key).await, "KmsKeyNotFoundException");
+    assert_eq!(update_error(world, &key).await, "KmsKeyNotFoundException");
 }
 
 #[tokio::test]
 async fn a_key_must_exist() {
     let id = "00000000-0000-4000-8000-00000000ffff";
-    assert_eq!(refusal(plain(), id).await, "KmsKeyNotFoundException");
-    assert_eq!(refusal(plain(), "alias/none").await, "KmsKeyNotFoundException");
-    assert_eq!(refusal(plain(), "no key").await, "InvalidKmsKeyIdException");
-    assert_eq!(refusal(plain(), "arn:aws:kms:x").await, "InvalidKmsKeyIdException");
+    assert_eq!(update_error(unencrypted(), id).await, "KmsKeyNotFoundException");
+    assert_eq!(update_error(unencrypted(), "alias/none").await, "KmsKeyNotFoundException");
+    assert_eq!(update_error(unencrypted(), "no key").await, "InvalidKmsKeyIdException");
+    assert_eq!(update_error(unencrypted(), "arn:aws:kms:x").await, "InvalidKmsKeyIdException");
 }
 
 #[tokio::test]
 async fn a_key_must_be_enabled() {
     for state in [KeyState::Disabled, KeyState::PendingDeletion, KeyState::PendingImport] {
         let (world, key) = with_key(Key::new(FRANKFURT).state(state));
-        assert_eq!(refusal(world, &key).await, "KmsException");
+        assert_eq!(update_error(world, &key).await, "KmsException");
     }
 }
 
 #[tokio::test]
-async fn a_key_must_be_symmetric_and_the_customers() {
+async fn a_key_must_be_symmetric_and_customer_managed() {
     let (world, key) = with_key(Key::new(FRANKFURT).spec("RSA_2048", "ENCRYPT_DECRYPT"));
-    assert_eq!(refusal(world, &key).await, "InvalidKmsKeyIdException");
+    assert_eq!(update_error(world, &key).await, "InvalidKmsKeyIdException");
     let (world, key) = with_key(Key::new(FRANKFURT).spec("HMAC_256", "GENERATE_VERIFY_MAC"));
-    assert_eq!(refusal(world, &key).await, "InvalidKmsKeyIdException");
+    assert_eq!(update_error(world, &key).await, "InvalidKmsKeyIdException");
     let (world, key) = with_key(Key::new(FRANKFURT).managed_by_aws());
-    assert_eq!(refusal(world, &key).await, "InsufficientEncryptionPolicyException");
+    assert_eq!(update_error(world, &key).await, "InsufficientEncryptionPolicyException");
 }
 
 #[tokio::test]
-async fn another_accounts_key_is_taken_if_it_lets_cloudtrail_in() {
+async fn another_accounts_key_must_allow_cloudtrail() {
     let (world, key) = with_key(Key::new(FRANKFURT).of_account(OTHER_ACCOUNT));
     let aws = FakeAws::start(world);
     let client = cloudtrail(&aws, IRELAND).await;
@@ -88,7 +88,7 @@ async fn another_accounts_key_is_taken_if_it_lets_cloudtrail_in() {
 }
 
 #[tokio::test]
-async fn cloudtrail_says_of_which_organization_the_trails_account_is() {
+async fn the_request_has_the_organization_of_the_trails_owner() {
     let (mut world, key) = with_key(Key::new(FRANKFURT).of_account(OTHER_ACCOUNT));
     let policy = &mut world.keys.get_mut(&key).unwrap().policy;
     *policy = policy.replace(
@@ -97,9 +97,9 @@ async fn cloudtrail_says_of_which_organization_the_trails_account_is() {
     );
     *policy = policy.replace("ArnLike", "StringEquals").replace("aws:SourceArn", "aws:SourceOrgID");
     assert!(policy.contains(r#"{"StringEquals":{"aws:SourceOrgID":"o-abcdefghij"}"#), "{policy}");
-    assert_eq!(refusal(world.clone(), &key).await, "InsufficientEncryptionPolicyException");
+    assert_eq!(update_error(world.clone(), &key).await, "InsufficientEncryptionPolicyException");
     assert_eq!(
-        refusal(world.clone().organization("o-bbbbbbbbbb", &[ACCOUNT]), &key).await,
+        update_error(world.clone().organization("o-bbbbbbbbbb", &[ACCOUNT]), &key).await,
         "InsufficientEncryptionPolicyException"
     );
     let aws = FakeAws::start(world.organization("o-abcdefghij", &[ACCOUNT]));
@@ -108,14 +108,14 @@ async fn cloudtrail_says_of_which_organization_the_trails_account_is() {
 }
 
 #[tokio::test]
-async fn a_key_policy_must_let_cloudtrail_in() {
-    let mut world = plain();
+async fn a_key_policy_must_allow_cloudtrail() {
+    let mut world = unencrypted();
     let key = world.key(Key::new(FRANKFURT));
-    assert_eq!(refusal(world.clone(), &key).await, "InsufficientEncryptionPolicyException");
+    assert_eq!(update_error(world.clone(), &key).await, "InsufficientEncryptionPolicyException");
 
-    // Each thing that may be wrong with a policy that is right.
-    let right = world.cloudtrail_key_policy();
-    let wrong = [
+    // Each replacement breaks the policy.
+    let valid = world.cloudtrail_key_policy();
+    let replacements = [
         ("kms:GenerateDataKey*", "kms:Encrypt"),
         ("kms:DescribeKey", "kms:Encrypt"),
         ("cloudtrail.amazonaws.com", "config.amazonaws.com"),
@@ -125,50 +125,50 @@ async fn a_key_policy_must_let_cloudtrail_in() {
         ("ArnLike", "NumericEquals"),
         ("aws:cloudtrail:arn", "aws:s3:arn"),
     ];
-    for (from, to) in wrong {
-        assert!(right.contains(from));
-        world.keys.get_mut(&key).unwrap().policy = right.replace(from, to);
-        assert_eq!(refusal(world.clone(), &key).await, "InsufficientEncryptionPolicyException", "{to}");
+    for (from, to) in replacements {
+        assert!(valid.contains(from));
+        world.keys.get_mut(&key).unwrap().policy = valid.replace(from, to);
+        assert_eq!(update_error(world.clone(), &key).await, "InsufficientEncryptionPolicyException", "{to}");
     }
 }
 
 #[tokio::test]
-async fn a_deny_keeps_cloudtrail_out() {
+async fn a_deny_statement_is_an_error() {
     let (mut world, key) = with_key(Key::new(FRANKFURT));
     let deny = r#""Statement":[{"Effect":"Deny","Principal":"*","Action":"kms:generatedatakey*","Resource":"*"},"#;
     let policy = &mut world.keys.get_mut(&key).unwrap().policy;
     *policy = policy.replace(r#""Statement":["#, deny);
-    assert_eq!(refusal(world, &key).await, "InsufficientEncryptionPolicyException");
+    assert_eq!(update_error(world, &key).await, "InsufficientEncryptionPolicyException");
 }
 
 #[tokio::test]
-async fn decrypt_is_needed_only_with_a_bucket_key() {
+async fn decrypt_is_required_only_with_a_bucket_key() {
     let (mut world, key) = with_key(Key::new(FRANKFURT));
     let policy = &mut world.keys.get_mut(&key).unwrap().policy;
     *policy = policy.replace("kms:Decrypt", "kms:Encrypt");
     let mut with_bucket_key = world.clone();
     with_bucket_key.add_bucket(Bucket::new("logs", FRANKFURT).with_bucket_key());
-    assert_eq!(refusal(with_bucket_key, &key).await, "InsufficientEncryptionPolicyException");
+    assert_eq!(update_error(with_bucket_key, &key).await, "InsufficientEncryptionPolicyException");
     let aws = FakeAws::start(world);
     let client = cloudtrail(&aws, IRELAND).await;
     client.update_trail().name("audit").kms_key_id(&key).send().await.unwrap();
 }
 
 #[tokio::test]
-async fn the_bucket_is_checked_too() {
+async fn the_bucket_is_checked() {
     let (mut world, key) = with_key(Key::new(FRANKFURT));
     world.buckets.get_mut("logs").unwrap().denies_cloudtrail = true;
-    assert_eq!(refusal(world.clone(), &key).await, "InsufficientS3BucketPolicyException");
+    assert_eq!(update_error(world.clone(), &key).await, "InsufficientS3BucketPolicyException");
     world.buckets.clear();
-    assert_eq!(refusal(world, &key).await, "S3BucketDoesNotExistException");
+    assert_eq!(update_error(world, &key).await, "S3BucketDoesNotExistException");
 }
 
 #[tokio::test]
-async fn what_has_not_settled_is_refused_for_so_many_tries() {
+async fn consistency_delays_are_counted_in_calls() {
     let (mut world, key) = with_key(Key::new(FRANKFURT));
     let entry = world.keys.get_mut(&key).unwrap();
     entry.hidden_calls = 1;
-    entry.unsettled_tries = 2;
+    entry.policy_pending_calls = 2;
     let aws = FakeAws::start(world);
     let client = cloudtrail(&aws, IRELAND).await;
     let mut codes = Vec::new();
@@ -178,20 +178,20 @@ async fn what_has_not_settled_is_refused_for_so_many_tries() {
     let insufficient = "InsufficientEncryptionPolicyException";
     assert_eq!(codes, ["KmsKeyNotFoundException", insufficient, insufficient]);
     client.update_trail().name("audit").kms_key_id(&key).send().await.unwrap();
-    assert_eq!(aws.world().settle, Settle::default());
+    assert_eq!(aws.world().delays, ConsistencyDelays::default());
 }
 
 #[tokio::test]
-async fn delivery_needs_a_key_that_works_and_a_bucket_that_does_not_refuse_it() {
+async fn delivery_requires_a_usable_key_and_a_bucket_without_deny() {
     let (mut world, key) = with_key(Key::new(FRANKFURT));
     let arn = world.trail_arn(IRELAND, "audit");
     world.trails.get_mut(&arn).unwrap().kms_key_id = Some(key.clone());
-    assert_eq!(world.delivers(&arn), Ok(()));
+    assert_eq!(world.check_delivery(&arn), Ok(()));
     let pinned = r#"{"Statement":{"Sid":"OnlyOneKey","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::logs/*",
         "Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"arn:aws:kms:eu-central-1:123456789012:key/other"}}}}"#;
     world.add_bucket(Bucket::new("logs", FRANKFURT).policy(pinned));
-    assert!(world.delivers(&arn).unwrap_err().contains("OnlyOneKey"));
+    assert!(world.check_delivery(&arn).unwrap_err().contains("OnlyOneKey"));
     world.add_bucket(Bucket::new("logs", FRANKFURT));
     world.keys.get_mut(&key).unwrap().state = KeyState::Disabled;
-    assert!(world.delivers(&arn).unwrap_err().contains("Disabled"));
+    assert!(world.check_delivery(&arn).unwrap_err().contains("Disabled"));
 }

@@ -1,66 +1,66 @@
-//! Answers and refusals, before and after they are put into a protocol.
+//! Results and errors, before and after they are encoded in a protocol.
 
 use serde_json::{Value, json};
 
-/// What an operation of a JSON protocol comes to.
-pub(crate) type Outcome = Result<Value, Refusal>;
+/// The result of an operation of a JSON protocol.
+pub(crate) type Outcome = Result<Value, ApiError>;
 
-/// An error as AWS names it.
+/// An error that AWS returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ApiError {
     pub(crate) status: u16,
     pub(crate) code: String,
     pub(crate) message: String,
 }
 
-impl Refusal {
-    /// A refusal with the status that nearly all have. (KMS and CloudTrail answer 400 to access
-    /// denied as well, though CloudTrail's page on common errors says 403.)
-    pub(crate) fn new(code: &str, message: impl Into<String>) -> Refusal {
-        Refusal::with_status(400, code, message)
+impl ApiError {
+    /// An error with status 400, which most have. KMS and CloudTrail also return 400 for access denied,
+    /// although CloudTrail's page on common errors says 403.
+    pub(crate) fn new(code: &str, message: impl Into<String>) -> ApiError {
+        ApiError::with_status(400, code, message)
     }
 
-    pub(crate) fn with_status(status: u16, code: &str, message: impl Into<String>) -> Refusal {
-        Refusal { status, code: code.to_owned(), message: message.into() }
+    pub(crate) fn with_status(status: u16, code: &str, message: impl Into<String>) -> ApiError {
+        ApiError { status, code: code.to_owned(), message: message.into() }
     }
 }
 
-/// Which of AWS's protocols a request came in.
+/// The protocol of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// AWS JSON 1.1: CloudTrail, KMS, tagging.
     Json,
     /// REST with XML: S3.
     Rest {
-        /// An answer to HEAD has no body.
+        /// A response to HEAD has no body.
         head: bool,
     },
     /// Form in, XML out: SNS.
     Query,
 }
 
-/// An HTTP answer.
+/// An HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reply {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: String,
-    /// The error's code, if it is one; for the record.
+    /// The error code, if it is an error; for the record.
     pub(crate) error: Option<String>,
 }
 
-impl Reply {
-    pub(crate) fn ok(content_type: &str, body: String) -> Reply {
-        Reply { status: 200, headers: vec![("content-type", content_type.to_owned())], body, error: None }
+impl Response {
+    pub(crate) fn ok(content_type: &str, body: String) -> Response {
+        Response { status: 200, headers: vec![("content-type", content_type.to_owned())], body, error: None }
     }
 
-    pub(crate) fn json(body: &Value) -> Reply {
-        Reply::ok("application/x-amz-json-1.1", body.to_string())
+    pub(crate) fn json(body: &Value) -> Response {
+        Response::ok("application/x-amz-json-1.1", body.to_string())
     }
 
-    /// The refusal in the words of a protocol.
-    pub(crate) fn refusal(refusal: &Refusal, protocol: Protocol) -> Reply {
-        let Refusal { status, code, message } = refusal;
+    /// An error in a protocol's encoding.
+    pub(crate) fn error(error: &ApiError, protocol: Protocol) -> Response {
+        let ApiError { status, code, message } = error;
         let (content_type, body) = match protocol {
             Protocol::Json => ("application/x-amz-json-1.1", json!({"__type": code, "message": message}).to_string()),
             Protocol::Rest { head: true } => ("application/xml", String::new()),
@@ -81,7 +81,7 @@ impl Reply {
                 ),
             ),
         };
-        Reply {
+        Response {
             status: *status,
             headers: vec![("content-type", content_type.to_owned())],
             body,
@@ -90,12 +90,12 @@ impl Reply {
     }
 }
 
-/// Text for XML.
+/// Text with XML's special characters escaped.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// A page of `all` that begins at `token`, and the next page's token.
+/// The page of `all` that starts at `token`, and the next page's token.
 pub(crate) fn page<T>(all: Vec<T>, token: Option<&str>, size: usize) -> Option<(Vec<T>, Option<String>)> {
     let start = match token {
         None | Some("") => 0,
