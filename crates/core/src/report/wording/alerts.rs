@@ -34,13 +34,13 @@ pub(in crate::report) fn headline(trail: &TrailReport, mode: Mode) -> String {
 }
 
 /// What became of the trails of a sweep, in one line.
-pub(in crate::report) fn digest_headline(unlisted: bool, told: &[&TrailReport], all: usize) -> String {
+pub(in crate::report) fn digest_headline(unlisted: bool, reported: &[&TrailReport], all: usize) -> String {
     if unlisted {
         return "the trails could not be listed".into();
     }
     let outcomes = [Outcome::Failed, Outcome::Planned, Outcome::Remediated, Outcome::Noted].into_iter();
     let counts = outcomes.filter_map(|outcome| {
-        let count = told.iter().filter(|trail| trail.outcome == outcome).count();
+        let count = reported.iter().filter(|trail| trail.outcome == outcome).count();
         (count > 0).then(|| format!("{count} {}", outcome.as_str()))
     });
     match counts.collect::<Vec<_>>().as_slice() {

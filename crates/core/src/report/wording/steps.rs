@@ -38,7 +38,7 @@ fn planned(entry: &Entry) -> String {
                 [] => String::new(),
                 rejected => format!("; KMS rejects the policy until this is fixed: {}", rejected.join("; ")),
             };
-            format!("in the policy of {key}: {}{rejected}", change.extension.instruction())
+            format!("change the policy of {key}: {}{rejected}", change.extension.instruction())
         }
         Step::Key(KeyStep::EnableRotation) => format!("yearly rotation of {key}"),
         Step::Key(KeyStep::CreateAlias(alias)) => format!("`{alias}` in `{region}` for {key}"),
@@ -61,7 +61,7 @@ fn done(entry: &Entry, effect: &Effect) -> String {
         Step::Key(KeyStep::Create(_)) => format!("`{key}`"),
         Step::Key(KeyStep::Adopt(_)) => planned(entry),
         Step::Key(KeyStep::Restore { pending_deletion }) => {
-            let done = if *pending_deletion { "its deletion is cancelled, and it is enabled" } else { "it is enabled" };
+            let done = if *pending_deletion { "its deletion is canceled, and it is enabled" } else { "it is enabled" };
             match effect {
                 Effect::Unverified(failure) => {
                     format!("`{key}`: {done}, according to KMS; it was not read back: {}", failure.message)
