@@ -272,7 +272,7 @@ impl Answer {
         let of_trail = |trail: &TrailReport| {
             let failure = trail.error.as_ref().filter(|failure| failure.is_transient())?;
             let name = trail.trail.as_ref().map_or_else(String::as_str, TrailArn::as_str);
-            Some(format!("trail `{name}` is not finished: {}", failure.message))
+            Some(format!("trail `{name}` is not remediated yet: {}", failure.message))
         };
         let unlisted = self.error.as_ref().filter(|failure| failure.is_transient());
         unlisted.map(|failure| failure.message.clone()).or_else(|| self.trails.iter().find_map(of_trail))

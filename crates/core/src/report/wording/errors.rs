@@ -236,6 +236,6 @@ pub(in crate::report) fn setting_changes(trail: &TrailArn, changes: &[SettingCha
 pub(in crate::report) fn abandoned(contradiction: &Contradiction) -> Failure {
     match contradiction {
         Contradiction::TrailGone(failure) | Contradiction::OutcomeUnknown(failure) => failure.clone(),
-        other => Failure::transient(format!("the state of AWS kept changing during this run: {}", reason(other))),
+        other => Failure::transient(format!("the state of AWS kept changing: {}", reason(other))),
     }
 }
