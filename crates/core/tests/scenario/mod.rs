@@ -165,7 +165,7 @@ impl Account {
 
     /// What the plan and the resolution of earlier writes require, and nothing else.
     fn remediation_facts(&self, assessed: &BTreeMap<TrailArn, AssessedTrail>, pending: &Pending) -> RemediationFacts {
-        let reads = required_reads(&assessed);
+        let reads = required_reads(assessed);
         let mut facts = RemediationFacts::default();
         let mut regions: BTreeSet<Region> = reads.extended_keys.values().map(|key| key.region().clone()).collect();
         regions.extend(pending.alias_regions().cloned());
