@@ -6,6 +6,7 @@ mod alert;
 mod answer;
 mod compose;
 mod digest;
+mod message;
 mod wording;
 
 pub use account::AccountReport;
