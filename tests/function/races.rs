@@ -78,7 +78,7 @@ fn a_stray_is_alerted_before_a_lambda_retry() {
     let (error, _) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(6));
     assert_eq!(error.error_type, "Transient");
     let alert = scenario.only_alert();
-    assert_eq!(alert.subject.as_deref(), Some("trailseal: a KMS key is a stray"));
+    assert_eq!(alert.subject.as_deref(), Some("trailseal: a KMS key is unused"));
     assert!(alert.message.contains("aws kms schedule-key-deletion"), "{}", alert.message);
 }
 
@@ -98,7 +98,7 @@ fn the_removal_command_checks_that_the_key_is_unused() {
     let command = answer["strays"][0]["command"].as_str().unwrap();
     let alert = scenario.only_alert();
     assert_eq!(alert.subject.as_deref(), Some("trailseal: a KMS key needs your attention"));
-    assert!(alert.message.contains("may not be used") && alert.message.contains(command), "{}", alert.message);
+    assert!(alert.message.contains("may be unused") && alert.message.contains(command), "{}", alert.message);
     assert_eq!(run_command(command, "echo"), "schedule-key-deletion");
     assert_eq!(run_command(command, "echo alias/trailseal"), "");
     assert_eq!(run_command(command, "return 254"), "", "a failed read prevents the deletion");
