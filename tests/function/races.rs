@@ -284,3 +284,13 @@ fn three_contradicted_passes_end_in_a_lambda_retry() {
     scenario.aws.clear_hooks();
     assert_eq!(scenario.invoke_event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));
 }
+
+#[test]
+fn a_deleted_trail_is_gone_whatever_its_status_returns() {
+    let mut scenario = Scenario::enforce(account());
+    scenario.aws.world().trails.remove(AUDIT);
+    scenario.aws.before(|call, _| (call.operation == "GetTrailStatus").then(Fault::access_denied));
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "gone": 1 }), "{answer:#}");
+    assert_eq!(answer["alerts"], json!({ "sent": 0, "failed": 0 }));
+}
