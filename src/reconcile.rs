@@ -39,6 +39,7 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
     let mode = context.config.mode;
     let is_sweep = target == Target::Sweep;
     let one_trail = matches!(target, Target::Trail(_));
+    let started = Instant::now();
     let reader = aws.reader(invocation.deadline(if one_trail { 1 } else { usize::MAX }));
     let mut answer = match (observe::targets(&reader, &target, context).await, target) {
         (_, Target::Ignored(reason)) => return Answer::ignored(mode, &origin, reason),
@@ -49,7 +50,7 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
         (Ok(targets), _) => {
             let regions = if is_sweep { sweep::regions(&targets, context) } else { BTreeSet::new() };
             let scan = sweep::scan_tagged_keys(&reader, &targets, &regions, context);
-            let passes = passes(aws, context, targets.trails.clone(), invocation);
+            let passes = passes(aws, context, targets.trails.clone(), invocation, started);
             let (journal, mut scan) = join!(passes, scan);
             let report = match is_sweep {
                 true => {
@@ -69,13 +70,19 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
     answer.truncate()
 }
 
-/// Observes, assesses, plans and applies; again for the trails whose plan the state of AWS contradicted.
-async fn passes(aws: &Aws, context: &Context, mut targets: Vec<TrailTarget>, invocation: Invocation) -> Journal {
+/// Observes, assesses, plans and applies; again for the trails whose plan the state of AWS contradicted. The settings of
+/// the first pass were read after `observed_at`: a sweep reads them while it lists the trails.
+async fn passes(
+    aws: &Aws,
+    context: &Context,
+    mut targets: Vec<TrailTarget>,
+    invocation: Invocation,
+    mut observed_at: Instant,
+) -> Journal {
     let mut journal = Journal::default();
     let has_written = AtomicBool::new(false);
     loop {
         let count = targets.len();
-        let observed_at = Instant::now();
         let new_reader = || aws.reader(invocation.deadline(count));
         let health = observe::health(&new_reader(), &targets, context).await;
         let assessed = assess_all(health, context);
@@ -109,6 +116,7 @@ async fn passes(aws: &Aws, context: &Context, mut targets: Vec<TrailTarget>, inv
         // A trail that was not named by its ARN is the only one.
         targets.retain(|target| count == 1 || is_contradicted(target));
         targets.iter_mut().for_each(|target| target.settings = None);
+        observed_at = Instant::now();
     }
 }
 

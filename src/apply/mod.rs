@@ -36,7 +36,7 @@ pub(crate) struct Executor<'a, R, W> {
     /// Another number for each invocation. It decides which trail comes first where they wait for each other, so that
     /// none is always the last when time runs out.
     pub(crate) rotation: u64,
-    /// When the trails were read.
+    /// The trails were read after this time.
     pub(crate) observed_at: Instant,
     /// Whether this run wrote anything.
     pub(crate) has_written: &'a AtomicBool,
