@@ -1,16 +1,13 @@
 //! From the Lambda input to the answer.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tokio::time::Instant;
 use trailseal_core::config::Config;
 use trailseal_core::context::Context;
 use trailseal_core::ids::FunctionArn;
@@ -18,7 +15,8 @@ use trailseal_core::report::Answer;
 use trailseal_core::trigger::{Event, InvalidInput, Target, Trigger};
 
 use crate::aws::Aws;
-use crate::reconcile::{Invocation, reconcile};
+use crate::invocation::Invocation;
+use crate::reconcile::reconcile;
 
 /// The input as received. Deserializing it never fails, so that malformed input gets our own error.
 #[derive(Debug)]
@@ -77,7 +75,7 @@ pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Re
     let context = Context { config: config.clone(), function_arn };
     let trigger = trigger(payload, &context.function_arn).map_err(|error| Failed::InvalidInput(error.to_string()))?;
     let sweep = trigger.target == Target::Sweep;
-    let answer = reconcile(aws, &context, trigger, limits(&invocation)).await;
+    let answer = reconcile(aws, &context, trigger, Invocation::new(&invocation)).await;
     log(&answer);
     match answer.transient_failure() {
         // A sweep that listed the trails is not retried: the next one reads everything again.
@@ -114,26 +112,6 @@ fn envelope(mut fields: Map<String, Value>) -> Result<Event, serde_json::Error> 
 fn is_well_formed(name: &str, value: &Value) -> bool {
     let envelope = serde_json::json!({ "detail-type": "", "source": "", "detail": null, name: value });
     EventBridgeEvent::<Value>::deserialize(envelope).is_ok()
-}
-
-/// A number that differs between invocations, including those that start at the same time of day.
-fn rotation(request_id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    request_id.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Reserves time for alerts and the answer: a tenth of the remaining time, from 0.5 to 5 seconds.
-fn limits(invocation: &lambda_runtime::Context) -> Invocation {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let remaining = Duration::from_millis(invocation.deadline).saturating_sub(now);
-    let reserve = remaining.mul_f64(0.1).clamp(Duration::from_millis(500), Duration::from_secs(5));
-    let after = |duration: Duration| Instant::now().checked_add(duration).unwrap_or_else(Instant::now);
-    Invocation {
-        work_until: after(remaining.saturating_sub(reserve)),
-        alerts_until: after(remaining.saturating_sub(reserve.mul_f64(0.2))),
-        rotation: rotation(&invocation.request_id),
-    }
 }
 
 /// Writes the answer to the log: one line on standard output. If that fails, there is no other place

@@ -5,6 +5,7 @@
 mod apply;
 pub mod aws;
 pub mod handler;
+mod invocation;
 mod observe;
 pub mod reconcile;
 mod sweep;

@@ -1,9 +1,5 @@
-//! The whole flow: targets → observe → assess → plan → (dry-run stops) → apply → journal → answer.
+//! The whole flow: targets → observe → assess → plan → (dry-run stops) → apply → journal → answer → alerts.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
-
-use tokio::join;
 use tokio::time::Instant;
 use trailseal_core::assess::{assess_all, required_reads};
 use trailseal_core::config::Mode;
@@ -15,63 +11,41 @@ use trailseal_core::report::{AccountReport, Answer, alerts};
 use trailseal_core::trigger::{Origin, Target, Trigger};
 
 use crate::apply::Executor;
-use crate::aws::{Aws, Deadline};
+use crate::aws::Aws;
+use crate::invocation::Invocation;
 use crate::observe::{self, TrailTarget};
 use crate::sweep;
 
-/// How often trails are observed again after the state of AWS contradicted their plan.
+/// How often trails are observed at most if the state of AWS contradicts their plan.
 const MAX_PASSES: usize = 3;
-
-/// What one invocation has besides its trigger.
-#[derive(Debug, Clone, Copy)]
-pub struct Invocation {
-    /// When reads and writes end.
-    pub work_until: Instant,
-    /// When alerts end.
-    pub alerts_until: Instant,
-    /// Another number for each invocation.
-    pub rotation: u64,
-}
 
 /// Reconciles the trails that a trigger names, and publishes the alerts.
 pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocation: Invocation) -> Answer {
     let Trigger { origin, target } = trigger;
     let mode = context.config.mode;
-    let is_sweep = target == Target::Sweep;
-    let one_trail = matches!(target, Target::Trail(_));
     let started = Instant::now();
-    let reader = aws.reader(invocation.deadline(if one_trail { 1 } else { usize::MAX }));
+    let reader = aws.reader(invocation.stage_deadline(matches!(target, Target::Trail(_))));
     let mut answer = match (observe::targets(&reader, &target, context).await, target) {
         (_, Target::Ignored(reason)) => return Answer::ignored(mode, &origin, reason),
         (Err(failure), _) => Answer::unlisted(mode, &origin, failure),
         (Ok(targets), Target::Key(key)) if targets.trails.is_empty() => {
             Answer::ignored(mode, &origin, format!("no trail uses key `{key}`"))
         }
-        (Ok(targets), _) => {
-            let regions = if is_sweep { sweep::regions(&targets, context) } else { BTreeSet::new() };
-            let scan = sweep::scan_tagged_keys(&reader, &targets, &regions, context);
+        (Ok(targets), target) => {
             let passes = passes(aws, context, targets.trails.clone(), invocation, started);
-            let (journal, mut scan) = join!(passes, scan);
-            let report = match is_sweep {
-                true => {
-                    // Regions where trails have their buckets and, so far, no key.
-                    let more =
-                        journal.candidate_regions().filter(|region| !regions.contains(*region)).cloned().collect();
-                    let reader = aws.reader(invocation.work_until);
-                    scan.merge(sweep::scan_tagged_keys(&reader, &targets, &more, context).await);
-                    AccountReport::new(targets.malformed, &scan, &journal)
-                }
-                false => AccountReport::default(),
+            let (journal, account) = match target {
+                Target::Sweep => sweep::scan_during(passes, aws, context, targets, invocation).await,
+                _ => (passes.await, AccountReport::default()),
             };
-            Answer::compose(context, &origin, &journal, report)
+            Answer::compose(context, &origin, &journal, account)
         }
     };
-    publish_alerts(aws, context, &origin, invocation.alerts_until, &mut answer).await;
+    publish_alerts(aws, context, &origin, invocation, &mut answer).await;
     answer.truncate()
 }
 
-/// Observes, assesses, plans and applies; again for the trails whose plan the state of AWS contradicted. The settings of
-/// the first pass were read after `observed_at`: a sweep reads them while it lists the trails.
+/// Observes, assesses, plans and applies; again for the trails whose plan the state of AWS contradicts. `observed_at` is
+/// when the first reads began: a sweep reads the settings while it lists the trails.
 async fn passes(
     aws: &Aws,
     context: &Context,
@@ -80,62 +54,48 @@ async fn passes(
     mut observed_at: Instant,
 ) -> Journal {
     let mut journal = Journal::default();
-    let has_written = AtomicBool::new(false);
     loop {
-        let count = targets.len();
-        let new_reader = || aws.reader(invocation.deadline(count));
+        let only_one_trail = targets.len() == 1;
+        let new_reader = || aws.reader(invocation.stage_deadline(only_one_trail));
+        let pending = Pending::of(&journal);
+
         let health = observe::health(&new_reader(), &targets, context).await;
         let assessed = assess_all(health, context);
-        let pending = Pending::of(&journal);
-        let required = required_reads(assessed.values());
-        let facts = observe::remediation(new_reader, &required, &pending, context).await;
+        let facts = observe::remediation(new_reader, &required_reads(&assessed), &pending, context).await;
         let plan = plan(&assessed, &facts, &pending.unfinished, context);
         journal.append(pending.resolve(&assessed, &facts, &plan));
-        journal.begin_pass(plan.clone());
+        journal.begin_pass(plan);
         if context.config.mode == Mode::DryRun {
             journal.record_planned();
             return journal;
         }
-        // The writers exist only from here on.
-        let starter = aws.writer(invocation.deadline(count));
+
+        // No writer exists before this line.
+        let starter = aws.writer(invocation.stage_deadline(only_one_trail));
         let (reader, writer) = (aws.reader(invocation.work_until), aws.writer(invocation.work_until));
-        let rotation = invocation.rotation;
-        let executor = Executor { reader, writer, journal: &journal, rotation, observed_at, has_written: &has_written };
-        let mut applied = executor.restart(&plan, &starter).await;
-        applied.merge(executor.seal(&plan, &applied).await);
+        let executor = Executor::new(reader, writer, &journal, invocation.rotation, observed_at);
+        let applied = executor.apply(&starter).await;
         journal.append(applied.entries);
-        if applied.contradictions.is_empty() {
-            return journal;
-        }
-        if journal.pass() == MAX_PASSES || Instant::now() >= invocation.work_until {
+        let is_last = journal.pass() == MAX_PASSES || Instant::now() >= invocation.work_until;
+        if is_last {
             journal.abandon(applied.contradictions);
             return journal;
         }
+        if applied.contradictions.is_empty() {
+            return journal;
+        }
         tracing::info!(pass = journal.pass(), contradictions = ?applied.contradictions, "observing again");
-        let is_contradicted = |target: &TrailTarget| applied.contradictions.contains_key(&target.arn(context));
-        // A trail that was not named by its ARN is the only one.
-        targets.retain(|target| count == 1 || is_contradicted(target));
+        targets.retain(|target| only_one_trail || applied.contradictions.contains_key(&target.arn(context)));
         targets.iter_mut().for_each(|target| target.settings = None);
         observed_at = Instant::now();
     }
 }
 
-impl Invocation {
-    /// Of several trails, one that does not respond must leave time for the others: each stage gets a third of the rest.
-    fn deadline(&self, trails: usize) -> Deadline {
-        if trails == 1 {
-            return self.work_until.into();
-        }
-        let left = self.work_until.saturating_duration_since(Instant::now());
-        Deadline::share(Instant::now().checked_add(left.checked_div(3).unwrap_or(left)).unwrap_or(self.work_until))
-    }
-}
-
 /// Publishes the alerts. One that cannot be published is logged and counted, and changes nothing else.
-async fn publish_alerts(aws: &Aws, context: &Context, origin: &Origin, until: Instant, answer: &mut Answer) {
+async fn publish_alerts(aws: &Aws, context: &Context, origin: &Origin, invocation: Invocation, answer: &mut Answer) {
     let Some(topic) = &context.config.alert_topic else { return };
     for alert in alerts(answer, origin, context) {
-        match aws.publisher(until).publish(topic, &alert).await {
+        match aws.publisher(invocation.alerts_until).publish(topic, &alert).await {
             Ok(()) => answer.alerts.sent = answer.alerts.sent.saturating_add(1),
             Err(failure) => {
                 answer.alerts.failed = answer.alerts.failed.saturating_add(1);

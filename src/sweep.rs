@@ -1,16 +1,41 @@
 //! What only a sweep does: it scans for strays.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+
+use tokio::join;
 
 use trailseal_core::context::Context;
 use trailseal_core::ids::{KeyArn, Region};
+use trailseal_core::journal::Journal;
 use trailseal_core::observation::{KeyUse, StrayScan, TaggedKey};
+use trailseal_core::report::AccountReport;
 
-use crate::aws::Read;
+use crate::aws::{Aws, Read};
+use crate::invocation::Invocation;
 use crate::observe::{Targets, TrailTarget, is_named, join_unordered, tagged_key};
 
+/// Scans for strays while the trails are reconciled; afterwards in the Regions that only the plans contain: those of
+/// buckets whose trails have no key yet.
+pub(crate) async fn scan_during(
+    passes: impl Future<Output = Journal>,
+    aws: &Aws,
+    context: &Context,
+    targets: Targets,
+    invocation: Invocation,
+) -> (Journal, AccountReport) {
+    let regions = regions(&targets, context);
+    let reader = aws.reader(invocation.stage_deadline(false));
+    let (journal, mut scan) = join!(passes, scan_tagged_keys(&reader, &targets, &regions, context));
+    let rest = journal.candidate_regions().filter(|region| !regions.contains(*region)).cloned().collect();
+    let reader = aws.reader(invocation.work_until);
+    scan.merge(scan_tagged_keys(&reader, &targets, &rest, context).await);
+    let report = AccountReport::new(targets.malformed, &scan, &journal);
+    (journal, report)
+}
+
 /// The Regions of this account's trails and their keys, as far as their settings contain them.
-pub(crate) fn regions(targets: &Targets, context: &Context) -> BTreeSet<Region> {
+fn regions(targets: &Targets, context: &Context) -> BTreeSet<Region> {
     let mut regions = BTreeSet::from([context.function_arn.region().clone()]);
     let readable = targets.trails.iter().filter_map(|target| target.settings.as_ref()?.as_ref().ok());
     for settings in readable.filter(|settings| context.owns_trail(&settings.arn)) {
@@ -22,7 +47,7 @@ pub(crate) fn regions(targets: &Targets, context: &Context) -> BTreeSet<Region> 
 }
 
 /// The keys with trailseal's tag in these Regions that none of these trails uses.
-pub(crate) async fn scan_tagged_keys(
+async fn scan_tagged_keys(
     reader: &impl Read,
     targets: &Targets,
     regions: &BTreeSet<Region>,

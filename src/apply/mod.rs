@@ -30,25 +30,38 @@ pub(crate) struct Applied {
 
 /// What the tasks of one pass share.
 pub(crate) struct Executor<'a, R, W> {
-    pub(crate) reader: R,
-    pub(crate) writer: W,
-    pub(crate) journal: &'a Journal,
+    reader: R,
+    writer: W,
+    journal: &'a Journal,
     /// Another number for each invocation. It decides which trail comes first where they wait for each other, so that
     /// none is always the last when time runs out.
-    pub(crate) rotation: u64,
+    rotation: u64,
     /// The trails were read after this time.
-    pub(crate) observed_at: Instant,
-    /// Whether this run wrote anything.
-    pub(crate) has_written: &'a AtomicBool,
+    observed_at: Instant,
+    /// Whether this pass wrote anything.
+    has_written: AtomicBool,
 }
 
 /// A task's entries, and what contradicted its plan.
 type TaskResult = (Vec<Entry>, Option<Contradiction>);
 
-impl<R: Read, W: Write> Executor<'_, R, W> {
+impl<'a, R: Read, W: Write> Executor<'a, R, W> {
+    /// An executor for the last plan of the journal.
+    pub(crate) fn new(reader: R, writer: W, journal: &'a Journal, rotation: u64, observed_at: Instant) -> Self {
+        Self { reader, writer, journal, rotation, observed_at, has_written: AtomicBool::new(false) }
+    }
+
+    /// Takes the steps of the plan. `starter` starts logging.
+    pub(crate) async fn apply(&self, starter: &impl Write) -> Applied {
+        let Some(plan) = self.journal.plans().last() else { return Applied::default() };
+        let mut applied = self.restart(plan, starter).await;
+        applied.merge(self.seal(plan, &applied).await);
+        applied
+    }
+
     /// Starts logging, with a writer of its own. This comes first: it must not depend on how long encryption takes, nor
     /// on whether it is possible.
-    pub(crate) async fn restart(&self, plan: &Plan, starter: &impl Write) -> Applied {
+    async fn restart(&self, plan: &Plan, starter: &impl Write) -> Applied {
         let mut regions: BTreeMap<&Region, Vec<(&TrailArn, &Region)>> = BTreeMap::new();
         for (arn, trail) in &plan.trails {
             if let Some(home_region) = &trail.restart {
@@ -66,7 +79,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
     }
 
     /// Takes the other steps. The trails of a sealing key wait for that key only.
-    pub(crate) async fn seal(&self, plan: &Plan, restarted: &Applied) -> Applied {
+    async fn seal(&self, plan: &Plan, restarted: &Applied) -> Applied {
         let keys = join_all(plan.keys.iter().map(async |(region, key)| {
             let uses = |(_, trail): &(&TrailArn, &TrailPlan)| trail.sealing_region.as_ref() == Some(region);
             let trails = plan.trails.iter().filter(uses);
@@ -113,7 +126,7 @@ impl Applied {
     }
 
     /// Adds what another task did.
-    pub(crate) fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         self.entries.extend(other.entries);
         self.contradictions.extend(other.contradictions);
     }

@@ -53,7 +53,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             }
             Err(failure) => (StepResult::Failed(failure), None),
         };
-        let step = Step::Update(Box::new(update.clone()));
+        let step = Step::Update(update.clone());
         (vec![self.trail_entry(arn, step, Some(key.clone()), result)], contradiction)
     }
 

@@ -187,7 +187,7 @@ impl Operation {
             _ if contains(DENIED, &code) => (
                 Class::Terminal,
                 format!(
-                    "allow `{}` to the function's role; if its policy allows it, check for a service control policy, a permissions boundary or a resource policy that denies it",
+                    "allow `{}` for the function's role; if its policy already allows it, check for a service control policy, a permissions boundary or a resource policy that denies it",
                     self.permission()
                 ),
             ),

@@ -14,14 +14,15 @@ use trailseal_core::observation::{KeyObservation, KeyTags, ParsedPolicy, Reading
 
 use crate::aws::Read;
 
-type Shared<T> = Arc<OnceCell<Result<T, Failure>>>;
+/// A read that is in flight or done.
+type SharedRead = Arc<OnceCell<Result<Reading<KeyObservation>, Failure>>>;
 
 /// Reads each key once. A second caller awaits the read that is in flight.
 pub(super) struct SharedKeys<'a, R> {
     reader: &'a R,
     context: &'a Context,
     /// By Region and name, with the time of the first request.
-    reads: Mutex<BTreeMap<(Region, String), (Instant, Shared<Reading<KeyObservation>>)>>,
+    reads: Mutex<BTreeMap<(Region, String), (Instant, SharedRead)>>,
 }
 
 impl<'a, R: Read> SharedKeys<'a, R> {
@@ -39,9 +40,9 @@ impl<'a, R: Read> SharedKeys<'a, R> {
         let read = {
             let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
             let place = reads.entry((region.clone(), name.to_owned()));
-            let (began, read) = place.or_insert_with(|| (Instant::now(), Shared::default()));
+            let (began, read) = place.or_insert_with(|| (Instant::now(), SharedRead::default()));
             if after.is_some_and(|after| *began <= after) {
-                (*began, *read) = (Instant::now(), Shared::default());
+                (*began, *read) = (Instant::now(), SharedRead::default());
             }
             Arc::clone(read)
         };

@@ -39,7 +39,7 @@ fn alerts_to_a_central_topic_name_the_account() {
     let central = "arn:aws:sns:eu-west-1:999999999999:trailseal";
     for (input, subject) in [
         (event("create-trail-terraform"), "trailseal: 123456789012: trail audit is now encrypted with a"),
-        (json!({ "sweep": {} }), "trailseal: 123456789012: 1 remediated of 1 trails"),
+        (json!({ "sweep": {} }), "trailseal: 123456789012: 1 remediated of 1 trail"),
     ] {
         let mut world = account();
         world.topics.insert(central.to_owned(), fake_aws::Topic::default());

@@ -37,10 +37,10 @@ fn an_unconfirmed_key_is_found_and_finished() {
         assert_eq!(answer["summary"], json!({ "remediated": 1 }));
         assert_eq!(answer["strays"], json!([]));
         assert!(
-            step(&answer, "create-key")["detail"].as_str().unwrap().contains(": it was created: `arn:aws:kms:"),
+            step(&answer, "create-key")["detail"].as_str().unwrap().contains("shows that it created key `arn:aws:kms:"),
             "{answer:#}"
         );
-        assert!(!scenario.only_alert().message.contains("check the key named above"));
+        assert!(!scenario.only_alert().message.contains("act on the notice above"));
         assert_eq!(scenario.aws.world().keys.len(), 1);
         scenario.aws.clear_hooks();
         scenario.assert_converged("update-trail-by-name");
@@ -81,7 +81,7 @@ fn create_key_is_not_resent_before_a_read() {
         );
         assert!(answer["trails"][0]["steps"][0]["detail"].as_str().unwrap().contains("managed-by"), "{answer:#}");
         let alert = scenario.only_alert().message;
-        assert!(alert.contains("What to do next: check the key named above"), "{alert}");
+        assert!(alert.contains("What to do next: act on the notice above"), "{alert}");
         assert_eq!(answer["summary"], json!({ "remediated": 1 }));
         scenario.aws.clear_hooks();
         scenario.assert_converged("update-trail-by-name");

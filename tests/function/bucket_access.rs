@@ -240,9 +240,9 @@ fn a_supplied_keys_remedy_does_not_name_log_readers() {
         .start();
     let answer = scenario.invoke_event("update-trail-by-name");
     let detail = only_warning(&answer, "readers-locked-out");
-    assert!(detail.contains("have the key's owner name them in its policy"), "{detail}");
+    assert!(detail.contains("ask the key's owner to add them to the key policy"), "{detail}");
     let message = scenario.only_alert().message;
-    assert!(message.contains("LogReaders has no effect on it") && !message.contains("can decrypt, too"), "{message}");
+    assert!(message.contains("LogReaders has no effect on it") && !message.contains("can also decrypt"), "{message}");
 }
 
 fn replication(rule: &str) -> String {

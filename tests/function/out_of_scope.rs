@@ -93,8 +93,8 @@ fn an_unusable_sealing_key_fails_with_its_remedy() {
     for (make, remedy) in [
         (disabled, "aws kms enable-key --region eu-central-1"),
         (pending_deletion, "aws kms cancel-key-deletion --region eu-central-1"),
-        (asymmetric, "let `alias/trailseal` name a symmetric"),
-        (pending_import, "let `alias/trailseal` name a symmetric"),
+        (asymmetric, "associate `alias/trailseal` with an enabled, symmetric"),
+        (pending_import, "associate `alias/trailseal` with an enabled, symmetric"),
     ] {
         let mut world = account();
         let key = world.key(make(Key::new("eu-central-1")));

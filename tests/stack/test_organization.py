@@ -169,7 +169,7 @@ class MemberAccount(unittest.TestCase):
         self.assertEqual([(it["trail_arn"], it["outcome"]) for it in answer["trails"]], [(trail, "planned")], answer)
         self.assertEqual(answer["alerts"], {"sent": 1, "failed": 0})
         [alert] = security.alerts(mailbox)
-        self.assertEqual(alert["Subject"], f"trailseal: {ACCOUNT}: 1 planned of 1 trails")
+        self.assertEqual(alert["Subject"], f"trailseal: {ACCOUNT}: 1 planned of 1 trail")
         self.assertEqual(alert["MessageAttributes"]["account"]["Value"], ACCOUNT)
 
     def test_a_stackset_can_deploy_the_forwarder(self):

@@ -94,9 +94,9 @@ pub fn assess_all(
 }
 
 /// The reads that the plan for these trails needs.
-pub fn required_reads<'a>(trails: impl IntoIterator<Item = &'a AssessedTrail>) -> RequiredReads {
+pub fn required_reads(trails: &BTreeMap<TrailArn, AssessedTrail>) -> RequiredReads {
     let mut reads = RequiredReads::default();
-    for trail in trails {
+    for trail in trails.values() {
         let AssessedTrail::Readable(assessment) = trail else { continue };
         let settings = &assessment.settings;
         match &assessment.verdict {

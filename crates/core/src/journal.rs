@@ -339,7 +339,7 @@ impl Journal {
     pub fn assigned_key(&self, trail: &TrailArn) -> Option<&KeyArn> {
         let is_done =
             |entry: &&Entry| entry.step.name() == StepName::UpdateTrail && matches!(entry.result, StepResult::Done(_));
-        self.entries_of(Subject::Trail(trail.clone())).filter(is_done).last()?.key.as_ref()
+        self.entries_of(Subject::Trail(trail.clone())).rfind(is_done)?.key.as_ref()
     }
 
     /// Whether logging was started again.

@@ -43,10 +43,8 @@ impl Pending {
                 pending.unfinished.insert(region.clone(), unfinished);
             }
             if let Some(own) = own_keys.into_iter().find(|own| own.alias == AliasState::Unknown)
-                && let Some(entry) = journal
-                    .entries_of(subject.clone())
-                    .filter(|entry| entry.step.name() == StepName::CreateAlias)
-                    .last()
+                && let Some(entry) =
+                    journal.entries_of(subject.clone()).rfind(|entry| entry.step.name() == StepName::CreateAlias)
             {
                 pending.aliases.insert(region.clone(), (own, entry.step.clone()));
             }
@@ -72,7 +70,7 @@ impl Pending {
                 && matches!(result, StepResult::Unconfirmed { .. })
                 && *pass == journal.pass()
             {
-                pending.updates.insert(arn.clone(), (key.clone(), (**update).clone()));
+                pending.updates.insert(arn.clone(), (key.clone(), update.clone()));
             }
         }
         pending
@@ -102,7 +100,7 @@ impl Pending {
             let has_key = now.settings.kms_key_id.as_deref() == Some(key.as_str());
             let changes = update.observed.kept.changes(&now.settings.kept);
             let effect = StepResult::Done(Effect::ReadBack(changes));
-            let step = Step::Update(Box::new(update.clone()));
+            let step = Step::Update(update.clone());
             has_key.then(|| self.resolution(Subject::Trail(arn.clone()), step, key, effect))
         });
         let aliases = self.aliases.iter().filter_map(|(region, (own, step))| {

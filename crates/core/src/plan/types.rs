@@ -11,7 +11,7 @@ use crate::finding::{Finding, KeyOwner, Warning};
 use crate::iam::{Document, Reason, StatementId};
 use crate::ids::{AccountId, KeyAlias, KeyArn, Region, TrailArn};
 use crate::key_policy::{Extension, KeyPolicy};
-use crate::observation::{MalformedTrail, TrailSettings};
+use crate::observation::TrailSettings;
 use crate::plan::strays::Stray;
 
 /// The name of a step.
@@ -221,7 +221,7 @@ pub enum Step {
     /// On a sealing key.
     Key(KeyStep),
     /// Assign the sealing key to the trail.
-    Update(Box<TrailUpdate>),
+    Update(TrailUpdate),
     /// Start logging.
     Restart,
 }
@@ -241,7 +241,7 @@ impl TrailPlan {
     /// The steps on the trail, in order.
     pub fn steps(&self) -> impl Iterator<Item = Step> {
         let restart = self.restart.as_ref().map(|_| Step::Restart);
-        restart.into_iter().chain(self.update.clone().map(|update| Step::Update(Box::new(update))))
+        restart.into_iter().chain(self.update.clone().map(Step::Update))
     }
 }
 
@@ -261,8 +261,6 @@ pub enum KeySource {
 pub enum Obstacle {
     /// A read failed.
     Call(Failure),
-    /// The ARN in the list of trails is malformed.
-    Malformed(MalformedTrail),
     /// A fact is missing that the plan needs.
     NotRead(TrailArn),
     /// Two reads of this key contradict each other.
@@ -343,7 +341,7 @@ impl Obstacle {
     /// Whether a retry can help.
     pub fn class(&self) -> Class {
         match self {
-            Self::Call(failure) | Self::Malformed(MalformedTrail { failure, .. }) => failure.class,
+            Self::Call(failure) => failure.class,
             Self::NotRead(_) | Self::Inconsistent(_) => Class::Transient,
             _ => Class::Terminal,
         }

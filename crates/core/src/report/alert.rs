@@ -3,12 +3,13 @@
 use serde_json::json;
 
 use super::answer::{Answer, Outcome, TrailReport};
+use super::message::{Draft, account_notices, trail_arn, trail_section};
 use super::{digest, wording};
 use crate::config::{AlertFormat, Config, Mode};
 use crate::context::Context;
 use crate::failure::Class;
 use crate::finding::FindingId;
-use crate::ids::{TrailArn, shorten};
+use crate::ids::shorten;
 use crate::journal::StepStatus;
 use crate::plan::StepName;
 use crate::trigger::{Origin, SWEEP};
@@ -22,14 +23,6 @@ pub struct Alert {
     pub message: String,
     /// What subscriptions can filter by.
     pub attributes: Vec<(&'static str, String)>,
-}
-
-/// A message before it is put into the topic's format.
-pub(super) struct Draft {
-    /// A part of a sentence, for the subject.
-    pub(super) headline: String,
-    pub(super) text: String,
-    pub(super) attributes: Vec<(&'static str, String)>,
 }
 
 /// The alerts about an answer: one for each trail that needs attention, or one for a whole sweep. None for a transient
@@ -88,12 +81,6 @@ fn key_draft(answer: &Answer) -> Option<Draft> {
     Some(trail_draft(answer, trail, trail.outcome.max(Outcome::Noted), headline.to_owned(), text))
 }
 
-/// The notices that are not about a single trail.
-pub(super) fn account_notices(answer: &Answer) -> Vec<String> {
-    let failures = answer.account_notices.iter().map(wording::failure_notice);
-    answer.strays.iter().map(wording::stray_notice).chain(failures).collect()
-}
-
 fn trail_draft(answer: &Answer, trail: &TrailReport, outcome: Outcome, headline: String, text: String) -> Draft {
     let region = trail.trail.as_ref().map(|arn| arn.region().to_string()).unwrap_or_default();
     let attributes = vec![
@@ -139,56 +126,6 @@ fn trail_text(trail: &TrailReport, origin: &Origin, config: &Config, headline: &
     lines.join("\n")
 }
 
-/// One trail: what was wrong, what was done about it, and the consequences.
-pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
-    let mut lines = vec![format!("Trail: {}", trail_arn(trail))];
-    for finding in &trail.findings {
-        lines.push(format!("Finding: {}: {}", id(&finding.id()), wording::finding(finding)));
-    }
-    lines.extend(trail.detail.as_ref().map(|reason| format!("Not changed: {reason}")));
-    if let Some(error) = &trail.error {
-        lines.push(format!("Failed: {}", error.message));
-        lines.extend(error.request_id.as_ref().map(|request| format!("AWS request id: {request}")));
-    }
-    let heading = match trail.outcome {
-        _ if config.mode == Mode::DryRun => "What would be done:",
-        Outcome::Failed => "What was done, and what was not:",
-        _ => "What was done:",
-    };
-    if !trail.steps.is_empty() {
-        lines.extend([String::new(), heading.into()]);
-    }
-    for step in &trail.steps {
-        let name = id(&step.step);
-        lines.push(match config.mode {
-            Mode::DryRun => format!("- {name}: {}", step.detail),
-            Mode::Enforce => format!("- {name} ({}): {}", id(&step.status), step.detail),
-        });
-    }
-    let cost = is_taken(trail, StepName::CreateKey).then(wording::cost);
-    let access = is_taken(trail, StepName::UpdateTrail).then(|| wording::access_consequences(trail.key_owner, config));
-    let warnings =
-        trail.warnings.iter().map(|warning| format!("Note: {}: {}", id(&warning.id()), wording::warning(warning)));
-    for paragraph in cost.into_iter().chain(access).chain(warnings) {
-        lines.extend([String::new(), paragraph]);
-    }
-    lines.push(String::new());
-    lines.join("\n")
-}
-
-/// Whether a step was taken, or would be.
-fn is_taken(trail: &TrailReport, step: StepName) -> bool {
-    trail.steps.iter().filter(|it| it.step == step).any(|it| match it.status {
-        StepStatus::Done => true,
-        StepStatus::Planned => trail.outcome == Outcome::Planned,
-        StepStatus::NotNeeded | StepStatus::Failed => false,
-    })
-}
-
-fn trail_arn(trail: &TrailReport) -> &str {
-    trail.trail.as_ref().map_or_else(String::as_str, TrailArn::as_str)
-}
-
 /// Source: <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>. The caller chose some of these
 /// words, so nothing in them may become a link or a mention. Statements and commands are unchanged.
 fn chatbot(title: &str, text: &str) -> String {
@@ -196,11 +133,6 @@ fn chatbot(title: &str, text: &str) -> String {
     let title = wording::capitalized(title);
     let content = json!({ "textType": "client-markdown", "title": title, "description": plain });
     json!({ "version": "1.0", "source": "custom", "content": content }).to_string()
-}
-
-/// An id as in the answer.
-pub(super) fn id(value: &impl serde::Serialize) -> String {
-    json!(value).as_str().unwrap_or_default().to_owned()
 }
 
 fn shorten_ascii(text: &str, limit: usize) -> String {

@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::account::AccountReport;
 use super::wording;
 use crate::config::Mode;
-use crate::context::Context;
-use crate::failure::{Class, Failure};
+use crate::failure::Failure;
 #[cfg(feature = "schema")]
 use crate::finding::WarningId;
 use crate::finding::{Finding, FindingId, KeyOwner, Warning};
 use crate::ids::{Region, TrailArn};
-use crate::journal::{AliasState, Entry, Journal, StepResult, StepStatus, Subject};
+use crate::journal::StepStatus;
 use crate::key_policy::KeyPolicy;
-use crate::observation::MalformedTrail;
+use crate::plan::StepName;
 use crate::plan::strays::Stray;
-use crate::plan::{Disposition, Step, StepName, TrailPlan};
 use crate::trigger::Origin;
 
 /// What became of a trail, the worst last.
@@ -232,28 +229,7 @@ impl Answer {
         Self { error: Some(failure), ..Self::new(mode, origin, vec![], vec![]) }
     }
 
-    /// The answer about every trail of a run.
-    pub fn compose(context: &Context, origin: &Origin, journal: &Journal, report: AccountReport) -> Self {
-        let mode = context.config.mode;
-        let trails = journal.last_plans().into_keys().filter_map(|arn| trail_report(mode, arn, journal));
-        let mut trails: Vec<TrailReport> = trails.chain(report.malformed.into_iter().map(malformed_trail)).collect();
-        let name = |trail: &TrailReport| trail.trail.as_ref().map_or_else(Clone::clone, ToString::to_string);
-        trails.sort_by_key(name);
-        let mut strays = journal.strays();
-        strays.extend(report.strays.into_iter().filter(|stray| !journal.uses_key(&stray.key)));
-        let mut unique: Vec<Stray> = Vec::new();
-        for stray in strays {
-            if unique.iter().all(|known| known.key != stray.key) {
-                unique.push(stray);
-            }
-        }
-        let mut answer = Self::new(mode, origin, trails, unique);
-        answer.account_notices = account_notices(&answer.trails, journal);
-        answer.warnings = report.warnings;
-        answer
-    }
-
-    fn new(mode: Mode, origin: &Origin, trails: Vec<TrailReport>, strays: Vec<Stray>) -> Self {
+    pub(super) fn new(mode: Mode, origin: &Origin, trails: Vec<TrailReport>, strays: Vec<Stray>) -> Self {
         let mut summary = BTreeMap::new();
         for trail in &trails {
             let count: &mut u32 = summary.entry(trail.outcome.as_str()).or_default();
@@ -296,7 +272,7 @@ impl Answer {
         let of_trail = |trail: &TrailReport| {
             let failure = trail.error.as_ref().filter(|failure| failure.is_transient())?;
             let name = trail.trail.as_ref().map_or_else(String::as_str, TrailArn::as_str);
-            Some(format!("trail `{name}` is not finished: {}", failure.message))
+            Some(format!("trail `{name}` is not remediated yet: {}", failure.message))
         };
         let unlisted = self.error.as_ref().filter(|failure| failure.is_transient());
         unlisted.map(|failure| failure.message.clone()).or_else(|| self.trails.iter().find_map(of_trail))
@@ -313,198 +289,6 @@ impl Answer {
             || self.trails.iter().any(|trail| trail.outcome == Outcome::Failed);
         serde_json::to_string(&LogLine { level: if failed { "ERROR" } else { "INFO" }, answer: self })
     }
-}
-
-fn trail_report(mode: Mode, arn: &TrailArn, journal: &Journal) -> Option<TrailReport> {
-    let (_, plan) = journal.last_plan(arn)?;
-    let first = journal.first_plan(arn)?;
-    let region = journal.sealing_region(arn);
-    let acted = has_acted(arn, region, journal);
-    let error = error(arn, region, journal);
-    let outcome = if error.is_some() { Outcome::Failed } else { outcome(mode, plan, acted) };
-    let steps = steps(arn, plan, first, journal);
-    let assigned = journal.assigned_key(arn).map(ToString::to_string);
-    let key_plan = region.and_then(|region| journal.key_plan(region));
-    let key_arn = match (mode, key_plan) {
-        (Mode::DryRun, Some(key)) => key.key.as_ref().map(ToString::to_string),
-        _ => assigned.or_else(|| current_key(arn, plan, first, journal)),
-    };
-    let updates = steps.iter().any(|step| step.step == StepName::UpdateTrail);
-    let previous = first.current_key.clone();
-    // A later pass that finds the trail compliant, or gone, does not contain the reason for what was done.
-    let explains = acted || (outcome == Outcome::Failed && plan.findings.is_empty());
-    let is_listed_here = region.is_some_and(|region| journal.reporting_trail(region) == Some(arn));
-    Some(TrailReport {
-        trail: Ok(arn.clone()),
-        outcome,
-        detail: match &plan.disposition {
-            Disposition::Exempt(value) => Some(value.clone()),
-            Disposition::OutOfScope { owner, unreadable } => Some(wording::out_of_scope(owner, unreadable.as_ref())),
-            _ => None,
-        },
-        findings: if explains { &first.findings } else { &plan.findings }.clone(),
-        previous_key_arn: previous.filter(|previous| updates && Some(previous) != key_arn.as_ref()),
-        key_arn,
-        steps,
-        warnings: plan.warnings.clone(),
-        error,
-        key_owner: key_plan.map(|key| key.owner),
-        new_key_policy: region
-            .filter(|_| is_listed_here)
-            .and_then(|region| journal.plans().iter().find_map(|plan| plan.keys.get(region)?.new_policy().cloned())),
-    })
-}
-
-/// The key that the trail names, as far as was read.
-fn current_key(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal) -> Option<String> {
-    let other = journal.entries_of(Subject::Trail(arn.clone())).filter_map(|entry| match &entry.result {
-        StepResult::OtherKey(named) => named.clone(),
-        _ => None,
-    });
-    match plan.disposition {
-        // What the last pass could not read, the first one did.
-        Disposition::Failed(_) => plan.current_key.clone().or(first.current_key.clone()),
-        _ => other.last().or(plan.current_key.clone()),
-    }
-}
-
-/// A trail of which only its existence is known must not be omitted.
-fn malformed_trail(malformed: MalformedTrail) -> TrailReport {
-    TrailReport {
-        trail: Err(malformed.name),
-        outcome: Outcome::Failed,
-        detail: None,
-        findings: vec![],
-        key_arn: None,
-        previous_key_arn: None,
-        steps: vec![],
-        warnings: vec![],
-        error: Some(malformed.failure),
-        new_key_policy: None,
-        key_owner: None,
-    }
-}
-
-fn outcome(mode: Mode, plan: &TrailPlan, acted: bool) -> Outcome {
-    match &plan.disposition {
-        Disposition::Gone => Outcome::Gone,
-        Disposition::OutOfScope { .. } => Outcome::OutOfScope,
-        Disposition::Exempt(_) => Outcome::Exempt,
-        Disposition::Failed(_) => Outcome::Failed,
-        Disposition::Remediated if mode == Mode::DryRun => Outcome::Planned,
-        Disposition::Remediated => Outcome::Remediated,
-        // A later pass finds compliant what an earlier one fixed.
-        Disposition::Compliant | Disposition::Noted if acted => Outcome::Remediated,
-        Disposition::Noted => Outcome::Noted,
-        Disposition::Compliant => Outcome::Compliant,
-    }
-}
-
-/// Whether something was done for the trail.
-fn has_acted(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> bool {
-    journal.assigned_key(arn).is_some()
-        || journal.is_restarted(arn)
-        || region.is_some_and(|region| journal.is_repaired(region))
-}
-
-/// What failed for a trail. A transient failure comes first: the invocation is retried, and every other failure recurs.
-fn error(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> Option<Failure> {
-    let (pass, plan) = journal.last_plan(arn)?;
-    if matches!(plan.disposition, Disposition::Gone | Disposition::OutOfScope { .. } | Disposition::Exempt(_)) {
-        return None;
-    }
-    let obstacle = journal.obstacle(arn).map(wording::obstacle);
-    let subject = Subject::Trail(arn.clone());
-    let failed = |entry: &&Entry| entry.pass == pass && !entry.resolves;
-    let of_step = |update: bool| {
-        let entries = journal.entries_of(subject.clone()).filter(failed);
-        entries.filter(move |entry| (entry.step != Step::Restart) == update).filter_map(step_error).last()
-    };
-    let key = region.and_then(|region| step_error(journal.key_failure(region)?));
-    let abandoned = journal.abandoned(arn).map(wording::abandoned);
-    let assignment = of_step(true).or(obstacle).or_else(|| abandoned.map(|failure| key.clone().unwrap_or(failure)));
-    let lasting = [
-        assignment,
-        key,
-        of_step(false),
-        setting_changes(arn, journal),
-        region.and_then(|region| rotation_error(region, journal)),
-    ];
-    let mut failures: Vec<Failure> = lasting.into_iter().flatten().collect();
-    failures.sort_by_key(|failure| failure.class == Class::Terminal);
-    failures.into_iter().next()
-}
-
-fn step_error(entry: &Entry) -> Option<Failure> {
-    match &entry.result {
-        StepResult::OtherKey(named) => Some(wording::other_key(entry, named.as_deref())),
-        _ => Some(wording::step_failure(entry, entry.failure()?)),
-    }
-}
-
-/// Other settings of a trail changed while it got its key: no later pass undoes that.
-fn setting_changes(arn: &TrailArn, journal: &Journal) -> Option<Failure> {
-    let changes = journal.entries_of(Subject::Trail(arn.clone())).map(Entry::setting_changes);
-    changes.filter(|changes| !changes.is_empty()).last().map(|changes| wording::setting_changes(arn, changes))
-}
-
-/// Rotation that could not be enabled: no later pass retries it. Of no interest for a key that lost the alias.
-fn rotation_error(region: &Region, journal: &Journal) -> Option<Failure> {
-    let own = journal.own_keys(region);
-    let is_lost =
-        |entry: &&Entry| own.iter().any(|own| Some(&own.key) == entry.key.as_ref() && own.alias == AliasState::Lost);
-    let subject = Subject::Key(region.clone());
-    let entries = journal.entries_of(subject).filter(|entry| entry.step.name() == StepName::EnableRotation);
-    entries.filter(|entry| !is_lost(entry)).filter_map(step_error).last()
-}
-
-/// Keys that may exist, and failures that are not a trail's own error.
-fn account_notices(trails: &[TrailReport], journal: &Journal) -> Vec<Failure> {
-    let is_unreported = |failure: &Failure| trails.iter().all(|trail| trail.error.as_ref() != Some(failure));
-    let unconfirmed = journal.key_regions().flat_map(|region| {
-        let steps = journal.steps(Subject::Key(region.clone())).into_iter();
-        let creates = steps.filter(|entry| entry.step.name() == StepName::CreateKey);
-        let unconfirmed = creates.filter(|entry| matches!(entry.result, StepResult::Unconfirmed { .. }));
-        unconfirmed.filter_map(step_error).last().map(|failure| Failure { remedy: None, ..failure })
-    });
-    let rotation = journal.key_regions().filter_map(|region| rotation_error(region, journal));
-    let arns = trails.iter().filter_map(|trail| trail.trail.as_ref().ok());
-    let settings = arns.filter_map(|arn| setting_changes(arn, journal));
-    unconfirmed.chain(rotation.chain(settings).filter(is_unreported)).collect()
-}
-
-/// In the order in which they are taken: the start of logging, the steps of every key that is listed under this trail,
-/// the assignment of the key.
-fn steps(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal) -> Vec<StepReport> {
-    let report =
-        |entry: &Entry| StepReport { step: entry.step.name(), status: entry.status(), detail: wording::detail(entry) };
-    let own = journal.steps(Subject::Trail(arn.clone()));
-    let (restarts, updates): (Vec<&Entry>, Vec<&Entry>) = own.iter().partition(|entry| entry.step == Step::Restart);
-    let mut steps: Vec<StepReport> = restarts.into_iter().map(report).collect();
-    let sealing_region = journal.sealing_region(arn);
-    for region in journal.key_regions() {
-        let Some(reporting) = journal.reporting_trail(region) else { continue };
-        let key_steps = journal.steps(Subject::Key(region.clone())).into_iter().map(report);
-        if reporting == arn {
-            steps.extend(key_steps);
-        } else if sealing_region == Some(region) {
-            let listed = |step: StepReport| StepReport {
-                status: StepStatus::NotNeeded,
-                detail: wording::listed_under(reporting),
-                ..step
-            };
-            steps.extend(key_steps.map(listed));
-        }
-    }
-    steps.extend(updates.into_iter().map(report));
-    let is_settled = matches!(plan.disposition, Disposition::Compliant | Disposition::Noted);
-    if let (true, None, Some(_), Some(key)) = (is_settled, journal.assigned_key(arn), sealing_region, &plan.current_key)
-        && first.current_key.as_ref() != Some(key)
-    {
-        let detail = wording::superseded(key);
-        steps.push(StepReport { step: StepName::UpdateTrail, status: StepStatus::NotNeeded, detail });
-    }
-    steps
 }
 
 impl TrailReport {

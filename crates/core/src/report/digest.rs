@@ -1,7 +1,7 @@
 //! One alert for a whole sweep.
 
-use super::alert::{Draft, account_notices, id, trail_section};
 use super::answer::{Answer, Outcome, TrailReport};
+use super::message::{Draft, account_notices, id, trail_section};
 use super::wording;
 use crate::config::{Config, Mode};
 use crate::trigger::{Origin, SWEEP};

@@ -1,10 +1,12 @@
-//! What people and machines are told about a run: the answer, the alerts and their words. What became of the steps
+//! What a run reports to people and machines: the answer, the alerts and their words. What became of the steps
 //! belongs in [`crate::journal`].
 
 mod account;
 mod alert;
 mod answer;
+mod compose;
 mod digest;
+mod message;
 mod wording;
 
 pub use account::AccountReport;

@@ -65,7 +65,7 @@ pub(crate) fn denied(operation: &'static str, attempt: &str) -> Failure {
                 "cannot {attempt}: AccessDeniedException: User: arn:aws:sts::123456789012:assumed-role/trailseal/trailseal is not authorized to perform: {operation} with an explicit deny in a service control policy"
             ),
             format!(
-                "allow `{operation}` to the function's role; if its policy allows it, check for a service control policy, a permissions boundary or a resource policy that denies it"
+                "allow `{operation}` for the function's role; if its policy already allows it, check for a service control policy, a permissions boundary or a resource policy that denies it"
             ),
         )
     }
@@ -165,7 +165,7 @@ impl Account {
 
     /// What the plan and the resolution of earlier writes require, and nothing else.
     fn remediation_facts(&self, assessed: &BTreeMap<TrailArn, AssessedTrail>, pending: &Pending) -> RemediationFacts {
-        let reads = required_reads(assessed.values());
+        let reads = required_reads(assessed);
         let mut facts = RemediationFacts::default();
         let mut regions: BTreeSet<Region> = reads.extended_keys.values().map(|key| key.region().clone()).collect();
         regions.extend(pending.alias_regions().cloned());

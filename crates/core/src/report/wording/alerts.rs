@@ -34,18 +34,18 @@ pub(in crate::report) fn headline(trail: &TrailReport, mode: Mode) -> String {
 }
 
 /// What became of the trails of a sweep, in one line.
-pub(in crate::report) fn digest_headline(unlisted: bool, told: &[&TrailReport], all: usize) -> String {
+pub(in crate::report) fn digest_headline(unlisted: bool, reported: &[&TrailReport], all: usize) -> String {
     if unlisted {
         return "the trails could not be listed".into();
     }
     let outcomes = [Outcome::Failed, Outcome::Planned, Outcome::Remediated, Outcome::Noted].into_iter();
     let counts = outcomes.filter_map(|outcome| {
-        let count = told.iter().filter(|trail| trail.outcome == outcome).count();
+        let count = reported.iter().filter(|trail| trail.outcome == outcome).count();
         (count > 0).then(|| format!("{count} {}", outcome.as_str()))
     });
     match counts.collect::<Vec<_>>().as_slice() {
         [] => "this account needs your attention".into(),
-        counts => format!("{} of {all} trails", counts.join(", ")),
+        counts => format!("{} of {all} {}", counts.join(", "), if all == 1 { "trail" } else { "trails" }),
     }
 }
 
@@ -71,7 +71,7 @@ pub(in crate::report) fn access_consequences(owner: Option<KeyOwner>, config: &C
     let existing = "Existing log files do not change.";
     if !matches!(owner, None | Some(KeyOwner::Trailseal)) {
         return format!(
-            "Who may lose access: every principal that reads new log files needs kms:Decrypt on the key. trailseal does not edit this key's policy, so LogReaders does not apply to it. {existing}"
+            "Who may lose access: every principal that reads new log files needs kms:Decrypt on the key. trailseal does not edit this key's policy, so LogReaders has no effect on it. {existing}"
         );
     }
     let readers = &config.log_readers;
@@ -138,7 +138,7 @@ fn next_actions(trail: &TrailReport, config: &Config) -> Vec<String> {
         Outcome::OutOfScope => actions.push("notify the owner of that account".into()),
         _ if trail.has(FindingId::KeyPolicyGap) => {
             actions.push("ask the key's owner to fix the key policy".into());
-            actions.push("trailseal assigns no other key while CloudTrail still delivers log files".into());
+            actions.push("as long as CloudTrail delivers log files, trailseal does not assign another key".into());
         }
         _ if trail.has(FindingId::DeliveryFailing) => actions.push(
             "check the bucket, its policy and the key: no log files arrive until CloudTrail can deliver again".into(),

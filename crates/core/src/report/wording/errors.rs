@@ -17,7 +17,6 @@ const CONTROL_TOWER: &str = "AWS Control Tower owns this trail, and a mandatory 
 pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
     let (message, remedy) = match obstacle {
         Obstacle::Call(failure) => return failure.clone(),
-        Obstacle::Malformed(trail) => return trail.failure.clone(),
         Obstacle::NotRead(trail) => {
             return Failure::transient(format!("trail `{trail}` was not read completely"));
         }
@@ -237,6 +236,6 @@ pub(in crate::report) fn setting_changes(trail: &TrailArn, changes: &[SettingCha
 pub(in crate::report) fn abandoned(contradiction: &Contradiction) -> Failure {
     match contradiction {
         Contradiction::TrailGone(failure) | Contradiction::OutcomeUnknown(failure) => failure.clone(),
-        other => Failure::transient(format!("the state of AWS kept changing during this run: {}", reason(other))),
+        other => Failure::transient(format!("the state of AWS kept changing: {}", reason(other))),
     }
 }

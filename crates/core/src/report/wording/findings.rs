@@ -13,7 +13,9 @@ pub(in crate::report) fn finding(finding: &Finding) -> String {
         }
         Finding::KeyDisabled(key) => format!("key `{key}` is disabled"),
         Finding::KeyPendingDeletion(key) => format!("key `{key}` is pending deletion"),
-        Finding::KeyUnavailable { key, state } => format!("key `{key}` is in state `{state}`"),
+        Finding::KeyUnavailable { key, state } => {
+            format!("key `{key}` is in state `{state}`, in which it cannot be used")
+        }
         Finding::KeyMissing(key) => format!("key `{key}` does not exist; a second read confirmed this"),
         Finding::CloudTrailDenied { key, access, statements } => {
             let denied = joined(access.denied().into_iter().map(|(call, decision)| format!("`{call}`: {decision}")));

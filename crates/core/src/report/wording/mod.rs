@@ -33,7 +33,7 @@ pub(super) fn with_remedy(failure: &Failure) -> String {
     }
 }
 
-/// The command that makes a key usable. It continues if the deletion was cancelled already.
+/// The command that makes a key usable. It continues if the deletion was canceled already.
 fn restore_command(key: &KeyArn, pending_deletion: bool) -> String {
     let region = key.region();
     let enable = format!("aws kms enable-key --region {region} --key-id {key}");

@@ -11,15 +11,12 @@ pub(in crate::report) fn detail(entry: &Entry) -> String {
         StepResult::Failed(failure) if failure.not_sent => planned(entry),
         StepResult::Done(effect) => done(entry, effect),
         StepResult::Contradicted(contradiction) => contradicted(entry, contradiction),
-        StepResult::Failed(failure) | StepResult::Unconfirmed { failure, .. } => {
-            let message = super::step_failure(entry, failure).message;
-            match (&entry.step, &entry.key) {
-                (Step::Key(KeyStep::Create(_)), Some(key)) => {
-                    format!("{message}; a later read found the key that this call created, `{key}`")
-                }
-                _ => message,
+        StepResult::Failed(failure) | StepResult::Unconfirmed { failure, .. } => match (&entry.step, &entry.key) {
+            (Step::Key(KeyStep::Create(_)), Some(key)) => {
+                format!("{}; a later read shows that it created key `{key}`", failure.message)
             }
-        }
+            _ => super::step_failure(entry, failure).message,
+        },
         StepResult::OtherKey(named) => super::other_key(entry, named.as_deref()).message,
     }
 }
@@ -41,7 +38,7 @@ fn planned(entry: &Entry) -> String {
                 [] => String::new(),
                 rejected => format!("; KMS rejects the policy until this is fixed: {}", rejected.join("; ")),
             };
-            format!("in the policy of {key}: {}{rejected}", change.extension.instruction())
+            format!("change the policy of {key}: {}{rejected}", change.extension.instruction())
         }
         Step::Key(KeyStep::EnableRotation) => format!("yearly rotation of {key}"),
         Step::Key(KeyStep::CreateAlias(alias)) => format!("`{alias}` in `{region}` for {key}"),
@@ -64,7 +61,7 @@ fn done(entry: &Entry, effect: &Effect) -> String {
         Step::Key(KeyStep::Create(_)) => format!("`{key}`"),
         Step::Key(KeyStep::Adopt(_)) => planned(entry),
         Step::Key(KeyStep::Restore { pending_deletion }) => {
-            let done = if *pending_deletion { "its deletion is cancelled, and it is enabled" } else { "it is enabled" };
+            let done = if *pending_deletion { "its deletion is canceled, and it is enabled" } else { "it is enabled" };
             match effect {
                 Effect::Unverified(failure) => {
                     format!("`{key}`: {done}, according to KMS; it was not read back: {}", failure.message)
@@ -154,7 +151,7 @@ pub(in crate::report) fn stray_command(stray: &Stray) -> String {
 pub(in crate::report) fn stray_caution(stray: &Stray) -> Option<&'static str> {
     match stray.cause {
         StrayCause::Unused => Some(
-            "make sure that it still has no alias, because a key with an alias is in use. Without the key, the log files that it encrypted cannot be read",
+            "no trail uses this key now, but log files that it encrypted cannot be read without it. Make sure that it still has no alias, because a key with an alias is in use",
         ),
         StrayCause::Unfinished => Some("the next run that needs a key finishes this one, which is then in use"),
         StrayCause::AliasLost | StrayCause::AliasUnknown => None,

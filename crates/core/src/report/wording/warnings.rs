@@ -1,6 +1,7 @@
 use super::{joined, policy_commands, with_remedy};
 use crate::access::LockedOutReader;
 use crate::finding::{KeyOwner, Warning};
+use crate::iam::Decision;
 
 /// A warning in words.
 pub(in crate::report) fn warning(warning: &Warning) -> String {
@@ -18,7 +19,8 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             "the policy of bucket `{bucket}` cannot be evaluated, so it is unknown whether CloudTrail can write with the key and which readers outside this account could not decrypt: {error}"
         ),
         Warning::BucketPolicyUnclear { bucket, decision } => format!(
-            "it is unknown whether the policy of bucket `{bucket}` allows CloudTrail to write with the key ({decision}); CloudTrail checks the bucket itself when a trail is updated"
+            "it is unknown whether the policy of bucket `{bucket}` allows CloudTrail to write with the key ({}); CloudTrail itself checks the bucket when the trail is updated",
+            reasons(decision)
         ),
         Warning::ReplicationWillStop { bucket, rule } => {
             let id = rule.id.as_ref().map_or("a rule without an id".into(), |id| format!("rule `{id}`"));
@@ -35,9 +37,9 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             "the policy of key `{key}` does not allow CloudTrail to decrypt (`kms:Decrypt`: {decision}), which CloudTrail needs if the bucket uses an S3 Bucket Key"
         ),
         Warning::KeyPolicyUnclear { key, access } => {
-            let unknown = joined(access.unknown().into_iter().map(|(call, decision)| format!("`{call}`: {decision}")));
+            let unknown = joined(access.unknown().into_iter().map(|(call, decision)| format!("`{call}`: {}", reasons(decision))));
             format!(
-                "it is unknown whether the policy of key `{key}` allows CloudTrail to use it ({unknown}); CloudTrail checks it when a trail is given the key"
+                "it is unknown whether the policy of key `{key}` allows CloudTrail to use it ({unknown}); CloudTrail itself checks the policy when the key is assigned to a trail"
             )
         }
         Warning::KeyPolicyMalformed { key, error } => {
@@ -91,6 +93,14 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             )
         }
         Warning::NoLoggingTrail => "no trail in this account is logging: API activity is not recorded, and trailseal receives no events about trails until one is".into(),
+    }
+}
+
+/// Why a decision is unknown, without repeating that it is.
+fn reasons(decision: &Decision) -> String {
+    match decision {
+        Decision::Unknown(reasons) => joined(reasons.iter().map(ToString::to_string)),
+        other => other.to_string(),
     }
 }
 

@@ -1,0 +1,320 @@
+//! What becomes of steps across the passes of a run: writes without a response are resolved by the next observation, and
+//! nothing that was recorded changes.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use trailseal_core::context::Context;
+use trailseal_core::failure::{Class, Failure};
+use trailseal_core::ids::{KeyArn, Region, TrailArn};
+use trailseal_core::journal::{AliasState, Contradiction, Effect, Entry, Journal, StepResult, StepStatus, Subject};
+use trailseal_core::observation::{KeyUse, TaggedKey};
+use trailseal_core::plan::strays::{Stray, StrayCause};
+use trailseal_core::plan::{Step, StepName};
+use trailseal_core::report::{AccountReport, Answer, Outcome, TrailReport};
+use trailseal_core::trigger::Origin;
+
+mod scenario;
+
+use scenario::{Account, Scenario, context, denied, done, execute, key, new_key, region, unanswered};
+
+/// When the unconfirmed writes were sent.
+const SENT_AT: i64 = 1_000;
+
+fn here() -> Region {
+    region("eu-west-1")
+}
+
+fn winner() -> KeyArn {
+    "arn:aws:kms:eu-west-1:123456789012:key/99999999-0000-0000-0000-000000000000".parse().unwrap()
+}
+
+/// One trail without a key.
+fn account() -> Account {
+    Account::new([Scenario::new("audit", "eu-west-1", "eu-west-1")])
+}
+
+fn trail() -> TrailArn {
+    "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap()
+}
+
+/// Every step is taken but this one.
+fn except(name: StepName, result: StepResult) -> impl Fn(&Step) -> StepResult {
+    move |step| if step.name() == name { result.clone() } else { done(step) }
+}
+
+/// This step gets no response.
+fn unconfirmed(name: StepName, operation: &'static str) -> impl Fn(&Step) -> StepResult {
+    except(name, StepResult::Unconfirmed { failure: unanswered(operation, "do it"), sent_at: SENT_AT })
+}
+
+/// A run in enforce mode.
+struct Run {
+    context: Context,
+    journal: Journal,
+}
+
+impl Run {
+    fn new(account: &Account, result: impl Fn(&Step) -> StepResult) -> Self {
+        Self { context: context(&[]), journal: Journal::default() }.again(account, result)
+    }
+
+    /// One more pass, which must not edit what earlier ones recorded.
+    fn again(mut self, account: &Account, result: impl Fn(&Step) -> StepResult) -> Self {
+        let before = entries(&self.journal);
+        account.begin_pass(&self.context, &mut self.journal);
+        execute(&mut self.journal, result);
+        for (subject, before) in before {
+            let now: Vec<Entry> = self.journal.entries_of(subject).cloned().collect();
+            assert!(now.starts_with(&before), "the entries only grow: {before:#?}, {now:#?}");
+        }
+        self
+    }
+
+    fn answer(&self) -> Answer {
+        Answer::compose(&self.context, &Origin::default(), &self.journal, AccountReport::default())
+    }
+
+    fn trail(&self) -> TrailReport {
+        self.answer().trails.remove(0)
+    }
+
+    /// The steps that the answer lists, each with its status.
+    fn steps(&self) -> Vec<(StepName, StepStatus)> {
+        self.trail().steps.iter().map(|step| (step.step, step.status)).collect()
+    }
+
+    fn detail(&self, name: StepName) -> String {
+        self.trail().steps.iter().find(|step| step.step == name).unwrap().detail.clone()
+    }
+
+    fn own_key(&self) -> (KeyArn, AliasState) {
+        let own = self.journal.own_keys(&here()).pop().unwrap();
+        (own.key, own.alias)
+    }
+}
+
+fn entries(journal: &Journal) -> BTreeMap<Subject, Vec<Entry>> {
+    let subjects = [Subject::Key(here()), Subject::Trail(trail())].into_iter();
+    subjects.map(|subject| (subject.clone(), journal.entries_of(subject).cloned().collect())).collect()
+}
+
+/// The account once the tag index returns a key of this age.
+fn with_tagged_key(created: i64, more: usize) -> Account {
+    let mut account = account();
+    let tagged = (0..=more).map(|number| {
+        let arn = if number == 0 { new_key(&here()) } else { winner() };
+        let mut key = key(&arn, &context(&[]));
+        key.metadata.created = Some(created);
+        key.metadata.recent = true;
+        TaggedKey { key, aliases: vec![], has_grants: false, usage: KeyUse::Unused }
+    });
+    account.candidates.get_mut(&here()).unwrap().tagged = Ok(tagged.collect());
+    account
+}
+
+#[test]
+fn the_only_key_created_since_is_that_of_the_create_key() {
+    let run = Run::new(&account(), unconfirmed(StepName::CreateKey, "kms:CreateKey"));
+    assert_eq!(run.answer().account_notices.len(), 1, "a key may exist");
+    let run = run.again(&with_tagged_key(SENT_AT, 0), done);
+    let detail = run.detail(StepName::CreateKey);
+    assert!(detail.contains(new_key(&here()).as_str()) && !detail.contains("unknown"), "{detail}");
+    let expected = [
+        (StepName::CreateKey, StepStatus::Failed),
+        (StepName::AdoptKey, StepStatus::Done),
+        (StepName::EnableRotation, StepStatus::Done),
+        (StepName::CreateAlias, StepStatus::Done),
+        (StepName::UpdateTrail, StepStatus::Done),
+    ];
+    assert_eq!(run.steps(), expected);
+    let answer = run.answer();
+    assert_eq!((answer.trails[0].outcome, answer.account_notices), (Outcome::Remediated, vec![]));
+    assert_eq!(answer.strays, []);
+}
+
+#[test]
+fn an_older_key_is_not_that_of_the_create_key() {
+    let run = Run::new(&account(), unconfirmed(StepName::CreateKey, "kms:CreateKey"));
+    let run = run.again(&with_tagged_key(SENT_AT - 1, 0), done);
+    assert!(run.detail(StepName::CreateKey).contains("it is unknown whether a key was created"));
+    assert_eq!(run.answer().account_notices.len(), 1);
+}
+
+#[test]
+fn of_two_recent_keys_none_is_that_of_the_create_key() {
+    let run = Run::new(&account(), unconfirmed(StepName::CreateKey, "kms:CreateKey"));
+    let run = run.again(&with_tagged_key(SENT_AT, 1), done);
+    assert_eq!(run.trail().outcome, Outcome::Remediated);
+    assert_eq!(run.answer().account_notices.len(), 1, "the other key may be the one that was created");
+}
+
+#[test]
+fn a_second_create_key_without_a_response_ends_the_run() {
+    let no_answer = unconfirmed(StepName::CreateKey, "kms:CreateKey");
+    let run = Run::new(&account(), &no_answer).again(&account(), &no_answer);
+    let trail = run.trail();
+    assert_eq!((trail.outcome, trail.error.unwrap().class), (Outcome::Failed, Class::Transient));
+    assert_eq!(run.answer().account_notices.len(), 1);
+}
+
+#[test]
+fn an_alias_without_a_response_is_done_if_the_key_has_it() {
+    let run = Run::new(&account(), unconfirmed(StepName::CreateAlias, "kms:CreateAlias"));
+    assert_eq!(run.own_key(), (new_key(&here()), AliasState::Unknown));
+    let run = run.again(&account().with_sealing_key(key(&new_key(&here()), &context(&[]))), done);
+    assert_eq!(run.own_key(), (new_key(&here()), AliasState::Created));
+    let expected = [
+        (StepName::CreateKey, StepStatus::Done),
+        (StepName::EnableRotation, StepStatus::Done),
+        (StepName::CreateAlias, StepStatus::Done),
+        (StepName::UpdateTrail, StepStatus::Done),
+    ];
+    assert_eq!(run.steps(), expected);
+    assert!(run.detail(StepName::CreateAlias).contains("read back"));
+    assert_eq!((run.trail().outcome, run.answer().strays), (Outcome::Remediated, vec![]));
+}
+
+#[test]
+fn an_alias_of_another_key_makes_the_created_key_a_stray() {
+    for result in [
+        StepResult::Unconfirmed { failure: unanswered("kms:CreateAlias", "create the alias"), sent_at: SENT_AT },
+        StepResult::Contradicted(Contradiction::AliasExists),
+    ] {
+        let run = Run::new(&account(), except(StepName::CreateAlias, result));
+        let run = run.again(&account().with_sealing_key(key(&winner(), &context(&[]))), done);
+        assert_eq!(run.own_key(), (new_key(&here()), AliasState::Lost));
+        assert_eq!(run.steps()[2], (StepName::CreateAlias, StepStatus::NotNeeded));
+        assert!(run.detail(StepName::CreateAlias).contains(winner().as_str()));
+        assert_eq!(run.journal.strays(), [Stray { key: new_key(&here()), cause: StrayCause::AliasLost }]);
+        assert_eq!(run.trail().key_arn, Some(winner().to_string()));
+    }
+}
+
+#[test]
+fn an_alias_that_stays_unknown_is_no_certain_stray() {
+    let no_answer = unconfirmed(StepName::CreateAlias, "kms:CreateAlias");
+    let run = Run::new(&account(), no_answer);
+    assert_eq!(run.journal.strays(), [Stray { key: new_key(&here()), cause: StrayCause::AliasUnknown }]);
+}
+
+/// The account whose trail has the alias's key since the update without a response.
+fn updated() -> Account {
+    let key = key(&winner(), &context(&[]));
+    let scenario = Scenario::new("audit", "eu-west-1", "eu-west-1").with_key(key.clone());
+    Account::new([scenario]).with_sealing_key(key)
+}
+
+fn update_without_a_response() -> Run {
+    let account = account().with_sealing_key(key(&winner(), &context(&[])));
+    Run::new(&account, unconfirmed(StepName::UpdateTrail, "cloudtrail:UpdateTrail"))
+}
+
+#[test]
+fn an_update_without_a_response_is_done_if_the_trail_has_the_key() {
+    let run = update_without_a_response().again(&updated(), done);
+    assert_eq!(run.steps(), [(StepName::UpdateTrail, StepStatus::Done)]);
+    assert!(run.detail(StepName::UpdateTrail).contains("read back"));
+    let trail = run.trail();
+    assert_eq!((trail.outcome, trail.error), (Outcome::Remediated, None));
+    assert_eq!(trail.findings.len(), 1, "what the first pass found explains the update");
+}
+
+#[test]
+fn a_setting_that_changed_with_the_update_is_an_error() {
+    let mut account = updated();
+    account.scenarios[0].facts.settings.kept.bucket = "other".into();
+    let trail = update_without_a_response().again(&account, done).trail();
+    let error = trail.error.unwrap();
+    assert_eq!((trail.outcome, error.class), (Outcome::Failed, Class::Terminal));
+    assert!(error.message.contains("S3BucketName"), "{}", error.message);
+    assert_eq!(trail.steps[0].status, StepStatus::Done);
+}
+
+#[test]
+fn an_update_without_an_effect_is_sent_again() {
+    let account = account().with_sealing_key(key(&winner(), &context(&[])));
+    let run = update_without_a_response().again(&account, done);
+    let expected = [(StepName::UpdateTrail, StepStatus::Failed), (StepName::UpdateTrail, StepStatus::Done)];
+    assert_eq!(run.steps(), expected);
+    let trail = run.trail();
+    assert_eq!((trail.outcome, trail.error), (Outcome::Remediated, None), "only the last pass counts");
+}
+
+#[test]
+fn a_key_failure_of_an_earlier_pass_does_not_fail_the_trail() {
+    let run = Run::new(&account(), unconfirmed(StepName::CreateAlias, "kms:CreateAlias"));
+    assert!(run.trail().error.is_some());
+    let run = run.again(&account(), done);
+    let trail = run.trail();
+    assert_eq!((trail.outcome, trail.error), (Outcome::Remediated, None));
+}
+
+#[test]
+fn a_failed_rotation_is_never_retried() {
+    let failure = Failure { outcome_unknown: false, ..unanswered("kms:EnableKeyRotation", "enable rotation") };
+    let mut run = Run::new(&account(), except(StepName::EnableRotation, StepResult::Failed(failure)));
+    let error = run.trail().error.unwrap();
+    assert_eq!((error.class, run.trail().outcome), (Class::Terminal, Outcome::Failed));
+    assert_eq!(run.steps().last(), Some(&(StepName::UpdateTrail, StepStatus::Done)), "the key is used");
+    // A later pass plans nothing for the key.
+    let key = key(&new_key(&here()), &run.context);
+    let healthy = Scenario::new("audit", "eu-west-1", "eu-west-1").with_key(key.clone());
+    run = run.again(&Account::new([healthy]).with_sealing_key(key), done);
+    assert_eq!(run.trail().error, Some(error));
+}
+
+#[test]
+fn a_terminal_failure_leaves_an_unfinished_stray() {
+    let failure = denied("kms:CreateAlias", "create the alias");
+    let run = Run::new(&account(), except(StepName::CreateAlias, StepResult::Failed(failure.clone())));
+    assert_eq!(run.journal.strays(), [Stray { key: new_key(&here()), cause: StrayCause::Unfinished }]);
+    let transient = Failure { class: Class::Transient, ..failure };
+    let run = Run::new(&account(), except(StepName::CreateAlias, StepResult::Failed(transient)));
+    assert_eq!(run.journal.strays(), [], "a retry of the invocation finishes the key");
+}
+
+#[test]
+fn an_abandoned_run_lists_the_steps_that_were_not_taken() {
+    let exists = except(StepName::CreateAlias, StepResult::Contradicted(Contradiction::AliasExists));
+    let mut run = Run::new(&account(), exists);
+    run.journal.abandon([(trail(), Contradiction::AliasExists)].into());
+    let expected = [
+        (StepName::CreateKey, StepStatus::Done),
+        (StepName::EnableRotation, StepStatus::Done),
+        (StepName::CreateAlias, StepStatus::NotNeeded),
+        (StepName::UpdateTrail, StepStatus::Planned),
+    ];
+    assert_eq!(run.steps(), expected);
+    let trail = run.trail();
+    assert_eq!((trail.outcome, trail.error.unwrap().class), (Outcome::Failed, Class::Transient));
+}
+
+#[test]
+fn a_resolution_replaces_only_the_entry_that_it_resolves() {
+    let entry = |pass, result, resolves| Entry {
+        pass,
+        subject: Subject::Trail(trail()),
+        step: Step::Restart,
+        key: None,
+        result,
+        resolves,
+    };
+    let failed = || StepResult::Failed(denied("cloudtrail:StartLogging", "start logging"));
+    let mut journal = Journal::default();
+    journal.append([entry(1, failed(), false), entry(2, failed(), false)]);
+    journal.append([entry(3, StepResult::Done(Effect::ReadBack(vec![])), true)]);
+    let steps: Vec<(usize, StepStatus)> =
+        journal.steps(Subject::Trail(trail())).iter().map(|entry| (entry.pass, entry.status())).collect();
+    assert_eq!(steps, [(1, StepStatus::Failed), (3, StepStatus::Done)]);
+    assert_eq!(journal.entries_of(Subject::Trail(trail())).count(), 3);
+}
+
+#[test]
+fn a_call_that_was_not_sent_is_reported_as_planned() {
+    let failure = Failure { not_sent: true, ..Failure::transient("the time ran out before it was sent") };
+    let run = Run::new(&account(), except(StepName::CreateKey, StepResult::Failed(failure)));
+    assert!(run.steps().iter().all(|(_, status)| *status == StepStatus::Planned));
+    assert_eq!(json!(run.trail())["outcome"], "failed");
+}

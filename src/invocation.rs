@@ -1,0 +1,47 @@
+//! What one invocation has besides its trigger: its time.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use crate::aws::Deadline;
+
+/// The limits of one invocation.
+#[derive(Debug, Clone, Copy)]
+pub struct Invocation {
+    /// When reads and writes end.
+    pub(crate) work_until: Instant,
+    /// When alerts end.
+    pub(crate) alerts_until: Instant,
+    /// A number that differs between invocations, including those that start at the same time of day.
+    pub(crate) rotation: u64,
+}
+
+impl Invocation {
+    /// Reserves time for alerts and the answer: a tenth of the remaining time, from 0.5 to 5 seconds.
+    pub fn new(context: &lambda_runtime::Context) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let remaining = Duration::from_millis(context.deadline).saturating_sub(now);
+        let reserve = remaining.mul_f64(0.1).clamp(Duration::from_millis(500), Duration::from_secs(5));
+        let after = |duration: Duration| Instant::now().checked_add(duration).unwrap_or_else(Instant::now);
+        let mut hasher = DefaultHasher::new();
+        context.request_id.hash(&mut hasher);
+        Self {
+            work_until: after(remaining.saturating_sub(reserve)),
+            alerts_until: after(remaining.saturating_sub(reserve.mul_f64(0.2))),
+            rotation: hasher.finish(),
+        }
+    }
+
+    /// When a stage ends. One of several trails that does not respond must leave time for the others, so each stage gets
+    /// a third of the remaining time.
+    pub(crate) fn stage_deadline(&self, only_one_trail: bool) -> Deadline {
+        if only_one_trail {
+            return self.work_until.into();
+        }
+        let remaining = self.work_until.saturating_duration_since(Instant::now());
+        let third = remaining.checked_div(3).unwrap_or(remaining);
+        Deadline::share(Instant::now().checked_add(third).unwrap_or(self.work_until))
+    }
+}
