@@ -36,7 +36,7 @@ pub(crate) struct Executor<'a, R, W> {
     /// Another number for each invocation. It decides which trail comes first where they wait for each other, so that
     /// none is always the last when time runs out.
     rotation: u64,
-    /// When the trails were read.
+    /// The trails were read after this time.
     observed_at: Instant,
     /// Whether this pass wrote anything.
     has_written: AtomicBool,

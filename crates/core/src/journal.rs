@@ -233,6 +233,11 @@ impl Journal {
         plans.filter_map(|(index, plan)| Some((index.saturating_add(1), plan.trails.get(trail)?))).next()
     }
 
+    /// The last plan of every trail, in the order of their ARNs.
+    pub fn last_plans(&self) -> BTreeMap<&TrailArn, &TrailPlan> {
+        self.plans.iter().flat_map(|plan| &plan.trails).collect()
+    }
+
     /// The plan that a trail was in first, which contains the reason for whatever was done.
     pub fn first_plan(&self, trail: &TrailArn) -> Option<&TrailPlan> {
         self.plans.iter().find_map(|plan| plan.trails.get(trail))
@@ -343,6 +348,7 @@ impl Journal {
             };
             keys.extend(in_use.map(|in_use| OwnKey { key: key.clone(), alias: AliasState::NotCreated, in_use }));
             if entry.step.name() == StepName::CreateAlias
+                && entry.result != StepResult::NotTaken
                 && let Some(own) = keys.iter_mut().rfind(|own| own.key == *key)
             {
                 own.alias = match &entry.result {
@@ -356,10 +362,9 @@ impl Journal {
         keys
     }
 
-    /// Whether a plan of this run uses the key, or this run created or adopted it.
+    /// Whether the last plan for the key's Region uses it, or this run created or adopted it.
     pub fn uses_key(&self, key: &KeyArn) -> bool {
-        let planned = self.plans.iter().filter_map(|plan| plan.keys.get(key.region())?.key.as_ref());
-        planned.into_iter().any(|planned| planned == key)
+        self.key_plan(key.region()).and_then(|plan| plan.key.as_ref()) == Some(key)
             || self.own_keys(key.region()).iter().any(|own| own.key == *key)
     }
 
