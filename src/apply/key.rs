@@ -99,7 +99,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 self.writer.cancel_key_deletion(key).await?;
             }
             self.writer.enable_key(key).await.map_err(|failure| match pending_deletion {
-                true => Failure { message: format!("{}; its deletion is cancelled", failure.message), ..failure },
+                true => Failure { message: format!("{}; its deletion is canceled", failure.message), ..failure },
                 false => failure,
             })
         };
