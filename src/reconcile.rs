@@ -23,6 +23,7 @@ const MAX_PASSES: usize = 3;
 pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocation: Invocation) -> Answer {
     let Trigger { origin, target } = trigger;
     let mode = context.config.mode;
+    let started = Instant::now();
     let reader = aws.reader(invocation.stage_deadline(matches!(target, Target::Trail(_))));
     let mut answer = match (observe::targets(&reader, &target, context).await, target) {
         (_, Target::Ignored(reason)) => return Answer::ignored(mode, &origin, reason),
@@ -31,7 +32,7 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
             Answer::ignored(mode, &origin, format!("no trail uses key `{key}`"))
         }
         (Ok(targets), target) => {
-            let passes = passes(aws, context, targets.trails.clone(), invocation);
+            let passes = passes(aws, context, targets.trails.clone(), invocation, started);
             let (journal, account) = match target {
                 Target::Sweep => sweep::scan_during(passes, aws, context, targets, invocation).await,
                 _ => (passes.await, AccountReport::default()),
@@ -43,11 +44,17 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
     answer.truncate()
 }
 
-/// Observes, assesses, plans and applies; again for the trails whose plan the state of AWS contradicts.
-async fn passes(aws: &Aws, context: &Context, mut targets: Vec<TrailTarget>, invocation: Invocation) -> Journal {
+/// Observes, assesses, plans and applies; again for the trails whose plan the state of AWS contradicts. `observed_at` is
+/// when the first reads began: a sweep reads the settings while it lists the trails.
+async fn passes(
+    aws: &Aws,
+    context: &Context,
+    mut targets: Vec<TrailTarget>,
+    invocation: Invocation,
+    mut observed_at: Instant,
+) -> Journal {
     let mut journal = Journal::default();
     loop {
-        let observed_at = Instant::now();
         let only_one_trail = targets.len() == 1;
         let new_reader = || aws.reader(invocation.stage_deadline(only_one_trail));
         let pending = Pending::of(&journal);
@@ -80,6 +87,7 @@ async fn passes(aws: &Aws, context: &Context, mut targets: Vec<TrailTarget>, inv
         tracing::info!(pass = journal.pass(), contradictions = ?applied.contradictions, "observing again");
         targets.retain(|target| only_one_trail || applied.contradictions.contains_key(&target.arn(context)));
         targets.iter_mut().for_each(|target| target.settings = None);
+        observed_at = Instant::now();
     }
 }
 

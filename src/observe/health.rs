@@ -44,7 +44,9 @@ async fn trail<R: Read>(
         Some(Ok(known)) => (Ok(Some(known.clone())), reader.trail_status(trail).await),
         None => join!(reader.trail(trail), reader.trail_status(trail)),
     };
-    let (Some(settings), Some(status)) = (settings?, status?) else { return Ok(None) };
+    // A trail that does not exist is gone, whatever its status returns.
+    let Some(settings) = settings? else { return Ok(None) };
+    let Some(status) = status? else { return Ok(None) };
     let key = match &settings.kms_key_id {
         Some(name) if context.owns_trail(&settings.arn) => Some(own_key(reader, keys, name, &settings).await?),
         _ => None,

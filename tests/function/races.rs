@@ -284,3 +284,35 @@ fn three_contradicted_passes_end_in_a_lambda_retry() {
     scenario.aws.clear_hooks();
     assert_eq!(scenario.invoke_event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));
 }
+
+#[test]
+fn a_deleted_trail_is_gone_whatever_its_status_returns() {
+    let mut scenario = Scenario::enforce(account());
+    scenario.aws.world().trails.remove(AUDIT);
+    scenario.aws.before(|call, _| (call.operation == "GetTrailStatus").then(Fault::access_denied));
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "gone": 1 }), "{answer:#}");
+    assert_eq!(answer["alerts"], json!({ "sent": 0, "failed": 0 }));
+}
+
+#[test]
+fn a_key_assigned_during_a_later_pass_is_not_replaced() {
+    let mut scenario = Scenario::enforce(account());
+    let mut passes = 0;
+    scenario.aws.before(move |call, world| {
+        if call.operation == "CreateAlias" {
+            add_sealing_key(world, "eu-central-1");
+        }
+        // Read in each pass, after the trail.
+        passes += usize::from(call.operation == "GetBucketPolicy");
+        if call.operation == "GetBucketPolicy" && passes == 2 {
+            let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("owner", "somebody"));
+            world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(theirs);
+        }
+        None
+    });
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
+    let key = scenario.audit().kms_key_id.unwrap();
+    assert_eq!(scenario.aws.world().keys[&key].tags["owner"], "somebody");
+}

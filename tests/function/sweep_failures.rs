@@ -133,6 +133,36 @@ fn a_key_assigned_during_a_sweep_is_not_replaced() {
 }
 
 #[test]
+fn a_key_assigned_while_trails_are_listed_is_not_replaced() {
+    let mut world = account();
+    let [_, sealed_with] = [THERE, HERE].map(|region| add_sealing_key(&mut world, region));
+    let theirs = world.key(Key::new(THERE).policy(&sealing_policy()));
+    world.add_trail(trail("slow", HERE).encrypted_with(&sealed_with));
+    let overtaken = world.add_trail(trail("overtaken", THERE));
+    let mut scenario = Scenario::enforce(world);
+    let (arn, key) = (overtaken.clone(), theirs.clone());
+    let mut listed = false;
+    scenario.aws.after(move |call, world| {
+        match (call.operation.as_str(), call.region.as_str()) {
+            ("DescribeTrails", THERE) => listed = true,
+            ("GetTrailStatus", THERE) if listed => {
+                world.trails.get_mut(&arn).unwrap().kms_key_id = Some(key.clone());
+            }
+            _ => {}
+        }
+        None
+    });
+    let mut hung = false;
+    scenario.aws.before(move |call, _| {
+        let hangs = (call.operation.as_str(), call.region.as_str()) == ("DescribeTrails", HERE);
+        (hangs && !std::mem::replace(&mut hung, true)).then(|| Fault::Hang(Duration::from_secs(3)))
+    });
+    let answer = sweep_within(&mut scenario, Duration::from_secs(30));
+    assert_eq!(outcome(&answer, &overtaken), "compliant", "{answer:#}");
+    assert_eq!(scenario.aws.world().trails[&overtaken].kms_key_id, Some(theirs));
+}
+
+#[test]
 fn an_organization_trail_in_a_denied_region_is_no_failure() {
     let mut world = account();
     let arn = world.add_trail(trail("organization", THERE).multi_region().organization("999999999999"));

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::assess::AssessedTrail;
 use crate::failure::Failure;
 use crate::ids::{KeyArn, Region, TrailArn};
-use crate::journal::{AliasState, Contradiction, Effect, Entry, Journal, OwnKey, StepResult, Subject};
+use crate::journal::{AliasState, Contradiction, Effect, Entry, Journal, OwnKey, StepResult};
 use crate::observation::{Reading, RemediationFacts};
-use crate::plan::{KeyStep, Plan, Step, StepName, TrailUpdate, UnfinishedKey};
+use crate::plan::{KeyStep, Plan, Step, StepName, Subject, TrailUpdate, UnfinishedKey};
 
 /// What the earlier passes of a run left to resolve.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,10 +63,12 @@ impl Pending {
                 }
             }
         }
-        for arn in journal.plans().iter().flat_map(|plan| plan.trails.keys()) {
+        // The read that follows an update shows its effect. What a later read shows, another principal may have done.
+        for arn in journal.plans().last().iter().flat_map(|plan| plan.trails.keys()) {
             let last = journal.steps(Subject::Trail(arn.clone())).into_iter().next_back();
-            if let Some(Entry { step: Step::Update(update), key: Some(key), result, .. }) = last
+            if let Some(Entry { step: Step::Update(update), key: Some(key), result, pass, .. }) = last
                 && matches!(result, StepResult::Unconfirmed { .. })
+                && *pass == journal.pass()
             {
                 pending.updates.insert(arn.clone(), (key.clone(), update.clone()));
             }

@@ -37,13 +37,8 @@ impl AccountReport {
 /// What is unknown about strays. Not about keys that this run uses or reports under a trail, nor because of a transient
 /// failure, which the next sweep resolves.
 fn stray_warnings(scan: &StrayScan, journal: &Journal) -> Vec<Warning> {
-    let reported: Vec<&str> = journal
-        .plans()
-        .iter()
-        .flat_map(|plan| plan.trails.values())
-        .flat_map(|trail| &trail.warnings)
-        .filter_map(Warning::unreadable_key)
-        .collect();
+    let plans = journal.last_plans().into_values();
+    let reported: Vec<&str> = plans.flat_map(|plan| &plan.warnings).filter_map(Warning::unreadable_key).collect();
     let is_new = |key: &KeyArn| !reported.contains(&key.as_str()) && !journal.uses_key(key);
     // A trail that cannot be read is reported in any case, and so is what follows from it.
     let unknown = scan

@@ -7,20 +7,17 @@ use crate::config::Mode;
 use crate::context::Context;
 use crate::failure::{Class, Failure};
 use crate::ids::{Region, TrailArn};
-use crate::journal::{AliasState, Entry, Journal, StepResult, StepStatus, Subject};
+use crate::journal::{AliasState, Entry, Journal, StepResult, StepStatus};
 use crate::observation::MalformedTrail;
 use crate::plan::strays::Stray;
-use crate::plan::{Disposition, Step, StepName, TrailPlan};
+use crate::plan::{Disposition, Step, StepName, Subject, TrailPlan};
 use crate::trigger::Origin;
 
 impl Answer {
     /// The answer about every trail of a run.
     pub fn compose(context: &Context, origin: &Origin, journal: &Journal, report: AccountReport) -> Self {
         let mode = context.config.mode;
-        let mut arns: Vec<&TrailArn> = journal.plans().iter().flat_map(|plan| plan.trails.keys()).collect();
-        arns.sort();
-        arns.dedup();
-        let trails = arns.into_iter().filter_map(|arn| trail_report(mode, arn, journal));
+        let trails = journal.last_plans().into_keys().filter_map(|arn| trail_report(mode, arn, journal));
         let mut trails: Vec<TrailReport> = trails.chain(report.malformed.into_iter().map(malformed_trail)).collect();
         let name = |trail: &TrailReport| trail.trail.as_ref().map_or_else(Clone::clone, ToString::to_string);
         trails.sort_by_key(name);

@@ -1,8 +1,8 @@
 use crate::failure::Failure;
 use crate::ids::{AccountId, KeyArn, Region, TrailArn};
-use crate::journal::{Contradiction, Effect, Entry, StepResult, Subject};
+use crate::journal::{Contradiction, Effect, Entry, StepResult};
 use crate::plan::strays::{Stray, StrayCause};
-use crate::plan::{KeyStep, Step};
+use crate::plan::{KeyStep, Step, Subject};
 
 /// A step and what became of it, in words.
 pub(in crate::report) fn detail(entry: &Entry) -> String {
