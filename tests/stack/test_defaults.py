@@ -201,7 +201,7 @@ class QueuesAndTopic(unittest.TestCase):
                     },
                 },
                 {
-                    "Sid": "NobodyWithoutTls",
+                    "Sid": "DenyInsecureTransport",
                     "Effect": "Deny",
                     "Principal": "*",
                     "Action": "sns:Publish",

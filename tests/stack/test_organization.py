@@ -232,11 +232,11 @@ class Hub(unittest.TestCase):
     def test_only_the_organizations_accounts_can_read_the_code(self):
         policy = security.client("s3").get_bucket_policy(Bucket=hub["CodeBucket"])["Policy"]
         statements = self.statements(policy)
-        self.assertEqual(sorted(statements), ["AccountsDeployFromHere", "NobodyWithoutTls"])
+        self.assertEqual(sorted(statements), ["AccountsDeployFromHere", "DenyInsecureTransport"])
         read = statements["AccountsDeployFromHere"]
         self.assertEqual((read["Action"], read["Resource"]), ("s3:GetObject", f"arn:aws:s3:::{hub['CodeBucket']}/*"))
         self.assertEqual(read["Condition"], {"StringEquals": {"aws:PrincipalOrgID": ORGANIZATION}})
-        self.assertEqual(statements["NobodyWithoutTls"]["Effect"], "Deny")
+        self.assertEqual(statements["DenyInsecureTransport"]["Effect"], "Deny")
 
     def test_only_the_organizations_trailseals_can_publish_alerts(self):
         attributes = security.client("sns").get_topic_attributes(TopicArn=hub["AlertTopicArn"])["Attributes"]
