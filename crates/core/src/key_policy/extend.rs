@@ -48,31 +48,12 @@ impl Extension {
         self.rewritten.is_empty() && self.added.iter().all(contains)
     }
 
-    /// What to change in the policy, with the exact statements.
-    #[must_use]
-    pub fn instruction(&self) -> String {
-        let replace = || format!("replace the deleted role by the function's role in {}", quoted(&self.rewritten));
-        let replace = (!self.rewritten.is_empty()).then(replace);
-        let add = (!self.added.is_empty()).then(|| format!("add {}", json!(self.added)));
-        replace.into_iter().chain(add).collect::<Vec<String>>().join(" and ")
-    }
-
-    /// The `Sid`s of the changed statements, in backticks.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        quoted(&self.sids())
-    }
-
     /// The `Sid`s of the rewritten statements, then of the added ones.
     #[must_use]
     pub fn sids(&self) -> Vec<&str> {
         let added = self.added.iter().filter_map(|statement| statement.get("Sid")?.as_str());
         self.rewritten.iter().map(String::as_str).chain(added).collect()
     }
-}
-
-fn quoted(sids: &[impl AsRef<str>]) -> String {
-    sids.iter().map(|sid| format!("`{}`", sid.as_ref())).collect::<Vec<String>>().join(", ")
 }
 
 /// A JSON text without the white space between its tokens.
