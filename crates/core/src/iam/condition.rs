@@ -5,10 +5,11 @@
 //! Sources: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>,
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::iam::pattern::Pattern;
 use crate::iam::request::{Context, Fact};
+use crate::iam::statement::Condition;
 use crate::iam::truth::Truth;
 use crate::ids::shorten;
 
@@ -117,49 +118,27 @@ impl Comparison {
     }
 }
 
-/// Whether every condition of a `Condition` element is met, and which ones are not.
-pub(crate) fn is_met(condition: &Value, context: &Context, variables: bool) -> (Truth, Vec<String>) {
-    let Some(operators) = condition.as_object() else {
-        return (Truth::unknown("its `Condition` is malformed"), Vec::new());
+/// Whether a request meets a condition.
+pub(crate) fn is_met(condition: &Condition, context: &Context, variables: bool) -> Truth {
+    let Condition { operator, key, values } = condition;
+    let met = match Operator::parse(operator) {
+        Some(parsed) => parsed.is_met(values, context.get(key), variables),
+        None => Truth::unknown("the operator is not evaluated"),
     };
-    let (mut truth, mut unmet) = (Truth::Yes, Vec::new());
-    for (name, keys) in operators {
-        let Some(keys) = keys.as_object().filter(|keys| !keys.is_empty()) else {
-            truth = truth.and(Truth::unknown(format!("its condition `{}` has no keys", shorten(name, 80))));
-            continue;
-        };
-        for (key, wanted) in keys {
-            let fact = context.get(key);
-            let one = condition_is_met(name, wanted, fact, variables);
-            if one == Truth::No {
-                unmet.push(describe(name, key, wanted, fact));
-            }
-            truth = truth.and(one.explained(|why| format!("its condition `{}` on `{key}`: {why}", shorten(name, 80))));
-        }
-    }
-    (truth, unmet)
+    met.explained(|why| format!("its condition `{}` on `{key}`: {why}", shorten(operator, 80)))
 }
 
-fn condition_is_met(operator: &str, wanted: &Value, fact: &Fact, variables: bool) -> Truth {
-    let Some(operator) = Operator::parse(operator) else {
-        return Truth::unknown("the operator is not evaluated");
-    };
-    let wanted = wanted.as_array().map_or(std::slice::from_ref(wanted), Vec::as_slice);
-    let scalar = |value: &Value| matches!(value, Value::String(_) | Value::Bool(_) | Value::Number(_));
-    if wanted.is_empty() || !wanted.iter().all(scalar) {
-        return Truth::unknown("its values are malformed");
-    }
-    operator.is_met(wanted, fact, variables)
-}
-
-fn describe(operator: &str, key: &str, wanted: &Value, fact: &Fact) -> String {
-    let found = match fact {
+/// What a condition requires, and what the request has instead.
+pub(crate) fn describe_unmet(condition: &Condition, context: &Context) -> String {
+    let Condition { operator, key, values } = condition;
+    let found = match context.get(key) {
         Fact::Values(values) => format!("the request has `{}`", shorten(&values.join("`, `"), 200)),
         Fact::Present => "the request has the key".to_owned(),
         Fact::Absent => "the request does not have the key".to_owned(),
         Fact::Unknown => "the request's value is unknown".to_owned(),
     };
-    format!("`{operator}` on `{key}` requires `{}` and {found}", shorten(&wanted.to_string(), 200))
+    let required = if let [only] = values.as_slice() { only.to_string() } else { json!(values).to_string() };
+    format!("its condition `{operator}` on `{key}` requires `{}` and {found}", shorten(&required, 200))
 }
 
 fn unknown_value() -> Truth {
@@ -225,9 +204,8 @@ fn decimal(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::iam::Statement;
 
     fn context() -> Context {
         Context::new()
@@ -239,12 +217,23 @@ mod tests {
             .without("none")
     }
 
-    fn is(condition: Value) -> &'static str {
-        match is_met(&condition, &context(), true).0 {
+    fn statement(condition: &Value) -> Statement {
+        (&json!({ "Condition": condition })).into()
+    }
+
+    fn met_by(condition: &Value, context: &Context) -> &'static str {
+        let statement = statement(condition);
+        let elements = statement.elements().unwrap();
+        let conditions = elements.conditions.iter().map(|it| is_met(it, context, true));
+        match Truth::all(conditions.chain(elements.unsupported.iter().map(Truth::unknown))) {
             Truth::Yes => "yes",
             Truth::No => "no",
             Truth::Unknown(_) => "unknown",
         }
+    }
+
+    fn is(condition: Value) -> &'static str {
+        met_by(&condition, &context())
     }
 
     #[test]
@@ -342,24 +331,21 @@ mod tests {
 
     #[test]
     fn an_unmet_condition_is_described() {
-        let (_, unmet) = is_met(&json!({ "StringEquals": { "one": "b", "none": "c" } }), &context(), true);
+        let statement = statement(&json!({ "StringEquals": { "one": "b", "none": "c" } }));
+        let conditions = &statement.elements().unwrap().conditions;
+        let unmet: Vec<String> = conditions.iter().map(|it| describe_unmet(it, &context())).collect();
         assert_eq!(
             unmet,
             [
-                "`StringEquals` on `none` requires `\"c\"` and the request does not have the key",
-                "`StringEquals` on `one` requires `\"b\"` and the request has `a`",
+                "its condition `StringEquals` on `none` requires `\"c\"` and the request does not have the key",
+                "its condition `StringEquals` on `one` requires `\"b\"` and the request has `a`",
             ]
         );
     }
 
     /// Whether `actual` matches `wanted`.
     fn compare(operator: &str, wanted: Value, actual: &str) -> &'static str {
-        let condition = json!({ operator: { "key": wanted } });
-        match is_met(&condition, &Context::new().with("key", actual), true).0 {
-            Truth::Yes => "yes",
-            Truth::No => "no",
-            Truth::Unknown(_) => "unknown",
-        }
+        met_by(&json!({ operator: { "key": wanted } }), &Context::new().with("key", actual))
     }
 
     #[test]

@@ -4,13 +4,11 @@
 //! The one exception is trailseal's own statement for the function's role. If that role was deleted, KMS rejects every
 //! new policy that still names it, so the present role replaces it.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use crate::iam;
 use crate::iam::Document;
-use crate::iam::principal::{is_unique_id, texts};
+use crate::iam::statement::Element;
 use crate::key_policy::coverage::Grant;
 use crate::key_policy::equal::json_equal;
 use crate::key_policy::templates::{KeyPolicy, Statement, Template};
@@ -128,33 +126,31 @@ impl KeyPolicy {
         document.statements().iter().filter_map(|theirs| self.read(theirs)).collect()
     }
 
-    pub(super) fn grant(&self, ours: &Statement) -> Option<Grant> {
-        Grant::read(json!(ours).as_object()?, &self.partition)
+    pub(super) fn grant(&self, statement: &Statement) -> Option<Grant> {
+        self.read(&iam::Statement::from(&json!(statement)))
     }
 
-    pub(super) fn read(&self, theirs: &iam::Statement) -> Option<Grant> {
-        Grant::read(theirs.members().ok()?, &self.partition)
+    pub(super) fn read(&self, statement: &iam::Statement) -> Option<Grant> {
+        Grant::read(statement, &self.partition)
     }
 
-    /// The part of a statement of ours that no statement covers, as a statement of its template.
+    /// The part of a statement that no existing statement covers, as a statement of its template.
     ///
     /// Each action and name is checked separately, because different statements may cover them. As a template has
     /// either one action or one name, the missing ones fit into one statement.
-    fn missing(&self, ours: &Statement, granted: &[Grant]) -> Option<Statement> {
-        let template = ours.template;
-        let is_missing = |action: &str, name: &str| {
-            let piece = self.grant(&template.statement(&[action], vec![name.to_owned()]));
-            !piece.is_some_and(|piece| granted.iter().any(|theirs| theirs.covers(&piece)))
+    fn missing(&self, statement: &Statement, granted: &[Grant]) -> Option<Statement> {
+        let Statement { template, names, .. } = statement;
+        let is_missing = |action: &str, name: &String| {
+            let piece = self.grant(&template.statement(&[action], vec![name.clone()]));
+            !piece.is_some_and(|piece| granted.iter().any(|grant| grant.covers(&piece)))
         };
-        let (mut actions, mut names) = (BTreeSet::new(), BTreeSet::new());
-        for &action in template.actions() {
-            for name in ours.names.iter().filter(|name| is_missing(action, name)) {
-                actions.insert(action);
-                names.insert(name);
-            }
-        }
-        let actions: Vec<&str> = template.actions().iter().copied().filter(|it| actions.contains(it)).collect();
-        let names: Vec<String> = ours.names.iter().filter(|it| names.contains(it)).cloned().collect();
+        let pairs = template.actions().iter().flat_map(|&action| names.iter().map(move |name| (action, name)));
+        let (mut actions, mut names): (Vec<&str>, Vec<String>) = pairs
+            .filter(|(action, name)| is_missing(action, name))
+            .map(|(action, name)| (action, name.clone()))
+            .unzip();
+        actions.dedup();
+        names.dedup();
         (!actions.is_empty()).then(|| template.statement(&actions, names))
     }
 
@@ -162,33 +158,34 @@ impl KeyPolicy {
     /// statements.
     pub(super) fn with_present_role(&self, document: &Document) -> (Document, Vec<String>) {
         let mut sids = Vec::new();
-        let mut rewritten = document.clone();
-        for (id, theirs) in document.identified() {
-            if let Some(statement) = self.with_present_role_in(theirs) {
-                rewritten = rewritten.replacing(id.index, &statement);
-                sids.extend(id.sid);
+        let statements = document.statements().iter().map(|statement| match self.with_present_role_in(statement) {
+            Some(rewritten) => {
+                sids.extend(statement.sid().map(str::to_owned));
+                rewritten
             }
-        }
-        (rewritten, sids)
+            None => statement.clone(),
+        });
+        (document.with_statements(statements.collect::<Vec<iam::Statement>>()), sids)
     }
 
     /// `None` unless the statement is trailseal's for the function's role, unchanged except for the deleted role. The
     /// ids of roles begin with `AROA`:
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
-    fn with_present_role_in(&self, theirs: &iam::Statement) -> Option<Value> {
-        let ours = self.statement.iter().find(|ours| ours.template == Template::FinishesCreation)?;
-        theirs.sid().filter(|sid| Template::of_sid(sid) == Some(ours.template))?;
-        let members = theirs.members().ok()?;
-        let principals = members.get("Principal")?.as_object().filter(|kinds| kinds.len() == 1)?;
-        let names = texts(principals.get("AWS")?)?;
-        let deleted = names.iter().all(|name| name.starts_with("AROA") && is_unique_id(name));
-        if !deleted || members.contains_key("Condition") || texts(members.get("Resource")?)? != ["*"] {
+    fn with_present_role_in(&self, statement: &iam::Statement) -> Option<iam::Statement> {
+        let own = self.statement.iter().find(|own| own.template == Template::FinishesCreation)?;
+        statement.sid().filter(|sid| Template::of_sid(sid) == Some(own.template))?;
+        let elements = statement.elements().ok()?;
+        let (Element::Is(principals), Element::Is(resources)) = (&elements.principal, &elements.resource) else {
+            return None;
+        };
+        let deleted = principals.iter().all(|it| it.is_deleted() && it.name.starts_with("AROA"));
+        let mut json = statement.json();
+        if !deleted || *resources != ["*"] || json.get("Condition").is_some() {
             return None;
         }
-        let mut rewritten = members.clone();
-        rewritten.insert("Principal".to_owned(), ours.principal.clone());
-        let grant = Grant::read(&rewritten, &self.partition)?;
-        self.grant(ours)?.covers(&grant).then_some(Value::Object(rewritten))
+        json.as_object_mut()?.insert("Principal".to_owned(), own.principal.clone());
+        let rewritten = iam::Statement::from(&json);
+        self.grant(own)?.covers(&self.read(&rewritten)?).then_some(rewritten)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What to report about a key's policy: whether trailseal wrote in it, which readers it still allows that the
 //! configuration no longer names, and which statements KMS rejects.
 
-use crate::iam::principal::{is_unique_id, principals};
+use crate::iam::statement::{Element, Elements};
 use crate::iam::{Document, Reason, Statement};
 use crate::ids::{AccountId, OrganizationId, PrincipalArn, split_arn};
 use crate::key_policy::templates::{KeyPolicy, Template};
@@ -44,12 +44,9 @@ impl KeyPolicy {
     #[must_use]
     pub fn rejected_statements(&self, document: &Document) -> Vec<Reason> {
         let (document, _) = self.with_present_role(document);
-        let reasons = document.identified().flat_map(|(id, theirs)| {
-            let deleted = deleted_principals(theirs).into_iter();
-            let deleted = deleted.map(|name| format!("it names `{name}`, the id of a deleted role or user"));
-            let missing = missing_elements(theirs).map(|element| format!("it has no `{element}`"));
-            let whys: Vec<String> = deleted.chain(missing).collect();
-            whys.into_iter().map(move |why| Reason { statement: Some(id.clone()), why })
+        let identified = document.identified().filter_map(|(id, statement)| Some((id, statement.elements().ok()?)));
+        let reasons = identified.flat_map(|(id, elements)| {
+            rejections(elements).into_iter().map(move |why| Reason { statement: Some(id.clone()), why })
         });
         reasons.collect()
     }
@@ -60,7 +57,7 @@ impl KeyPolicy {
         let theirs = self.read(theirs)?;
         let names = match template {
             Template::LogReaders => theirs.values("ArnEquals", "aws:PrincipalArn"),
-            Template::ReaderAccounts => theirs.principals("AWS"),
+            Template::ReaderAccounts => theirs.aws_principals(),
             Template::OrganizationReaders => theirs.values("StringEquals", "aws:PrincipalOrgID"),
             Template::AccountReaders => theirs.values("StringEquals", "kms:CallerAccount"),
             _ => return None,
@@ -86,22 +83,16 @@ impl KeyPolicy {
     }
 }
 
-/// The ids of deleted roles and users that a statement names. KMS rejects every policy that names a principal that does
-/// not exist. Source: <https://repost.aws/knowledge-center/kms-policy-error-invalid-principals>.
-fn deleted_principals(theirs: &Statement) -> Vec<&str> {
-    let Ok(members) = theirs.members() else { return Vec::new() };
-    let elements = ["Principal", "NotPrincipal"].into_iter();
-    let named = elements.filter_map(|element| principals(members.get(element)?)).flatten();
-    named.filter(|(kind, name)| *kind == "AWS" && is_unique_id(name)).map(|(_, name)| name).collect()
-}
-
-/// The required elements that a statement lacks. Such a statement has no effect, and since August 2025 KMS rejects a
-/// policy that contains one.
-/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html>.
-fn missing_elements(theirs: &Statement) -> impl Iterator<Item = &'static str> {
-    let lacks = |element: &str| theirs.members().is_ok_and(|members| !members.contains_key(element));
-    let pairs = [("Action", "NotAction"), ("Resource", "NotResource")];
-    pairs.into_iter().filter(move |(element, opposite)| lacks(element) && lacks(opposite)).map(|(element, _)| element)
+/// Why KMS rejects every policy with a statement.
+fn rejections(elements: &Elements) -> Vec<String> {
+    let Elements { principal, action, resource, .. } = elements;
+    // Source: <https://repost.aws/knowledge-center/kms-policy-error-invalid-principals>.
+    let deleted = principal.named().into_iter().flatten().filter(|it| it.is_deleted());
+    let deleted = deleted.map(|it| format!("it names `{}`, the id of a deleted role or user", it.name));
+    // Such a statement has no effect, and since August 2025 KMS rejects it.
+    // Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html>.
+    let missing = [("Action", action), ("Resource", resource)].into_iter().filter(|(_, it)| **it == Element::Missing);
+    deleted.chain(missing.map(|(name, _)| format!("it has no `{name}`"))).collect()
 }
 
 #[cfg(test)]

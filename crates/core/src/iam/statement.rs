@@ -1,0 +1,197 @@
+//! One statement of a policy, with each element parsed as far as it is well-formed.
+
+use serde_json::{Map, Value};
+
+use crate::iam::document::parse_value;
+use crate::iam::principal::Principal;
+use crate::iam::truth::Truth;
+use crate::ids::shorten;
+
+/// One statement of a policy document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    raw: String,
+    sid: Option<String>,
+    elements: Result<Elements, String>,
+}
+
+/// The elements of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Elements {
+    /// `None`: it is neither `Allow` nor `Deny`.
+    pub(crate) effect: Option<Effect>,
+    pub(crate) principal: Element<Vec<Principal>>,
+    pub(crate) action: Element<Vec<String>>,
+    pub(crate) resource: Element<Vec<String>>,
+    pub(crate) conditions: Vec<Condition>,
+    /// Why the statement may mean something else: unknown elements and malformed conditions.
+    pub(crate) unsupported: Vec<String>,
+}
+
+/// What a statement does to the requests that it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Allow,
+    Deny,
+}
+
+/// An element that has an opposite, such as `Action` and `NotAction`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Element<T> {
+    Missing,
+    /// The element itself.
+    Is(T),
+    /// Its opposite.
+    Not(T),
+    /// The reason.
+    Malformed(String),
+}
+
+/// One key of a `Condition` element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub(crate) operator: String,
+    pub(crate) key: String,
+    /// Strings, numbers or Booleans, at least one.
+    pub(crate) values: Vec<Value>,
+}
+
+impl Statement {
+    pub(super) fn new(raw: String) -> Self {
+        let (sid, elements) = match parse_value(&raw) {
+            Ok(Value::Object(members)) => {
+                (members.get("Sid").and_then(Value::as_str).map(str::to_owned), Ok(Elements::new(&members)))
+            }
+            Ok(_) => (None, Err("it is not an object".to_owned())),
+            Err(reason) => (None, Err(reason)),
+        };
+        Self { raw, sid, elements }
+    }
+
+    /// The statement's text, exactly as it was read.
+    #[must_use]
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// The statement as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.raw).unwrap_or_default()
+    }
+
+    /// The statement's id, if it has one.
+    #[must_use]
+    pub fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    /// Whether its `Effect` is `Allow`.
+    pub(crate) fn is_allow(&self) -> bool {
+        self.elements.as_ref().is_ok_and(|elements| elements.effect == Some(Effect::Allow))
+    }
+
+    /// The statement's elements. Fails with the reason if it is not a JSON object or has an element twice.
+    pub(crate) fn elements(&self) -> Result<&Elements, &str> {
+        self.elements.as_ref().map_err(String::as_str)
+    }
+}
+
+impl From<&Value> for Statement {
+    fn from(json: &Value) -> Self {
+        Self::new(json.to_string())
+    }
+}
+
+const ELEMENTS: [&str; 9] =
+    ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
+
+impl Elements {
+    fn new(members: &Map<String, Value>) -> Self {
+        let unknown = members.keys().filter(|name| !ELEMENTS.contains(&name.as_str()));
+        let mut unsupported: Vec<String> =
+            unknown.map(|name| format!("it has an unknown element `{}`", shorten(name, 80))).collect();
+        Self {
+            effect: match members.get("Effect").and_then(Value::as_str) {
+                Some("Allow") => Some(Effect::Allow),
+                Some("Deny") => Some(Effect::Deny),
+                _ => None,
+            },
+            principal: Element::new(members, "Principal", Principal::parse_all),
+            action: Element::new(members, "Action", strings),
+            resource: Element::new(members, "Resource", strings),
+            conditions: members.get("Condition").map(|it| conditions(it, &mut unsupported)).unwrap_or_default(),
+            unsupported,
+        }
+    }
+}
+
+impl<T> Element<T> {
+    fn new(members: &Map<String, Value>, name: &str, parse: impl Fn(&Value) -> Option<T>) -> Self {
+        let opposite = format!("Not{name}");
+        let malformed = |name: &str| Self::Malformed(format!("its `{name}` is malformed"));
+        match (members.get(name), members.get(&opposite)) {
+            (None, None) => Self::Missing,
+            (Some(value), None) => parse(value).map_or_else(|| malformed(name), Self::Is),
+            (None, Some(value)) => parse(value).map_or_else(|| malformed(&opposite), Self::Not),
+            (Some(_), Some(_)) => Self::Malformed(format!("it has both `{name}` and `{opposite}`")),
+        }
+    }
+
+    /// What the element or its opposite names.
+    pub(crate) fn named(&self) -> Option<&T> {
+        match self {
+            Self::Is(named) | Self::Not(named) => Some(named),
+            Self::Missing | Self::Malformed(_) => None,
+        }
+    }
+}
+
+impl Element<Vec<String>> {
+    /// Whether one of the patterns matches, or for the opposite none. A statement of a key policy without the element
+    /// has no effect. Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html>.
+    pub(crate) fn matches(&self, name: &str, is: impl Fn(&str) -> Truth) -> Truth {
+        let any = |patterns: &[String]| Truth::any(patterns.iter().map(|pattern| is(pattern)));
+        match self {
+            Self::Missing => Truth::No,
+            Self::Is(patterns) => any(patterns).explained(|why| format!("its `{name}`: {why}")),
+            Self::Not(patterns) => any(patterns).negated().explained(|why| format!("its `Not{name}`: {why}")),
+            Self::Malformed(why) => Truth::unknown(why),
+        }
+    }
+}
+
+/// A string or an array of strings; nothing else, and at least one.
+pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Array(values) if !values.is_empty() => {
+            values.iter().map(|value| value.as_str().map(str::to_owned)).collect()
+        }
+        _ => None,
+    }
+}
+
+fn conditions(element: &Value, unsupported: &mut Vec<String>) -> Vec<Condition> {
+    let mut conditions = Vec::new();
+    let Some(operators) = element.as_object() else {
+        unsupported.push("its `Condition` is malformed".to_owned());
+        return conditions;
+    };
+    for (operator, keys) in operators {
+        let Some(keys) = keys.as_object().filter(|keys| !keys.is_empty()) else {
+            unsupported.push(format!("its condition `{}` has no keys", shorten(operator, 80)));
+            continue;
+        };
+        for (key, values) in keys {
+            let values = values.as_array().cloned().unwrap_or_else(|| vec![values.clone()]);
+            if values.is_empty() || values.iter().any(|value| value.is_null() || value.is_array() || value.is_object())
+            {
+                let operator = shorten(operator, 80);
+                unsupported.push(format!("its condition `{operator}` on `{key}`: its values are malformed"));
+            } else {
+                conditions.push(Condition { operator: operator.clone(), key: key.clone(), values });
+            }
+        }
+    }
+    conditions
+}
