@@ -148,8 +148,7 @@ fn required_values<'a>(elements: &'a Elements, key: &str) -> Vec<&'a str> {
         let operator = condition.operator.strip_prefix("ForAnyValue:").unwrap_or(&condition.operator);
         SELECTING.contains(&operator) && condition.key.eq_ignore_ascii_case(key)
     };
-    let strings = |condition: &'a Condition| condition.values.iter().map(Value::as_str).collect::<Option<Vec<&str>>>();
-    elements.conditions.iter().filter(selects).filter_map(strings).flatten().collect()
+    elements.conditions.iter().filter(selects).flat_map(|it| &it.values).map(String::as_str).collect()
 }
 
 /// The organization of an organization id or path.

@@ -1,6 +1,6 @@
 //! One statement of a policy, with each element parsed as far as it is well-formed.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::iam::document::parse_value;
 use crate::iam::principal::Principal;
@@ -52,8 +52,8 @@ pub(crate) enum Element<T> {
 pub(crate) struct Condition {
     pub(crate) operator: String,
     pub(crate) key: String,
-    /// Strings, numbers or Booleans, at least one.
-    pub(crate) values: Vec<Value>,
+    /// At least one. Numbers and Booleans are written as strings.
+    pub(crate) values: Vec<String>,
 }
 
 impl Statement {
@@ -107,9 +107,9 @@ const ELEMENTS: [&str; 9] =
 
 impl Elements {
     fn new(members: &Map<String, Value>) -> Self {
+        let (conditions, malformed) = members.get("Condition").map(conditions).unwrap_or_default();
         let unknown = members.keys().filter(|name| !ELEMENTS.contains(&name.as_str()));
-        let mut unsupported: Vec<String> =
-            unknown.map(|name| format!("it has an unknown element `{}`", shorten(name, 80))).collect();
+        let unknown = unknown.map(|name| format!("it has an unknown element `{}`", shorten(name, 80)));
         Self {
             effect: match members.get("Effect").and_then(Value::as_str) {
                 Some("Allow") => Some(Effect::Allow),
@@ -119,8 +119,8 @@ impl Elements {
             principal: Element::new(members, "Principal", Principal::parse_all),
             action: Element::new(members, "Action", strings),
             resource: Element::new(members, "Resource", strings),
-            conditions: members.get("Condition").map(|it| conditions(it, &mut unsupported)).unwrap_or_default(),
-            unsupported,
+            conditions,
+            unsupported: malformed.into_iter().chain(unknown).collect(),
         }
     }
 }
@@ -162,36 +162,44 @@ impl Element<Vec<String>> {
 
 /// A string or an array of strings; nothing else, and at least one.
 pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
-    match value {
-        Value::String(text) => Some(vec![text.clone()]),
-        Value::Array(values) if !values.is_empty() => {
-            values.iter().map(|value| value.as_str().map(str::to_owned)).collect()
-        }
-        _ => None,
-    }
+    one_or_more(value, |value| value.as_str().map(str::to_owned))
 }
 
-fn conditions(element: &Value, unsupported: &mut Vec<String>) -> Vec<Condition> {
-    let mut conditions = Vec::new();
+fn one_or_more<T>(value: &Value, parse: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
+    let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    values.iter().map(parse).collect::<Option<Vec<T>>>().filter(|values| !values.is_empty())
+}
+
+/// A single string, or an array of several.
+pub(crate) fn one_or_many(strings: &[String]) -> Value {
+    if let [only] = strings { json!(only) } else { json!(strings) }
+}
+
+/// The conditions of a `Condition` element, and the reasons why others are malformed.
+fn conditions(element: &Value) -> (Vec<Condition>, Vec<String>) {
+    let (mut conditions, mut malformed) = (Vec::new(), Vec::new());
     let Some(operators) = element.as_object() else {
-        unsupported.push("its `Condition` is malformed".to_owned());
-        return conditions;
+        return (conditions, vec!["its `Condition` is malformed".to_owned()]);
     };
     for (operator, keys) in operators {
         let Some(keys) = keys.as_object().filter(|keys| !keys.is_empty()) else {
-            unsupported.push(format!("its condition `{}` has no keys", shorten(operator, 80)));
+            malformed.push(format!("its condition `{}` has no keys", shorten(operator, 80)));
             continue;
         };
+        let text = |value: &Value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Bool(_) => Some(value.to_string()),
+            // Which string a fraction stands for is not documented.
+            Value::Number(number) => (!number.is_f64() || operator.contains("Numeric")).then(|| value.to_string()),
+            _ => None,
+        };
         for (key, values) in keys {
-            let values = values.as_array().cloned().unwrap_or_else(|| vec![values.clone()]);
-            if values.is_empty() || values.iter().any(|value| value.is_null() || value.is_array() || value.is_object())
-            {
-                let operator = shorten(operator, 80);
-                unsupported.push(format!("its condition `{operator}` on `{key}`: its values are malformed"));
-            } else {
-                conditions.push(Condition { operator: operator.clone(), key: key.clone(), values });
+            match one_or_more(values, text) {
+                Some(values) => conditions.push(Condition { operator: operator.clone(), key: key.clone(), values }),
+                None => malformed
+                    .push(format!("its condition `{}` on `{key}`: its values are malformed", shorten(operator, 80))),
             }
         }
     }
-    conditions
+    (conditions, malformed)
 }

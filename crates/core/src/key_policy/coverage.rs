@@ -4,8 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use crate::iam::Statement;
 use crate::iam::pattern::matches_action;
 use crate::iam::principal::Principal;
@@ -41,9 +39,11 @@ impl Grant {
         };
         let mut values_by_key = BTreeMap::new();
         for Condition { operator, key, values } in conditions {
-            let values = values.iter().map(text).collect::<Option<BTreeSet<String>>>()?;
             // A request must meet both of two conditions whose keys differ only in case.
-            if values_by_key.insert((operator.clone(), key.to_ascii_lowercase()), values).is_some() {
+            if values_by_key
+                .insert((operator.clone(), key.to_ascii_lowercase()), values.iter().cloned().collect())
+                .is_some()
+            {
                 return None;
             }
         }
@@ -100,11 +100,6 @@ fn known_principal(principal: &Principal, partition: &Partition) -> Option<Princ
     KINDS.contains(&kind.as_str()).then_some(Principal { kind, name })
 }
 
-/// A string, or a Boolean as a string. Numbers are not compared.
-fn text(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_owned).or_else(|| Some(value.as_bool()?.to_string()))
-}
-
 /// Whether every action that matches the narrow pattern matches the broad one. The narrow one is taken as a text, so
 /// a `*` in it must not meet a `?`.
 fn is_as_broad(broad: &str, narrow: &str) -> bool {
@@ -114,7 +109,7 @@ fn is_as_broad(broad: &str, narrow: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
