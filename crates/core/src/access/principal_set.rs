@@ -50,10 +50,7 @@ const NO_ACCOUNT: &str = "000000000000";
 pub(crate) fn allowed_outside(statement: &Statement, own: &AccountId) -> Vec<PrincipalSet> {
     let unknown = |name: String| vec![PrincipalSet { name, kind: PrincipalKind::Unknown, organization: None }];
     let elements = match statement.elements() {
-        Ok(Elements { effect: Some(Effect::Deny), .. }) => return Vec::new(),
-        Ok(Elements { effect: None, .. }) => {
-            return unknown("the principals of a statement with an unknown `Effect`".to_owned());
-        }
+        Ok(Elements { effect: Effect::Deny, .. }) => return Vec::new(),
         Ok(elements) => elements,
         Err(why) => return unknown(format!("the principals of a malformed statement: {why}")),
     };

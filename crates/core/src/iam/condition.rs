@@ -191,7 +191,7 @@ mod tests {
     }
 
     fn statement(condition: &Value) -> Statement {
-        (&json!({ "Condition": condition })).into()
+        (&json!({ "Effect": "Allow", "Condition": condition })).into()
     }
 
     fn met_by(condition: &Value, context: &Context) -> &'static str {

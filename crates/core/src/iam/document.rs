@@ -244,8 +244,7 @@ mod tests {
 
     #[test]
     fn a_duplicate_element_makes_one_statement_malformed() {
-        let text =
-            r#"{"Statement":[{"Effect":"Deny","Effect":"Allow"},{"Condition":{"Bool":{"a":1,"a":2}}},{"Sid":"good"}]}"#;
+        let text = r#"{"Statement":[{"Effect":"Deny","Effect":"Allow"},{"Condition":{"Bool":{"a":1,"a":2}}},{"Sid":"good","Effect":"Deny"}]}"#;
         let document = Document::parse(text).unwrap();
         let readable: Vec<bool> = document.statements().iter().map(|it| it.elements().is_ok()).collect();
         assert_eq!(readable, [false, false, true]);

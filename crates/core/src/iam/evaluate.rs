@@ -7,7 +7,7 @@ use crate::iam::document::Document;
 use crate::iam::pattern::{Pattern, matches_action};
 use crate::iam::principal::Naming;
 use crate::iam::request::Request;
-use crate::iam::statement::{Condition, Effect, Elements, Statement};
+use crate::iam::statement::{Condition, Effect, Statement};
 use crate::iam::truth::Truth;
 
 /// What a policy decides about a request.
@@ -52,21 +52,14 @@ struct Match {
 
 impl Match {
     fn new((id, statement): (StatementId, &Statement), request: &Request, variables: bool) -> Self {
-        let malformed = |id, why: String| Self {
-            id,
-            effect: None,
-            applies: Truth::unknown(why),
-            delegated: false,
-            unmet: Vec::new(),
+        let elements = match statement.elements() {
+            Ok(elements) => elements,
+            Err(why) => {
+                let applies = Truth::unknown(format!("it is malformed: {why}"));
+                return Self { id, effect: None, applies, delegated: false, unmet: Vec::new() };
+            }
         };
-        match statement.elements() {
-            Err(why) => malformed(id, format!("it is malformed: {why}")),
-            Ok(Elements { effect: None, .. }) => malformed(id, "its `Effect` is neither `Allow` nor `Deny`".to_owned()),
-            Ok(elements @ Elements { effect: Some(effect), .. }) => Self::of(id, elements, *effect, request, variables),
-        }
-    }
-
-    fn of(id: StatementId, elements: &Elements, effect: Effect, request: &Request, variables: bool) -> Self {
+        let effect = elements.effect;
         let Naming { itself, account } = elements.principal.names(&request.caller, effect);
         let delegated = account && itself != Truth::Yes;
         let named = itself.or(account.into());

@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn naming(element: &str, principals: &Value, caller: &Caller, effect: Effect) -> Naming {
-        let statement = Statement::from(&json!({ element: principals }));
+        let statement = Statement::from(&json!({ "Effect": "Allow", element: principals }));
         statement.elements().unwrap().principal.names(caller, effect)
     }
 

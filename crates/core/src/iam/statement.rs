@@ -18,8 +18,7 @@ pub struct Statement {
 /// The elements of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Elements {
-    /// `None`: it is neither `Allow` nor `Deny`.
-    pub(crate) effect: Option<Effect>,
+    pub(crate) effect: Effect,
     pub(crate) principal: Element<Vec<Principal>>,
     pub(crate) action: Element<Vec<String>>,
     pub(crate) resource: Element<Vec<String>>,
@@ -60,7 +59,7 @@ impl Statement {
     pub(super) fn new(raw: String) -> Self {
         let (sid, elements) = match parse_value(&raw) {
             Ok(Value::Object(members)) => {
-                (members.get("Sid").and_then(Value::as_str).map(str::to_owned), Ok(Elements::new(&members)))
+                (members.get("Sid").and_then(Value::as_str).map(str::to_owned), Elements::new(&members))
             }
             Ok(_) => (None, Err("it is not an object".to_owned())),
             Err(reason) => (None, Err(reason)),
@@ -87,10 +86,11 @@ impl Statement {
 
     /// Whether its `Effect` is `Allow`.
     pub(crate) fn is_allow(&self) -> bool {
-        self.elements.as_ref().is_ok_and(|elements| elements.effect == Some(Effect::Allow))
+        self.elements.as_ref().is_ok_and(|elements| elements.effect == Effect::Allow)
     }
 
-    /// The statement's elements. Fails with the reason if it is not a JSON object or has an element twice.
+    /// The statement's elements. Fails with the reason if it is not a JSON object, has
+    /// an element twice, or has an `Effect` that is neither `Allow` nor `Deny`.
     pub(crate) fn elements(&self) -> Result<&Elements, &str> {
         self.elements.as_ref().map_err(String::as_str)
     }
@@ -106,22 +106,23 @@ const ELEMENTS: [&str; 9] =
     ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
 
 impl Elements {
-    fn new(members: &Map<String, Value>) -> Self {
+    fn new(members: &Map<String, Value>) -> Result<Self, String> {
+        let effect = match members.get("Effect").and_then(Value::as_str) {
+            Some("Allow") => Effect::Allow,
+            Some("Deny") => Effect::Deny,
+            _ => return Err("its `Effect` is neither `Allow` nor `Deny`".to_owned()),
+        };
         let (conditions, malformed) = members.get("Condition").map(conditions).unwrap_or_default();
         let unknown = members.keys().filter(|name| !ELEMENTS.contains(&name.as_str()));
         let unknown = unknown.map(|name| format!("it has an unknown element `{}`", shorten(name, 80)));
-        Self {
-            effect: match members.get("Effect").and_then(Value::as_str) {
-                Some("Allow") => Some(Effect::Allow),
-                Some("Deny") => Some(Effect::Deny),
-                _ => None,
-            },
+        Ok(Self {
+            effect,
             principal: Element::new(members, "Principal", Principal::parse_all),
             action: Element::new(members, "Action", strings),
             resource: Element::new(members, "Resource", strings),
             conditions,
             unsupported: malformed.into_iter().chain(unknown).collect(),
-        }
+        })
     }
 }
 

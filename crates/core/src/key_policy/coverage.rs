@@ -32,7 +32,7 @@ impl Grant {
     /// Reads a statement of a policy in this partition. `None`: it is no `Allow`, or a part is unknown or malformed.
     pub(super) fn read(statement: &Statement, partition: &Partition) -> Option<Self> {
         let Elements { effect, principal, action, resource, conditions, unsupported } = statement.elements().ok()?;
-        let (Some(Effect::Allow), Element::Is(principals), Element::Is(actions), Element::Is(resources), []) =
+        let (Effect::Allow, Element::Is(principals), Element::Is(actions), Element::Is(resources), []) =
             (effect, principal, action, resource, unsupported.as_slice())
         else {
             return None;

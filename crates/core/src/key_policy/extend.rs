@@ -77,7 +77,7 @@ impl KeyPolicy {
         let granted = self.grants(&extended);
         let mut added = Vec::new();
         let mut needed = !rewritten.is_empty();
-        for mut missing in self.statement.iter().filter_map(|ours| self.missing(ours, &granted)) {
+        for mut missing in self.statement.iter().filter_map(|own| self.missing(own, &granted)) {
             needed |= missing.template != Template::FinishesCreation;
             missing.sid = free_sid(missing.template.sid(), document);
             let missing = json!(missing);
@@ -105,9 +105,9 @@ impl KeyPolicy {
     #[must_use]
     pub fn covers(&self, document: &Document) -> bool {
         let (document, _) = self.with_present_role(document);
-        let ours: Vec<Grant> = self.statement.iter().filter_map(|ours| self.grant(ours)).collect();
-        let covered = |theirs: &iam::Statement| {
-            self.read(theirs).is_some_and(|theirs| ours.iter().any(|ours| ours.covers(&theirs)))
+        let own: Vec<Grant> = self.statement.iter().filter_map(|statement| self.grant(statement)).collect();
+        let covered = |statement: &iam::Statement| {
+            self.read(statement).is_some_and(|grant| own.iter().any(|own| own.covers(&grant)))
         };
         let statements = document.statements();
         document.unsupported().is_empty() && !statements.is_empty() && statements.iter().all(covered)
@@ -118,12 +118,12 @@ impl KeyPolicy {
     #[must_use]
     pub fn role_can_finish(&self, document: &Document) -> bool {
         let granted = self.grants(document);
-        let mut for_the_role = self.statement.iter().filter(|ours| ours.template == Template::FinishesCreation);
-        for_the_role.all(|ours| self.missing(ours, &granted).is_none())
+        let mut for_the_role = self.statement.iter().filter(|own| own.template == Template::FinishesCreation);
+        for_the_role.all(|own| self.missing(own, &granted).is_none())
     }
 
     fn grants(&self, document: &Document) -> Vec<Grant> {
-        document.statements().iter().filter_map(|theirs| self.read(theirs)).collect()
+        document.statements().iter().filter_map(|statement| self.read(statement)).collect()
     }
 
     pub(super) fn grant(&self, statement: &Statement) -> Option<Grant> {
@@ -191,7 +191,7 @@ impl KeyPolicy {
 
 /// The `Sid` if no statement has it, otherwise the `Sid` with the smallest free number from 2.
 fn free_sid(sid: &str, document: &Document) -> String {
-    let taken = |sid: &String| document.statements().iter().any(|theirs| theirs.sid() == Some(sid));
+    let taken = |sid: &String| document.statements().iter().any(|statement| statement.sid() == Some(sid));
     let numbered = (2..=u32::MAX).map(|number| format!("{sid}{number}"));
     std::iter::once(sid.to_owned()).chain(numbered).find(|sid| !taken(sid)).unwrap_or_default()
 }
@@ -226,10 +226,10 @@ mod tests {
 
     #[test]
     fn a_full_policy_needs_nothing_and_an_empty_one_all() {
-        let ours = policy("account");
-        assert_eq!(ours.full_extension(&changed("account", |_| {})), None);
-        let all = ours.full_extension(&document(&json!({ "Statement": [] }))).unwrap();
-        assert_eq!(json!(all.added), json!(ours)["Statement"]);
+        let own = policy("account");
+        assert_eq!(own.full_extension(&changed("account", |_| {})), None);
+        let all = own.full_extension(&document(&json!({ "Statement": [] }))).unwrap();
+        assert_eq!(json!(all.added), json!(own)["Statement"]);
         assert!(all.fits() && all.rewritten.is_empty());
     }
 
@@ -359,9 +359,9 @@ mod tests {
 
     #[test]
     fn only_a_smaller_configurations_policy_is_covered() {
-        let ours = policy("account,210987654321");
+        let own = policy("account,210987654321");
         for document in [changed("account", |_| {}), changed("210987654321", |statements| drop(statements.remove(0)))] {
-            assert!(ours.covers(&document));
+            assert!(own.covers(&document));
         }
         for document in [
             changed("o-abcdefghij", |_| {}),
@@ -373,7 +373,7 @@ mod tests {
             changed("", |statements| statements.push(json!(7))),
             Document::parse(&policy("").text().replace("2012-10-17", "2026-01-01")).unwrap(),
         ] {
-            assert!(!ours.covers(&document), "{}", document.text());
+            assert!(!own.covers(&document), "{}", document.text());
         }
     }
 }

@@ -27,11 +27,11 @@ impl KeyPolicy {
     #[must_use]
     pub fn unrevoked_readers(&self, document: &Document) -> Vec<UnrevokedReader> {
         let mut unrevoked = Vec::new();
-        for theirs in document.statements() {
-            let sid = theirs.sid().unwrap_or_default();
+        for statement in document.statements() {
+            let sid = statement.sid().unwrap_or_default();
             let Some(template) = Template::of_sid(sid) else { continue };
-            for (name, reader) in self.readers(theirs, template).unwrap_or_default() {
-                if !self.statement.iter().any(|ours| ours.template == template && ours.names.contains(&name)) {
+            for (name, reader) in self.readers(statement, template).unwrap_or_default() {
+                if !self.statement.iter().any(|own| own.template == template && own.names.contains(&name)) {
                     unrevoked.push(UnrevokedReader { sid: sid.to_owned(), reader });
                 }
             }
@@ -53,17 +53,17 @@ impl KeyPolicy {
 
     /// The readers that a statement names, each also as the configuration names it, if the statement is exactly what
     /// trailseal writes for readers.
-    fn readers(&self, theirs: &Statement, template: Template) -> Option<Vec<(String, String)>> {
-        let theirs = self.read(theirs)?;
+    fn readers(&self, statement: &Statement, template: Template) -> Option<Vec<(String, String)>> {
+        let grant = self.read(statement)?;
         let names = match template {
-            Template::LogReaders => theirs.values("ArnEquals", "aws:PrincipalArn"),
-            Template::ReaderAccounts => theirs.aws_principals(),
-            Template::OrganizationReaders => theirs.values("StringEquals", "aws:PrincipalOrgID"),
-            Template::AccountReaders => theirs.values("StringEquals", "kms:CallerAccount"),
+            Template::LogReaders => grant.values("ArnEquals", "aws:PrincipalArn"),
+            Template::ReaderAccounts => grant.aws_principals(),
+            Template::OrganizationReaders => grant.values("StringEquals", "aws:PrincipalOrgID"),
+            Template::AccountReaders => grant.values("StringEquals", "kms:CallerAccount"),
             _ => return None,
         };
-        let ours = self.grant(&template.statement(template.actions(), names.clone()))?;
-        let unchanged = ours.covers(&theirs) && theirs.covers(&ours);
+        let written = self.grant(&template.statement(template.actions(), names.clone()))?;
+        let unchanged = written.covers(&grant) && grant.covers(&written);
         let reader = |name: String| self.configured_name(template, &name).map(|reader| (name, reader));
         if unchanged { names.into_iter().map(reader).collect() } else { None }
     }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sid_makes_a_policy_resemble_ours() {
+    fn one_sid_makes_a_policy_resemble_trailseals() {
         let with = |sid: &str| KeyPolicy::resembles(&document(&json!({ "Statement": [7, { "Sid": sid }] })));
         assert!(with("CloudTrailEncrypts") && with("CloudTrailEncrypts12"));
         for foreign in [
