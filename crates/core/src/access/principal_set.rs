@@ -1,11 +1,12 @@
 //! The principals that the Allow statements of a policy name, and for a statement that names everyone, the principals
 //! that its conditions select.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::access::{CLOUDTRAIL, service_context};
 use crate::iam::pattern::Pattern;
-use crate::iam::principal::{is_unique_id, principals, texts};
+use crate::iam::principal::Principal;
+use crate::iam::statement::{Condition, Effect, Element, Elements};
 use crate::iam::truth::Truth;
 use crate::iam::{Caller, Context, Identity, IdentityKind, Statement};
 use crate::ids::{AccountId, OrganizationId, Partition, shorten, split_arn};
@@ -48,43 +49,39 @@ const NO_ACCOUNT: &str = "000000000000";
 /// roles and users.
 pub(crate) fn allowed_outside(statement: &Statement, own: &AccountId) -> Vec<PrincipalSet> {
     let unknown = |name: String| vec![PrincipalSet { name, kind: PrincipalKind::Unknown, organization: None }];
-    let members = match statement.members() {
-        Ok(members) => members,
+    let elements = match statement.elements() {
+        Ok(Elements { effect: Effect::Deny, .. }) => return Vec::new(),
+        Ok(elements) => elements,
         Err(why) => return unknown(format!("the principals of a malformed statement: {why}")),
     };
-    match members.get("Effect").and_then(Value::as_str) {
-        Some("Allow") => {}
-        Some("Deny") => return Vec::new(),
-        _ => return unknown("the principals of a statement with an unknown `Effect`".to_owned()),
-    }
-    let organization = match required_values(members, "aws:principalorgid").as_slice() {
+    let principals = match &elements.principal {
+        Element::Is(principals) => principals,
+        Element::Missing => return Vec::new(),
+        Element::Not(_) | Element::Malformed(_) => {
+            let json = statement.json();
+            let text = |name: &str| json.get(name).map(|value| shorten(&value.to_string(), 120));
+            let everyone_but = || format!("everyone but {}", text("NotPrincipal").unwrap_or_default());
+            return unknown(text("Principal").unwrap_or_else(everyone_but));
+        }
+    };
+    let organization = match required_values(elements, "aws:principalorgid").as_slice() {
         [only] => Some((*only).to_owned()),
         _ => None,
     };
-    let malformed = |value: &Value| shorten(&value.to_string(), 120);
-    let named: Vec<Named> = match (members.get("Principal"), members.get("NotPrincipal")) {
-        (Some(principal), None) => match principals(principal) {
-            Some(names) => names.into_iter().flat_map(|(kind, name)| by_name(kind, name, members, own)).collect(),
-            None => return unknown(malformed(principal)),
-        },
-        (Some(principal), Some(_)) => return unknown(malformed(principal)),
-        (None, Some(not)) => return unknown(format!("everyone but {}", malformed(not))),
-        (None, None) => Vec::new(),
-    };
-    named.into_iter().map(|(name, kind)| PrincipalSet { name, kind, organization: organization.clone() }).collect()
+    let named = principals.iter().flat_map(|principal| by_name(principal, elements, own));
+    named.map(|(name, kind)| PrincipalSet { name, kind, organization: organization.clone() }).collect()
 }
 
-fn by_name(kind: &str, entry: &str, members: &Map<String, Value>, own: &AccountId) -> Vec<Named> {
-    match (kind, entry) {
-        ("AWS", "*") => return by_condition(members, own),
-        ("AWS", id) if is_unique_id(id) => None,
+fn by_name(principal: &Principal, elements: &Elements, own: &AccountId) -> Vec<Named> {
+    let named = match (principal.kind.as_str(), principal.name.as_str()) {
+        _ if principal.is_everyone() => return by_condition(elements, own),
+        _ if principal.is_deleted() => None,
         ("AWS", arn) => by_arn(arn, own, PrincipalKind::Unknown),
         ("Service", name) => by_service(name),
-        (_, entry) if is_in(entry, own) => None,
-        (_, entry) => Some((shorten(entry, 200), PrincipalKind::Unknown)),
-    }
-    .into_iter()
-    .collect()
+        (_, name) if is_in(name, own) => None,
+        (_, name) => Some((shorten(name, 200), PrincipalKind::Unknown)),
+    };
+    named.into_iter().collect()
 }
 
 fn by_service(name: &str) -> Option<Named> {
@@ -121,7 +118,7 @@ const SELECTING_KEYS: [&str; 7] = [
 ];
 
 /// The principals that the conditions of a statement for everyone select.
-fn by_condition(members: &Map<String, Value>, own: &AccountId) -> Vec<Named> {
+fn by_condition(elements: &Elements, own: &AccountId) -> Vec<Named> {
     let named = |key: &str, value: &str| match key {
         // The bucket's own account.
         _ if value.contains("${aws:ResourceAccount}") || value.contains("${s3:ResourceAccount}") => None,
@@ -134,7 +131,7 @@ fn by_condition(members: &Map<String, Value>, own: &AccountId) -> Vec<Named> {
         }
         _ => by_arn(value, own, PrincipalKind::Unknown),
     };
-    let keys = SELECTING_KEYS.into_iter().map(|key| (key, required_values(members, key)));
+    let keys = SELECTING_KEYS.into_iter().map(|key| (key, required_values(elements, key)));
     match keys.into_iter().find(|(_, values)| !values.is_empty()) {
         Some((key, values)) => values.into_iter().filter_map(|value| named(key, value)).collect(),
         None => vec![("*".to_owned(), PrincipalKind::Everyone)],
@@ -142,15 +139,13 @@ fn by_condition(members: &Map<String, Value>, own: &AccountId) -> Vec<Named> {
 }
 
 /// The values of which a request must have one for a key, given in lower case, to meet the statement's conditions.
-fn required_values<'a>(members: &'a Map<String, Value>, key: &str) -> Vec<&'a str> {
-    let conditions = members.get("Condition").and_then(Value::as_object);
-    let operators = conditions.into_iter().flatten().filter(|(operator, _)| {
-        let operator = operator.strip_prefix("ForAnyValue:").unwrap_or(operator);
-        matches!(operator, "StringEquals" | "StringEqualsIgnoreCase" | "StringLike" | "ArnEquals" | "ArnLike")
-    });
-    let keys = operators.filter_map(|(_, keys)| keys.as_object()).flatten();
-    let values = keys.filter(|(known, _)| known.eq_ignore_ascii_case(key)).filter_map(|(_, values)| texts(values));
-    values.flatten().collect()
+fn required_values<'a>(elements: &'a Elements, key: &str) -> Vec<&'a str> {
+    const SELECTING: [&str; 5] = ["StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike"];
+    let selects = |condition: &&Condition| {
+        let operator = condition.operator.strip_prefix("ForAnyValue:").unwrap_or(&condition.operator);
+        SELECTING.contains(&operator) && condition.key.eq_ignore_ascii_case(key)
+    };
+    elements.conditions.iter().filter(selects).flat_map(|it| &it.values).map(String::as_str).collect()
 }
 
 /// The organization of an organization id or path.
@@ -169,8 +164,7 @@ impl PrincipalSet {
         if let (PrincipalKind::Matching(pattern), PrincipalKind::One(one)) = (&self.kind, &other.kind) {
             return Pattern::with_wildcards(pattern, true).matches_arn(&one.arn) != Truth::No;
         }
-        let compatible =
-            |ours: Option<&str>, theirs: Option<&str>| ours.is_none() || theirs.is_none() || ours == theirs;
+        let compatible = |one: Option<&str>, other: Option<&str>| one.is_none() || other.is_none() || one == other;
         compatible(self.account(), other.account()) && compatible(self.organization(), other.organization())
     }
 
