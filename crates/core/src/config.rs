@@ -69,18 +69,11 @@ impl FromStr for LogReaders {
     fn from_str(list: &str) -> Result<Self, Malformed> {
         let expected = "comma-separated role or user ARNs, 12-digit account ids, organization ids (`o-…`) or `account`";
         parse_items(list, ("a list of log readers", expected), |readers: &mut Self, item| {
-            if item == "account" {
-                readers.own_account = true;
-            } else if let Ok(principal) = item.parse() {
-                readers.principals.insert(principal);
-            } else if let Ok(account) = item.parse() {
-                readers.accounts.insert(account);
-            } else if let Ok(organization) = item.parse() {
-                readers.organizations.insert(organization);
-            } else {
-                return false;
-            }
-            true
+            readers.own_account |= item == "account";
+            item == "account"
+                || item.parse().map(|principal| readers.principals.insert(principal)).is_ok()
+                || item.parse().map(|account| readers.accounts.insert(account)).is_ok()
+                || item.parse().map(|organization| readers.organizations.insert(organization)).is_ok()
         })
     }
 }
@@ -146,7 +139,9 @@ impl Config {
         let mut settings = Settings { lookup, problems: Vec::new() };
         let modes = [("dry-run", Mode::DryRun), ("enforce", Mode::Enforce)];
         let locked_out = [("proceed", ReadersLockedOut::Proceed), ("hold", ReadersLockedOut::Hold)];
+        let restart = [("false", false), ("true", true)];
         let formats = [("text", AlertFormat::Text), ("chatbot", AlertFormat::Chatbot)];
+        let exempt_tag = settings.value("ExemptTag", "TRAILSEAL_EXEMPT_TAG", exempt_tag);
         let config = Self {
             mode: settings.choice("Mode", "TRAILSEAL_MODE", modes),
             key_alias: settings.value("KeyAlias", "TRAILSEAL_KEY_ALIAS", str::parse).unwrap_or_default(),
@@ -154,14 +149,8 @@ impl Config {
             key_tags: settings.value("KeyTags", "TRAILSEAL_KEY_TAGS", key_tags).unwrap_or_default(),
             log_readers: settings.value("LogReaders", "TRAILSEAL_LOG_READERS", str::parse).unwrap_or_default(),
             readers_locked_out: settings.choice("ReadersLockedOut", "TRAILSEAL_READERS_LOCKED_OUT", locked_out),
-            exempt_tag: settings
-                .value("ExemptTag", "TRAILSEAL_EXEMPT_TAG", exempt_tag)
-                .unwrap_or_else(|| "trailseal:exempt".into()),
-            restart_logging: settings.choice(
-                "RestartLogging",
-                "TRAILSEAL_RESTART_LOGGING",
-                [("false", false), ("true", true)],
-            ),
+            exempt_tag: exempt_tag.unwrap_or_else(|| "trailseal:exempt".into()),
+            restart_logging: settings.choice("RestartLogging", "TRAILSEAL_RESTART_LOGGING", restart),
             org_trail_owner: settings.value("OrgTrailOwner", "TRAILSEAL_ORG_TRAIL_OWNER", str::parse),
             role_arn: settings.value(NO_PARAMETER, ROLE_ARN, str::parse),
             alert_topic: settings.value(NO_PARAMETER, "TRAILSEAL_ALERT_TOPIC_ARN", str::parse),

@@ -182,10 +182,8 @@ pub trait Resource: FromStr<Err = Malformed> + fmt::Display {
     const SERVICE: &'static str;
     /// What precedes the resource's name, with its separator.
     const PREFIX: &'static str;
-    /// What the ARN is, for errors.
-    const WHAT: &'static str;
-    /// The ARN's form, for errors.
-    const EXPECTED: &'static str;
+    /// What the ARN is, and its form, for errors.
+    const ARN: (&'static str, &'static str);
 }
 
 /// The ARN of a resource that belongs to a Region and an account. ARNs sort as their texts do.
@@ -255,7 +253,8 @@ impl<R: Resource> FromStr for Arn<R> {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        Self::parse(text).ok_or_else(|| Malformed::new(R::WHAT, R::EXPECTED, text))
+        let (what, expected) = R::ARN;
+        Self::parse(text).ok_or_else(|| Malformed::new(what, expected, text))
     }
 }
 
@@ -271,8 +270,7 @@ pub type TrailArn = Arn<TrailName>;
 impl Resource for TrailName {
     const SERVICE: &'static str = "cloudtrail";
     const PREFIX: &'static str = "trail/";
-    const WHAT: &'static str = "a trail ARN";
-    const EXPECTED: &'static str = "`arn:aws:cloudtrail:REGION:ACCOUNT:trail/NAME`";
+    const ARN: (&'static str, &'static str) = ("a trail ARN", "`arn:aws:cloudtrail:REGION:ACCOUNT:trail/NAME`");
 }
 
 impl TrailArn {
@@ -294,8 +292,7 @@ text_type!(
 impl Resource for KeyId {
     const SERVICE: &'static str = "kms";
     const PREFIX: &'static str = "key/";
-    const WHAT: &'static str = "a KMS key ARN";
-    const EXPECTED: &'static str = "`arn:aws:kms:REGION:ACCOUNT:key/ID`";
+    const ARN: (&'static str, &'static str) = ("a KMS key ARN", "`arn:aws:kms:REGION:ACCOUNT:key/ID`");
 }
 
 impl KeyArn {
@@ -322,8 +319,7 @@ text_type!(
 impl Resource for TopicName {
     const SERVICE: &'static str = "sns";
     const PREFIX: &'static str = "";
-    const WHAT: &'static str = "the ARN of a standard SNS topic";
-    const EXPECTED: &'static str = "`arn:aws:sns:REGION:ACCOUNT:NAME`";
+    const ARN: (&'static str, &'static str) = ("the ARN of a standard SNS topic", "`arn:aws:sns:REGION:ACCOUNT:NAME`");
 }
 
 /// The ARN of a Lambda function, with or without a version or alias.
@@ -338,8 +334,8 @@ text_type!(
 impl Resource for FunctionName {
     const SERVICE: &'static str = "lambda";
     const PREFIX: &'static str = "function:";
-    const WHAT: &'static str = "a Lambda function ARN";
-    const EXPECTED: &'static str = "`arn:aws:lambda:REGION:ACCOUNT:function:NAME`";
+    const ARN: (&'static str, &'static str) =
+        ("a Lambda function ARN", "`arn:aws:lambda:REGION:ACCOUNT:function:NAME`");
 }
 
 fn is_iam_arn(text: &str, kinds: &[&str]) -> bool {

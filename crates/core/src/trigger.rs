@@ -137,12 +137,10 @@ fn trail_ref(
 ) -> Result<TrailRef, InvalidInput> {
     if text.starts_with("arn:") {
         let arn: TrailArn = parse(text, field)?;
-        if arn.partition() != function_arn.partition() {
-            return Err(InvalidInput(format!(
-                "`{field}` is in partition `{}`, but this function is in `{}`",
-                arn.partition(),
-                function_arn.partition()
-            )));
+        let (theirs, ours) = (arn.partition(), function_arn.partition());
+        if theirs != ours {
+            let message = format!("`{field}` is in partition `{theirs}`, but this function is in `{ours}`");
+            return Err(InvalidInput(message));
         }
         return Ok(TrailRef::Arn(arn));
     }
