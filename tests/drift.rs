@@ -56,7 +56,7 @@ fn rules_match_the_events_that_the_code_handles() {
             (strings(&pattern["source"]).concat(), strings(&pattern["detail"]["eventName"]))
         })
         .collect();
-    let code = read("crates/core/src/trigger.rs");
+    let code = read("crates/core/src/trigger/event.rs");
     let handled = [("aws.cloudtrail", "TRAIL_EVENTS"), ("aws.kms", "KEY_EVENTS")];
     let handled = handled.map(|(source, constant)| (source.to_owned(), event_names(&code, constant)));
     assert_eq!(matched, BTreeSet::from(handled));
