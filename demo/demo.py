@@ -92,7 +92,7 @@ def dry_run(demo: Demo) -> None:
     output.check("no trail or key has changed", before == after, changes(before, after))
     decisions = account.simulate(demo.stack["RoleArn"], WRITES)
     output.check(
-        "IAM explicitly denies the role every write",
+        "IAM explicitly denies the role every write action",
         len(decisions) == len(WRITES) and set(decisions.values()) == {"explicitDeny"},
         decisions,
     )
@@ -202,7 +202,7 @@ def repeat(demo: Demo, event: dict) -> None:
     after = demo.state()
     output.check("the outcome of orders is compliant", outcomes(answer) == ["compliant"], json.dumps(answer, indent=1))
     output.check("no trail or key has changed, and no key was created", before == after, changes(before, after))
-    output.check("trailseal sent no write to KMS", writes == [], writes)
+    output.check("trailseal made no write call to KMS", writes == [], writes)
     output.check("trailseal sent no alert", demo.alerts() == [])
 
 
@@ -232,7 +232,7 @@ def restore(demo: Demo) -> dict:
         next(found for found in state["keys"] if found["arn"] == key) for state in (healthy, broken, restored)
     )
     output.table(
-        ["when", "state", "statements", "CloudTrail's statements"],
+        ["when", "state", "statements", "CloudTrail statements"],
         [
             [when, found["state"], len(found["policy"]["Statement"]), len(cloudtrail_statements(found["policy"]))]
             for when, found in (("before", was), ("broken", bad), ("after", now))
@@ -265,7 +265,7 @@ def restore(demo: Demo) -> dict:
     )
     # The emulator has no lockout safety check; only the request shows whether it would be bypassed.
     output.check(
-        "trailseal sent KMS only these two writes, without bypassing the policy lockout safety check",
+        "trailseal made only two write calls to KMS, EnableKey and PutKeyPolicy, and bypassed no lockout safety check",
         [name for name, _ in writes] == ["EnableKey", "PutKeyPolicy"]
         and not any(request.get("BypassPolicyLockoutSafetyCheck") for _, request in writes),
         writes,

@@ -54,6 +54,8 @@ def port(requested: str = "0") -> int:
 def environment(endpoint: str, region: str) -> dict[str, str]:
     """This process's environment without AWS settings, so that commands can reach only the emulator."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_", "TRAILSEAL_"))}
+    # scripts/tool-env compiles no modules, so sam and the emulator must be able to cache them.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     env.update(
         AWS_ENDPOINT_URL=endpoint,
         # The emulator uses an access key of twelve digits as the account id.
