@@ -1,4 +1,4 @@
-"""What every part of the demo works with."""
+"""What all parts of the demo share."""
 
 from dataclasses import dataclass
 

@@ -57,12 +57,12 @@ def expected_outcome(trail: str, otherwise: str) -> str:
 
 def dry_run(demo: Demo) -> None:
     output, account, trails, rule = demo.output, demo.account, demo.trails, demo.stack["TrailRuleName"]
-    output.heading("Dry-run mode: each trail's event, matched with the deployed rule and sent to the function")
+    output.heading("Dry-run mode: an event for each trail")
     before = demo.state()
     answers = {}
     for name, arn in trails.items():
         event = account.trail_event(arn)
-        output.check(f"the rule matches the event of {name}", account.rule_matches(rule, event))
+        output.check(f"the deployed rule matches the event for {name}", account.rule_matches(rule, event))
         answers[name] = demo.invoke(event)
         output.answer(answers[name])
         expected = expected_outcome(name, "planned")
@@ -74,30 +74,30 @@ def dry_run(demo: Demo) -> None:
 
     warned = warnings(answers["remote"])
     output.check(
-        "for remote, it names the reader who would lose access and the replication rule that would stop",
+        "the answer for remote names the reader that would lose access and the replication rule that would stop",
         READER in warned.get("readers-locked-out", "")
         and f"`{REPLICATION_RULE}`" in warned.get("replication-will-stop", ""),
         warned,
     )
     output.check(
-        "for orders and billing, whose bucket has no other readers, there are no warnings",
+        "orders and billing have no warnings, because no one else reads their bucket",
         not warnings(answers["orders"]) and not warnings(answers["billing"]),
         [warnings(answers["orders"]), warnings(answers["billing"])],
     )
 
     failed_call = account.trail_event(trails["orders"], errorCode="AccessDenied")
-    output.check("the rule ignores a call that failed", not account.rule_matches(rule, failed_call))
+    output.check("the rule does not match a failed API call", not account.rule_matches(rule, failed_call))
 
     after = demo.state()
-    output.check("no trail and no key has changed", before == after, changes(before, after))
+    output.check("no trail or key has changed", before == after, changes(before, after))
     decisions = account.simulate(demo.stack["RoleArn"], WRITES)
     output.check(
-        "IAM explicitly denies every write to the role",
+        "IAM explicitly denies the role every write",
         len(decisions) == len(WRITES) and set(decisions.values()) == {"explicitDeny"},
         decisions,
     )
     alerts = demo.alerts()
-    output.check("one alert is sent for each trail with planned changes", len(alerts) == len(trails) - 1, alerts)
+    output.check("trailseal sent one alert for each trail with planned changes", len(alerts) == len(trails) - 1, alerts)
     about = [alert["Message"] for alert in alerts if trails["remote"] in alert["Message"]]
     output.check(
         "the alert about remote names that reader and that rule",
@@ -118,7 +118,7 @@ def enforce(demo: Demo) -> None:
             f"the outcome of {name} is {expected}", outcomes(answer) == [expected], json.dumps(answer, indent=1)
         )
         if name == "remote":
-            output.check("no reader loses access, and no replication stops", not warnings(answer), answer)
+            output.check("no reader loses access, and no replication rule stops", not warnings(answer), answer)
 
     output.heading("The trails before and after")
     after = demo.state()
@@ -127,26 +127,26 @@ def enforce(demo: Demo) -> None:
         old, new = before["trails"][arn], after["trails"][arn]
         bucket_region = account.region_of(new["S3BucketName"])
         rows.append([name, bucket_region, short_key(old.get("KmsKeyId")), short_key(new.get("KmsKeyId"))])
-    output.table(["trail", "bucket's Region", "key before", "key after"], rows)
+    output.table(["trail", "bucket Region", "key before", "key after"], rows)
 
     key_of = {name: after["trails"][arn].get("KmsKeyId") for name, arn in trails.items()}
     created = {key["arn"]: key for key in after["keys"] if key["tags"].get("managed-by") == "trailseal"}
     output.check("every trail is encrypted", all(key_of.values()), key_of)
     output.check(
-        "orders and billing share one key in their bucket's Region",
+        "orders and billing share one key in the Region of their bucket",
         key_of["orders"] == key_of["billing"] and HOME in str(key_of["orders"]),
         key_of,
     )
     output.check(
-        f"remote has a key in {OTHER_REGION}, its bucket's Region", OTHER_REGION in str(key_of["remote"]), key_of
+        f"remote has a key in {OTHER_REGION}, the Region of its bucket", OTHER_REGION in str(key_of["remote"]), key_of
     )
     output.check(
-        "trailseal created these two keys and no others",
+        "trailseal created only these two keys",
         set(created) == {key_of["orders"], key_of["remote"]} and len(after["keys"]) == len(before["keys"]) + 2,
         list(created),
     )
     output.check(
-        "audit keeps its owner's key, which is unchanged",
+        "audit keeps the key of the account's owner, which is unchanged",
         before["trails"][trails["audit"]] == after["trails"][trails["audit"]]
         and all(key in after["keys"] for key in before["keys"]),
         changes(before, after),
@@ -158,7 +158,7 @@ def enforce(demo: Demo) -> None:
     )
     for key in created.values():
         output.check(
-            f"the key in {key['region']} is enabled, rotates yearly and has the alias {ALIAS}",
+            f"the key in {key['region']} is enabled, rotates yearly, and has the alias {ALIAS}",
             key["state"] == "Enabled" and key["rotates"] and key["aliases"] == [ALIAS],
             key,
         )
@@ -168,21 +168,23 @@ def enforce(demo: Demo) -> None:
 
 
 def show_key(output: Output, key: dict) -> None:
-    output.heading("The key of orders, and its policy")
+    output.heading("The new key of orders and billing, and its policy")
     output.text(f"{key['arn']}: {key['description']}")
-    output.quote(json.dumps(key["policy"], indent=2))
+    order = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"]
+    statements = [{name: it[name] for name in order if name in it} for it in key["policy"]["Statement"]]
+    output.quote(json.dumps({"Version": key["policy"]["Version"], "Statement": statements}, indent=2))
     output.check(
-        "it allows only the account's administrators, CloudTrail, trailseal's own setup calls and the log reader",
+        "the policy allows only the account's administrators, CloudTrail, trailseal's own setup calls, and the log reader",
         [statement.get("Sid") for statement in key["policy"]["Statement"]] == POLICY,
     )
 
 
 def show_alert(demo: Demo) -> None:
     output, alerts = demo.output, demo.alerts()
-    output.heading("The alert about orders, as an e-mail shows it")
+    output.heading("The email alert about orders")
     about = [alert for alert in alerts if demo.trails["orders"] in alert["Message"]]
     output.check(
-        "one alert is sent for each remediated trail, one of them about orders",
+        "trailseal sent one alert for each remediated trail, including orders",
         len(alerts) == len(demo.trails) - 1 and len(about) == 1,
         [alert.get("Subject") for alert in alerts],
     )
@@ -199,9 +201,9 @@ def repeat(demo: Demo, event: dict) -> None:
     writes = demo.account.key_writes(start)
     after = demo.state()
     output.check("the outcome of orders is compliant", outcomes(answer) == ["compliant"], json.dumps(answer, indent=1))
-    output.check("nothing has changed, and there is no new key", before == after, changes(before, after))
-    output.check("no write was sent to KMS", writes == [], writes)
-    output.check("no alert was sent", demo.alerts() == [])
+    output.check("no trail or key has changed, and no key was created", before == after, changes(before, after))
+    output.check("trailseal sent no write to KMS", writes == [], writes)
+    output.check("trailseal sent no alert", demo.alerts() == [])
 
 
 def restore(demo: Demo) -> dict:
@@ -215,11 +217,11 @@ def restore(demo: Demo) -> dict:
     account.break_key(key)
     broken = demo.state()
     output.text(
-        "The administrator disables the key and replaces its policy. Only the statement of the account's root and one of the "
-        "administrator's own remain, so CloudTrail cannot deliver log files of orders and billing. Then an event of orders arrives:"
+        "The administrator disables the key and replaces its policy. The new policy allows only the account root and a user, so "
+        "CloudTrail can no longer deliver the log files of orders and billing. Then an event for orders arrives:"
     )
     event = account.trail_event(trails["orders"], eventName="UpdateTrail")
-    output.check("the rule matches that event", account.rule_matches(demo.stack["TrailRuleName"], event))
+    output.check("the deployed rule matches that event", account.rule_matches(demo.stack["TrailRuleName"], event))
     start = datetime.now(timezone.utc)
     answer = demo.invoke(event)
     writes = account.key_writes(start)
@@ -230,7 +232,7 @@ def restore(demo: Demo) -> dict:
         next(found for found in state["keys"] if found["arn"] == key) for state in (healthy, broken, restored)
     )
     output.table(
-        ["key", "state", "statements", "CloudTrail's statements"],
+        ["when", "state", "statements", "CloudTrail's statements"],
         [
             [when, found["state"], len(found["policy"]["Statement"]), len(cloudtrail_statements(found["policy"]))]
             for when, found in (("before", was), ("broken", bad), ("after", now))
@@ -242,14 +244,14 @@ def restore(demo: Demo) -> dict:
         json.dumps(answer, indent=1),
     )
     output.check(
-        "the key is enabled again; apart from its policy, it is unchanged",
+        "the key is enabled again, and unchanged except for its policy",
         (bad["state"], now["state"]) == ("Disabled", "Enabled") and now == was | {"policy": now["policy"]},
         changes(was, now),
     )
     [old, new] = [[without_sid(statement) for statement in found["policy"]["Statement"]] for found in (was, now)]
     kept = len(STRIPPED_POLICY)
     output.check(
-        "the policy contains all of trailseal's statements again, and no other new ones",
+        "the policy contains all of trailseal's statements again, and no other new statement",
         len(cloudtrail_statements(was["policy"])) == len(cloudtrail_statements(now["policy"])) == 3
         and cloudtrail_statements(bad["policy"]) == []
         and all(statement in new for statement in old)
@@ -263,13 +265,13 @@ def restore(demo: Demo) -> dict:
     )
     # The emulator has no lockout safety check; only the request shows whether it would be bypassed.
     output.check(
-        "only these two writes were sent to KMS, without bypassing its lockout safety check",
+        "trailseal sent KMS only these two writes, without bypassing the policy lockout safety check",
         [name for name, _ in writes] == ["EnableKey", "PutKeyPolicy"]
         and not any(request.get("BypassPolicyLockoutSafetyCheck") for _, request in writes),
         writes,
     )
     output.check(
-        "every trail and every other key is unchanged",
+        "all trails and all other keys are unchanged",
         healthy["trails"] == restored["trails"]
         and [found for found in healthy["keys"] if found["arn"] != key]
         == [found for found in restored["keys"] if found["arn"] != key],
@@ -277,7 +279,7 @@ def restore(demo: Demo) -> dict:
     )
     alerts = demo.alerts()
     output.check(
-        "one alert is sent, about orders",
+        "trailseal sent one alert, about orders",
         len(alerts) == 1 and trails["orders"] in alerts[0]["Message"],
         [alert.get("Subject") for alert in alerts],
     )
@@ -296,12 +298,12 @@ def create_trails(output: Output, account: Account, owners_key: str) -> dict[str
         "audit": account.make_trail("audit", "logs-near", owners_key),
     }
     output.text(
-        f"It has four trails in {HOME}. Three are not encrypted with a KMS key: orders and billing, whose bucket is in {HOME}, "
-        f"and remote, whose bucket is in {OTHER_REGION}. Trail audit is encrypted with a key of the account's owner."
+        f"The account has four trails in {HOME}. Three are not encrypted with a KMS key: orders and billing, whose bucket is in "
+        f"{HOME}, and remote, whose bucket is in {OTHER_REGION}. The fourth, audit, is encrypted with the account owner's own key."
     )
     output.text(
-        f"A role of another account, {READER}, reads the bucket of remote. A replication rule copies that bucket to an "
-        "archive, but only objects that are not encrypted with a KMS key."
+        f"A role in another account, {READER}, reads the bucket of remote. A replication rule copies that bucket to an "
+        "archive bucket, but skips objects that are encrypted with a KMS key."
     )
     return trails
 
@@ -324,9 +326,9 @@ def run(output: Output) -> None:
         demo = Demo(output, account, trails, stack, account.subscribe_queue(stack["AlertTopicArn"]))
         dry_run(demo)
 
-        output.heading("After reviewing the plan, the account's owner deploys with Mode=enforce")
+        output.heading("The account's owner reviews the plan and deploys with Mode=enforce")
         account.replicate("logs-far", "archive", owners_key)
-        output.text("The replication rule now includes encrypted objects, and LogReaders names the role.")
+        output.text("The replication rule now includes objects encrypted with a KMS key, and LogReaders contains the role.")
         seconds = deploy("deploy-enforce", STACK, "Mode=enforce", f"LogReaders={READER}", env=env)
         output.text(f"`sam deploy` took {seconds:.0f} s.")
         enforce(demo)

@@ -29,26 +29,26 @@ def failure(demo: Demo) -> None:
         failed,
     )
     output.check(
-        "with the function's error, which says what is missing",
+        "the message in the queue contains the function's error, which says that the Region is missing",
         len(failed) == 1 and "Region" in failed[0]["error"].get("errorMessage", ""),
         failed,
     )
-    output.text("The stack's output ReadFailureQueue is the command that reads it:")
+    output.text("The stack's output ReadFailureQueue is the command that reads the queue:")
     output.quote(stack["ReadFailureQueue"])
 
     # The emulator counts the errors of synchronous calls only.
     answer = demo.invoke(INVALID_EVENT)
     output.check("a synchronous caller receives the same error", [answer] == [it["error"] for it in failed], answer)
     alarm = account.alarm("trailseal-invocations-failed")
-    output.check("the alarm trailseal-invocations-failed is in state ALARM", alarm["StateValue"] == "ALARM", alarm)
+    output.check("the alarm trailseal-invocations-failed is in the ALARM state", alarm["StateValue"] == "ALARM", alarm)
     messages = [json.loads(it["Message"]) for it in demo.alerts() if "AlarmName" in it["Message"]]
     descriptions = [it["AlarmDescription"] for it in messages if it["AlarmName"] == alarm["AlarmName"]]
-    output.check("its notification arrives on the topic of the alerts", len(descriptions) == 1, messages)
+    output.check("the alert topic receives the alarm's notification", len(descriptions) == 1, messages)
     for description in descriptions[:1]:
         output.quote(textwrap.fill(description, 100, break_on_hyphens=False))
     heading = "invocations-failed"
     output.check(
-        f"the notification names a section of the runbook that exists: {heading}",
+        f"the notification names an existing section of the runbook: {heading}",
         len(descriptions) == 1
         and f"{heading} in docs/operations.md" in descriptions[0]
         and runbook_section(heading) != "",

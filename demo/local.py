@@ -1,6 +1,6 @@
 """The emulator, the build and the sam command, for the demo and for the tests of the stack.
 
-Each process has a session of its own, so that it can be stopped with all its children.
+Each process runs in its own session, so that it can be stopped with all its children.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def port(requested: str = "0") -> int:
 
 
 def environment(endpoint: str, region: str) -> dict[str, str]:
-    """This process's environment without any settings of a real AWS account, so that only the emulator can be reached."""
+    """This process's environment without AWS settings, so that commands can reach only the emulator."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_", "TRAILSEAL_"))}
     env.update(
         AWS_ENDPOINT_URL=endpoint,
@@ -108,7 +108,7 @@ def tools(env: dict[str, str]) -> dict[str, str]:
         "RUSTFLAGS": f"--remap-path-prefix={env.get('CARGO_HOME', Path.home() / '.cargo')}=/cargo {env.get('RUSTFLAGS', '')}",
         "PATH": f"{TOOLS / 'sam' / 'bin'}{os.pathsep}{env['PATH']}",
         "SAM_CLI_TELEMETRY": "0",
-        # Seconds between polls of the stack's state. The default of 5 is meant for AWS.
+        # Seconds between polls of the stack's state. The default of 5 suits AWS.
         "SAM_CLI_POLL_DELAY": "0.2",
         "__SAM_CLI_APP_DIR": str(TOOLS / "sam-home"),
         "ZIG_GLOBAL_CACHE_DIR": str(TOOLS / "cache" / "zig"),
@@ -134,7 +134,7 @@ def build(env: dict[str, str], logs: Path = LOGS) -> float:
     env = env | QUICK_BUILD
     began = time.monotonic()
     _compile(env)
-    # Finds everything compiled, and copies it to where `sam deploy` expects it.
+    # Compiles nothing, but copies the binary to where `sam deploy` expects it.
     sam(
         "build",
         "build",
@@ -149,7 +149,7 @@ def build(env: dict[str, str], logs: Path = LOGS) -> float:
 
 
 def _compile(env: dict[str, str]) -> None:
-    """Runs the build command that `sam build` runs, because that one does not show cargo's progress."""
+    """Runs the build command of `sam build` directly, because sam hides cargo's progress."""
     command = ["cargo", "lambda", "build", "--release", "--bin", "trailseal-lambda"]
     if architecture() == "arm64":
         command.append("--arm64")
@@ -198,7 +198,7 @@ def emulator(at: int, env: dict[str, str], logs: Path = LOGS):
         "GATEWAY_PORT": str(at),
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "MINISTACK_REGION": env["AWS_REGION"],
-        # The emulator unpacks functions in the first and stores a key of its own in the second.
+        # The emulator unpacks functions in TMPDIR and stores its own key in STATE_DIR.
         "TMPDIR": str(scratch),
         "STATE_DIR": str(scratch),
         # Functions run without a container.
@@ -218,11 +218,11 @@ def emulator(at: int, env: dict[str, str], logs: Path = LOGS):
 
 
 def _wait_until_ready(process: subprocess.Popen, endpoint: str, log: Path) -> None:
-    # Ignores the proxy settings of the environment.
+    # Ignores proxy settings in the environment.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for _ in range(300):
         if process.poll() is not None:
-            raise SetupError(f"the emulator stopped right after its start (log: {log.relative_to(PROJECT)})\n{tail(log)}")
+            raise SetupError(f"the emulator exited right after it started (log: {log.relative_to(PROJECT)})\n{tail(log)}")
         with contextlib.suppress(urllib.error.URLError, OSError):
             opener.open(f"{endpoint}/_ministack/health", timeout=1).close()
             return

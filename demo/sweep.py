@@ -12,7 +12,7 @@ def sweep(demo: Demo) -> None:
     output.heading("A sweep of all trails finds a trail whose event was lost")
     # In the function's own Region, because the emulator's ListTrails returns only that Region's trails.
     missed = account.make_trail("missed", "logs-far")
-    output.text(f"Trail missed delivers to a bucket in {OTHER_REGION}. The event of its creation was lost.")
+    output.text(f"The new trail missed delivers to a bucket in {OTHER_REGION}. Its CreateTrail event was lost.")
     every_trail = [*demo.trails.values(), missed]
     before = account.state(every_trail)
     answer = demo.invoke({"sweep": {}})
@@ -25,7 +25,7 @@ def sweep(demo: Demo) -> None:
         json.dumps(answer, indent=1),
     )
     output.check(
-        "missed uses the same key as remote, the one in its bucket's Region",
+        "missed uses the same key as remote, whose bucket is in the same Region",
         bool(remote_key) and after["trails"][missed].get("KmsKeyId") == remote_key,
         changes(before, after),
     )
@@ -37,13 +37,13 @@ def sweep(demo: Demo) -> None:
     )
     alerts = demo.alerts()
     output.check(
-        "one digest is sent, and it is only about missed",
+        "trailseal sent one digest, only about missed",
         len(alerts) == 1 and missed in alerts[0]["Message"] and demo.trails["orders"] not in alerts[0]["Message"],
         [alert.get("Subject") for alert in alerts],
     )
     again = demo.invoke({"sweep": {}})
     output.check(
-        "a second sweep finds every trail compliant, changes nothing and sends no alert",
+        "a second sweep finds every trail compliant, changes nothing, and sends no alert",
         outcomes(again) == ["compliant"] * len(every_trail)
         and account.state(every_trail) == after
         and demo.alerts() == [],

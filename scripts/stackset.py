@@ -1,8 +1,8 @@
-"""The template for a StackSet, from template.yaml.
+"""Generates the StackSet template from template.yaml.
 
-The SAM translator expands it, because StackSets with service-managed permissions do not support transforms
-(https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStackSet.html). The code is in a bucket that every
-account can read. Names do not contain the stack's name, because it differs in each account.
+The SAM translator expands the template, because StackSets with service-managed permissions do not support transforms
+(https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStackSet.html). The code comes from a bucket that every
+account can read. Resource names contain the parameter `Name` instead of the stack's name, which StackSets generate.
 """
 
 import json
@@ -10,25 +10,24 @@ from pathlib import Path
 
 from translate import TemplateError, translated
 
-# CloudFormation's limit for a template that is passed directly:
+# CloudFormation's limit, in bytes, for a template in the request body:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 BODY = 51_200
-# The longest name derived from it is NAME-outcomes-REGION. IAM's limit is 64 characters.
+# At most 40 characters, because IAM limits the name of the role NAME-outcomes-REGION to 64.
 NAME = {
     "Type": "String",
     "Description": (
-        "The function's name in every account, and the prefix of the names of its roles, rules, bus, topic, queues and alarms. "
-        "StackSets choose the names of the stacks."
+        "Name of the function in every account. The names of its roles, rules, event bus, topic, queues, and alarms begin with it."
     ),
     "AllowedPattern": "^[a-zA-Z][a-zA-Z0-9-]{0,39}$",
-    "ConstraintDescription": "must be at most 40 letters, digits or hyphens, starting with a letter",
+    "ConstraintDescription": "must be at most 40 letters, digits, and hyphens, and begin with a letter",
     "Default": "trailseal",
 }
 CODE_BUCKET = {
     "Type": "String",
     "Description": (
-        "The bucket with the function's code, in the Region of the stacks. Every account must be allowed to read it. The stack of "
-        "hub.yaml creates one."
+        "Name of the bucket that contains the function's code, in the Region of the stacks. Its policy must allow every account to "
+        "read it. hub.yaml creates such a bucket."
     ),
     "AllowedPattern": "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
     "ConstraintDescription": "must be a bucket name",
@@ -36,7 +35,7 @@ CODE_BUCKET = {
 
 
 def stackset(template: Path, arch: str, sha256: str) -> str:
-    """The template for code that was built for `arch` and is in the bucket under its SHA-256."""
+    """The StackSet template for code that is built for `arch` and stored in the bucket as SHA256.zip."""
     result = use_name_parameter(translated(template))
     parameters = result["Parameters"]
     parameters["Architecture"] |= {"AllowedValues": [arch], "Default": arch}
@@ -45,18 +44,18 @@ def stackset(template: Path, arch: str, sha256: str) -> str:
     interface["ParameterGroups"].insert(
         0, {"Label": {"default": "What is deployed?"}, "Parameters": ["Name", "CodeBucket"]}
     )
-    interface["ParameterLabels"] |= {"Name": {"default": "Name"}, "CodeBucket": {"default": "Bucket with the code"}}
+    interface["ParameterLabels"] |= {"Name": {"default": "Name"}, "CodeBucket": {"default": "Code bucket"}}
     function = result["Resources"]["Function"]
-    # The object's name is its hash, so that CloudFormation deploys changed code.
+    # The object's name contains the hash, because CloudFormation updates the function only if this property changes.
     function["Properties"]["Code"] = {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": f"{sha256}.zip"}
-    # SAM's build settings and tags.
+    # Only SAM uses the build settings and tags.
     del function["Metadata"], function["Properties"]["Tags"]
     first = ("AWSTemplateFormatVersion", "Description")
     return text({name: result[name] for name in (*first, *(it for it in result if it not in first))})
 
 
 def text(template: dict) -> str:
-    """The template as JSON, with one line for each parameter and resource. Indented, it would exceed CloudFormation's limit."""
+    """The template as JSON, one line per parameter and resource. Full indentation would exceed CloudFormation's limit."""
 
     def section(name: str, value) -> str:
         if not isinstance(value, dict):
@@ -66,12 +65,15 @@ def text(template: dict) -> str:
 
     result = "{\n" + ",\n".join(section(*it) for it in template.items()) + "\n}\n"
     if len(result.encode()) > BODY:
-        raise TemplateError(f"the template for StackSets has {len(result.encode())} bytes, but CloudFormation accepts {BODY}: shorten descriptions in template.yaml")
+        raise TemplateError(
+            f"the StackSet template has {len(result.encode())} bytes, but CloudFormation accepts at most {BODY}: "
+            "shorten the descriptions in template.yaml"
+        )
     return result
 
 
 def use_name_parameter(value):
-    """Replaces the stack's name by the parameter `Name`."""
+    """Replaces the stack's name with the parameter `Name`."""
     if isinstance(value, dict):
         return {name: use_name_parameter(it) for name, it in value.items()}
     if isinstance(value, list):

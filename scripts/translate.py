@@ -1,6 +1,6 @@
-"""Expands a SAM template to CloudFormation's own resources, with the SAM translator.
+"""Expands a SAM template to plain CloudFormation with the SAM translator.
 
-Runs with the Python of .tools/sam, offline and without credentials. Intrinsic functions are not resolved.
+Needs the Python of .tools/sam, but no network or credentials. Does not resolve intrinsic functions.
 """
 
 import logging
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-# The translator requires a Region for boto3. The result does not depend on it.
+# The translator requires a Region, but the result does not depend on it.
 os.environ["AWS_DEFAULT_REGION"] = "eu-west-1"
 
 from samtranslator.parser.parser import Parser  # noqa: E402
@@ -22,11 +22,11 @@ class TemplateError(Exception):
 
 
 class Loader(yaml.SafeLoader):
-    """A YAML loader for CloudFormation's short tags."""
+    """A YAML loader that supports the short form of CloudFormation's intrinsic functions."""
 
 
 def _intrinsic(loader: Loader, suffix: str, node: yaml.Node) -> dict:
-    """`!Ref x` is `{"Ref": "x"}`, `!GetAtt a.b` is `{"Fn::GetAtt": ["a", "b"]}`, and so on."""
+    """Converts the short form to the full one: `!GetAtt a.b` becomes `{"Fn::GetAtt": ["a", "b"]}`."""
     if isinstance(node, yaml.ScalarNode):
         value = loader.construct_scalar(node)
         if suffix == "GetAtt":
@@ -44,13 +44,13 @@ Loader.add_multi_constructor("!", _intrinsic)
 def translated(path: Path) -> dict:
     """The expanded template, with a placeholder for the function's code in S3."""
     template = yaml.load(path.read_text(), Loader)
-    # `sam` uploads the code before AWS expands the template. The translator accepts only a location in S3.
+    # The translator accepts only code in S3, where `sam` uploads it before AWS expands the template.
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://code/function.zip"
     logging.disable(logging.CRITICAL)
     try:
-        # The map of managed policies can be empty, because the template uses none.
+        # No managed policies, because the template uses none.
         return Translator({}, Parser()).translate(template, parameter_values={})
     except InvalidDocumentException as error:
         causes = "; ".join(cause.message for cause in error.causes)

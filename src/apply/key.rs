@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use trailseal_core::failure::Failure;
 use trailseal_core::ids::{KeyArn, Region};
-use trailseal_core::journal::{Contradiction, Effect, Entry, StepResult, Subject, not_taken_key};
+use trailseal_core::journal::{Contradiction, Effect, Entry, StepResult};
 use trailseal_core::key_policy::policies_equal;
 use trailseal_core::observation::{KeyState, Reading};
-use trailseal_core::plan::{KeyPlan, KeyStep, PolicyChange, Step, StepName};
+use trailseal_core::plan::{KeyPlan, KeyStep, PolicyChange, Step, StepName, Subject};
 
 use super::{Executor, now};
 use crate::aws::{AliasCreation, Read, Write};
@@ -53,11 +53,13 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 _ => Some(KeyResult::Unusable),
             };
             let (pass, step) = (self.journal.pass(), Step::Key(step.clone()));
-            entries.push(Entry { pass, subject, step, key: key.clone(), result, resolves: false });
+            entries.push(Entry::new(pass, subject.clone(), step, key.clone(), result));
             if let Some(end) = end {
                 if matches!(end, KeyResult::Unusable) {
-                    let rest = plan.steps.iter().skip(index.saturating_add(1));
-                    entries.extend(not_taken_key(pass, region, &KeyPlan { key, ..plan.clone() }, rest));
+                    let rest = plan.steps.iter().skip(index.saturating_add(1)).cloned().map(Step::Key);
+                    entries.extend(
+                        rest.map(|step| Entry::new(pass, subject.clone(), step, key.clone(), StepResult::NotTaken)),
+                    );
                 }
                 return (entries, end);
             }
@@ -97,7 +99,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 self.writer.cancel_key_deletion(key).await?;
             }
             self.writer.enable_key(key).await.map_err(|failure| match pending_deletion {
-                true => Failure { message: format!("{}; its deletion is cancelled", failure.message), ..failure },
+                true => Failure { message: format!("{}; its deletion is canceled", failure.message), ..failure },
                 false => failure,
             })
         };

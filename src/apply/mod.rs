@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use trailseal_core::ids::{Region, TrailArn};
-use trailseal_core::journal::{Contradiction, Entry, Journal, not_taken_trail};
-use trailseal_core::plan::{Plan, TrailPlan};
+use trailseal_core::journal::{Contradiction, Entry, Journal, StepResult};
+use trailseal_core::plan::{Plan, Step, Subject};
 
 use crate::aws::{Read, Write};
 
@@ -81,9 +81,9 @@ impl<'a, R: Read, W: Write> Executor<'a, R, W> {
 
     /// Takes the other steps. The trails of a sealing key wait for that key only.
     async fn seal(&self, plan: &Plan, restarted: &Applied) -> Applied {
+        let pass = self.journal.pass();
         let keys = join_all(plan.keys.iter().map(async |(region, key)| {
-            let uses = |(_, trail): &(&TrailArn, &TrailPlan)| trail.sealing_region.as_ref() == Some(region);
-            let trails = plan.trails.iter().filter(uses);
+            let trails = plan.trails_of(region);
             let (entries, key_result) = self.key(region, key).await;
             let mut applied = Applied { entries, ..Applied::default() };
             match key_result {
@@ -92,11 +92,11 @@ impl<'a, R: Read, W: Write> Executor<'a, R, W> {
                     applied.contradictions.extend(contradicted);
                 }
                 key::KeyResult::Unusable => {
-                    for (arn, trail) in trails {
-                        let updates = trail.steps().filter(|_| trail.update.is_some());
-                        let updates = updates.filter(|step| *step != trailseal_core::plan::Step::Restart);
-                        applied.entries.extend(not_taken_trail(self.journal.pass(), arn, key.key.clone(), updates));
-                    }
+                    let updates = trails.filter_map(|(arn, trail)| Some((arn, trail.update.clone()?)));
+                    applied.entries.extend(updates.map(|(arn, update)| {
+                        let subject = Subject::Trail(arn.clone());
+                        Entry::new(pass, subject, Step::Update(update), key.key.clone(), StepResult::NotTaken)
+                    }));
                 }
                 key::KeyResult::Usable(arn) => {
                     let updates = trails.filter(|(trail, _)| !restarted.contradictions.contains_key(*trail));

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 use trailseal_core::failure::Failure;
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
-use trailseal_core::journal::{Contradiction, Effect, Entry, StepResult, Subject};
-use trailseal_core::plan::{KeyPlan, Step, TrailUpdate};
+use trailseal_core::journal::{Contradiction, Effect, Entry, StepResult};
+use trailseal_core::plan::{KeyPlan, Step, Subject, TrailUpdate};
 use trailseal_core::trigger::TrailRef;
 
 use super::{Executor, FRESHNESS, TaskResult, now};
@@ -58,8 +58,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
     }
 
     fn trail_entry(&self, trail: &TrailArn, step: Step, key: Option<KeyArn>, result: StepResult) -> Entry {
-        let subject = Subject::Trail(trail.clone());
-        Entry { pass: self.journal.pass(), subject, step, key, result, resolves: false }
+        Entry::new(self.journal.pass(), Subject::Trail(trail.clone()), step, key, result)
     }
 }
 

@@ -52,7 +52,7 @@ PARAMETERS = {
         [
             "",
             "team=security",
-            "team=security,cost-centre=42",
+            "team=security,cost-center=42",
             "team=a=b, Data Class=internal use, empty=",
             "managed-by-us=no,xmanaged-by=1",
             "not-aws:x=1",

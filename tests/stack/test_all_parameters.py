@@ -25,7 +25,7 @@ def setUpModule() -> None:
         "ReadersLockedOut": "hold",
         "ExemptTag": "no-seal",
         "KeyAlias": "alias/logs",
-        "KeyTags": "team=security,cost-centre=42",
+        "KeyTags": "team=security,cost-center=42",
         "LogReaders": f"{ROLE},210987654321,o-abcdefghij,account",
         "AlertEmail": "ops@example.com",
         "TopicKeyArn": key,

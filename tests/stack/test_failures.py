@@ -42,13 +42,13 @@ class FailedEvent(unittest.TestCase):
     def test_lambda_tries_three_times_and_each_error_is_logged(self):
         self.assertEqual([line["level"] for line in self.lines], ["ERROR"] * 3, self.lines)
         for line in self.lines:
-            self.assertIn("`../../etc/passwd` is not a trail's name", line["message"])
+            self.assertIn("`../../etc/passwd` is not a trail name", line["message"])
 
     def test_the_event_is_in_the_failure_queue_with_its_error(self):
         self.assertEqual([it["event"] for it in self.parked], [self.event])
         error = self.parked[0]["error"]
         self.assertEqual(error["errorType"], "InvalidInput")
-        self.assertIn("`../../etc/passwd` is not a trail's name", error["errorMessage"])
+        self.assertIn("`../../etc/passwd` is not a trail name", error["errorMessage"])
 
     def test_the_undelivered_queue_is_empty(self):
         self.assertEqual(aws.queue(stack["UndeliveredQueueUrl"])["ApproximateNumberOfMessages"], "0")

@@ -49,17 +49,17 @@ class Test1WithoutTrailseal(unittest.TestCase):
     def test_without_trailseals_stack_nothing_is_deployed(self):
         code, lines, error = forwarders("deploy", *REGIONS)
         self.assertEqual((code, lines), (1, []))
-        self.assertIn(f"there is no stack `{STACK}` in {HOME}", error)
+        self.assertIn(f"the stack `{STACK}` does not exist in {HOME}", error)
         self.assertIn("MAIN_REGION=", error)
 
     def test_a_malformed_region_is_rejected_first(self):
         code, lines, error = forwarders("deploy", "us-east-1", "Mars")
-        self.assertEqual((code, lines, error), (2, [], "error: not Region codes: Mars\n"))
+        self.assertEqual((code, lines, error), (2, [], "error: invalid Region: Mars\n"))
 
     def test_without_regions_it_prints_the_usage(self):
         code, _, error = forwarders("delete")
         self.assertEqual(code, 2)
-        self.assertIn('make deploy-forwarders REGIONS="', error)
+        self.assertIn('make deploy-forwarders|delete-forwarders REGIONS="', error)
 
 
 class Test2Deployed(unittest.TestCase):
@@ -69,8 +69,8 @@ class Test2Deployed(unittest.TestCase):
         cls.code, cls.lines, _ = forwarders("deploy", "us-east-1", HOME, "eu-north-1", "us-east-1")
 
     def test_it_reports_each_region_once(self):
-        expected = {f"{HOME} is the Region of trailseal and needs no forwarder"}
-        expected |= {f"{region} forwards its events to {HOME}" for region in REGIONS}
+        expected = {f"{HOME} is the Region of trailseal: no forwarder needed"}
+        expected |= {f"{region} forwards events to {HOME}" for region in REGIONS}
         self.assertEqual((self.code, sorted(self.lines)), (0, sorted(expected)))
 
     def test_the_patterns_equal_those_of_trailseals_rules(self):
@@ -119,7 +119,7 @@ class Test3DeployedAgain(unittest.TestCase):
     def test_main_region_can_be_set(self):
         code, _, error = forwarders("deploy", "us-east-1", MAIN_REGION="us-east-2")
         self.assertEqual(code, 1)
-        self.assertIn(f"there is no stack `{STACK}` in us-east-2", error)
+        self.assertIn(f"the stack `{STACK}` does not exist in us-east-2", error)
 
 
 class Test4Deleted(unittest.TestCase):

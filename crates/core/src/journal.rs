@@ -9,7 +9,7 @@ use crate::failure::{Class, Failure};
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::observation::SettingChange;
 use crate::plan::strays::{Stray, StrayCause};
-use crate::plan::{Disposition, KeyPlan, KeyStep, Plan, Step, StepName, TrailPlan};
+use crate::plan::{Disposition, KeyPlan, KeyStep, Plan, Step, StepName, Subject, TrailPlan};
 
 /// A step and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +26,6 @@ pub struct Entry {
     pub result: StepResult,
     /// Whether this replaces the last entry of the same step in reports.
     pub resolves: bool,
-}
-
-/// What a step changes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    /// The sealing key of this Region.
-    Key(Region),
-    /// This trail.
-    Trail(TrailArn),
 }
 
 /// What became of a step.
@@ -116,6 +107,11 @@ pub enum StepStatus {
 }
 
 impl Entry {
+    /// What became of a step.
+    pub fn new(pass: usize, subject: Subject, step: Step, key: Option<KeyArn>, result: StepResult) -> Self {
+        Self { pass, subject, step, key, result, resolves: false }
+    }
+
     /// The status in reports.
     pub fn status(&self) -> StepStatus {
         match &self.result {
@@ -209,35 +205,24 @@ impl Journal {
     /// Records that no step of the current plan is taken: dry-run mode.
     pub fn record_planned(&mut self) {
         let Some(plan) = self.plans.last() else { return };
-        let pass = self.pass();
-        let keys = plan.keys.iter().flat_map(|(region, key)| not_taken_key(pass, region, key, &key.steps));
-        let trails = plan.trails.iter().flat_map(|(arn, trail)| {
-            let key = trail.sealing_region.as_ref().and_then(|region| plan.keys.get(region)?.key.clone());
-            not_taken_trail(pass, arn, key, trail.steps())
-        });
-        let entries: Vec<Entry> = keys.chain(trails).collect();
+        let not_taken = |(subject, step, key)| Entry::new(self.pass(), subject, step, key, StepResult::NotTaken);
+        let entries: Vec<Entry> = plan.steps().map(not_taken).collect();
         self.entries.extend(entries);
     }
 
-    /// Ends a run whose last pass was contradicted, too: records the steps that were not taken, and why.
+    /// Ends a run, also if its last pass was contradicted: records the steps that were not taken, and why.
     pub fn abandon(&mut self, contradictions: BTreeMap<TrailArn, Contradiction>) {
         let Some(plan) = self.plans.last() else { return };
-        let pass = self.pass();
-        let mut entries = Vec::new();
-        let is_recorded = |subject: Subject, name| self.entries_of(subject).any(|entry| entry.step.name() == name);
-        let trails = contradictions.keys().filter_map(|arn| Some((arn, plan.trails.get(arn)?)));
-        for (region, key) in &plan.keys {
-            if trails.clone().any(|(_, trail)| trail.sealing_region.as_ref() == Some(region)) {
-                let subject = || Subject::Key(region.clone());
-                let left = key.steps.iter().filter(|step| !is_recorded(subject(), step.name()));
-                entries.extend(not_taken_key(pass, region, key, left));
-            }
-        }
-        for (arn, trail) in trails {
-            let key = trail.sealing_region.as_ref().and_then(|region| plan.keys.get(region)?.key.clone());
-            let left = trail.steps().filter(|step| !is_recorded(Subject::Trail(arn.clone()), step.name()));
-            entries.extend(not_taken_trail(pass, arn, key, left));
-        }
+        let is_contradicted = |subject: &Subject| match subject {
+            Subject::Trail(trail) => contradictions.contains_key(trail),
+            Subject::Key(region) => plan.trails_of(region).any(|(trail, _)| contradictions.contains_key(trail)),
+        };
+        let is_recorded = |subject: &Subject, step: &Step| {
+            self.entries_of(subject.clone()).any(|entry| entry.step.name() == step.name())
+        };
+        let rest = plan.steps().filter(|(subject, step, _)| is_contradicted(subject) && !is_recorded(subject, step));
+        let not_taken = |(subject, step, key)| Entry::new(self.pass(), subject, step, key, StepResult::NotTaken);
+        let entries: Vec<Entry> = rest.map(not_taken).collect();
         self.entries.extend(entries);
         self.abandoned = contradictions;
     }
@@ -270,8 +255,7 @@ impl Journal {
 
     /// The trail under which reports list the steps of a key.
     pub fn reporting_trail(&self, region: &Region) -> Option<&TrailArn> {
-        let uses = |(_, trail): &(&TrailArn, &TrailPlan)| trail.sealing_region.as_ref() == Some(region);
-        self.plans.iter().find_map(|plan| plan.trails.iter().find(uses)).map(|(arn, _)| arn)
+        self.plans.iter().find_map(|plan| plan.trails_of(region).next()).map(|(arn, _)| arn)
     }
 
     /// Every sealing key's Region, in order.
@@ -317,10 +301,7 @@ impl Journal {
 
     /// The entry with which an essential step of a key failed in the last pass that planned it.
     pub fn key_failure(&self, region: &Region) -> Option<&Entry> {
-        let uses = |plan: &Plan| {
-            let mut trails = plan.trails.values();
-            plan.keys.contains_key(region) || trails.any(|trail| trail.sealing_region.as_ref() == Some(region))
-        };
+        let uses = |plan: &Plan| plan.keys.contains_key(region) || plan.trails_of(region).next().is_some();
         let pass = self.plans.iter().rposition(uses)?.saturating_add(1);
         let subject = Subject::Key(region.clone());
         let is_essential = |entry: &&Entry| !matches!(&entry.step, Step::Key(step) if !step.is_essential());
@@ -418,41 +399,4 @@ impl Journal {
             _ => None,
         }
     }
-}
-
-/// Entries for steps of a key that are not taken.
-pub fn not_taken_key<'a>(
-    pass: usize,
-    region: &Region,
-    key: &KeyPlan,
-    steps: impl IntoIterator<Item = &'a KeyStep>,
-) -> Vec<Entry> {
-    let entry = |step: &KeyStep| Entry {
-        pass,
-        subject: Subject::Key(region.clone()),
-        step: Step::Key(step.clone()),
-        key: key.key.clone(),
-        result: StepResult::NotTaken,
-        resolves: false,
-    };
-    steps.into_iter().map(entry).collect()
-}
-
-/// Entries for steps of a trail that are not taken.
-pub fn not_taken_trail(
-    pass: usize,
-    trail: &TrailArn,
-    key: Option<KeyArn>,
-    steps: impl IntoIterator<Item = Step>,
-) -> Vec<Entry> {
-    let subject = Subject::Trail(trail.clone());
-    let entry = |step| Entry {
-        pass,
-        subject: subject.clone(),
-        step,
-        key: key.clone(),
-        result: StepResult::NotTaken,
-        resolves: false,
-    };
-    steps.into_iter().map(entry).collect()
 }

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::assess::AssessedTrail;
 use crate::failure::Failure;
 use crate::ids::{KeyArn, Region, TrailArn};
-use crate::journal::{AliasState, Contradiction, Effect, Entry, Journal, OwnKey, StepResult, Subject};
+use crate::journal::{AliasState, Contradiction, Effect, Entry, Journal, OwnKey, StepResult};
 use crate::observation::{Reading, RemediationFacts};
-use crate::plan::{KeyStep, Plan, Step, StepName, TrailUpdate, UnfinishedKey};
+use crate::plan::{KeyStep, Plan, Step, StepName, Subject, TrailUpdate, UnfinishedKey};
 
 /// What the earlier passes of a run left to resolve.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use serde_json::json;
 use trailseal_core::context::Context;
 use trailseal_core::failure::{Class, Failure};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
-use trailseal_core::journal::{AliasState, Contradiction, Effect, Entry, Journal, StepResult, StepStatus, Subject};
+use trailseal_core::journal::{AliasState, Contradiction, Effect, Entry, Journal, StepResult, StepStatus};
 use trailseal_core::observation::{KeyUse, TaggedKey};
 use trailseal_core::plan::strays::{Stray, StrayCause};
-use trailseal_core::plan::{Step, StepName};
+use trailseal_core::plan::{Step, StepName, Subject};
 use trailseal_core::report::{AccountReport, Answer, Outcome, TrailReport};
 use trailseal_core::trigger::Origin;
 

@@ -16,7 +16,7 @@ use crate::key_policy::KeyPolicy;
 use crate::observation::{RemediationFacts, TaggedKey};
 use strays::{Stray, find_strays};
 pub use types::{
-    Adoption, Disposition, KeyPlan, KeySource, KeyStep, NewKey, Obstacle, Plan, PolicyChange, Step, StepName,
+    Adoption, Disposition, KeyPlan, KeySource, KeyStep, NewKey, Obstacle, Plan, PolicyChange, Step, StepName, Subject,
     TrailPlan, TrailUpdate, UnfinishedKey,
 };
 

@@ -51,6 +51,26 @@ pub struct Plan {
     pub candidate_regions: BTreeSet<Region>,
 }
 
+impl Plan {
+    /// The trails that get or use the sealing key of a Region.
+    pub fn trails_of(&self, region: &Region) -> impl Iterator<Item = (&TrailArn, &TrailPlan)> {
+        self.trails.iter().filter(move |(_, trail)| trail.sealing_region.as_ref() == Some(region))
+    }
+
+    /// Every step, with what it changes and the key of the step, if that exists.
+    pub fn steps(&self) -> impl Iterator<Item = (Subject, Step, Option<KeyArn>)> {
+        let keys = self.keys.iter().flat_map(|(region, key)| {
+            let step = |step: &KeyStep| (Subject::Key(region.clone()), Step::Key(step.clone()), key.key.clone());
+            key.steps.iter().map(step)
+        });
+        let trails = self.trails.iter().flat_map(|(arn, trail)| {
+            let key = trail.sealing_region.as_ref().and_then(|region| self.keys.get(region)?.key.clone());
+            trail.steps().map(move |step| (Subject::Trail(arn.clone()), step, key.clone()))
+        });
+        keys.chain(trails)
+    }
+}
+
 /// What the sealing key of one Region needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPlan {
@@ -213,6 +233,15 @@ pub struct TrailUpdate {
     pub statements: String,
     /// Whether readers in the key's account need permission in their own policies.
     pub own_readers_need_permission: bool,
+}
+
+/// What a step changes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// The sealing key of this Region.
+    Key(Region),
+    /// This trail.
+    Trail(TrailArn),
 }
 
 /// A step of a plan.

@@ -7,10 +7,10 @@ use crate::config::Mode;
 use crate::context::Context;
 use crate::failure::{Class, Failure};
 use crate::ids::{Region, TrailArn};
-use crate::journal::{AliasState, Entry, Journal, StepResult, StepStatus, Subject};
+use crate::journal::{AliasState, Entry, Journal, StepResult, StepStatus};
 use crate::observation::MalformedTrail;
 use crate::plan::strays::Stray;
-use crate::plan::{Disposition, Step, StepName, TrailPlan};
+use crate::plan::{Disposition, Step, StepName, Subject, TrailPlan};
 use crate::trigger::Origin;
 
 impl Answer {

@@ -7,14 +7,14 @@ use trailseal_core::config::Config;
 use trailseal_core::context::Context;
 use trailseal_core::failure::{Class, Failure};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
-use trailseal_core::journal::{Effect, Entry, Journal, StepResult, Subject, not_taken_key};
+use trailseal_core::journal::{Effect, Entry, Journal, StepResult};
 use trailseal_core::key_policy::KeyPolicy;
 use trailseal_core::observation::{
     BucketObservation, Candidates, KeptSettings, KeyManager, KeyMetadata, KeyObservation, KeyState, KeyTags, Reading,
     RemediationFacts, TrailFacts, TrailObservation, TrailSettings, TrailStatus,
 };
 use trailseal_core::pending::Pending;
-use trailseal_core::plan::{KeyPlan, KeyStep, Step, plan};
+use trailseal_core::plan::{KeyStep, Step, Subject, plan};
 
 /// A configuration in enforce mode, with these variables on top.
 pub(crate) fn context(variables: &[(&str, &str)]) -> Context {
@@ -224,7 +224,8 @@ pub(crate) fn execute(journal: &mut Journal, result: impl Fn(&Step) -> StepResul
             }
         }
         if matches!(end, Some(KeyResult::Unusable)) {
-            entries.extend(not_taken_key(pass, region, &KeyPlan { key: key.clone(), ..key_plan.clone() }, steps));
+            let rest = steps.cloned().map(Step::Key);
+            entries.extend(rest.map(|step| Entry::new(pass, subject.clone(), step, key.clone(), StepResult::NotTaken)));
         }
         let end = end.unwrap_or_else(|| key.map_or(KeyResult::Unusable, KeyResult::Usable));
         keys.insert(region.clone(), end);

@@ -5,10 +5,10 @@ use crate::config::OWNER_TAG;
 use crate::failure::{Class, Failure};
 use crate::finding::{Finding, KeyOwner};
 use crate::ids::{KeyArn, Region, TrailArn};
-use crate::journal::{Contradiction, Entry, Subject};
+use crate::journal::{Contradiction, Entry};
 use crate::key_policy::MAX_BYTES;
 use crate::observation::SettingChange;
-use crate::plan::{KeySource, KeyStep, Obstacle, Step};
+use crate::plan::{KeySource, KeyStep, Obstacle, Step, Subject};
 
 /// Source: <https://docs.aws.amazon.com/controltower/latest/controlreference/mandatory-controls.html>.
 const CONTROL_TOWER: &str = "AWS Control Tower owns this trail, and a mandatory control denies changes by other principals: configure KMS encryption in the landing zone settings, or exempt the trail with its tag";

@@ -1,8 +1,8 @@
 use crate::failure::Failure;
 use crate::ids::{AccountId, KeyArn, Region, TrailArn};
-use crate::journal::{Contradiction, Effect, Entry, StepResult, Subject};
+use crate::journal::{Contradiction, Effect, Entry, StepResult};
 use crate::plan::strays::{Stray, StrayCause};
-use crate::plan::{KeyStep, Step};
+use crate::plan::{KeyStep, Step, Subject};
 
 /// A step and what became of it, in words.
 pub(in crate::report) fn detail(entry: &Entry) -> String {
@@ -27,7 +27,7 @@ fn planned(entry: &Entry) -> String {
     match &entry.step {
         Step::Key(KeyStep::Create(_)) => format!("a symmetric key in `{region}`, $1 a month"),
         Step::Key(KeyStep::Adopt(adoption)) if adoption.in_use => {
-            format!("{key}, which a trail uses already but which no longer has the alias")
+            format!("{key}, which a trail already uses but which no longer has the alias")
         }
         Step::Key(KeyStep::Adopt(_)) => format!("{key}, which an earlier run created but did not finish"),
         Step::Key(KeyStep::Restore { pending_deletion: true }) => format!("cancel the deletion of {key} and enable it"),
