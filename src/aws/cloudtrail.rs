@@ -8,9 +8,9 @@ use trailseal_core::observation::{
 };
 use trailseal_core::trigger::TrailRef;
 
-use super::call::{Operation, RetryRule};
 use super::errors::has_code;
 use super::limits::Rate;
+use super::operation::{Operation, RetryRule};
 use super::{Reader, Writer, non_empty};
 
 /// What CloudTrail may answer while a new key, or a change to its policy, is not visible to it.

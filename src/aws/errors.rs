@@ -12,7 +12,7 @@ use trailseal_core::failure::Failure;
 use trailseal_core::ids::Malformed;
 use trailseal_core::observation::Reading;
 
-use super::call::{Deadline, Operation};
+use super::operation::{Deadline, Operation};
 
 /// Why an attempt failed, without the SDK's types of each operation.
 #[derive(Debug)]

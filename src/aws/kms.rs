@@ -11,8 +11,8 @@ use trailseal_core::ids::{KeyAlias, KeyArn, Region};
 use trailseal_core::observation::{KeyManager, KeyMetadata, KeyState, KeyTags, ParsedPolicy, Reading};
 use trailseal_core::plan::NewKey;
 
-use super::call::{Operation, RetryRule};
 use super::errors::reading;
+use super::operation::{Operation, RetryRule};
 use super::{Reader, Writer};
 
 /// How long after its creation a key may be unknown to parts of AWS. KMS documents seconds, and minutes in some cases:

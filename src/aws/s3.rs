@@ -10,8 +10,8 @@ use trailseal_core::iam::Document;
 use trailseal_core::ids::Region;
 use trailseal_core::observation::{ParsedPolicy, Reading, ReplicationRule};
 
-use super::call::Operation;
 use super::errors::{AttemptError, reading};
+use super::operation::Operation;
 use super::{Reader, non_empty};
 
 /// Reads of buckets.

@@ -5,7 +5,8 @@ use trailseal_core::failure::Failure;
 use trailseal_core::ids::TopicArn;
 use trailseal_core::report::Alert;
 
-use super::call::{Caller, Operation};
+use super::call::Caller;
+use super::operation::Operation;
 
 /// Publishes alerts until a deadline.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use trailseal_core::failure::Failure;
 use trailseal_core::ids::{KeyArn, Region};
 
 use super::Reader;
-use super::call::Operation;
+use super::operation::Operation;
 
 /// Reads of the tag index.
 pub(crate) trait TagReads {
