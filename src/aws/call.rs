@@ -6,7 +6,6 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{Instant, sleep, timeout_at};
 use trailseal_core::failure::{Class, Failure};
-use trailseal_core::ids::Region;
 
 use super::clients::Aws;
 use super::errors::{AttemptError, has_code, is_retryable, is_throttled};
