@@ -1,8 +1,6 @@
 //! The principals that the Allow statements of a policy name, and for a statement that names everyone, the principals
 //! that its conditions select.
 
-use serde_json::Value;
-
 use crate::access::{CLOUDTRAIL, service_context};
 use crate::iam::pattern::Pattern;
 use crate::iam::principal::Principal;
@@ -246,7 +244,7 @@ impl PrincipalSet {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::iam::Document;
