@@ -38,8 +38,6 @@ pub(crate) enum PrincipalKind {
     Unknown,
 }
 
-type Named = (String, PrincipalKind);
-
 /// An account id that AWS does not assign.
 const NO_ACCOUNT: &str = "000000000000";
 
@@ -66,40 +64,36 @@ pub(crate) fn allowed_outside(statement: &Statement, own: &AccountId) -> Vec<Pri
         [only] => Some((*only).to_owned()),
         _ => None,
     };
-    let named = principals.iter().flat_map(|principal| by_name(principal, elements, own));
-    named.map(|(name, kind)| PrincipalSet { name, kind, organization: organization.clone() }).collect()
+    let named = principals.iter().flat_map(|principal| kinds(principal, elements));
+    let outside = named.filter(|(name, kind)| match kind {
+        PrincipalKind::Service(service) => service != CLOUDTRAIL,
+        PrincipalKind::Account(account) => account != own.as_str(),
+        _ => split_arn(name).is_none_or(|arn| arn.account != own.as_str()),
+    });
+    let set = |(name, kind)| PrincipalSet { name: shorten(name, 200), kind, organization: organization.clone() };
+    outside.map(set).collect()
 }
 
-fn by_name(principal: &Principal, elements: &Elements, own: &AccountId) -> Vec<Named> {
-    let named = match (principal.kind.as_str(), principal.name.as_str()) {
-        _ if principal.is_everyone() => return by_condition(elements, own),
-        _ if principal.is_deleted() => None,
-        ("AWS", arn) => by_arn(arn, own, PrincipalKind::Unknown),
-        ("Service", name) => by_service(name),
-        (_, name) if is_in(name, own) => None,
-        (_, name) => Some((shorten(name, 200), PrincipalKind::Unknown)),
+/// What kind a principal is, with its name. For everyone, each principal that the conditions select.
+fn kinds<'a>(principal: &'a Principal, elements: &'a Elements) -> Vec<(&'a str, PrincipalKind)> {
+    let name = principal.name.as_str();
+    let kind = match principal.kind.as_str() {
+        _ if principal.is_everyone() => return selected_kinds(elements),
+        _ if principal.is_deleted() => return Vec::new(),
+        "AWS" => identity_kind(name).unwrap_or(PrincipalKind::Unknown),
+        "Service" => PrincipalKind::Service(name.to_owned()),
+        _ => PrincipalKind::Unknown,
     };
-    named.into_iter().collect()
+    vec![(name, kind)]
 }
 
-fn by_service(name: &str) -> Option<Named> {
-    (name != CLOUDTRAIL).then(|| (shorten(name, 200), PrincipalKind::Service(name.to_owned())))
-}
-
-fn is_in(arn: &str, account: &AccountId) -> bool {
-    split_arn(arn).is_some_and(|parts| parts.account == account.as_str())
-}
-
-/// An ARN or an account's id; `otherwise`: the kind of any other text.
-fn by_arn(text: &str, own: &AccountId, otherwise: PrincipalKind) -> Option<Named> {
-    let kind = match Identity::parse(text) {
-        Some(Identity { account, kind: IdentityKind::Root, .. }) => PrincipalKind::Account(account),
-        Some(one) => PrincipalKind::One(one),
-        None if text.parse::<AccountId>().is_ok() => PrincipalKind::Account(text.to_owned()),
-        None => otherwise,
-    };
-    let is_own = is_in(text, own) || matches!(&kind, PrincipalKind::Account(account) if account == own.as_str());
-    (!is_own).then(|| (shorten(text, 200), kind))
+/// The kind of an identity's ARN or an account's id.
+fn identity_kind(text: &str) -> Option<PrincipalKind> {
+    match Identity::parse(text) {
+        Some(Identity { account, kind: IdentityKind::Root, .. }) => Some(PrincipalKind::Account(account)),
+        Some(one) => Some(PrincipalKind::One(one)),
+        None => text.parse().ok().map(|id: AccountId| PrincipalKind::Account(id.to_string())),
+    }
 }
 
 /// The condition keys that select principals, the most specific first.
@@ -116,24 +110,23 @@ const SELECTING_KEYS: [&str; 7] = [
 ];
 
 /// The principals that the conditions of a statement for everyone select.
-fn by_condition(elements: &Elements, own: &AccountId) -> Vec<Named> {
-    let named = |key: &str, value: &str| match key {
-        // The bucket's own account.
-        _ if value.contains("${aws:ResourceAccount}") || value.contains("${s3:ResourceAccount}") => None,
-        _ if value.contains("${") => Some((shorten(value, 200), PrincipalKind::Unknown)),
-        "aws:principalarn" => by_arn(value, own, PrincipalKind::Matching(value.to_owned())),
-        "aws:principalservicename" => by_service(value),
-        "aws:principalorgid" | "aws:principalorgpaths" => {
-            let known = organization_id(value).is_some();
-            Some((shorten(value, 200), if known { PrincipalKind::Organization } else { PrincipalKind::Unknown }))
+fn selected_kinds(elements: &Elements) -> Vec<(&str, PrincipalKind)> {
+    let kind = |key: &str, value: &str| match key {
+        _ if value.contains("${") => PrincipalKind::Unknown,
+        "aws:principalarn" => identity_kind(value).unwrap_or_else(|| PrincipalKind::Matching(value.to_owned())),
+        "aws:principalservicename" => PrincipalKind::Service(value.to_owned()),
+        "aws:principalorgid" | "aws:principalorgpaths" if organization_id(value).is_some() => {
+            PrincipalKind::Organization
         }
-        _ => by_arn(value, own, PrincipalKind::Unknown),
+        _ => identity_kind(value).unwrap_or(PrincipalKind::Unknown),
     };
     let keys = SELECTING_KEYS.into_iter().map(|key| (key, required_values(elements, key)));
-    match keys.into_iter().find(|(_, values)| !values.is_empty()) {
-        Some((key, values)) => values.into_iter().filter_map(|value| named(key, value)).collect(),
-        None => vec![("*".to_owned(), PrincipalKind::Everyone)],
-    }
+    let Some((key, values)) = keys.into_iter().find(|(_, values)| !values.is_empty()) else {
+        return vec![("*", PrincipalKind::Everyone)];
+    };
+    // The bucket's own account.
+    let is_own = |value: &&str| value.contains("${aws:ResourceAccount}") || value.contains("${s3:ResourceAccount}");
+    values.into_iter().filter(|value| !is_own(value)).map(|value| (value, kind(key, value))).collect()
 }
 
 /// The values of which a request must have one for a key, given in lower case, to meet the statement's conditions.

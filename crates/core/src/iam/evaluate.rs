@@ -70,15 +70,13 @@ impl Match {
         let context = &request.context;
         let conditions: Vec<(&Condition, Truth)> =
             elements.conditions.iter().map(|it| (it, condition::is_met(it, context, variables))).collect();
-        let mut unmet = Vec::new();
-        if effect == Effect::Allow && named != Truth::No && action != Truth::No {
-            let unmet_conditions = conditions.iter().filter(|(_, met)| *met == Truth::No);
-            unmet.extend(unmet_conditions.map(|(condition, _)| condition::describe_unmet(condition, context)));
-            unmet
-                .extend((resource == Truth::No).then(|| format!("its resource does not match `{}`", request.resource)));
-        }
+        let is_near = effect == Effect::Allow && named != Truth::No && action != Truth::No;
+        let unmet = conditions.iter().filter(|(_, met)| *met == Truth::No);
+        let unmet = unmet.map(|(condition, _)| condition::describe_unmet(condition, context));
+        let other_resource =
+            (resource == Truth::No).then(|| format!("its resource does not match `{}`", request.resource));
         let reason = |why| Reason { statement: Some(id.clone()), why };
-        let unmet = unmet.into_iter().map(reason).collect();
+        let unmet = unmet.chain(other_resource).filter(|_| is_near).map(reason).collect();
         let unsupported = elements.unsupported.iter().map(Truth::unknown);
         let conditions = conditions.into_iter().map(|(_, met)| met);
         let applies = Truth::all([named, action, resource].into_iter().chain(conditions).chain(unsupported));

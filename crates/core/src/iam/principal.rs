@@ -4,10 +4,10 @@
 
 use serde_json::Value;
 
-use crate::iam::request::{Caller, Identity, IdentityKind, is_account_id};
+use crate::iam::request::{Caller, Identity, IdentityKind};
 use crate::iam::statement::{Effect, Element, strings};
 use crate::iam::truth::Truth;
-use crate::ids::shorten;
+use crate::ids::{AccountId, shorten};
 
 /// A principal that a statement names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +96,7 @@ fn names_identity(name: &str, caller: &Identity) -> Naming {
     let named = Identity::parse(name);
     let account = match &named {
         Some(Identity { kind: IdentityKind::Root, account, .. }) => Some(account.as_str()),
-        _ => Some(name).filter(|name| is_account_id(name)),
+        _ => Some(name).filter(|name| name.parse::<AccountId>().is_ok()),
     };
     if let Some(account) = account {
         let same = caller.account == account;
