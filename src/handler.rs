@@ -88,10 +88,10 @@ pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Re
 
 fn trigger(input: Input, function_arn: &FunctionArn) -> Result<Trigger, InvalidInput> {
     let value = input.0.and_then(|raw| serde_json::from_str(raw.get()).map_err(|error| error.to_string()));
-    match value.map_err(|cause| InvalidInput::not_json(&cause))? {
+    match value.map_err(|cause| InvalidInput::new(format!("text that is not JSON: {cause}")))? {
         Value::Object(fields) if fields.contains_key("detail-type") && fields.contains_key("source") => {
-            let envelope = envelope(fields).map_err(|error| InvalidInput::malformed_envelope(&error))?;
-            Trigger::from_event(&envelope, function_arn)
+            let malformed = |error| InvalidInput::new(format!("an event with a malformed envelope: {error}"));
+            Trigger::from_event(&envelope(fields).map_err(malformed)?, function_arn)
         }
         request => Trigger::from_request(&request, function_arn),
     }

@@ -38,7 +38,7 @@ pub(crate) struct Executor<'a, R, W> {
     rotation: u64,
     /// The trails were read after this time.
     observed_at: Instant,
-    /// Whether this pass wrote anything.
+    /// Whether this run wrote anything, or may have.
     has_written: AtomicBool,
 }
 
@@ -48,7 +48,8 @@ type TaskResult = (Vec<Entry>, Option<Contradiction>);
 impl<'a, R: Read, W: Write> Executor<'a, R, W> {
     /// An executor for the last plan of the journal.
     pub(crate) fn new(reader: R, writer: W, journal: &'a Journal, rotation: u64, observed_at: Instant) -> Self {
-        Self { reader, writer, journal, rotation, observed_at, has_written: AtomicBool::new(false) }
+        let has_written = AtomicBool::new(journal.pass() > 1);
+        Self { reader, writer, journal, rotation, observed_at, has_written }
     }
 
     /// Takes the steps of the plan. `starter` starts logging.

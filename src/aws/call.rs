@@ -1,18 +1,17 @@
 //! The one path of every AWS call. For each attempt: wait for the rate, acquire a permit, send within the deadline,
 //! classify the answer by the table in `errors`, release, and back off before the next attempt.
 
-use std::future::{Future, ready};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{Instant, sleep, timeout_at};
 use trailseal_core::failure::{Class, Failure};
-use trailseal_core::ids::Region;
 
 use super::clients::Aws;
-use super::errors::{AttemptError, is_retryable, is_throttled};
+use super::errors::{AttemptError, has_code, is_retryable, is_throttled};
 use super::limits::{Permit, Rate, Slot};
 use super::non_empty;
+use super::operation::{Deadline, Operation, RetryRule};
 
 /// Jitter adds up to the delay itself: from 250 to 500 ms before the second attempt, at most 8 s before any.
 const DELAYS: ExponentialBuilder =
@@ -23,69 +22,12 @@ const RETRIES: usize = 7;
 /// Longer for a write to CloudTrail, to which a new key becomes visible late.
 const CLOUDTRAIL_WRITE_RETRIES: usize = 9;
 
-/// When calls end.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline {
-    pub(super) at: Instant,
-    /// What ends then, for messages.
-    pub(super) name: &'static str,
-}
-
-impl Deadline {
-    /// A share of the invocation's time, so that the rest is left for other trails.
-    pub fn share(at: Instant) -> Self {
-        Self { at, name: "its share of the invocation's time" }
-    }
-}
-
-/// The end of the invocation's time.
-impl From<Instant> for Deadline {
-    fn from(at: Instant) -> Self {
-        Self { at, name: "the invocation's time" }
-    }
-}
-
-/// An AWS operation on a resource.
-#[derive(Debug)]
-pub(super) struct Operation {
-    /// Such as `kms:CreateKey`.
-    pub(super) name: &'static str,
-    /// What it does, for messages: "create a key in `eu-west-1`".
-    pub(super) description: String,
-    /// The Region of the endpoint.
-    pub(super) region: Region,
-    pub(super) rate: Rate,
-    pub(super) retry: RetryRule,
-}
-
-/// Which failures are retried.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum RetryRule {
-    /// Those that the error table calls retryable.
-    Usual,
-    /// Also these codes, which AWS may answer until a recent change is visible everywhere.
-    WhileSettling(&'static [&'static str]),
-    /// Throttling only. For operations without an idempotency token: a throttled request certainly had no effect.
-    OnlyIfThrottled,
-}
-
-impl Operation {
-    /// An operation with no rate limit and the usual retries.
-    pub(super) fn new(name: &'static str, region: &Region, description: String) -> Self {
-        Self { name, description, region: region.clone(), rate: Rate::Unlimited, retry: RetryRule::Usual }
-    }
-
-    pub(super) fn with_retry(self, retry: RetryRule) -> Self {
-        Self { retry, ..self }
-    }
-}
-
 impl RetryRule {
     fn allows(self, failure: &Failure) -> bool {
         match self {
             Self::OnlyIfThrottled => is_throttled(failure),
-            Self::WhileSettling(codes) if codes.iter().any(|code| failure.is(code)) => true,
-            Self::Usual | Self::WhileSettling(_) => is_retryable(failure),
+            Self::WhileSettling(codes) => has_code(failure, codes) || is_retryable(failure),
+            Self::Usual => is_retryable(failure),
         }
     }
 }
@@ -102,56 +44,49 @@ type Admission<'a> = (Permit<'a>, Option<Slot>);
 
 impl<'a> Caller<'a> {
     /// Makes a call. `send` sends one attempt.
-    pub(super) async fn call<T, E, F>(&self, operation: &Operation, send: impl Fn() -> F) -> Result<T, Failure>
-    where
-        E: Into<AttemptError>,
-        F: Future<Output = Result<T, E>>,
-    {
-        let answer = self.call_while(operation, || ready(Ok(true)), send).await?;
+    pub(super) async fn call<T, E: Into<AttemptError>>(
+        &self,
+        operation: &Operation,
+        send: impl AsyncFn() -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        let answer = self.call_while(operation, async || Ok(true), send).await?;
         answer.ok_or_else(|| operation.not_sent(self.deadline))
     }
 
-    /// Reads a list, page by page. `next` returns the token of the next page, if that is needed.
-    pub(super) async fn pages<T, E, F>(
+    /// Reads a list, page by page. `send` requests the page of a token. `split` returns the items of a page, and the token
+    /// of the next page if that is needed.
+    pub(super) async fn list<P, I, E: Into<AttemptError>>(
         &self,
         operation: &Operation,
-        send: impl Fn(Option<String>) -> F,
-        next: impl Fn(&T) -> Option<String>,
-    ) -> Result<Vec<T>, Failure>
-    where
-        E: Into<AttemptError>,
-        F: Future<Output = Result<T, E>>,
-    {
-        let (mut pages, mut token) = (Vec::new(), None);
+        send: impl AsyncFn(Option<String>) -> Result<P, E>,
+        split: impl Fn(P) -> (Option<Vec<I>>, Option<String>),
+    ) -> Result<Vec<I>, Failure> {
+        let (mut list, mut token) = (Vec::new(), None);
         loop {
-            let page = self.call(operation, || send(token.clone())).await?;
-            token = non_empty(next(&page));
-            pages.push(page);
+            let (items, next) = split(self.call(operation, async || send(token.clone()).await).await?);
+            // A missing list is not an empty list.
+            list.extend(operation.require(items, "list")?);
+            token = non_empty(next);
             if token.is_none() {
-                return Ok(pages);
+                return Ok(list);
             }
         }
     }
 
     /// Makes a call as long as `condition` holds, which is awaited before every attempt, at the head of the queue for
     /// the rate. `None`: it does not hold, and no earlier attempt had an effect.
-    pub(super) async fn call_while<T, E, F, C>(
+    pub(super) async fn call_while<T, E: Into<AttemptError>>(
         &self,
         operation: &Operation,
-        condition: impl Fn() -> C,
-        send: impl Fn() -> F,
-    ) -> Result<Option<T>, Failure>
-    where
-        E: Into<AttemptError>,
-        F: Future<Output = Result<T, E>>,
-        C: Future<Output = Result<bool, Failure>>,
-    {
-        let Self { deadline, .. } = *self;
+        condition: impl AsyncFn() -> Result<bool, Failure>,
+        send: impl AsyncFn() -> Result<T, E>,
+    ) -> Result<Option<T>, Failure> {
+        let deadline = self.deadline;
         let mut attempts = Attempts::new(operation, deadline);
         loop {
             let admission = match timeout_at(deadline.at, self.admit(operation, &condition)).await {
                 Ok(Ok(Some(admission))) if Instant::now() < deadline.at => admission,
-                Ok(Ok(None)) => return attempts.stopped().map(|()| None),
+                Ok(Ok(None)) => return attempts.stopped(),
                 Ok(Err(failure)) => return Err(attempts.unchecked(failure)),
                 Ok(Ok(Some(_))) | Err(_) => return Err(attempts.expired(operation.not_sent(deadline))),
             };
@@ -168,14 +103,11 @@ impl<'a> Caller<'a> {
     }
 
     /// Waits for the rate, then for a permit. `None`: the condition does not hold.
-    async fn admit<C>(
+    async fn admit(
         &self,
         operation: &Operation,
-        condition: &impl Fn() -> C,
-    ) -> Result<Option<Admission<'a>>, Failure>
-    where
-        C: Future<Output = Result<bool, Failure>>,
-    {
+        condition: &impl AsyncFn() -> Result<bool, Failure>,
+    ) -> Result<Option<Admission<'a>>, Failure> {
         let slot = self.aws.rates.acquire(&operation.region, operation.rate).await;
         if !condition().await? {
             return Ok(None);
@@ -241,9 +173,9 @@ impl<'a> Attempts<'a> {
     }
 
     /// The condition does not hold: an error only if an earlier attempt may have had an effect.
-    fn stopped(self) -> Result<(), Failure> {
+    fn stopped<T>(self) -> Result<Option<T>, Failure> {
         match self.last.filter(|_| self.outcome_unknown) {
-            None => Ok(()),
+            None => Ok(None),
             Some(last) => Err(Failure { outcome_unknown: true, ..last }),
         }
     }
@@ -256,6 +188,7 @@ impl<'a> Attempts<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use aws_smithy_types::error::ErrorMetadata;
@@ -311,7 +244,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_key_is_waited_for_only_where_it_may_be_new() {
-        let settling = operation().with_retry(RetryRule::WhileSettling(&["NotFoundException"]));
+        let settling = operation().with_retry(RetryRule::WhileSettling("NotFoundException"));
         assert_eq!(attempts(settling, "NotFoundException", 900).await.0, 8);
         assert_eq!(attempts(operation(), "NotFoundException", 900).await.0, 1);
     }

@@ -1,7 +1,7 @@
 //! The SDK's clients: one for each service and Region, created when first needed, all on one connector.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -15,6 +15,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use trailseal_core::ids::Region;
 
 use super::limits::{ConcurrencyLimiter, RateLimiter};
+use super::lock;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,6 +26,11 @@ pub struct Aws {
     sdk: SdkConfig,
     pub(super) rates: RateLimiter,
     pub(super) concurrency: ConcurrencyLimiter,
+    clients: Clients,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
     cloudtrail: PerRegion<aws_sdk_cloudtrail::Client>,
     kms: PerRegion<aws_sdk_kms::Client>,
     s3: PerRegion<aws_sdk_s3::Client>,
@@ -32,19 +38,7 @@ pub struct Aws {
     sns: PerRegion<aws_sdk_sns::Client>,
 }
 
-#[derive(Debug)]
-struct PerRegion<C>(Mutex<BTreeMap<Region, C>>);
-
-impl<C: Clone> PerRegion<C> {
-    fn new() -> Self {
-        Self(Mutex::new(BTreeMap::new()))
-    }
-
-    fn get(&self, region: &Region, create: impl FnOnce(aws_config::Region) -> C) -> C {
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.entry(region.clone()).or_insert_with(|| create(aws_config::Region::new(region.to_string()))).clone()
-    }
-}
+type PerRegion<C> = Mutex<BTreeMap<Region, C>>;
 
 impl Aws {
     /// Reads the SDK's own variables and creates the clients of the function's Region, so that trust roots and clients
@@ -55,62 +49,52 @@ impl Aws {
 
     /// The same, with part of the SDK's configuration given.
     pub(super) async fn configured(loader: ConfigLoader) -> Self {
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
         let sdk = loader
             .http_client(http_client())
             // Retries are in `call`, where each one counts toward the limits.
             .retry_config(RetryConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .build(),
-            )
+            .timeout_config(timeouts.build())
             .load()
             .await;
-        let aws = Self {
-            sdk,
-            rates: RateLimiter::default(),
-            concurrency: ConcurrencyLimiter::default(),
-            cloudtrail: PerRegion::new(),
-            kms: PerRegion::new(),
-            s3: PerRegion::new(),
-            tagging: PerRegion::new(),
-            sns: PerRegion::new(),
-        };
+        let (rates, concurrency) = (RateLimiter::default(), ConcurrencyLimiter::default());
+        let aws = Self { sdk, rates, concurrency, clients: Clients::default() };
         if let Some(Ok(region)) = aws.sdk.region().map(|region| region.as_ref().parse()) {
             drop((aws.cloudtrail(&region), aws.kms(&region), aws.s3(&region), aws.sns(&region)));
         }
         aws
     }
 
+    fn client<C: Clone>(&self, clients: &PerRegion<C>, region: &Region, create: impl FnOnce(&SdkConfig) -> C) -> C {
+        let region_config = || self.sdk.to_builder().region(aws_config::Region::new(region.to_string())).build();
+        lock(clients).entry(region.clone()).or_insert_with(|| create(&region_config())).clone()
+    }
+
     pub(super) fn cloudtrail(&self, region: &Region) -> aws_sdk_cloudtrail::Client {
-        use aws_sdk_cloudtrail::{Client, config::Builder};
-        self.cloudtrail.get(region, |region| Client::from_conf(Builder::from(&self.sdk).region(region).build()))
+        self.client(&self.clients.cloudtrail, region, aws_sdk_cloudtrail::Client::new)
     }
 
     pub(super) fn kms(&self, region: &Region) -> aws_sdk_kms::Client {
-        use aws_sdk_kms::{Client, config::Builder};
-        self.kms.get(region, |region| Client::from_conf(Builder::from(&self.sdk).region(region).build()))
+        self.client(&self.clients.kms, region, aws_sdk_kms::Client::new)
     }
 
     /// Not created at start: few invocations read the tag index.
     pub(super) fn tagging(&self, region: &Region) -> aws_sdk_resourcegroupstagging::Client {
-        use aws_sdk_resourcegroupstagging::{Client, config::Builder};
-        self.tagging.get(region, |region| Client::from_conf(Builder::from(&self.sdk).region(region).build()))
+        self.client(&self.clients.tagging, region, aws_sdk_resourcegroupstagging::Client::new)
     }
 
     /// Path-style, so that a bucket's name never becomes part of a host name: all buckets of a Region have one host,
     /// names may contain dots, and an emulator needs no host names of its own.
     pub(super) fn s3(&self, region: &Region) -> aws_sdk_s3::Client {
         use aws_sdk_s3::{Client, config::Builder};
-        self.s3.get(region, |region| {
-            Client::from_conf(Builder::from(&self.sdk).region(region).force_path_style(true).build())
+        self.client(&self.clients.s3, region, |config| {
+            Client::from_conf(Builder::from(config).force_path_style(true).build())
         })
     }
 
     pub(super) fn sns(&self, region: &Region) -> aws_sdk_sns::Client {
-        use aws_sdk_sns::{Client, config::Builder};
-        self.sns.get(region, |region| Client::from_conf(Builder::from(&self.sdk).region(region).build()))
+        self.client(&self.clients.sns, region, aws_sdk_sns::Client::new)
     }
 }
 

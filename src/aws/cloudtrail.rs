@@ -1,7 +1,5 @@
 //! CloudTrail: trails, their status and tags.
 
-use std::future::Future;
-
 use aws_sdk_cloudtrail::types::{ResourceTag, Trail};
 use trailseal_core::failure::{Class, Failure};
 use trailseal_core::ids::{KeyArn, Region, TrailArn, shorten};
@@ -10,48 +8,47 @@ use trailseal_core::observation::{
 };
 use trailseal_core::trigger::TrailRef;
 
-use super::call::{Operation, RetryRule};
+use super::errors::has_code;
 use super::limits::Rate;
-use super::{Reader, Reply, Writer, non_empty};
+use super::operation::{Operation, RetryRule};
+use super::{Reader, Writer, non_empty};
 
 /// What CloudTrail may answer while a new key, or a change to its policy, is not visible to it.
-const NEW_TO_CLOUDTRAIL: &[&str] =
-    &["KmsKeyNotFoundException", "InsufficientEncryptionPolicyException", "KmsException", "KmsKeyDisabledException"];
+const NEW_TO_CLOUDTRAIL: &str =
+    "KmsKeyNotFoundException InsufficientEncryptionPolicyException KmsException KmsKeyDisabledException";
 
 /// Reads of trails.
-pub trait TrailReads: Sync {
+pub(crate) trait TrailReads {
     /// `GetTrail`. `None`: the trail does not exist.
-    fn trail(&self, trail: &TrailRef) -> impl Reply<Option<TrailSettings>>;
+    async fn trail(&self, trail: &TrailRef) -> Result<Option<TrailSettings>, Failure>;
     /// `GetTrailStatus`. `None`: the trail does not exist.
-    fn trail_status(&self, trail: &TrailRef) -> impl Reply<Option<TrailStatus>>;
+    async fn trail_status(&self, trail: &TrailRef) -> Result<Option<TrailStatus>, Failure>;
     /// The value of one of a trail's tags, by `ListTags`. `None`: the trail does not have the tag.
-    fn trail_tag(&self, trail: &TrailArn, home_region: &Region, key: &str) -> impl Reply<Option<String>>;
+    async fn trail_tag(&self, trail: &TrailArn, home_region: &Region, key: &str) -> Result<Option<String>, Failure>;
     /// The ARN and home Region of every trail that the account can see, by `ListTrails` sent to `region`.
-    fn list_trails(&self, region: &Region) -> impl Reply<ListedTrails>;
+    async fn list_trails(&self, region: &Region) -> Result<ListedTrails, Failure>;
     /// The settings of every trail whose home Region is `region`, by `DescribeTrails`.
-    fn describe_trails(&self, region: &Region) -> impl Reply<Vec<TrailSettings>>;
+    async fn describe_trails(&self, region: &Region) -> Result<Vec<TrailSettings>, Failure>;
 }
 
 /// Writes to trails. Those of one Region are sent one after another, first come, first served.
-pub trait TrailWrites: Sync {
+pub(crate) trait TrailWrites {
     /// `UpdateTrail` with the trail's ARN and `KmsKeyId`, nothing else. With `settling`, refusals that a new key
     /// explains are transient.
     ///
     /// Before every attempt, when the Region's other writes are answered, `unchanged` tells whether the trail is still
     /// as it was when the update was decided. If not, nothing is sent: `None`. An error says whether the outcome of an
     /// attempt is unknown.
-    fn update_trail<F>(
+    async fn update_trail(
         &self,
         trail: &TrailArn,
         home_region: &Region,
         key: &KeyArn,
         settling: bool,
-        unchanged: impl Fn() -> F + Send + Sync,
-    ) -> impl Reply<Option<UpdatedTrail>>
-    where
-        F: Future<Output = Result<bool, Failure>> + Send;
+        unchanged: impl AsyncFn() -> Result<bool, Failure>,
+    ) -> Result<Option<UpdatedTrail>, Failure>;
     /// `StartLogging`.
-    fn start_logging(&self, trail: &TrailArn, home_region: &Region) -> impl Reply<()>;
+    async fn start_logging(&self, trail: &TrailArn, home_region: &Region) -> Result<(), Failure>;
 }
 
 fn read(name: &'static str, region: &Region, description: String) -> Operation {
@@ -73,8 +70,7 @@ impl TrailReads for Reader<'_> {
     async fn trail(&self, trail: &TrailRef) -> Result<Option<TrailSettings>, Failure> {
         let (name, region) = name(trail);
         let operation = read("cloudtrail:GetTrail", region, format!("read trail `{name}` in `{region}`"));
-        let call = self.0.aws.cloudtrail(region).get_trail().name(name);
-        let output = self.0.call(&operation, || call.clone().send()).await;
+        let output = self.0.call(&operation, || self.0.aws.cloudtrail(region).get_trail().name(name).send()).await;
         existing(output.and_then(|output| settings(operation.require(output.trail, "trail")?, &operation)))
     }
 
@@ -82,9 +78,8 @@ impl TrailReads for Reader<'_> {
         let (name, region) = name(trail);
         let description = format!("read the status of trail `{name}` in `{region}`");
         let operation = read("cloudtrail:GetTrailStatus", region, description);
-        let call = self.0.aws.cloudtrail(region).get_trail_status().name(name);
-        let status = self.0.call(&operation, || call.clone().send()).await;
-        existing(status.map(|status| TrailStatus {
+        let send = || self.0.aws.cloudtrail(region).get_trail_status().name(name).send();
+        existing(self.0.call(&operation, send).await.map(|status| TrailStatus {
             logging: status.is_logging.unwrap_or(false),
             ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
             delivery_error: non_empty(status.latest_delivery_error),
@@ -94,40 +89,35 @@ impl TrailReads for Reader<'_> {
 
     async fn trail_tag(&self, trail: &TrailArn, home_region: &Region, key: &str) -> Result<Option<String>, Failure> {
         let operation = read("cloudtrail:ListTags", home_region, format!("read the tags of trail `{trail}`"));
-        let call = self.0.aws.cloudtrail(home_region).list_tags().resource_id_list(trail.as_str());
-        let send = |token| call.clone().set_next_token(token).send();
-        let mut value = None;
-        for page in self.0.pages(&operation, send, |page| page.next_token.clone()).await? {
-            // A missing list, or one about another resource, does not mean that the trail lacks the tag.
-            let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
+        let cloudtrail = self.0.aws.cloudtrail(home_region);
+        let page = |token| cloudtrail.list_tags().resource_id_list(trail.as_str()).set_next_token(token).send();
+        // A list about another resource does not mean that the trail lacks the tag.
+        let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
+        let resources = self.0.list(&operation, page, |page| {
             let list = page.resource_tag_list.filter(|resources| resources.iter().all(ours));
-            let resources = operation.require(list, "tags of the trail")?;
-            let mut tags = resources.into_iter().flat_map(|resource| resource.tags_list.unwrap_or_default());
-            value = value.or(tags.find(|tag| tag.key == key).map(|tag| tag.value.unwrap_or_default()));
-        }
-        Ok(value)
+            (list, page.next_token)
+        });
+        let mut tags = resources.await?.into_iter().flat_map(|resource| resource.tags_list.unwrap_or_default());
+        Ok(tags.find(|tag| tag.key == key).map(|tag| tag.value.unwrap_or_default()))
     }
 
     async fn list_trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
         let operation = read("cloudtrail:ListTrails", region, format!("list the account's trails in `{region}`"));
-        let call = self.0.aws.cloudtrail(region).list_trails();
-        let send = |token| call.clone().set_next_token(token).send();
-        let mut trails = ListedTrails::default();
-        for page in self.0.pages(&operation, send, |page| page.next_token.clone()).await? {
-            for trail in operation.require(page.trails, "list")? {
-                match arn(trail.trail_arn.as_deref(), &operation) {
-                    Ok(arn) => {
-                        let home_region = home_region(trail.home_region.as_deref(), &arn);
-                        trails.trails.push((arn, home_region));
-                    }
-                    Err(failure) => {
-                        let name = trail.trail_arn.or(trail.name).unwrap_or_default();
-                        trails.malformed.push(MalformedTrail { name: shorten(&name, 256), failure });
-                    }
+        let page = |token| self.0.aws.cloudtrail(region).list_trails().set_next_token(token).send();
+        let mut listed = ListedTrails::default();
+        for trail in self.0.list(&operation, page, |page| (page.trails, page.next_token)).await? {
+            match operation.parse(trail.trail_arn.clone(), "trail ARN") {
+                Ok(arn) => {
+                    let home_region = home_region(trail.home_region.as_deref(), &arn);
+                    listed.trails.push((arn, home_region));
+                }
+                Err(failure) => {
+                    let name = trail.trail_arn.or(trail.name).unwrap_or_default();
+                    listed.malformed.push(MalformedTrail { name: shorten(&name, 256), failure });
                 }
             }
         }
-        Ok(trails)
+        Ok(listed)
     }
 
     /// The response includes the shadow trails of multi-Region trails of other home Regions. To exclude them in the
@@ -135,8 +125,7 @@ impl TrailReads for Reader<'_> {
     /// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_DescribeTrails.html>.
     async fn describe_trails(&self, region: &Region) -> Result<Vec<TrailSettings>, Failure> {
         let operation = read("cloudtrail:DescribeTrails", region, format!("read the trails of `{region}`"));
-        let call = self.0.aws.cloudtrail(region).describe_trails();
-        let output = self.0.call(&operation, || call.clone().send()).await?;
+        let output = self.0.call(&operation, || self.0.aws.cloudtrail(region).describe_trails().send()).await?;
         let trails = operation.require(output.trail_list, "list")?;
         // A malformed trail does not affect the others. `list_trails` reports it.
         let trails = trails.into_iter().filter_map(|trail| settings(trail, &operation).ok());
@@ -145,22 +134,20 @@ impl TrailReads for Reader<'_> {
 }
 
 impl TrailWrites for Writer<'_> {
-    async fn update_trail<F>(
+    async fn update_trail(
         &self,
         trail: &TrailArn,
         home_region: &Region,
         key: &KeyArn,
         settling: bool,
-        unchanged: impl Fn() -> F + Send + Sync,
-    ) -> Result<Option<UpdatedTrail>, Failure>
-    where
-        F: Future<Output = Result<bool, Failure>> + Send,
-    {
+        unchanged: impl AsyncFn() -> Result<bool, Failure>,
+    ) -> Result<Option<UpdatedTrail>, Failure> {
         let description = format!("assign key `{key}` to trail `{trail}`");
         let retry = if settling { RetryRule::WhileSettling(NEW_TO_CLOUDTRAIL) } else { RetryRule::Usual };
         let operation = write("cloudtrail:UpdateTrail", home_region, description).with_retry(retry);
-        let call = self.0.aws.cloudtrail(home_region).update_trail().name(trail.as_str()).kms_key_id(key.as_str());
-        match self.0.call_while(&operation, unchanged, || call.clone().send()).await {
+        let cloudtrail = self.0.aws.cloudtrail(home_region);
+        let send = || cloudtrail.update_trail().name(trail.as_str()).kms_key_id(key.as_str()).send();
+        match self.0.call_while(&operation, unchanged, send).await {
             Ok(updated) => Ok(updated.map(|updated| {
                 let trail = Trail::builder()
                     .set_s3_bucket_name(updated.s3_bucket_name)
@@ -176,7 +163,7 @@ impl TrailWrites for Writer<'_> {
                 UpdatedTrail { kms_key_id: non_empty(updated.kms_key_id), kept: kept(trail.build()) }
             })),
             // A later invocation may succeed, when the key is visible.
-            Err(failure) if settling && NEW_TO_CLOUDTRAIL.iter().any(|code| failure.is(code)) => {
+            Err(failure) if settling && has_code(&failure, NEW_TO_CLOUDTRAIL) => {
                 Err(Failure { class: Class::Transient, ..failure })
             }
             Err(failure) => Err(failure),
@@ -185,8 +172,8 @@ impl TrailWrites for Writer<'_> {
 
     async fn start_logging(&self, trail: &TrailArn, home_region: &Region) -> Result<(), Failure> {
         let operation = write("cloudtrail:StartLogging", home_region, format!("start logging of trail `{trail}`"));
-        let call = self.0.aws.cloudtrail(home_region).start_logging().name(trail.as_str());
-        self.0.call(&operation, || call.clone().send()).await.map(drop)
+        let send = || self.0.aws.cloudtrail(home_region).start_logging().name(trail.as_str()).send();
+        self.0.call(&operation, send).await.map(drop)
     }
 }
 
@@ -198,7 +185,7 @@ fn existing<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
 }
 
 fn settings(trail: Trail, operation: &Operation) -> Result<TrailSettings, Failure> {
-    let arn = arn(trail.trail_arn.as_deref(), operation)?;
+    let arn: TrailArn = operation.parse(trail.trail_arn.clone(), "trail ARN")?;
     Ok(TrailSettings {
         home_region: home_region(trail.home_region.as_deref(), &arn),
         arn,
@@ -220,11 +207,6 @@ fn kept(trail: Trail) -> KeptSettings {
         organization_trail: trail.is_organization_trail,
         recursive_logging: trail.recursive_logging,
     }
-}
-
-fn arn(arn: Option<&str>, operation: &Operation) -> Result<TrailArn, Failure> {
-    let parsed = arn.unwrap_or_default().parse();
-    parsed.map_err(|malformed| operation.malformed_answer(&format!("the ARN of a trail is malformed: {malformed}")))
 }
 
 /// Some emulators omit the home Region. The ARN's Region is the same.

@@ -1,15 +1,18 @@
 //! What AWS's error codes mean: one table of classes and remedies.
 
 use std::error::Error;
+use std::str::FromStr;
 
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use aws_smithy_types::error::ErrorMetadata;
-use trailseal_core::failure::{Class, Failure};
+use trailseal_core::failure::Class::{self, Terminal, Transient};
+use trailseal_core::failure::Failure;
+use trailseal_core::ids::Malformed;
 use trailseal_core::observation::Reading;
 
-use super::call::{Deadline, Operation};
+use super::operation::{Deadline, Operation};
 
 /// Why an attempt failed, without the SDK's types of each operation.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ where
     }
 }
 
-/// A row of the table: codes separated by spaces, their class, and what to do.
+/// Codes separated by spaces, their class, and what to do. A code without a row is classified by its HTTP status.
 type Row = (&'static str, Class, &'static str);
 
 /// The request exceeded a rate and had no effect.
@@ -55,7 +58,6 @@ const DENIED: &str = "AccessDeniedException AccessDenied AuthorizationError Auth
     UnauthorizedOperation Forbidden";
 
 const RETRIED: &str = "no action needed; retried automatically; investigate if it persists";
-const FIX_THE_CAUSE: &str = "fix what the message names";
 
 /// Sources: the errors of CloudTrail's UpdateTrail
 /// (<https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_UpdateTrail.html>), of KMS's CreateKey
@@ -65,65 +67,54 @@ const FIX_THE_CAUSE: &str = "fix what the message names";
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>), of SNS's Publish, and the common ones.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
-    (THROTTLED, Class::Transient,
+    (THROTTLED, Transient,
      "no action needed; AWS limits the rate of this call, and it is retried automatically; investigate if it persists"),
-    ("ConflictException", Class::Transient,
+    ("ConflictException", Transient,
      "no action needed; another principal is changing the trail, and the call is retried automatically; investigate if it persists"),
     ("KMSInternalException DependencyTimeoutException KeyUnavailableException InternalFailure \
       InternalError InternalServerError InternalServerException InternalServiceException \
       ServiceUnavailable ServiceUnavailableException RequestTimeout RequestTimeoutException \
-      ConcurrentModificationException", Class::Transient, RETRIED),
-    (TRANSIENT_NOT_RETRIED, Class::Transient, RETRIED),
-    ("UnrecognizedClientException InvalidClientTokenId InvalidClientTokenIdException AuthFailure", Class::Terminal,
+      ConcurrentModificationException", Transient, RETRIED),
+    (TRANSIENT_NOT_RETRIED, Transient, RETRIED),
+    ("UnrecognizedClientException InvalidClientTokenId InvalidClientTokenIdException AuthFailure", Terminal,
      "check that the Region is enabled for this account and that the function's role exists"),
-    ("InsufficientEncryptionPolicyException", Class::Terminal,
+    ("InsufficientEncryptionPolicyException", Terminal,
      "allow CloudTrail to use the key (`kms:GenerateDataKey*`, `kms:DescribeKey`) in the key policy, and to write in the bucket policy; CloudTrail does not report which of the two denies access"),
-    ("KmsKeyNotFoundException", Class::Terminal,
+    ("KmsKeyNotFoundException", Terminal,
      "check that the key exists in the bucket's Region; if the trail notifies an encrypted SNS topic, also check that topic's key"),
-    ("KmsException KmsKeyDisabledException", Class::Terminal, "check the key's state: it must be enabled"),
-    ("InvalidKmsKeyIdException", Class::Terminal, "check the key's ARN"),
+    ("KmsException KmsKeyDisabledException", Terminal, "check the key's state: it must be enabled"),
+    ("InvalidKmsKeyIdException", Terminal, "check the key's ARN"),
     ("InsufficientS3BucketPolicyException S3BucketDoesNotExistException InvalidS3BucketNameException \
-      InvalidS3PrefixException", Class::Terminal,
+      InvalidS3PrefixException", Terminal,
      "fix the trail's bucket first: it must exist and allow CloudTrail to write; until then this trail delivers no logs"),
     ("InsufficientSnsTopicPolicyException InvalidSnsTopicNameException \
-      CloudTrailInvalidClientTokenIdException", Class::Terminal,
+      CloudTrailInvalidClientTokenIdException", Terminal,
      "fix the SNS topic that the trail notifies, or remove it from the trail"),
     ("InvalidCloudWatchLogsLogGroupArnException InvalidCloudWatchLogsRoleArnException \
-      CloudWatchLogsDeliveryUnavailableException", Class::Terminal,
+      CloudWatchLogsDeliveryUnavailableException", Terminal,
      "fix the CloudWatch Logs log group or role that the trail delivers to, or remove it from the trail"),
-    ("NotOrganizationMasterAccountException CloudTrailARNInvalidException", Class::Terminal,
+    ("NotOrganizationMasterAccountException CloudTrailARNInvalidException", Terminal,
      "change the trail from the account that owns it"),
     ("OrganizationsNotInUseException OrganizationNotInAllFeaturesModeException \
       CloudTrailAccessNotEnabledException NoManagementAccountSLRExistsException \
-      InsufficientDependencyServiceAccessPermissionException", Class::Terminal,
+      InsufficientDependencyServiceAccessPermissionException", Terminal,
      "restore CloudTrail's access to the organization, and allow the function's role `iam:GetRole` and `organizations:ListAWSServiceAccessForOrganization`"),
-    ("MalformedPolicyDocumentException", Class::Terminal,
+    ("MalformedPolicyDocumentException", Terminal,
      "check that every role and account that the message names exists, and that `TRAILSEAL_ROLE_ARN` is the function's own role; KMS validates the whole policy, so first fix any statement that names a deleted principal (`AROA…`, `AIDA…`) or lacks an action or resource"),
-    ("LimitExceededException", Class::Terminal,
+    ("LimitExceededException", Terminal,
      "for a key policy, shorten it to the 32 KB that KMS accepts; otherwise request a higher quota for what the message names, or remove unused keys"),
-    ("KMSInvalidStateException", Class::Terminal,
+    ("KMSInvalidStateException", Terminal,
      "check the key's state and which other principal changes it: only its owner can fix a key that is unavailable or pending import"),
-    ("InvalidArnException", Class::Terminal, "check the key's ARN and that the key is in this account"),
-    ("InvalidParameterException", Class::Terminal,
+    ("InvalidArnException", Terminal, "check the key's ARN and that the key is in this account"),
+    ("InvalidParameterException", Terminal,
      "check that the service supports what the message names in this Region and partition"),
     // S3's answer to an account that the bucket policy allows but that does not own the bucket.
-    ("MethodNotAllowed", Class::Terminal,
+    ("MethodNotAllowed", Terminal,
      "ask the bucket's owner: S3 allows this call only to the account that owns the bucket"),
-    ("TagException", Class::Terminal, "check the stack parameter `KeyTags` (`TRAILSEAL_KEY_TAGS`)"),
-    ("TrailNotFoundException", Class::Terminal,
-     "check that the trail exists and which other principal changes it"),
-    ("NoSuchBucket", Class::Terminal, "give the trail an existing bucket; until then it delivers no logs"),
-    ("NotFound", Class::Terminal,
-     "check that the resource exists and that the configuration names it correctly"),
-    ("InvalidEventSelectorsException InvalidHomeRegionException InvalidParameterCombinationException \
-      InvalidTokenException InvalidTrailNameException OperationNotPermittedException \
-      ResourceNotFoundException ResourceTypeNotSupportedException TrailNotProvidedException \
-      UnsupportedOperationException AlreadyExistsException \
-      CloudHsmClusterInvalidConfigurationException CustomKeyStoreInvalidStateException \
-      CustomKeyStoreNotFoundException DisabledException InvalidAliasNameException \
-      InvalidMarkerException EndpointDisabled InvalidParameter InvalidSecurity KMSAccessDenied \
-      KMSDisabled KMSInvalidState KMSNotFound KMSOptInRequired KMSThrottling ParameterValueInvalid \
-      PlatformApplicationDisabled ValidationException", Class::Terminal, FIX_THE_CAUSE),
+    ("TagException", Terminal, "check the stack parameter `KeyTags` (`TRAILSEAL_KEY_TAGS`)"),
+    ("TrailNotFoundException", Terminal, "check that the trail exists and which other principal changes it"),
+    ("NoSuchBucket", Terminal, "give the trail an existing bucket; until then it delivers no logs"),
+    ("NotFound", Terminal, "check that the resource exists and that the configuration names it correctly"),
 ];
 
 /// Whether AWS refused the call for its rate, so that it had no effect.
@@ -138,10 +129,11 @@ pub(super) fn is_denied(failure: &Failure) -> bool {
 
 /// Whether the same request can succeed soon.
 pub(super) fn is_retryable(failure: &Failure) -> bool {
-    failure.class == Class::Transient && !has_code(failure, TRANSIENT_NOT_RETRIED)
+    failure.class == Transient && !has_code(failure, TRANSIENT_NOT_RETRIED)
 }
 
-fn has_code(failure: &Failure, codes: &str) -> bool {
+/// Whether AWS returned one of these codes, which are separated by spaces.
+pub(super) fn has_code(failure: &Failure, codes: &str) -> bool {
     failure.code.as_deref().is_some_and(|code| contains(codes, code))
 }
 
@@ -185,15 +177,15 @@ impl Operation {
         let outcome_unknown = !(400..500).contains(&status);
         let (class, remedy) = match row {
             _ if contains(DENIED, &code) => (
-                Class::Terminal,
+                Terminal,
                 format!(
                     "allow `{}` for the function's role; if its policy already allows it, check for a service control policy, a permissions boundary or a resource policy that denies it",
                     self.permission()
                 ),
             ),
             Some((_, class, remedy)) => (*class, (*remedy).to_owned()),
-            None if outcome_unknown || status == 429 => (Class::Transient, RETRIED.to_owned()),
-            None => (Class::Terminal, FIX_THE_CAUSE.to_owned()),
+            None if outcome_unknown || status == 429 => (Transient, RETRIED.to_owned()),
+            None => (Terminal, "fix what the message names".to_owned()),
         };
         Failure {
             class,
@@ -223,7 +215,7 @@ impl Operation {
     }
 
     /// The failure of a call whose answer lacks what it must contain.
-    pub(super) fn malformed_answer(&self, cause: &str) -> Failure {
+    fn malformed_answer(&self, cause: &str) -> Failure {
         let remedy =
             "check that no proxy between the function and AWS changes responses; otherwise contact AWS Support";
         Failure { operation: Some(self.name), ..Failure::terminal(self.message(cause), remedy) }
@@ -232,6 +224,12 @@ impl Operation {
     /// A part of the answer without which it cannot be used.
     pub(super) fn require<T>(&self, part: Option<T>, name: &str) -> Result<T, Failure> {
         part.ok_or_else(|| self.malformed_answer(&format!("the response contains no {name}")))
+    }
+
+    /// A name or ARN in the answer.
+    pub(super) fn parse<T: FromStr<Err = Malformed>>(&self, text: Option<String>, name: &str) -> Result<T, Failure> {
+        let parsed = self.require(text, name)?.parse();
+        parsed.map_err(|malformed| self.malformed_answer(&format!("the {name} is malformed: {malformed}")))
     }
 
     fn transient(&self, cause: &str) -> Failure {
@@ -282,7 +280,7 @@ mod tests {
         ] {
             for code in DENIED.split(' ') {
                 let failure = refused(operation, 403, code);
-                assert_eq!((failure.class, is_denied(&failure)), (Class::Terminal, true));
+                assert_eq!((failure.class, is_denied(&failure)), (Terminal, true));
                 assert!(failure.remedy.as_deref().unwrap().starts_with(&format!("allow `{action}`")), "{operation}");
             }
         }
@@ -299,14 +297,14 @@ mod tests {
     fn a_5xx_and_an_unreadable_success_leave_the_outcome_unknown() {
         let unreadable = operation("kms:CreateKey").failure(AttemptError::Refused(200, ErrorMetadata::default()));
         for failure in [refused_with(500, "KMSInternalException"), unreadable] {
-            assert_eq!((failure.outcome_unknown, failure.class), (true, Class::Transient));
+            assert_eq!((failure.outcome_unknown, failure.class), (true, Transient));
         }
         assert!(!refused_with(400, "ThrottlingException").outcome_unknown);
     }
 
     #[test]
     fn an_unknown_code_has_the_class_of_its_status() {
-        for (status, class) in [(400, Class::Terminal), (429, Class::Transient), (503, Class::Transient)] {
+        for (status, class) in [(400, Terminal), (429, Transient), (503, Transient)] {
             assert_eq!(refused_with(status, "Unlisted").class, class, "{status}");
         }
     }
@@ -411,9 +409,8 @@ mod tests {
             "UnsupportedOperationException",
             "ValidationException",
         ];
-        for (codes, class) in [(TRANSIENT, Class::Transient), (TERMINAL, Class::Terminal)] {
+        for (codes, class) in [(TRANSIENT, Transient), (TERMINAL, Terminal)] {
             for code in codes {
-                assert!(listed().any(|listed| listed == *code), "{code}");
                 let failure = refused_with(400, code);
                 assert_eq!((failure.class, failure.remedy.is_some()), (class, true), "{code}");
             }

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as FairMutex, Notify, OwnedMutexGuard};
 use tokio::time::{Instant, sleep_until};
 use trailseal_core::ids::Region;
+
+use super::lock;
 
 /// One second as CloudTrail counts it, and a margin for different transit times.
 const WINDOW: Duration = Duration::from_millis(1050);
@@ -54,15 +56,13 @@ impl RateLimiter {
     /// [`Slot::count`].
     pub(super) async fn acquire(&self, region: &Region, rate: Rate) -> Option<Slot> {
         let most = rate.per_second()?;
-        let queue = {
-            let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(queues.entry((region.clone(), rate)).or_default())
-        };
-        let sent = queue.lock_owned().await;
+        let queue = Arc::clone(lock(&self.0).entry((region.clone(), rate)).or_default());
+        let mut sent = queue.lock_owned().await;
         if sent.len() >= most
             && let Some(free_at) = sent.front().and_then(|oldest| oldest.checked_add(WINDOW))
         {
             sleep_until(free_at).await;
+            sent.pop_front();
         }
         Some(Slot { rate, sent })
     }
@@ -72,9 +72,6 @@ impl Slot {
     /// Counts the attempt that is about to be sent. A write keeps its slot until it is answered, so that the
     /// writes of a Region never overlap.
     pub(super) fn count(mut self) -> Option<Self> {
-        if self.rate.per_second().is_some_and(|most| self.sent.len() >= most) {
-            self.sent.pop_front();
-        }
         self.sent.push_back(Instant::now());
         (self.rate == Rate::CloudTrailWrite).then_some(self)
     }
@@ -116,7 +113,7 @@ impl Share {
 impl ConcurrencyLimiter {
     /// Waits for a permit.
     pub(super) async fn acquire(&self, region: &Region) -> Permit<'_> {
-        let freed = Arc::clone(&self.shares().entry(region.clone()).or_default().freed);
+        let freed = Arc::clone(&lock(&self.0).entry(region.clone()).or_default().freed);
         loop {
             let mut notified = pin!(freed.notified());
             // Registers before it checks, so that no notification is lost in between.
@@ -129,7 +126,7 @@ impl ConcurrencyLimiter {
     }
 
     fn try_acquire(&self, region: &Region) -> Option<Permit<'_>> {
-        let mut shares = self.shares();
+        let mut shares = lock(&self.0);
         let free = free(&shares);
         let share = shares.entry(region.clone()).or_default();
         if !share.may_grow(free) {
@@ -137,10 +134,6 @@ impl ConcurrencyLimiter {
         }
         share.held = share.held.saturating_add(1);
         Some(Permit { limiter: self, region: region.clone() })
-    }
-
-    fn shares(&self) -> MutexGuard<'_, BTreeMap<Region, Share>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,7 +143,7 @@ fn free(shares: &BTreeMap<Region, Share>) -> usize {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut shares = self.limiter.shares();
+        let mut shares = lock(&self.limiter.0);
         if let Some(share) = shares.get_mut(&self.region) {
             share.held = share.held.saturating_sub(1);
         }
@@ -259,6 +252,6 @@ mod tests {
         }
         assert!(now(limiter.acquire(&here)).is_none());
         held.clear();
-        assert_eq!(free(&limiter.shares()), MAX_CONCURRENT);
+        assert_eq!(free(&lock(&limiter.0)), MAX_CONCURRENT);
     }
 }

@@ -10,48 +10,44 @@ mod cloudtrail;
 mod errors;
 mod kms;
 mod limits;
+mod operation;
 mod s3;
 mod sns;
 mod tagging;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use trailseal_core::failure::Failure;
 
 use call::Caller;
-pub use call::Deadline;
 pub use clients::Aws;
-pub use cloudtrail::{TrailReads, TrailWrites};
-pub use kms::{AliasCreation, KeyReads, KeyWrites};
-pub use s3::BucketReads;
-pub use sns::Publisher;
-pub use tagging::TagReads;
-
-/// The future of a call's result.
-pub trait Reply<T>: Future<Output = Result<T, Failure>> + Send {}
-
-impl<T, F: Future<Output = Result<T, Failure>> + Send> Reply<T> for F {}
+pub(crate) use cloudtrail::{TrailReads, TrailWrites};
+pub(crate) use kms::{AliasCreation, KeyReads, KeyWrites};
+pub(crate) use operation::Deadline;
+pub(crate) use s3::BucketReads;
+pub(crate) use sns::Publisher;
+pub(crate) use tagging::TagReads;
 
 /// All reads. Observation and planning hold no other port.
-pub trait Read: TrailReads + KeyReads + BucketReads + TagReads {
+pub(crate) trait Read: TrailReads + KeyReads + BucketReads + TagReads {
     /// Waits before something is read again. Fails at once if the deadline comes first.
-    fn wait(&self, time: Duration) -> impl Reply<()>;
+    async fn wait(&self, time: Duration) -> Result<(), Failure>;
 }
 
 /// All writes, except alerts. Only `apply` holds this port.
-pub trait Write: TrailWrites + KeyWrites {}
+pub(crate) trait Write: TrailWrites + KeyWrites {}
 
 /// Reads AWS until a deadline.
 #[derive(Debug, Clone, Copy)]
-pub struct Reader<'a>(Caller<'a>);
+pub(crate) struct Reader<'a>(Caller<'a>);
 
 /// Writes to AWS until a deadline.
 #[derive(Debug, Clone, Copy)]
-pub struct Writer<'a>(Caller<'a>);
+pub(crate) struct Writer<'a>(Caller<'a>);
 
 impl Read for Reader<'_> {
     async fn wait(&self, time: Duration) -> Result<(), Failure> {
@@ -68,22 +64,26 @@ impl Write for Writer<'_> {}
 
 impl Aws {
     /// The port to read.
-    pub fn reader(&self, deadline: impl Into<Deadline>) -> Reader<'_> {
+    pub(crate) fn reader(&self, deadline: impl Into<Deadline>) -> Reader<'_> {
         Reader(Caller { aws: self, deadline: deadline.into() })
     }
 
     /// The port to write.
-    pub fn writer(&self, deadline: impl Into<Deadline>) -> Writer<'_> {
+    pub(crate) fn writer(&self, deadline: impl Into<Deadline>) -> Writer<'_> {
         Writer(Caller { aws: self, deadline: deadline.into() })
     }
 
     /// The port to publish alerts.
-    pub fn publisher(&self, deadline: impl Into<Deadline>) -> Publisher<'_> {
-        Publisher::new(Caller { aws: self, deadline: deadline.into() })
+    pub(crate) fn publisher(&self, deadline: impl Into<Deadline>) -> Publisher<'_> {
+        Publisher(Caller { aws: self, deadline: deadline.into() })
     }
 }
 
 /// AWS and some emulators send an empty text for a setting that is not set.
 fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

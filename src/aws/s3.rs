@@ -10,34 +10,34 @@ use trailseal_core::iam::Document;
 use trailseal_core::ids::Region;
 use trailseal_core::observation::{ParsedPolicy, Reading, ReplicationRule};
 
-use super::call::Operation;
 use super::errors::{AttemptError, reading};
-use super::{Reader, Reply, non_empty};
+use super::operation::Operation;
+use super::{Reader, non_empty};
 
 /// Reads of buckets.
-pub trait BucketReads: Sync {
+pub(crate) trait BucketReads {
     /// The Region of a bucket, by `HeadBucket` sent to `region`.
-    fn bucket_region(&self, bucket: &str, region: &Region) -> impl Reply<Region>;
+    async fn bucket_region(&self, bucket: &str, region: &Region) -> Result<Region, Failure>;
     /// `GetBucketPolicy`, in the bucket's own Region.
-    fn bucket_policy(&self, bucket: &str, region: &Region) -> impl Reply<Reading<ParsedPolicy>>;
+    async fn bucket_policy(&self, bucket: &str, region: &Region) -> Result<Reading<ParsedPolicy>, Failure>;
     /// The rules of `GetBucketReplication`, in the bucket's own Region.
-    fn bucket_replication(&self, bucket: &str, region: &Region) -> impl Reply<Reading<Vec<ReplicationRule>>>;
+    async fn bucket_replication(&self, bucket: &str, region: &Region)
+    -> Result<Reading<Vec<ReplicationRule>>, Failure>;
 }
 
 impl BucketReads for Reader<'_> {
     async fn bucket_region(&self, bucket: &str, region: &Region) -> Result<Region, Failure> {
         let operation = Operation::new("s3:HeadBucket", region, format!("find the Region of bucket `{bucket}`"));
-        let call = self.0.aws.s3(region).head_bucket().bucket(bucket);
-        let answer = self.0.call(&operation, || async { region_header(call.clone().send().await) }).await?;
-        let region = operation.require(answer, "Region")?.parse();
-        region.map_err(|malformed| operation.malformed_answer(&format!("the response is malformed: {malformed}")))
+        let s3 = self.0.aws.s3(region);
+        let send = async || region_header(s3.head_bucket().bucket(bucket).send().await);
+        operation.parse(self.0.call(&operation, send).await?, "bucket Region")
     }
 
     async fn bucket_policy(&self, bucket: &str, region: &Region) -> Result<Reading<ParsedPolicy>, Failure> {
         let description = format!("read the policy of bucket `{bucket}` in `{region}`");
         let operation = Operation::new("s3:GetBucketPolicy", region, description);
-        let call = self.0.aws.s3(region).get_bucket_policy().bucket(bucket);
-        let output = self.0.call(&operation, || call.clone().send()).await;
+        let send = || self.0.aws.s3(region).get_bucket_policy().bucket(bucket).send();
+        let output = self.0.call(&operation, send).await;
         let policy = output.and_then(|output| operation.require(output.policy, "policy"));
         reading(policy.map(|policy| Document::parse(&policy)), "NoSuchBucketPolicy")
     }
@@ -49,10 +49,9 @@ impl BucketReads for Reader<'_> {
     ) -> Result<Reading<Vec<ReplicationRule>>, Failure> {
         let description = format!("read the replication of bucket `{bucket}` in `{region}`");
         let operation = Operation::new("s3:GetBucketReplication", region, description);
-        let call = self.0.aws.s3(region).get_bucket_replication().bucket(bucket);
-        let output = self.0.call(&operation, || call.clone().send()).await;
-        let replication =
-            output.and_then(|output| operation.require(output.replication_configuration, "configuration"));
+        let send = || self.0.aws.s3(region).get_bucket_replication().bucket(bucket).send();
+        let output = self.0.call(&operation, send).await;
+        let replication = output.and_then(|output| operation.require(output.replication_configuration, "rules"));
         let rules = replication.map(|replication| replication.rules.into_iter().map(rule).collect());
         reading(rules, "ReplicationConfigurationNotFoundError")
     }
@@ -70,15 +69,13 @@ fn region_header(
     };
     let Some(response) = error.raw_response() else { return Err(error.into()) };
     let status = response.status().as_u16();
-    let refused = |code: &str, message: &str| {
-        Err(AttemptError::Refused(status, ErrorMetadata::builder().code(code).message(message).build()))
+    let (code, message) = match (status, response.headers().get("x-amz-bucket-region")) {
+        (404, _) => ("NoSuchBucket", "the bucket does not exist"),
+        (_, Some(region)) => return Ok(Some(region.to_owned())),
+        (403, None) => ("AccessDenied", "S3 does not disclose the bucket's Region"),
+        (_, None) => return Err(error.into()),
     };
-    match (status, response.headers().get("x-amz-bucket-region")) {
-        (404, _) => refused("NoSuchBucket", "the bucket does not exist"),
-        (_, Some(region)) => Ok(Some(region.to_owned())),
-        (403, None) => refused("AccessDenied", "S3 does not disclose the bucket's Region"),
-        (_, None) => Err(error.into()),
-    }
+    Err(AttemptError::Refused(status, ErrorMetadata::builder().code(code).message(message).build()))
 }
 
 /// A rule without a filter is of the first version of replication configurations, which has the prefix in the rule:

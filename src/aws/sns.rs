@@ -5,23 +5,20 @@ use trailseal_core::failure::Failure;
 use trailseal_core::ids::TopicArn;
 use trailseal_core::report::Alert;
 
-use super::call::{Caller, Operation};
+use super::call::Caller;
+use super::operation::Operation;
 
 /// Publishes alerts until a deadline.
 #[derive(Debug, Clone, Copy)]
-pub struct Publisher<'a>(Caller<'a>);
+pub(crate) struct Publisher<'a>(pub(super) Caller<'a>);
 
-impl<'a> Publisher<'a> {
-    pub(super) fn new(caller: Caller<'a>) -> Self {
-        Self(caller)
-    }
-
+impl Publisher<'_> {
     /// Publishes one alert.
     ///
     /// # Errors
     ///
     /// SNS refuses it or does not answer.
-    pub async fn publish(&self, topic: &TopicArn, alert: &Alert) -> Result<(), Failure> {
+    pub(crate) async fn publish(&self, topic: &TopicArn, alert: &Alert) -> Result<(), Failure> {
         let operation = Operation::new("sns:Publish", topic.region(), format!("publish an alert to `{topic}`"));
         let sns = self.0.aws.sns(topic.region());
         let mut call = sns.publish().topic_arn(topic.as_str()).subject(&alert.subject).message(&alert.message);

@@ -5,14 +5,14 @@ use trailseal_core::config::OWNER_TAG;
 use trailseal_core::failure::Failure;
 use trailseal_core::ids::{KeyArn, Region};
 
-use super::call::Operation;
-use super::{Reader, Reply};
+use super::Reader;
+use super::operation::Operation;
 
 /// Reads of the tag index.
-pub trait TagReads: Sync {
+pub(crate) trait TagReads {
     /// The keys of a Region that the index lists with trailseal's tag, by `GetResources`. The index is eventually
     /// consistent: it may lack a new key, and the tags of a listed key may have changed.
-    fn tagged_keys(&self, region: &Region) -> impl Reply<Vec<KeyArn>>;
+    async fn tagged_keys(&self, region: &Region) -> Result<Vec<KeyArn>, Failure>;
 }
 
 impl TagReads for Reader<'_> {
@@ -22,12 +22,8 @@ impl TagReads for Reader<'_> {
         let operation = Operation::new("tag:GetResources", region, description);
         let filter = TagFilter::builder().key(name).values(value).build();
         let call = self.0.aws.tagging(region).get_resources().tag_filters(filter).resource_type_filters("kms:key");
-        let send = |token| call.clone().set_pagination_token(token).send();
-        let mut keys = Vec::new();
-        for page in self.0.pages(&operation, send, |page| page.pagination_token.clone()).await? {
-            let listed = operation.require(page.resource_tag_mapping_list, "list")?;
-            keys.extend(listed.into_iter().filter_map(|resource| resource.resource_arn?.parse::<KeyArn>().ok()));
-        }
-        Ok(keys)
+        let page = |token| call.clone().set_pagination_token(token).send();
+        let list = self.0.list(&operation, page, |page| (page.resource_tag_mapping_list, page.pagination_token));
+        Ok(list.await?.into_iter().filter_map(|resource| resource.resource_arn?.parse().ok()).collect())
     }
 }

@@ -106,11 +106,11 @@ fn the_value_account_allows_the_accounts_readers() {
     let answer = scenario.invoke_event("update-trail-by-name");
     let policy = answer["trails"][0]["new_key_policy"].to_string();
     assert!(policy.contains("AccountReadersDecrypt") && policy.contains(r#""kms:CallerAccount":"123456789012""#));
-    assert!(!scenario.only_alert().message.contains("need kms:Decrypt on the key in their own"));
+    assert!(!scenario.only_alert().message.contains("need kms:Decrypt on the key in their IAM policies"));
     let mut scenario = Scenario::builder(account()).dry_run().start();
     scenario.invoke_event("update-trail-by-name");
     let message = scenario.only_alert().message;
-    assert!(message.contains("need kms:Decrypt on the key in their own"), "{message}");
+    assert!(message.contains("need kms:Decrypt on the key in their IAM policies"), "{message}");
 }
 
 #[test]

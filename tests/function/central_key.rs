@@ -150,7 +150,7 @@ fn a_member_reports_how_to_enable_a_disabled_key() {
 }
 
 #[test]
-fn a_policy_without_the_member_fails_with_the_missing_statements() {
+fn a_policy_without_the_member_fails_with_the_statements() {
     for (policy, organization) in [(POLICY_WITHOUT_US, ORGANIZATION), (POLICY, "o-bbbbbbbbbb")] {
         let (world, key) = member(policy);
         let world = world.organization(organization, &[ACCOUNT]);
@@ -176,7 +176,7 @@ fn a_policy_without_the_member_fails_with_the_missing_statements() {
 }
 
 #[test]
-fn a_member_removed_from_the_policy_is_noted_when_delivery_fails() {
+fn a_member_removed_from_the_policy_is_noted_on_failure() {
     let (mut world, key) = sealed_member(POLICY_WITHOUT_US);
     assert!(world.check_delivery(AUDIT).is_err());
     world.trails.get_mut(AUDIT).unwrap().latest_delivery_error = Some("AccessDenied".into());

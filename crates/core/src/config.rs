@@ -2,7 +2,6 @@
 //! invalid setting at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -68,25 +67,14 @@ impl FromStr for LogReaders {
     type Err = Malformed;
 
     fn from_str(list: &str) -> Result<Self, Malformed> {
-        let (mut readers, mut invalid) = (Self::default(), Vec::new());
-        for item in items(list) {
-            if item == "account" {
-                readers.own_account = true;
-            } else if let Ok(principal) = item.parse() {
-                readers.principals.insert(principal);
-            } else if let Ok(account) = item.parse() {
-                readers.accounts.insert(account);
-            } else if let Ok(organization) = item.parse() {
-                readers.organizations.insert(organization);
-            } else {
-                invalid.push(item);
-            }
-        }
-        if invalid.is_empty() {
-            return Ok(readers);
-        }
         let expected = "comma-separated role or user ARNs, 12-digit account ids, organization ids (`o-…`) or `account`";
-        Err(Malformed::new("a list of log readers", expected, &invalid.join(", ")))
+        parse_items(list, ("a list of log readers", expected), |readers: &mut Self, item| {
+            readers.own_account |= item == "account";
+            item == "account"
+                || item.parse().map(|principal| readers.principals.insert(principal)).is_ok()
+                || item.parse().map(|account| readers.accounts.insert(account)).is_ok()
+                || item.parse().map(|organization| readers.organizations.insert(organization)).is_ok()
+        })
     }
 }
 
@@ -95,32 +83,16 @@ pub fn items(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// A setting: its stack parameter, and the environment variable that the template sets from it.
-/// Without a parameter, the template sets the variable itself.
-#[derive(Clone, Copy)]
-struct Setting(Option<&'static str>, &'static str);
-
-impl fmt::Display for Setting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self(Some(parameter), variable) => write!(f, "`{parameter}` (`{variable}`)"),
-            Self(None, variable) => write!(f, "`{variable}`"),
-        }
-    }
+/// Collects the items of a list. Those for which `add` returns false are invalid; the error names them.
+fn parse_items<T: Default>(
+    list: &str,
+    (what, expected): (&'static str, &'static str),
+    add: impl Fn(&mut T, &str) -> bool,
+) -> Result<T, Malformed> {
+    let mut parsed = T::default();
+    let invalid: Vec<&str> = items(list).filter(|item| !add(&mut parsed, item)).collect();
+    if invalid.is_empty() { Ok(parsed) } else { Err(Malformed::new(what, expected, &invalid.join(", "))) }
 }
-
-const MODE: Setting = Setting(Some("Mode"), "TRAILSEAL_MODE");
-const KEY_ALIAS: Setting = Setting(Some("KeyAlias"), "TRAILSEAL_KEY_ALIAS");
-const KEY_ARNS: Setting = Setting(Some("KeyArns"), "TRAILSEAL_KEY_ARNS");
-const KEY_TAGS: Setting = Setting(Some("KeyTags"), "TRAILSEAL_KEY_TAGS");
-const LOG_READERS: Setting = Setting(Some("LogReaders"), "TRAILSEAL_LOG_READERS");
-const READERS_LOCKED_OUT: Setting = Setting(Some("ReadersLockedOut"), "TRAILSEAL_READERS_LOCKED_OUT");
-const EXEMPT_TAG: Setting = Setting(Some("ExemptTag"), "TRAILSEAL_EXEMPT_TAG");
-const RESTART_LOGGING: Setting = Setting(Some("RestartLogging"), "TRAILSEAL_RESTART_LOGGING");
-const ORG_TRAIL_OWNER: Setting = Setting(Some("OrgTrailOwner"), "TRAILSEAL_ORG_TRAIL_OWNER");
-const ROLE_ARN: Setting = Setting(None, "TRAILSEAL_ROLE_ARN");
-const ALERT_TOPIC_ARN: Setting = Setting(None, "TRAILSEAL_ALERT_TOPIC_ARN");
-const ALERT_FORMAT: Setting = Setting(Some("AlertFormat"), "TRAILSEAL_ALERT_FORMAT");
 
 /// The validated configuration. The README describes every setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,100 +136,103 @@ impl Config {
     ///
     /// [`InvalidConfig`] lists every invalid setting.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidConfig> {
-        let mut source = Source { lookup, problems: Vec::new() };
+        let mut settings = Settings { lookup, problems: Vec::new() };
         let modes = [("dry-run", Mode::DryRun), ("enforce", Mode::Enforce)];
         let locked_out = [("proceed", ReadersLockedOut::Proceed), ("hold", ReadersLockedOut::Hold)];
+        let restart = [("false", false), ("true", true)];
         let formats = [("text", AlertFormat::Text), ("chatbot", AlertFormat::Chatbot)];
+        let exempt_tag = settings.value("ExemptTag", "TRAILSEAL_EXEMPT_TAG", exempt_tag);
         let config = Self {
-            mode: source.choice(MODE, "`dry-run` or `enforce`", modes),
-            key_alias: source.value(KEY_ALIAS, str::parse).unwrap_or_default(),
-            supplied_keys: source.value(KEY_ARNS, supplied_keys).unwrap_or_default(),
-            key_tags: source.value(KEY_TAGS, key_tags).unwrap_or_default(),
-            log_readers: source.value(LOG_READERS, str::parse).unwrap_or_default(),
-            readers_locked_out: source.choice(READERS_LOCKED_OUT, "`proceed` or `hold`", locked_out),
-            exempt_tag: source.value(EXEMPT_TAG, exempt_tag).unwrap_or_else(|| "trailseal:exempt".into()),
-            restart_logging: source.choice(RESTART_LOGGING, "`false` or `true`", [("false", false), ("true", true)]),
-            org_trail_owner: source.value(ORG_TRAIL_OWNER, str::parse),
-            role_arn: source.value(ROLE_ARN, str::parse),
-            alert_topic: source.value(ALERT_TOPIC_ARN, str::parse),
-            alert_format: source.choice(ALERT_FORMAT, "`text` or `chatbot`", formats),
+            mode: settings.choice("Mode", "TRAILSEAL_MODE", modes),
+            key_alias: settings.value("KeyAlias", "TRAILSEAL_KEY_ALIAS", str::parse).unwrap_or_default(),
+            supplied_keys: settings.value("KeyArns", "TRAILSEAL_KEY_ARNS", supplied_keys).unwrap_or_default(),
+            key_tags: settings.value("KeyTags", "TRAILSEAL_KEY_TAGS", key_tags).unwrap_or_default(),
+            log_readers: settings.value("LogReaders", "TRAILSEAL_LOG_READERS", str::parse).unwrap_or_default(),
+            readers_locked_out: settings.choice("ReadersLockedOut", "TRAILSEAL_READERS_LOCKED_OUT", locked_out),
+            exempt_tag: exempt_tag.unwrap_or_else(|| "trailseal:exempt".into()),
+            restart_logging: settings.choice("RestartLogging", "TRAILSEAL_RESTART_LOGGING", restart),
+            org_trail_owner: settings.value("OrgTrailOwner", "TRAILSEAL_ORG_TRAIL_OWNER", str::parse),
+            role_arn: settings.value(NO_PARAMETER, ROLE_ARN, str::parse),
+            alert_topic: settings.value(NO_PARAMETER, "TRAILSEAL_ALERT_TOPIC_ARN", str::parse),
+            alert_format: settings.choice("AlertFormat", "TRAILSEAL_ALERT_FORMAT", formats),
         };
-        if config.mode == Mode::Enforce && source.text(ROLE_ARN).is_none() {
+        if config.mode == Mode::Enforce && settings.text(ROLE_ARN).is_none() {
             // KMS's lockout check: a new key's policy must allow its creator to change the policy.
-            source.problems.push(format!(
-                "{ROLE_ARN} is not set (expected the ARN of the function's role, required in `enforce` mode)"
+            settings.problems.push(format!(
+                "`{ROLE_ARN}` is not set (expected the ARN of the function's role, required in `enforce` mode)"
             ));
         }
-        if source.problems.is_empty() { Ok(config) } else { Err(InvalidConfig(source.problems)) }
+        if settings.problems.is_empty() { Ok(config) } else { Err(InvalidConfig(settings.problems)) }
     }
 }
 
+/// The template sets the variable itself, without a stack parameter.
+const NO_PARAMETER: &str = "";
+const ROLE_ARN: &str = "TRAILSEAL_ROLE_ARN";
+
 /// The settings as texts, and the problems so far. An invalid value yields the default, so that the
 /// other settings are still checked.
-struct Source<F> {
+struct Settings<F> {
     lookup: F,
     problems: Vec<String>,
 }
 
-impl<F: Fn(&str) -> Option<String>> Source<F> {
-    fn text(&self, setting: Setting) -> Option<String> {
-        (self.lookup)(setting.1).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+impl<F: Fn(&str) -> Option<String>> Settings<F> {
+    fn text(&self, variable: &str) -> Option<String> {
+        (self.lookup)(variable).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    fn value<T>(&mut self, setting: Setting, parse: impl FnOnce(&str) -> Result<T, Malformed>) -> Option<T> {
-        let parsed = parse(&self.text(setting)?);
+    /// The value of a stack parameter, which the template passes in a variable.
+    fn value<T>(
+        &mut self,
+        parameter: &str,
+        variable: &str,
+        parse: impl FnOnce(&str) -> Result<T, Malformed>,
+    ) -> Option<T> {
+        let parsed = parse(&self.text(variable)?);
+        let setting = match parameter {
+            NO_PARAMETER => format!("`{variable}`"),
+            parameter => format!("`{parameter}` (`{variable}`)"),
+        };
         parsed.map_err(|malformed| self.problems.push(format!("{setting}: {malformed}"))).ok()
     }
 
     /// One of two words. The first is the default.
-    fn choice<T: Copy>(&mut self, setting: Setting, expected: &'static str, choices: [(&str, T); 2]) -> T {
-        let [(_, default), _] = choices;
-        let parse = |text: &str| {
-            let chosen = choices.iter().find(|(word, _)| *word == text);
-            chosen.map(|(_, value)| *value).ok_or_else(|| Malformed::new("a valid value", expected, text))
+    fn choice<T: Copy>(&mut self, parameter: &str, variable: &str, choices: [(&str, T); 2]) -> T {
+        let [(first, default), (second, other)] = choices;
+        let parse = |text: &str| match text {
+            text if text == first => Ok(default),
+            text if text == second => Ok(other),
+            text => Err(Malformed::new("a valid value", format!("`{first}` or `{second}`"), text)),
         };
-        self.value(setting, parse).unwrap_or(default)
+        self.value(parameter, variable, parse).unwrap_or(default)
     }
 }
 
 fn supplied_keys(list: &str) -> Result<BTreeMap<Region, KeyArn>, Malformed> {
-    let (mut keys, mut invalid) = (BTreeMap::new(), Vec::new());
-    for item in items(list) {
-        match item.parse::<KeyArn>() {
-            Ok(arn) if keys.get(arn.region()).is_none_or(|other| *other == arn) => {
-                keys.insert(arn.region().clone(), arn);
-            }
-            _ => invalid.push(item),
-        }
-    }
-    if invalid.is_empty() {
-        return Ok(keys);
-    }
     let expected = "comma-separated `arn:aws:kms:REGION:ACCOUNT:key/ID`, at most one key per Region";
-    Err(Malformed::new("a list of KMS key ARNs", expected, &invalid.join(", ")))
+    parse_items(list, ("a list of KMS key ARNs", expected), |keys: &mut BTreeMap<Region, KeyArn>, item| {
+        let Ok(key) = item.parse::<KeyArn>() else { return false };
+        *keys.entry(key.region().clone()).or_insert_with(|| key.clone()) == key
+    })
 }
 
 /// Limits: <https://docs.aws.amazon.com/kms/latest/developerguide/tagging-keys.html>. KMS accepts 50
 /// tags; one is trailseal's own.
 fn key_tags(list: &str) -> Result<BTreeMap<String, String>, Malformed> {
-    let (mut tags, mut invalid) = (BTreeMap::new(), Vec::new());
-    for item in items(list) {
+    let what = "a list of tags";
+    let expected = "at most 49 comma-separated `Key=Value` with unique keys: a key of 1 to 128 and a value of up to \
+         256 letters, digits, spaces or `_.:/=+-@`, the key neither `managed-by` nor `aws:…`";
+    let tags = parse_items(list, (what, expected), |tags: &mut BTreeMap<String, String>, item| {
         let (key, value) = item.split_once('=').map_or(("", ""), |(key, value)| (key.trim(), value.trim()));
         let allowed = |text: &str| text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c));
         let reserved = key.to_ascii_lowercase().starts_with("aws:") || key == OWNER_TAG.0;
         let fits = (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256;
         let valid = fits && !reserved && allowed(key) && allowed(value);
-        if !valid || tags.insert(key.to_owned(), value.to_owned()).is_some() {
-            invalid.push(item);
-        }
-    }
-    let expected = "at most 49 comma-separated `Key=Value` with unique keys: a key of 1 to 128 and a value of up to \
-         256 letters, digits, spaces or `_.:/=+-@`, the key neither `managed-by` nor `aws:…`";
-    match invalid.as_slice() {
-        [] if tags.len() <= 49 => Ok(tags),
-        [] => Err(Malformed::new("a list of tags", expected, &format!("{} tags", tags.len()))),
-        invalid => Err(Malformed::new("a list of tags", expected, &invalid.join(", "))),
-    }
+        valid && tags.insert(key.to_owned(), value.to_owned()).is_none()
+    })?;
+    let count = tags.len();
+    if count <= 49 { Ok(tags) } else { Err(Malformed::new(what, expected, &format!("{count} tags"))) }
 }
 
 fn exempt_tag(key: &str) -> Result<String, Malformed> {

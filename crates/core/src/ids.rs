@@ -1,5 +1,6 @@
 //! Names and ARNs that are checked where they enter: a value of one of these types is well-formed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,19 +12,19 @@ use thiserror::Error;
 #[error("`{got}` is not {what} (expected {expected})")]
 pub struct Malformed {
     what: &'static str,
-    expected: &'static str,
+    expected: Cow<'static, str>,
     got: String,
 }
 
 impl Malformed {
     /// `what` names the type and `expected` its form. `got` comes from outside and is shortened.
-    pub fn new(what: &'static str, expected: &'static str, got: &str) -> Self {
-        Self { what, expected, got: shorten(got, 160) }
+    pub fn new(what: &'static str, expected: impl Into<Cow<'static, str>>, got: &str) -> Self {
+        Self { what, expected: expected.into(), got: shorten(got, 160) }
     }
 
     /// The form that was expected.
-    pub fn expected(&self) -> &'static str {
-        self.expected
+    pub fn expected(&self) -> &str {
+        &self.expected
     }
 }
 
@@ -37,11 +38,8 @@ pub fn shorten(text: &str, limit: usize) -> String {
         c if c.is_control() => ' ',
         c => c,
     };
-    let mut short: String = rest.by_ref().take(limit).map(printable).collect();
-    if rest.next().is_some() {
-        short.push('…');
-    }
-    short
+    let short: String = rest.by_ref().take(limit).map(printable).collect();
+    if rest.next().is_some() { short + "…" } else { short }
 }
 
 /// Defines a text type that is parsed if `$valid` accepts the text. A macro, because a generic type
@@ -50,6 +48,7 @@ macro_rules! text_type {
     ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal, $valid:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
         pub struct $name(Box<str>);
 
         impl $name {
@@ -76,9 +75,17 @@ macro_rules! text_type {
     };
 }
 
-fn is_lower_word(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+/// Whether a text has only letters, digits and this punctuation.
+fn has_only(text: &str, punctuation: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || punctuation.contains(c))
+}
+
+fn is_lowercase(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+}
+
+fn is_lowercase_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase()) && is_lowercase(text)
 }
 
 fn is_number(text: &str, digits: std::ops::RangeInclusive<usize>) -> bool {
@@ -88,18 +95,15 @@ fn is_number(text: &str, digits: std::ops::RangeInclusive<usize>) -> bool {
 text_type!(
     /// An AWS partition: `aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`, …
     Partition, "an AWS partition", "`aws`, `aws-cn`, `aws-us-gov` or another",
-    |text| text.split('-').next() == Some("aws") && text.split('-').all(is_lower_word)
+    |text| text.split('-').next() == Some("aws") && text.split('-').all(is_lowercase_word)
 );
 
 text_type!(
     /// An AWS Region: `eu-west-1`, `us-gov-east-1`, `eusc-de-east-1`, …
     Region, "an AWS Region", "a code such as `eu-west-1`",
-    |text| match text.rsplit_once('-') {
-        Some((place, number)) => {
-            text.len() <= 32 && is_number(number, 1..=2) && place.contains('-') && place.split('-').all(is_lower_word)
-        }
-        None => false,
-    }
+    |text| text.len() <= 32 && text.rsplit_once('-').is_some_and(|(place, number)| {
+        is_number(number, 1..=2) && place.contains('-') && place.split('-').all(is_lowercase_word)
+    })
 );
 
 text_type!(
@@ -111,9 +115,7 @@ text_type!(
     /// The id of an organization in AWS Organizations.
     /// Form: <https://docs.aws.amazon.com/organizations/latest/APIReference/API_Organization.html>.
     OrganizationId, "an organization id", "`o-` and 10 to 32 lowercase letters or digits",
-    |text| text.strip_prefix("o-").is_some_and(|rest| {
-        (10..=32).contains(&rest.len()) && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-    })
+    |text| text.strip_prefix("o-").is_some_and(|rest| (10..=32).contains(&rest.len()) && is_lowercase(rest))
 );
 
 text_type!(
@@ -122,7 +124,7 @@ text_type!(
     /// Form: <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_CreateTrail.html>.
     TrailName, "a trail name", "3 to 128 letters, digits, `.`, `_` or `-`, with a letter or digit at both ends",
     |text| (3..=128).contains(&text.len())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+        && has_only(text, "._-")
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.ends_with(|c: char| c.is_ascii_alphanumeric())
 );
@@ -132,16 +134,8 @@ text_type!(
     /// exceed 64 characters.
     /// Form: <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-parameters.html>.
     StackName, "a stack name", "up to 43 letters, digits or `-`, starting with a letter",
-    |text| text.len() <= 43
-        && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    |text| text.len() <= 43 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && has_only(text, "-")
 );
-
-impl Default for StackName {
-    fn default() -> Self {
-        Self("trailseal".into())
-    }
-}
 
 text_type!(
     /// The alias that names the sealing key in each Region.
@@ -149,18 +143,9 @@ text_type!(
     KeyAlias, "the alias of a customer managed key",
     "`alias/` and up to 250 letters, digits, `/`, `_` or `-`, but not `alias/aws/…`",
     |text| text.strip_prefix("alias/").is_some_and(|name| {
-        (1..=250).contains(&name.len())
-            && !name.starts_with("aws/")
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-'))
+        (1..=250).contains(&name.len()) && !name.starts_with("aws/") && has_only(name, "/_-")
     })
 );
-
-impl Partition {
-    /// The partition of the commercial Regions.
-    pub fn commercial() -> Self {
-        Self("aws".into())
-    }
-}
 
 impl Default for KeyAlias {
     fn default() -> Self {
@@ -197,20 +182,24 @@ pub trait Resource: FromStr<Err = Malformed> + fmt::Display {
     const SERVICE: &'static str;
     /// What precedes the resource's name, with its separator.
     const PREFIX: &'static str;
-    /// What the ARN is, for errors.
-    const WHAT: &'static str;
-    /// The ARN's form, for errors.
-    const EXPECTED: &'static str;
+    /// What the ARN is, and its form, for errors.
+    const ARN: (&'static str, &'static str);
 }
 
 /// The ARN of a resource that belongs to a Region and an account. ARNs sort as their texts do.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
+#[serde(transparent, bound = "")]
 pub struct Arn<R> {
     // First, because the derived order compares it first.
     text: Box<str>,
+    #[serde(skip)]
     partition: Partition,
+    #[serde(skip)]
     region: Region,
+    #[serde(skip)]
     account: AccountId,
+    #[serde(skip)]
     resource: R,
 }
 
@@ -264,7 +253,8 @@ impl<R: Resource> FromStr for Arn<R> {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        Self::parse(text).ok_or_else(|| Malformed::new(R::WHAT, R::EXPECTED, text))
+        let (what, expected) = R::ARN;
+        Self::parse(text).ok_or_else(|| Malformed::new(what, expected, text))
     }
 }
 
@@ -274,20 +264,13 @@ impl<R> fmt::Display for Arn<R> {
     }
 }
 
-impl<R> Serialize for Arn<R> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
 /// A trail's ARN. Its account is the trail's owner.
 pub type TrailArn = Arn<TrailName>;
 
 impl Resource for TrailName {
     const SERVICE: &'static str = "cloudtrail";
     const PREFIX: &'static str = "trail/";
-    const WHAT: &'static str = "a trail ARN";
-    const EXPECTED: &'static str = "`arn:aws:cloudtrail:REGION:ACCOUNT:trail/NAME`";
+    const ARN: (&'static str, &'static str) = ("a trail ARN", "`arn:aws:cloudtrail:REGION:ACCOUNT:trail/NAME`");
 }
 
 impl TrailArn {
@@ -303,14 +286,13 @@ pub type KeyArn = Arn<KeyId>;
 text_type!(
     /// A KMS key's id: a UUID, or `mrk-` and 32 digits.
     KeyId, "a KMS key id", "letters, digits or `-`",
-    |text| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    |text| !text.is_empty() && has_only(text, "-")
 );
 
 impl Resource for KeyId {
     const SERVICE: &'static str = "kms";
     const PREFIX: &'static str = "key/";
-    const WHAT: &'static str = "a KMS key ARN";
-    const EXPECTED: &'static str = "`arn:aws:kms:REGION:ACCOUNT:key/ID`";
+    const ARN: (&'static str, &'static str) = ("a KMS key ARN", "`arn:aws:kms:REGION:ACCOUNT:key/ID`");
 }
 
 impl KeyArn {
@@ -331,14 +313,13 @@ pub type TopicArn = Arn<TopicName>;
 text_type!(
     /// A standard SNS topic's name.
     TopicName, "the name of a standard SNS topic", "letters, digits, `_` or `-`",
-    |text| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+    |text| !text.is_empty() && has_only(text, "_-")
 );
 
 impl Resource for TopicName {
     const SERVICE: &'static str = "sns";
     const PREFIX: &'static str = "";
-    const WHAT: &'static str = "the ARN of a standard SNS topic";
-    const EXPECTED: &'static str = "`arn:aws:sns:REGION:ACCOUNT:NAME`";
+    const ARN: (&'static str, &'static str) = ("the ARN of a standard SNS topic", "`arn:aws:sns:REGION:ACCOUNT:NAME`");
 }
 
 /// The ARN of a Lambda function, with or without a version or alias.
@@ -353,8 +334,8 @@ text_type!(
 impl Resource for FunctionName {
     const SERVICE: &'static str = "lambda";
     const PREFIX: &'static str = "function:";
-    const WHAT: &'static str = "a Lambda function ARN";
-    const EXPECTED: &'static str = "`arn:aws:lambda:REGION:ACCOUNT:function:NAME`";
+    const ARN: (&'static str, &'static str) =
+        ("a Lambda function ARN", "`arn:aws:lambda:REGION:ACCOUNT:function:NAME`");
 }
 
 fn is_iam_arn(text: &str, kinds: &[&str]) -> bool {
@@ -363,7 +344,7 @@ fn is_iam_arn(text: &str, kinds: &[&str]) -> bool {
             && parts.region.is_empty()
             && is_number(parts.account, 12..=12)
             && kinds.iter().any(|kind| parts.resource.strip_prefix(kind).is_some_and(|name| !name.is_empty()))
-            && parts.resource.chars().all(|c| c.is_ascii_alphanumeric() || "/_+=,.@-".contains(c))
+            && has_only(parts.resource, "/_+=,.@-")
     })
 }
 
@@ -380,7 +361,5 @@ text_type!(
     |text| is_iam_arn(text, &["role/", "user/"])
 );
 
-#[cfg(feature = "schema")]
-mod schema;
 #[cfg(test)]
 mod tests;

@@ -79,14 +79,9 @@ impl TrailRef {
 pub struct InvalidInput(String);
 
 impl InvalidInput {
-    /// An input that is not JSON.
-    pub fn not_json(cause: &impl std::fmt::Display) -> Self {
-        Self(format!("{EXPECTED}; received text that is not JSON: {cause}"))
-    }
-
-    /// An EventBridge event whose envelope cannot be read.
-    pub fn malformed_envelope(cause: &impl std::fmt::Display) -> Self {
-        Self(format!("{EXPECTED}; received an event with a malformed envelope: {cause}"))
+    /// `received` is neither an event nor a request.
+    pub fn new(received: impl std::fmt::Display) -> Self {
+        Self(format!("{EXPECTED}; received {received}"))
     }
 }
 
@@ -104,7 +99,7 @@ impl Trigger {
     /// [`InvalidInput`] for any other input, and for a malformed name or Region.
     pub fn from_request(input: &Value, function_arn: &FunctionArn) -> Result<Self, InvalidInput> {
         let Value::Object(fields) = input else {
-            return Err(InvalidInput(format!("{EXPECTED}; received {}", json_type(input))));
+            return Err(InvalidInput::new(json_type(input)));
         };
         match fields.keys().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["sweep"] if fields.get("sweep").is_some_and(Value::is_object) => {
@@ -112,8 +107,8 @@ impl Trigger {
                 Ok(Self { origin, target: Target::Sweep })
             }
             ["trail"] | ["region", "trail"] => trail_request(fields, function_arn),
-            [] => Err(InvalidInput(format!("{EXPECTED}; received an empty object"))),
-            keys => Err(InvalidInput(format!("{EXPECTED}; received an object with {}", quoted(keys)))),
+            [] => Err(InvalidInput::new("an empty object")),
+            keys => Err(InvalidInput::new(format!("an object with {}", quoted(keys)))),
         }
     }
 }
@@ -142,22 +137,20 @@ fn trail_ref(
 ) -> Result<TrailRef, InvalidInput> {
     if text.starts_with("arn:") {
         let arn: TrailArn = parse(text, field)?;
-        if arn.partition() != function_arn.partition() {
-            return Err(InvalidInput(format!(
-                "`{field}` is in partition `{}`, but this function is in `{}`",
-                arn.partition(),
-                function_arn.partition()
-            )));
+        let (theirs, ours) = (arn.partition(), function_arn.partition());
+        if theirs != ours {
+            let message = format!("`{field}` is in partition `{theirs}`, but this function is in `{ours}`");
+            return Err(InvalidInput(message));
         }
         return Ok(TrailRef::Arn(arn));
     }
     let name = parse(text, field)?;
-    match region {
-        Some(region) => Ok(TrailRef::Name { name, region: region.clone() }),
-        None => Err(InvalidInput(format!(
+    let Some(region) = region.cloned() else {
+        return Err(InvalidInput(format!(
             "`{field}` is the bare name `{name}`, which requires its home Region (`\"region\": \"eu-west-1\"`); add it or use the trail's ARN"
-        ))),
-    }
+        )));
+    };
+    Ok(TrailRef::Name { name, region })
 }
 
 fn parse<T: std::str::FromStr<Err = Malformed>>(text: &str, field: &str) -> Result<T, InvalidInput> {
@@ -165,12 +158,9 @@ fn parse<T: std::str::FromStr<Err = Malformed>>(text: &str, field: &str) -> Resu
 }
 
 fn string<'a>(value: Option<&'a Value>, field: &str) -> Result<&'a str, InvalidInput> {
-    match value {
-        Some(Value::String(text)) => Ok(text),
-        other => {
-            Err(InvalidInput(format!("`{field}` must be a string; received {}", other.map_or("nothing", json_type))))
-        }
-    }
+    let received = value.map_or("nothing", json_type);
+    let text = value.and_then(Value::as_str);
+    text.ok_or_else(|| InvalidInput(format!("`{field}` must be a string; received {received}")))
 }
 
 fn json_type(value: &Value) -> &'static str {
@@ -185,9 +175,7 @@ fn json_type(value: &Value) -> &'static str {
 }
 
 fn quoted(keys: &[&str]) -> String {
-    let mut names: Vec<String> = keys.iter().take(8).map(|key| format!("`{}`", shorten(key, 40))).collect();
-    if keys.len() > names.len() {
-        names.push("…".into());
-    }
-    names.join(", ")
+    let names: Vec<String> = keys.iter().take(8).map(|key| format!("`{}`", shorten(key, 40))).collect();
+    let more = if keys.len() > names.len() { ", …" } else { "" };
+    names.join(", ") + more
 }

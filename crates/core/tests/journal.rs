@@ -212,7 +212,7 @@ fn update_without_a_response() -> Run {
 }
 
 #[test]
-fn an_update_without_a_response_is_done_if_the_trail_has_the_key() {
+fn an_unanswered_update_is_done_if_the_trail_has_the_key() {
     let run = update_without_a_response().again(&updated(), done);
     assert_eq!(run.steps(), [(StepName::UpdateTrail, StepStatus::Done)]);
     assert!(run.detail(StepName::UpdateTrail).contains("read back"));

@@ -404,7 +404,7 @@ proptest! {
     }
 
     #[test]
-    fn a_covered_policy_allows_no_more_than_ours(
+    fn a_covered_policy_allows_no_more_than_the_covering_one(
         (setup, policy) in prop_oneof![1 => (setup(), any_policy()), 4 => setup_and_part()], request in key_request(),
     ) {
         let document = Document::parse(&policy.to_string()).unwrap();

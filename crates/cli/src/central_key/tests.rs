@@ -12,12 +12,12 @@ const MEMBER: &str = "210987654321";
 
 fn central(organization: Option<&str>, accounts: &[&str], readers: &str) -> CentralKey {
     CentralKey {
-        partition: Partition::commercial(),
+        partition: "aws".parse().unwrap(),
         account: ACCOUNT.parse().unwrap(),
         organization: organization.map(|id| id.parse().unwrap()),
         accounts: accounts.iter().map(|id| id.parse().unwrap()).collect(),
         readers: readers.parse().unwrap(),
-        stack: StackName::default(),
+        stack: "trailseal".parse().unwrap(),
     }
 }
 

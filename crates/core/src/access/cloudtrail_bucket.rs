@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use crate::access::{CLOUDTRAIL, cloudtrail_context};
-use crate::iam::principal::texts;
 use crate::iam::{Caller, Context, Decision, Document, Reason, Request, Statement, evaluate};
 use crate::ids::{AccountId, KeyArn, OrganizationId, Region, TrailArn};
 
@@ -85,10 +84,10 @@ pub(crate) fn over_tls(context: Context) -> Context {
     context.with("aws:SecureTransport", "true").with_all("s3:TlsVersion", ["1.2", "1.3"])
 }
 
-/// The values of a statement's `Resource` or `NotResource`.
-pub(crate) fn resources(statement: &Statement) -> Vec<&str> {
-    let Ok(members) = statement.members() else { return Vec::new() };
-    ["Resource", "NotResource"].into_iter().filter_map(|name| texts(members.get(name)?)).flatten().collect()
+/// What a statement's `Resource` or `NotResource` names.
+pub(crate) fn resources(statement: &Statement) -> impl Iterator<Item = &str> {
+    let elements = statement.elements().ok();
+    elements.and_then(|elements| elements.resource.named()).into_iter().flatten().map(String::as_str)
 }
 
 const FOLDER: &str = "AWSLogs/";

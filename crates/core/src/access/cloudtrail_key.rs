@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn our_policy_allows_only_the_accounts_own_trails() {
+    fn trailseals_policy_allows_only_the_accounts_own_trails() {
         let policy = KeyPolicy::new(&config(&[("TRAILSEAL_LOG_READERS", "account,o-abcdefghij")]), &home()).document();
         assert_eq!(outcomes(&policy, OWN_TRAIL), ["allowed"; 3]);
         assert_eq!(outcomes(&policy, OTHER_TRAIL), ["implicit deny", "implicit deny", "unknown"]);

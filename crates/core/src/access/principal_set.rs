@@ -1,11 +1,10 @@
 //! The principals that the Allow statements of a policy name, and for a statement that names everyone, the principals
 //! that its conditions select.
 
-use serde_json::{Map, Value};
-
 use crate::access::{CLOUDTRAIL, service_context};
 use crate::iam::pattern::Pattern;
-use crate::iam::principal::{is_unique_id, principals, texts};
+use crate::iam::principal::Principal;
+use crate::iam::statement::{Condition, Effect, Element, Elements};
 use crate::iam::truth::Truth;
 use crate::iam::{Caller, Context, Identity, IdentityKind, Statement};
 use crate::ids::{AccountId, OrganizationId, Partition, shorten, split_arn};
@@ -39,8 +38,6 @@ pub(crate) enum PrincipalKind {
     Unknown,
 }
 
-type Named = (String, PrincipalKind);
-
 /// An account id that AWS does not assign.
 const NO_ACCOUNT: &str = "000000000000";
 
@@ -48,63 +45,55 @@ const NO_ACCOUNT: &str = "000000000000";
 /// roles and users.
 pub(crate) fn allowed_outside(statement: &Statement, own: &AccountId) -> Vec<PrincipalSet> {
     let unknown = |name: String| vec![PrincipalSet { name, kind: PrincipalKind::Unknown, organization: None }];
-    let members = match statement.members() {
-        Ok(members) => members,
+    let elements = match statement.elements() {
+        Ok(Elements { effect: Effect::Deny, .. }) => return Vec::new(),
+        Ok(elements) => elements,
         Err(why) => return unknown(format!("the principals of a malformed statement: {why}")),
     };
-    match members.get("Effect").and_then(Value::as_str) {
-        Some("Allow") => {}
-        Some("Deny") => return Vec::new(),
-        _ => return unknown("the principals of a statement with an unknown `Effect`".to_owned()),
-    }
-    let organization = match required_values(members, "aws:principalorgid").as_slice() {
+    let principals = match &elements.principal {
+        Element::Is(principals) => principals,
+        Element::Missing => return Vec::new(),
+        Element::Not(_) | Element::Malformed(_) => {
+            let json = statement.json();
+            let text = |name: &str| json.get(name).map(|value| shorten(&value.to_string(), 120));
+            let everyone_but = || format!("everyone but {}", text("NotPrincipal").unwrap_or_default());
+            return unknown(text("Principal").unwrap_or_else(everyone_but));
+        }
+    };
+    let organization = match required_values(elements, "aws:principalorgid").as_slice() {
         [only] => Some((*only).to_owned()),
         _ => None,
     };
-    let malformed = |value: &Value| shorten(&value.to_string(), 120);
-    let named: Vec<Named> = match (members.get("Principal"), members.get("NotPrincipal")) {
-        (Some(principal), None) => match principals(principal) {
-            Some(names) => names.into_iter().flat_map(|(kind, name)| by_name(kind, name, members, own)).collect(),
-            None => return unknown(malformed(principal)),
-        },
-        (Some(principal), Some(_)) => return unknown(malformed(principal)),
-        (None, Some(not)) => return unknown(format!("everyone but {}", malformed(not))),
-        (None, None) => Vec::new(),
-    };
-    named.into_iter().map(|(name, kind)| PrincipalSet { name, kind, organization: organization.clone() }).collect()
+    let named = principals.iter().flat_map(|principal| kinds(principal, elements));
+    let outside = named.filter(|(name, kind)| match kind {
+        PrincipalKind::Service(service) => service != CLOUDTRAIL,
+        PrincipalKind::Account(account) => account != own.as_str(),
+        _ => split_arn(name).is_none_or(|arn| arn.account != own.as_str()),
+    });
+    let set = |(name, kind)| PrincipalSet { name: shorten(name, 200), kind, organization: organization.clone() };
+    outside.map(set).collect()
 }
 
-fn by_name(kind: &str, entry: &str, members: &Map<String, Value>, own: &AccountId) -> Vec<Named> {
-    match (kind, entry) {
-        ("AWS", "*") => return by_condition(members, own),
-        ("AWS", id) if is_unique_id(id) => None,
-        ("AWS", arn) => by_arn(arn, own, PrincipalKind::Unknown),
-        ("Service", name) => by_service(name),
-        (_, entry) if is_in(entry, own) => None,
-        (_, entry) => Some((shorten(entry, 200), PrincipalKind::Unknown)),
+/// What kind a principal is, with its name. For everyone, each principal that the conditions select.
+fn kinds<'a>(principal: &'a Principal, elements: &'a Elements) -> Vec<(&'a str, PrincipalKind)> {
+    let name = principal.name.as_str();
+    let kind = match principal.kind.as_str() {
+        _ if principal.is_everyone() => return selected_kinds(elements),
+        _ if principal.is_deleted() => return Vec::new(),
+        "AWS" => identity_kind(name).unwrap_or(PrincipalKind::Unknown),
+        "Service" => PrincipalKind::Service(name.to_owned()),
+        _ => PrincipalKind::Unknown,
+    };
+    vec![(name, kind)]
+}
+
+/// The kind of an identity's ARN or an account's id.
+fn identity_kind(text: &str) -> Option<PrincipalKind> {
+    match Identity::parse(text) {
+        Some(Identity { account, kind: IdentityKind::Root, .. }) => Some(PrincipalKind::Account(account)),
+        Some(one) => Some(PrincipalKind::One(one)),
+        None => text.parse().ok().map(|id: AccountId| PrincipalKind::Account(id.to_string())),
     }
-    .into_iter()
-    .collect()
-}
-
-fn by_service(name: &str) -> Option<Named> {
-    (name != CLOUDTRAIL).then(|| (shorten(name, 200), PrincipalKind::Service(name.to_owned())))
-}
-
-fn is_in(arn: &str, account: &AccountId) -> bool {
-    split_arn(arn).is_some_and(|parts| parts.account == account.as_str())
-}
-
-/// An ARN or an account's id; `otherwise`: the kind of any other text.
-fn by_arn(text: &str, own: &AccountId, otherwise: PrincipalKind) -> Option<Named> {
-    let kind = match Identity::parse(text) {
-        Some(Identity { account, kind: IdentityKind::Root, .. }) => PrincipalKind::Account(account),
-        Some(one) => PrincipalKind::One(one),
-        None if text.parse::<AccountId>().is_ok() => PrincipalKind::Account(text.to_owned()),
-        None => otherwise,
-    };
-    let is_own = is_in(text, own) || matches!(&kind, PrincipalKind::Account(account) if account == own.as_str());
-    (!is_own).then(|| (shorten(text, 200), kind))
 }
 
 /// The condition keys that select principals, the most specific first.
@@ -121,36 +110,33 @@ const SELECTING_KEYS: [&str; 7] = [
 ];
 
 /// The principals that the conditions of a statement for everyone select.
-fn by_condition(members: &Map<String, Value>, own: &AccountId) -> Vec<Named> {
-    let named = |key: &str, value: &str| match key {
-        // The bucket's own account.
-        _ if value.contains("${aws:ResourceAccount}") || value.contains("${s3:ResourceAccount}") => None,
-        _ if value.contains("${") => Some((shorten(value, 200), PrincipalKind::Unknown)),
-        "aws:principalarn" => by_arn(value, own, PrincipalKind::Matching(value.to_owned())),
-        "aws:principalservicename" => by_service(value),
-        "aws:principalorgid" | "aws:principalorgpaths" => {
-            let known = organization_id(value).is_some();
-            Some((shorten(value, 200), if known { PrincipalKind::Organization } else { PrincipalKind::Unknown }))
+fn selected_kinds(elements: &Elements) -> Vec<(&str, PrincipalKind)> {
+    let kind = |key: &str, value: &str| match key {
+        _ if value.contains("${") => PrincipalKind::Unknown,
+        "aws:principalarn" => identity_kind(value).unwrap_or_else(|| PrincipalKind::Matching(value.to_owned())),
+        "aws:principalservicename" => PrincipalKind::Service(value.to_owned()),
+        "aws:principalorgid" | "aws:principalorgpaths" if organization_id(value).is_some() => {
+            PrincipalKind::Organization
         }
-        _ => by_arn(value, own, PrincipalKind::Unknown),
+        _ => identity_kind(value).unwrap_or(PrincipalKind::Unknown),
     };
-    let keys = SELECTING_KEYS.into_iter().map(|key| (key, required_values(members, key)));
-    match keys.into_iter().find(|(_, values)| !values.is_empty()) {
-        Some((key, values)) => values.into_iter().filter_map(|value| named(key, value)).collect(),
-        None => vec![("*".to_owned(), PrincipalKind::Everyone)],
-    }
+    let keys = SELECTING_KEYS.into_iter().map(|key| (key, required_values(elements, key)));
+    let Some((key, values)) = keys.into_iter().find(|(_, values)| !values.is_empty()) else {
+        return vec![("*", PrincipalKind::Everyone)];
+    };
+    // The bucket's own account.
+    let is_own = |value: &&str| value.contains("${aws:ResourceAccount}") || value.contains("${s3:ResourceAccount}");
+    values.into_iter().filter(|value| !is_own(value)).map(|value| (value, kind(key, value))).collect()
 }
 
 /// The values of which a request must have one for a key, given in lower case, to meet the statement's conditions.
-fn required_values<'a>(members: &'a Map<String, Value>, key: &str) -> Vec<&'a str> {
-    let conditions = members.get("Condition").and_then(Value::as_object);
-    let operators = conditions.into_iter().flatten().filter(|(operator, _)| {
-        let operator = operator.strip_prefix("ForAnyValue:").unwrap_or(operator);
-        matches!(operator, "StringEquals" | "StringEqualsIgnoreCase" | "StringLike" | "ArnEquals" | "ArnLike")
-    });
-    let keys = operators.filter_map(|(_, keys)| keys.as_object()).flatten();
-    let values = keys.filter(|(known, _)| known.eq_ignore_ascii_case(key)).filter_map(|(_, values)| texts(values));
-    values.flatten().collect()
+fn required_values<'a>(elements: &'a Elements, key: &str) -> Vec<&'a str> {
+    const SELECTING: [&str; 5] = ["StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike"];
+    let selects = |condition: &&Condition| {
+        let operator = condition.operator.strip_prefix("ForAnyValue:").unwrap_or(&condition.operator);
+        SELECTING.contains(&operator) && condition.key.eq_ignore_ascii_case(key)
+    };
+    elements.conditions.iter().filter(selects).flat_map(|it| &it.values).map(String::as_str).collect()
 }
 
 /// The organization of an organization id or path.
@@ -169,8 +155,7 @@ impl PrincipalSet {
         if let (PrincipalKind::Matching(pattern), PrincipalKind::One(one)) = (&self.kind, &other.kind) {
             return Pattern::with_wildcards(pattern, true).matches_arn(&one.arn) != Truth::No;
         }
-        let compatible =
-            |ours: Option<&str>, theirs: Option<&str>| ours.is_none() || theirs.is_none() || ours == theirs;
+        let compatible = |one: Option<&str>, other: Option<&str>| one.is_none() || other.is_none() || one == other;
         compatible(self.account(), other.account()) && compatible(self.organization(), other.organization())
     }
 
@@ -259,7 +244,7 @@ impl PrincipalSet {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::iam::Document;

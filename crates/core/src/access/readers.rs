@@ -39,10 +39,10 @@ pub fn locked_out_readers(
     let denies = || bucket_policy.statements().iter().filter(|statement| !statement.is_allow());
     let mut found: BTreeMap<String, LockedOutReader> = BTreeMap::new();
     for (id, statement) in bucket_policy.identified() {
-        let alone = bucket_policy.with_only([statement]);
+        let alone = bucket_policy.with_statements([statement.clone()]);
         // Every other Allow is considered by itself.
-        let with_denies = bucket_policy.with_only(denies().chain([statement]));
-        let examples = files.examples(&organization, &resources(statement));
+        let with_denies = bucket_policy.with_statements(denies().chain([statement]).cloned());
+        let examples = files.examples(&organization, &resources(statement).collect::<Vec<&str>>());
         for principals in allowed_outside(statement, account) {
             let decide = |policy: &Document, object: &str| key.decide_read(policy, &principals, object);
             let allowed_here = examples.iter().filter(|it| !decide(&alone, &it.object).is_denied());

@@ -5,15 +5,13 @@
 //! Sources: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>,
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>.
 
-use serde_json::Value;
-
 use crate::iam::pattern::Pattern;
 use crate::iam::request::{Context, Fact};
+use crate::iam::statement::{Condition, one_or_many};
 use crate::iam::truth::Truth;
 use crate::ids::shorten;
 
 /// A condition operator, such as `ForAllValues:StringNotLikeIfExists`.
-#[derive(Debug, Clone, Copy)]
 struct Operator {
     set: Option<Set>,
     comparison: Comparison,
@@ -22,25 +20,14 @@ struct Operator {
 }
 
 /// How the values count that a request has for one key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Set {
     All,
     Any,
 }
 
-/// How a value of the policy is compared with one of the request.
-#[derive(Debug, Clone, Copy)]
-enum Comparison {
-    /// Not at all: whether the request has the key.
-    Null,
-    String,
-    StringIgnoringCase,
-    StringLike,
-    /// `ArnEquals` and `ArnLike`, which behave identically.
-    Arn,
-    Numeric(fn(&f64, &f64) -> bool),
-    Bool,
-}
+/// Whether a value of the policy matches one of the request, before negation; with policy variables or without.
+type Comparison = fn(&str, &str, bool) -> Truth;
 
 impl Operator {
     fn parse(name: &str) -> Option<Self> {
@@ -59,114 +46,77 @@ impl Operator {
             "NumericNotEquals" => ("NumericEquals", true),
             positive => (positive, false),
         };
-        let comparison = match positive {
-            "Null" if set.is_none() && !if_exists => Comparison::Null,
-            "StringEquals" => Comparison::String,
-            "StringEqualsIgnoreCase" => Comparison::StringIgnoringCase,
-            "StringLike" => Comparison::StringLike,
-            "ArnEquals" | "ArnLike" => Comparison::Arn,
-            "NumericEquals" => Comparison::Numeric(f64::eq),
-            "NumericLessThan" => Comparison::Numeric(f64::lt),
-            "NumericLessThanEquals" => Comparison::Numeric(f64::le),
-            "NumericGreaterThan" => Comparison::Numeric(f64::gt),
-            "NumericGreaterThanEquals" => Comparison::Numeric(f64::ge),
-            "Bool" => Comparison::Bool,
+        let comparison: Comparison = match positive {
+            "StringEquals" => |wanted, actual, variables| Pattern::exact(wanted, variables).matches(actual),
+            "StringEqualsIgnoreCase" => equals_ignoring_case,
+            "StringLike" => |wanted, actual, variables| Pattern::with_wildcards(wanted, variables).matches(actual),
+            // They behave identically.
+            "ArnEquals" | "ArnLike" => {
+                |wanted, actual, variables| Pattern::with_wildcards(wanted, variables).matches_arn(actual)
+            }
+            "NumericEquals" => |wanted, actual, _| compare(wanted, actual, decimal, f64::eq),
+            "NumericLessThan" => |wanted, actual, _| compare(wanted, actual, decimal, f64::lt),
+            "NumericLessThanEquals" => |wanted, actual, _| compare(wanted, actual, decimal, f64::le),
+            "NumericGreaterThan" => |wanted, actual, _| compare(wanted, actual, decimal, f64::gt),
+            "NumericGreaterThanEquals" => |wanted, actual, _| compare(wanted, actual, decimal, f64::ge),
+            "Bool" => |wanted, actual, _| compare(wanted, actual, |text| text.parse().ok(), bool::eq),
             _ => return None,
         };
         Some(Self { set, comparison, negated, if_exists })
     }
 
-    fn is_met(self, wanted: &[Value], fact: &Fact, variables: bool) -> Truth {
-        let Self { set, comparison, negated, if_exists } = self;
-        let matches = |actual: &String| Truth::any(wanted.iter().map(|it| comparison.matches(it, actual, variables)));
-        match (fact, set) {
-            (fact, _) if matches!(comparison, Comparison::Null) => is_absent(wanted, fact),
-            (Fact::Values(values), Some(set)) => set_is_met(set, negated, values, matches),
-            (Fact::Values(values), None) => value_is_met(negated, values, matches),
-            (Fact::Absent, set) => (if_exists || set == Some(Set::All) || (negated && set.is_none())).into(),
+    fn is_met(&self, wanted: &[String], fact: &Fact, variables: bool) -> Truth {
+        let matches = |actual: &String| Truth::any(wanted.iter().map(|it| (self.comparison)(it, actual, variables)));
+        match (fact, &self.set) {
+            (Fact::Values(values), Some(set)) => set_is_met(set, self.negated, values, matches),
+            (Fact::Values(values), None) => value_is_met(self.negated, values, matches),
+            (Fact::Absent, None) => (self.if_exists || self.negated).into(),
+            (Fact::Absent, Some(set)) => (self.if_exists || *set == Set::All).into(),
             (Fact::Present | Fact::Unknown, _) => unknown_value(),
         }
     }
 }
 
-impl Comparison {
-    /// Whether a value of a request matches one of the policy, before negation.
-    fn matches(self, wanted: &Value, actual: &str, variables: bool) -> Truth {
-        let wanted = match (wanted, self) {
-            (Value::String(text), _) => text.clone(),
-            (Value::Number(number), Self::Numeric(_)) => number.to_string(),
-            // Which text a fraction stands for is not documented.
-            (other, _) if !other.is_f64() => other.to_string(),
-            (other, _) => return Truth::unknown(format!("how AWS compares `{other}` is unknown")),
-        };
-        let known = match self {
-            Self::String => return Pattern::exact(&wanted, variables).matches(actual),
-            Self::StringLike => return Pattern::with_wildcards(&wanted, variables).matches(actual),
-            Self::Arn => return Pattern::with_wildcards(&wanted, variables).matches_arn(actual),
-            Self::StringIgnoringCase => return matches_ignoring_case(&wanted, actual, variables),
-            Self::Numeric(holds) => {
-                decimal(actual).zip(decimal(&wanted)).map(|(actual, wanted)| holds(&actual, &wanted))
-            }
-            Self::Bool => {
-                actual.parse().ok().zip(wanted.parse().ok()).map(|(actual, wanted): (bool, bool)| actual == wanted)
-            }
-            Self::Null => None,
-        };
-        let reason = || format!("how `{}` compares with `{}` is unknown", shorten(actual, 80), shorten(&wanted, 80));
-        known.map_or_else(|| Truth::unknown(reason()), Truth::from)
-    }
-}
-
-/// Whether every condition of a `Condition` element is met, and which ones are not.
-pub(crate) fn is_met(condition: &Value, context: &Context, variables: bool) -> (Truth, Vec<String>) {
-    let Some(operators) = condition.as_object() else {
-        return (Truth::unknown("its `Condition` is malformed"), Vec::new());
-    };
-    let (mut truth, mut unmet) = (Truth::Yes, Vec::new());
-    for (name, keys) in operators {
-        let Some(keys) = keys.as_object().filter(|keys| !keys.is_empty()) else {
-            truth = truth.and(Truth::unknown(format!("its condition `{}` has no keys", shorten(name, 80))));
-            continue;
-        };
-        for (key, wanted) in keys {
-            let fact = context.get(key);
-            let one = condition_is_met(name, wanted, fact, variables);
-            if one == Truth::No {
-                unmet.push(describe(name, key, wanted, fact));
-            }
-            truth = truth.and(one.explained(|why| format!("its condition `{}` on `{key}`: {why}", shorten(name, 80))));
+/// Compares two texts as values of a type.
+fn compare<T>(wanted: &str, actual: &str, parse: fn(&str) -> Option<T>, holds: fn(&T, &T) -> bool) -> Truth {
+    match (parse(actual), parse(wanted)) {
+        (Some(actual), Some(wanted)) => holds(&actual, &wanted).into(),
+        _ => {
+            Truth::unknown(format!("how `{}` compares with `{}` is unknown", shorten(actual, 80), shorten(wanted, 80)))
         }
     }
-    (truth, unmet)
 }
 
-fn condition_is_met(operator: &str, wanted: &Value, fact: &Fact, variables: bool) -> Truth {
-    let Some(operator) = Operator::parse(operator) else {
-        return Truth::unknown("the operator is not evaluated");
+/// Whether a request meets a condition.
+pub(crate) fn is_met(condition: &Condition, context: &Context, variables: bool) -> Truth {
+    let Condition { operator, key, values } = condition;
+    let fact = context.get(key);
+    let met = match Operator::parse(operator) {
+        Some(parsed) => parsed.is_met(values, fact, variables),
+        None if operator == "Null" => is_absent(values, fact),
+        None => Truth::unknown("the operator is not evaluated"),
     };
-    let wanted = wanted.as_array().map_or(std::slice::from_ref(wanted), Vec::as_slice);
-    let scalar = |value: &Value| matches!(value, Value::String(_) | Value::Bool(_) | Value::Number(_));
-    if wanted.is_empty() || !wanted.iter().all(scalar) {
-        return Truth::unknown("its values are malformed");
-    }
-    operator.is_met(wanted, fact, variables)
+    met.explained(|why| format!("its condition `{}` on `{key}`: {why}", shorten(operator, 80)))
 }
 
-fn describe(operator: &str, key: &str, wanted: &Value, fact: &Fact) -> String {
-    let found = match fact {
+/// What a condition requires, and what the request has instead.
+pub(crate) fn describe_unmet(condition: &Condition, context: &Context) -> String {
+    let Condition { operator, key, values } = condition;
+    let found = match context.get(key) {
         Fact::Values(values) => format!("the request has `{}`", shorten(&values.join("`, `"), 200)),
         Fact::Present => "the request has the key".to_owned(),
         Fact::Absent => "the request does not have the key".to_owned(),
         Fact::Unknown => "the request's value is unknown".to_owned(),
     };
-    format!("`{operator}` on `{key}` requires `{}` and {found}", shorten(&wanted.to_string(), 200))
+    let required = shorten(&one_or_many(values).to_string(), 200);
+    format!("its condition `{operator}` on `{key}` requires `{required}` and {found}")
 }
 
 fn unknown_value() -> Truth {
     Truth::unknown("the request's value is unknown")
 }
 
-fn is_absent(wanted: &[Value], fact: &Fact) -> Truth {
+fn is_absent(wanted: &[String], fact: &Fact) -> Truth {
     let absent = match fact {
         // Whether AWS treats an empty value as absent is not documented.
         Fact::Values(values) if values.iter().all(String::is_empty) => return unknown_value(),
@@ -174,14 +124,14 @@ fn is_absent(wanted: &[Value], fact: &Fact) -> Truth {
         Fact::Values(_) | Fact::Present => false,
         Fact::Absent => true,
     };
-    Truth::any(wanted.iter().map(|value| match value.as_bool().or_else(|| value.as_str()?.parse().ok()) {
-        Some(wanted) => (wanted == absent).into(),
-        None => Truth::unknown("its value is neither `true` nor `false`"),
+    Truth::any(wanted.iter().map(|value| match value.parse::<bool>() {
+        Ok(wanted) => (wanted == absent).into(),
+        Err(_) => Truth::unknown("its value is neither `true` nor `false`"),
     }))
 }
 
 /// Whether all or any of the request's values match. AWS treats a set of empty values as empty for some keys.
-fn set_is_met(set: Set, negated: bool, values: &[String], matches: impl Fn(&String) -> Truth) -> Truth {
+fn set_is_met(set: &Set, negated: bool, values: &[String], matches: impl Fn(&String) -> Truth) -> Truth {
     let each = values.iter().map(|value| if negated { matches(value).negated() } else { matches(value) });
     let (met, met_if_empty) = match set {
         Set::All => (Truth::all(each), Truth::Yes),
@@ -206,7 +156,7 @@ fn value_is_met(negated: bool, values: &[String], matches: impl Fn(&String) -> T
 }
 
 /// What case means outside ASCII is not documented.
-fn matches_ignoring_case(wanted: &str, actual: &str, variables: bool) -> Truth {
+fn equals_ignoring_case(wanted: &str, actual: &str, variables: bool) -> Truth {
     let truth = Pattern::exact(&wanted.to_ascii_lowercase(), variables).matches(&actual.to_ascii_lowercase());
     if truth == Truth::No && !(wanted.is_ascii() && actual.is_ascii()) {
         return Truth::unknown("it is compared without regard to case, outside ASCII");
@@ -225,9 +175,10 @@ fn decimal(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::iam::Statement;
 
     fn context() -> Context {
         Context::new()
@@ -239,12 +190,23 @@ mod tests {
             .without("none")
     }
 
-    fn is(condition: Value) -> &'static str {
-        match is_met(&condition, &context(), true).0 {
+    fn statement(condition: &Value) -> Statement {
+        (&json!({ "Effect": "Allow", "Condition": condition })).into()
+    }
+
+    fn met_by(condition: &Value, context: &Context) -> &'static str {
+        let statement = statement(condition);
+        let elements = statement.elements().unwrap();
+        let conditions = elements.conditions.iter().map(|it| is_met(it, context, true));
+        match Truth::all(conditions.chain(elements.unsupported.iter().map(Truth::unknown))) {
             Truth::Yes => "yes",
             Truth::No => "no",
             Truth::Unknown(_) => "unknown",
         }
+    }
+
+    fn is(condition: Value) -> &'static str {
+        met_by(&condition, &context())
     }
 
     #[test]
@@ -342,24 +304,21 @@ mod tests {
 
     #[test]
     fn an_unmet_condition_is_described() {
-        let (_, unmet) = is_met(&json!({ "StringEquals": { "one": "b", "none": "c" } }), &context(), true);
+        let statement = statement(&json!({ "StringEquals": { "one": "b", "none": "c" } }));
+        let conditions = &statement.elements().unwrap().conditions;
+        let unmet: Vec<String> = conditions.iter().map(|it| describe_unmet(it, &context())).collect();
         assert_eq!(
             unmet,
             [
-                "`StringEquals` on `none` requires `\"c\"` and the request does not have the key",
-                "`StringEquals` on `one` requires `\"b\"` and the request has `a`",
+                "its condition `StringEquals` on `none` requires `\"c\"` and the request does not have the key",
+                "its condition `StringEquals` on `one` requires `\"b\"` and the request has `a`",
             ]
         );
     }
 
     /// Whether `actual` matches `wanted`.
     fn compare(operator: &str, wanted: Value, actual: &str) -> &'static str {
-        let condition = json!({ operator: { "key": wanted } });
-        match is_met(&condition, &Context::new().with("key", actual), true).0 {
-            Truth::Yes => "yes",
-            Truth::No => "no",
-            Truth::Unknown(_) => "unknown",
-        }
+        met_by(&json!({ operator: { "key": wanted } }), &Context::new().with("key", actual))
     }
 
     #[test]

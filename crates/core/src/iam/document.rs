@@ -4,11 +4,12 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::iam::decision::StatementId;
+use crate::iam::statement::Statement;
 use crate::ids::shorten;
 
 /// A text that is not a policy document.
@@ -34,13 +35,6 @@ pub struct Document {
     single: bool,
     variables: bool,
     unsupported: Vec<String>,
-}
-
-/// One statement of a policy document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
-    raw: String,
-    members: Result<Map<String, Value>, String>,
 }
 
 impl Document {
@@ -85,7 +79,7 @@ impl Document {
         let member = |name: &str, raw: &str| (name.to_owned(), raw.to_owned());
         Self {
             members: vec![member("Version", r#""2012-10-17""#), member("Statement", "[]")],
-            statements: statements.into_iter().map(|statement| Statement::new(statement.to_string())).collect(),
+            statements: statements.into_iter().map(|statement| Statement::from(&statement)).collect(),
             single: false,
             variables: true,
             unsupported: Vec::new(),
@@ -108,24 +102,15 @@ impl Document {
     /// becomes an array of two.
     #[must_use]
     pub fn with(mut self, statement: &Value) -> Self {
-        self.statements.push(Statement::new(statement.to_string()));
+        self.statements.push(statement.into());
         self.single = false;
         self
     }
 
-    /// The same document with another statement at this position, counted from 0. Nothing changes if there is no
-    /// such position.
-    #[must_use]
-    pub(crate) fn replacing(mut self, index: usize, statement: &Value) -> Self {
-        if let Some(replaced) = self.statements.get_mut(index) {
-            *replaced = Statement::new(statement.to_string());
-        }
-        self
-    }
-
-    /// The same document with only these of its statements.
-    pub(crate) fn with_only<'a>(&self, statements: impl IntoIterator<Item = &'a Statement>) -> Self {
-        Self { statements: statements.into_iter().cloned().collect(), single: false, ..self.clone() }
+    /// The same document with these statements instead.
+    pub(crate) fn with_statements(&self, statements: impl IntoIterator<Item = Statement>) -> Self {
+        let statements: Vec<Statement> = statements.into_iter().collect();
+        Self { single: self.single && statements.len() == 1, statements, ..self.clone() }
     }
 
     /// The document's text, with every element and every statement as it was read.
@@ -147,43 +132,6 @@ impl Document {
     /// The parts of the document that make every decision unknown.
     pub(crate) fn unsupported(&self) -> &[String] {
         &self.unsupported
-    }
-}
-
-impl Statement {
-    fn new(raw: String) -> Self {
-        let members = match value(&raw, MAX_DEPTH) {
-            Ok(Value::Object(members)) => Ok(members),
-            Ok(_) => Err("it is not an object".to_owned()),
-            Err(error) => Err(error.reason),
-        };
-        Self { raw, members }
-    }
-
-    /// The statement's text, exactly as it was read.
-    #[must_use]
-    pub fn raw(&self) -> &str {
-        &self.raw
-    }
-
-    /// The statement's id, if it has one.
-    #[must_use]
-    pub fn sid(&self) -> Option<&str> {
-        self.members.as_ref().ok()?.get("Sid")?.as_str()
-    }
-
-    /// Whether its `Effect` is `Allow`.
-    pub(crate) fn is_allow(&self) -> bool {
-        self.members.as_ref().is_ok_and(|members| members.get("Effect").is_some_and(|effect| effect == "Allow"))
-    }
-
-    /// The statement's elements.
-    ///
-    /// # Errors
-    ///
-    /// The statement is not a JSON object, or has an element twice. The text says why.
-    pub fn members(&self) -> Result<&Map<String, Value>, &str> {
-        self.members.as_ref().map_err(String::as_str)
     }
 }
 
@@ -222,10 +170,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 /// How deep a statement may nest. `Condition`, the deepest element, needs 4.
 const MAX_DEPTH: u8 = 16;
 
-/// A JSON value in which no object has a member twice.
-fn value(raw: &str, depth: u8) -> Result<Value, MalformedPolicy> {
+/// A JSON value in which no object has a member twice. Fails with the reason.
+pub(super) fn parse_value(raw: &str) -> Result<Value, String> {
+    nested_value(raw, MAX_DEPTH).map_err(|error| error.reason)
+}
+
+fn nested_value(raw: &str, depth: u8) -> Result<Value, MalformedPolicy> {
     let too_deep = || MalformedPolicy { reason: "it nests too deeply".to_owned() };
-    let nested = |raw: &RawValue| value(raw.get(), depth.checked_sub(1).ok_or_else(too_deep)?);
+    let nested = |raw: &RawValue| nested_value(raw.get(), depth.checked_sub(1).ok_or_else(too_deep)?);
     Ok(match raw.as_bytes().first() {
         Some(b'{') => {
             let Members(members) = serde_json::from_str(raw)?;
@@ -269,19 +221,11 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_is_replaced_at_its_position() {
-        let other = serde_json::json!({ "Sid": "B" });
-        let document = Document::parse(UNUSUAL).unwrap().replacing(1, &other);
-        assert_eq!(document.statements()[1].sid(), Some("B"));
-        let first = document.statements()[0].raw();
-        assert_eq!(
-            document.text(),
-            format!(r#"{{"Id":"x","Statement":[{first},{{"Sid":"B"}}],"Version":"2012-10-17"}}"#)
-        );
-        assert_eq!(document.clone().replacing(2, &other).text(), document.text());
-
+    fn a_single_statement_stays_single_when_replaced() {
+        let other = || Statement::from(&serde_json::json!({ "Sid": "B" }));
         let alone = Document::parse(r#"{"Statement": {"Sid":"A"}}"#).unwrap();
-        assert_eq!(alone.replacing(0, &other).text(), r#"{"Statement":{"Sid":"B"}}"#);
+        assert_eq!(alone.with_statements([other()]).text(), r#"{"Statement":{"Sid":"B"}}"#);
+        assert_eq!(alone.with_statements([other(), other()]).text(), r#"{"Statement":[{"Sid":"B"},{"Sid":"B"}]}"#);
     }
 
     #[test]
@@ -300,10 +244,9 @@ mod tests {
 
     #[test]
     fn a_duplicate_element_makes_one_statement_malformed() {
-        let text =
-            r#"{"Statement":[{"Effect":"Deny","Effect":"Allow"},{"Condition":{"Bool":{"a":1,"a":2}}},{"Sid":"good"}]}"#;
+        let text = r#"{"Statement":[{"Effect":"Deny","Effect":"Allow"},{"Condition":{"Bool":{"a":1,"a":2}}},{"Sid":"good","Effect":"Deny"}]}"#;
         let document = Document::parse(text).unwrap();
-        let readable: Vec<bool> = document.statements().iter().map(|it| it.members().is_ok()).collect();
+        let readable: Vec<bool> = document.statements().iter().map(|it| it.elements().is_ok()).collect();
         assert_eq!(readable, [false, false, true]);
         assert_eq!(document.text(), text);
     }
@@ -312,7 +255,7 @@ mod tests {
     fn a_deeply_nested_statement_is_malformed() {
         let text = format!(r#"{{"Statement":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         let document = Document::parse(&text).unwrap();
-        assert!(document.statements().iter().all(|it| it.members().is_err()));
+        assert!(document.statements().iter().all(|it| it.elements().is_err()));
         assert_eq!(document.text(), text);
     }
 }

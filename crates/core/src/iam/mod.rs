@@ -10,10 +10,12 @@ mod evaluate;
 pub(crate) mod pattern;
 pub(crate) mod principal;
 mod request;
+pub(crate) mod statement;
 pub(crate) mod truth;
 
 pub use decision::{Decision, Reason, StatementId};
-pub use document::{Document, MalformedPolicy, Statement};
+pub use document::{Document, MalformedPolicy};
 pub use evaluate::evaluate;
 pub(crate) use request::IdentityKind;
 pub use request::{Caller, Context, Identity, Request};
+pub use statement::Statement;

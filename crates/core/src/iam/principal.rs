@@ -4,9 +4,19 @@
 
 use serde_json::Value;
 
-use crate::iam::request::{Caller, Identity, IdentityKind, is_account_id};
+use crate::iam::request::{Caller, Identity, IdentityKind};
+use crate::iam::statement::{Effect, Element, strings};
 use crate::iam::truth::Truth;
-use crate::ids::shorten;
+use crate::ids::{AccountId, shorten};
+
+/// A principal that a statement names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Principal {
+    /// `AWS`, `Service`, `Federated` or `CanonicalUser`. Other kinds are unknown.
+    pub(crate) kind: String,
+    /// Its name; for the kind `AWS`, `*` is everyone.
+    pub(crate) name: String,
+}
 
 /// How an element names a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,114 +27,127 @@ pub(crate) struct Naming {
     pub(crate) account: bool,
 }
 
-impl From<Truth> for Naming {
-    fn from(itself: Truth) -> Self {
-        Self { itself, account: false }
+impl<T: Into<Truth>> From<T> for Naming {
+    fn from(itself: T) -> Self {
+        Self { itself: itself.into(), account: false }
     }
 }
 
-/// A text or an array of texts; nothing else, and at least one.
-pub(crate) fn texts(value: &Value) -> Option<Vec<&str>> {
-    match value {
-        Value::String(text) => Some(vec![text]),
-        Value::Array(values) if !values.is_empty() => values.iter().map(Value::as_str).collect(),
-        _ => None,
-    }
-}
-
-/// The principals of an element by kind and name, with everyone as the `AWS` principal `*`. `None`: it is malformed.
-pub(crate) fn principals(element: &Value) -> Option<Vec<(&str, &str)>> {
-    if element == "*" {
-        return Some(vec![("AWS", "*")]);
-    }
-    let mut principals = Vec::new();
-    for (kind, names) in element.as_object().filter(|kinds| !kinds.is_empty())? {
-        principals.extend(texts(names)?.into_iter().map(|name| (kind.as_str(), name)));
-    }
-    Some(principals)
-}
-
-/// How a `Principal` element names a caller.
-pub(crate) fn named(element: &Value, caller: &Caller) -> Naming {
-    let Some(principals) = principals(element) else { return Truth::unknown("its principals are malformed").into() };
-    principals.into_iter().fold(Truth::No.into(), |naming: Naming, (kind, name)| {
-        let Naming { itself, account } = named_as(kind, name, caller);
-        Naming { itself: naming.itself.or(itself), account: naming.account || account }
-    })
-}
-
-fn named_as(kind: &str, entry: &str, caller: &Caller) -> Naming {
-    match (kind, caller) {
-        ("AWS", _) if entry == "*" => Truth::Yes.into(),
-        ("AWS", Caller::Identity(caller)) => named_by_arn(entry, caller),
-        ("Service", Caller::Service(name)) => is_service(entry, name).into(),
-        ("Federated", Caller::Identity(Identity { kind: IdentityKind::Root | IdentityKind::User, .. })) => {
-            Truth::No.into()
+impl Principal {
+    /// The principals of an element, with `"*"` as everyone. `None`: it is malformed.
+    pub(super) fn parse_all(element: &Value) -> Option<Vec<Self>> {
+        let principal = |kind: &str, name: String| Self { kind: kind.to_owned(), name };
+        if element == "*" {
+            return Some(vec![principal("AWS", "*".to_owned())]);
         }
-        // A caller's ARN shows neither its identity provider nor its account's canonical user.
-        ("Federated" | "CanonicalUser", Caller::Identity(_)) => {
-            Truth::unknown(format!("it names the `{kind}` principal `{}`", shorten(entry, 80))).into()
+        let mut principals = Vec::new();
+        for (kind, names) in element.as_object().filter(|kinds| !kinds.is_empty())? {
+            principals.extend(strings(names)?.into_iter().map(|name| principal(kind, name)));
         }
-        ("AWS" | "Service" | "Federated" | "CanonicalUser", _) => Truth::No.into(),
-        _ => Truth::unknown(format!("it has an unknown kind of principal, `{}`", shorten(kind, 80))).into(),
+        Some(principals)
+    }
+
+    pub(crate) fn is_everyone(&self) -> bool {
+        self.kind == "AWS" && self.name == "*"
+    }
+
+    /// Whether it is the unique id of a role or a user, which replaces the ARN in a policy once it is deleted.
+    /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
+    pub(crate) fn is_deleted(&self) -> bool {
+        let Self { kind, name } = self;
+        kind == "AWS"
+            && (name.starts_with("AROA") || name.starts_with("AIDA"))
+            && name.len() >= 16
+            && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+    }
+
+    fn names(&self, caller: &Caller) -> Naming {
+        let Self { kind, name } = self;
+        match (kind.as_str(), caller) {
+            ("AWS", _) if name == "*" => Truth::Yes.into(),
+            // It names no one.
+            ("AWS", _) if self.is_deleted() => Truth::No.into(),
+            ("AWS", Caller::Identity(caller)) => names_identity(name, caller),
+            ("Service", Caller::Service(service)) => names_service(name, service).into(),
+            ("Federated", Caller::Identity(Identity { kind: IdentityKind::Root | IdentityKind::User, .. })) => {
+                Truth::No.into()
+            }
+            // A caller's ARN shows neither its identity provider nor its account's canonical user.
+            ("Federated" | "CanonicalUser", Caller::Identity(_)) => {
+                Truth::unknown(format!("it names the `{kind}` principal `{}`", shorten(name, 80))).into()
+            }
+            ("AWS" | "Service" | "Federated" | "CanonicalUser", _) => Truth::No.into(),
+            _ => Truth::unknown(format!("it has an unknown kind of principal, `{}`", shorten(kind, 80))).into(),
+        }
     }
 }
 
-fn is_service(entry: &str, name: &str) -> Truth {
+fn names_service(name: &str, service: &str) -> Truth {
     // A service can have several names, such as one for each Region:
     // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>.
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    if entry != name && (label(entry) == label(name) || entry.contains(['*', '?'])) {
-        return Truth::unknown(format!("whether `{}` names `{name}` is unknown", shorten(entry, 80)));
+    if name != service && (label(name) == label(service) || name.contains(['*', '?'])) {
+        return Truth::unknown(format!("whether `{}` names `{service}` is unknown", shorten(name, 80)));
     }
-    (entry == name).into()
+    (name == service).into()
 }
 
-fn named_by_arn(entry: &str, caller: &Identity) -> Naming {
-    let by_account = |account: &str| match (caller.account == account, &caller.kind) {
-        (same, IdentityKind::Root) => same.into(),
-        (same, _) => Naming { itself: Truth::No, account: same },
+fn names_identity(name: &str, caller: &Identity) -> Naming {
+    let named = Identity::parse(name);
+    let account = match &named {
+        Some(Identity { kind: IdentityKind::Root, account, .. }) => Some(account.as_str()),
+        _ => Some(name).filter(|name| name.parse::<AccountId>().is_ok()),
     };
-    if is_account_id(entry) {
-        return by_account(entry);
+    if let Some(account) = account {
+        let same = caller.account == account;
+        return if caller.kind == IdentityKind::Root {
+            same.into()
+        } else {
+            Naming { itself: Truth::No, account: same }
+        };
     }
-    // The id of a deleted role or user names no one.
-    if is_unique_id(entry) {
-        return Truth::No.into();
-    }
-    let Some(named) = Identity::parse(entry) else {
-        return Truth::unknown(format!("it names `{}`, which is no known form of principal", shorten(entry, 80)))
-            .into();
+    let Some(named) = named else {
+        let why = format!("it names `{}`, which is no known form of principal", shorten(name, 80));
+        return Truth::unknown(why).into();
     };
-    let itself = match (&named.kind, &caller.kind) {
-        (IdentityKind::Root, _) => return by_account(&named.account),
+    match (&named.kind, &caller.kind) {
         _ if named.arn == caller.arn => Truth::Yes,
         _ if named.account != caller.account => Truth::No,
         // A session has its role's permissions, and its ARN does not show the role's path.
         (IdentityKind::Role(role), IdentityKind::Session(of)) => (role == of).into(),
         (IdentityKind::Session(of), IdentityKind::Role(role)) if of == role => {
-            Truth::unknown(format!("it names one session, `{entry}`"))
+            Truth::unknown(format!("it names one session, `{name}`"))
         }
         (IdentityKind::User, IdentityKind::FederatedUser) => {
-            Truth::unknown(format!("it names `{entry}`, which may have federated the user"))
+            Truth::unknown(format!("it names `{name}`, which may have federated the user"))
         }
         _ => Truth::No,
-    };
-    itself.into()
+    }
+    .into()
 }
 
-impl From<bool> for Naming {
-    fn from(itself: bool) -> Self {
-        Truth::from(itself).into()
+impl Element<Vec<Principal>> {
+    /// How a statement names a caller.
+    pub(crate) fn names(&self, caller: &Caller, effect: Effect) -> Naming {
+        match (self, effect) {
+            (Self::Is(principals), _) => any_names(principals, caller),
+            (Self::Not(principals), Effect::Deny) => denied_unless_named(principals, caller).into(),
+            // AWS does not support the combination and does not document its effect.
+            (Self::Not(principals), Effect::Allow) => match any_names(principals, caller).itself {
+                Truth::Yes => Truth::No.into(),
+                _ => Truth::unknown("it combines `Allow` and `NotPrincipal`, which AWS does not support").into(),
+            },
+            (Self::Missing, _) => Truth::unknown("it names no principal").into(),
+            (Self::Malformed(why), _) => Truth::unknown(why).into(),
+        }
     }
 }
 
-/// Whether a text is the unique id of a role or a user, which replaces the ARN in a policy once it is deleted.
-/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
-pub(crate) fn is_unique_id(text: &str) -> bool {
-    (text.starts_with("AROA") || text.starts_with("AIDA"))
-        && text.len() >= 16
-        && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+fn any_names(principals: &[Principal], caller: &Caller) -> Naming {
+    principals.iter().map(|principal| principal.names(caller)).fold(Truth::No.into(), |one: Naming, other| Naming {
+        itself: one.itself.or(other.itself),
+        account: one.account || other.account,
+    })
 }
 
 /// Whether a Deny for everyone but the principals of a `NotPrincipal` element applies to a caller.
@@ -132,11 +155,11 @@ pub(crate) fn is_unique_id(text: &str) -> bool {
 /// AWS checks a caller's account, role and session one after the other, and such a Deny always applies to an IAM
 /// identity with a permissions boundary. So it is unknown for an identity that is named.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html>.
-pub(crate) fn denied_unless_named(not_principal: &Value, caller: &Caller) -> Truth {
-    if principals(not_principal).is_some_and(|principals| principals.contains(&("AWS", "*"))) {
+fn denied_unless_named(principals: &[Principal], caller: &Caller) -> Truth {
+    if principals.iter().any(Principal::is_everyone) {
         return Truth::No;
     }
-    let Naming { itself, account } = named(not_principal, caller);
+    let Naming { itself, account } = any_names(principals, caller);
     match (itself, caller) {
         (Truth::No, _) if !account => Truth::Yes,
         (_, Caller::Identity(identity)) if identity.kind != IdentityKind::Root => {
@@ -146,20 +169,12 @@ pub(crate) fn denied_unless_named(not_principal: &Value, caller: &Caller) -> Tru
     }
 }
 
-/// Whether an Allow for everyone but the principals of a `NotPrincipal` element applies to a caller. AWS does not
-/// support the combination and does not document its effect.
-pub(crate) fn allowed_unless_named(not_principal: &Value, caller: &Caller) -> Truth {
-    match named(not_principal, caller).itself {
-        Truth::Yes => Truth::No,
-        _ => Truth::unknown("it combines `Allow` and `NotPrincipal`, which AWS does not support"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::iam::Statement;
 
     const ROLE: &str = "arn:aws:iam::123456789012:role/path/siem";
     const SESSION: &str = "arn:aws:sts::123456789012:assumed-role/siem/s1";
@@ -169,9 +184,22 @@ mod tests {
         Caller::Identity(Identity::parse(arn).unwrap())
     }
 
+    fn naming(element: &str, principals: &Value, caller: &Caller, effect: Effect) -> Naming {
+        let statement = Statement::from(&json!({ "Effect": "Allow", element: principals }));
+        statement.elements().unwrap().principal.names(caller, effect)
+    }
+
+    fn denied_unless(principals: &Value, caller: &Caller) -> Truth {
+        naming("NotPrincipal", principals, caller, Effect::Deny).itself
+    }
+
+    fn allowed_unless(principals: &Value, caller: &Caller) -> Truth {
+        naming("NotPrincipal", principals, caller, Effect::Allow).itself
+    }
+
     /// `yes`, `account`, `no` or `unknown`.
     fn how(principal: Value, caller: &Caller) -> &'static str {
-        match named(&principal, caller) {
+        match naming("Principal", &principal, caller, Effect::Allow) {
             Naming { itself: Truth::Yes, .. } => "yes",
             Naming { itself: Truth::Unknown(_), .. } => "unknown",
             Naming { account: true, .. } => "account",
@@ -247,15 +275,15 @@ mod tests {
     fn not_principal_exempts_services_and_root_users() {
         let cloudtrail = Caller::service("cloudtrail.amazonaws.com");
         let named = json!({ "Service": "cloudtrail.amazonaws.com", "AWS": [ROLE, ROOT] });
-        assert_eq!(denied_unless_named(&named, &cloudtrail), Truth::No);
-        assert!(matches!(denied_unless_named(&named, &caller(ROLE)), Truth::Unknown(_)));
-        assert_eq!(denied_unless_named(&named, &caller(ROOT)), Truth::No);
-        assert_eq!(denied_unless_named(&json!({ "AWS": ROOT }), &cloudtrail), Truth::Yes);
-        assert_eq!(denied_unless_named(&json!("*"), &caller(ROLE)), Truth::No);
-        assert_eq!(denied_unless_named(&json!({ "AWS": [SESSION, "*"], "Service": "x" }), &caller(ROLE)), Truth::No);
-        assert!(matches!(denied_unless_named(&json!({ "AWS": ROOT }), &caller(ROLE)), Truth::Unknown(_)));
-        assert_eq!(denied_unless_named(&json!({ "AWS": "210987654321" }), &caller(ROLE)), Truth::Yes);
-        assert_eq!(allowed_unless_named(&named, &cloudtrail), Truth::No);
-        assert!(matches!(allowed_unless_named(&json!({ "AWS": ROOT }), &cloudtrail), Truth::Unknown(_)));
+        assert_eq!(denied_unless(&named, &cloudtrail), Truth::No);
+        assert!(matches!(denied_unless(&named, &caller(ROLE)), Truth::Unknown(_)));
+        assert_eq!(denied_unless(&named, &caller(ROOT)), Truth::No);
+        assert_eq!(denied_unless(&json!({ "AWS": ROOT }), &cloudtrail), Truth::Yes);
+        assert_eq!(denied_unless(&json!("*"), &caller(ROLE)), Truth::No);
+        assert_eq!(denied_unless(&json!({ "AWS": [SESSION, "*"], "Service": "x" }), &caller(ROLE)), Truth::No);
+        assert!(matches!(denied_unless(&json!({ "AWS": ROOT }), &caller(ROLE)), Truth::Unknown(_)));
+        assert_eq!(denied_unless(&json!({ "AWS": "210987654321" }), &caller(ROLE)), Truth::Yes);
+        assert_eq!(allowed_unless(&named, &cloudtrail), Truth::No);
+        assert!(matches!(allowed_unless(&json!({ "AWS": ROOT }), &cloudtrail), Truth::Unknown(_)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::split_arn;
+use crate::ids::{AccountId, split_arn};
 
 /// A request to AWS: who calls what, on which resource, with which condition keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Identity {
     #[must_use]
     pub fn parse(arn: &str) -> Option<Self> {
         let parts = split_arn(arn)?;
-        if !is_account_id(parts.account) || !parts.region.is_empty() || arn.contains(['*', '?', '$']) {
+        if parts.account.parse::<AccountId>().is_err() || !parts.region.is_empty() || arn.contains(['*', '?', '$']) {
             return None;
         }
         let (kind, name) = parts.resource.split_once('/').unwrap_or((parts.resource, ""));
@@ -76,16 +76,6 @@ impl Identity {
         };
         Some(Self { arn: arn.to_owned(), account: parts.account.to_owned(), kind })
     }
-
-    /// The account that it belongs to.
-    #[must_use]
-    pub fn account(&self) -> &str {
-        &self.account
-    }
-}
-
-pub(crate) fn is_account_id(text: &str) -> bool {
-    text.len() == 12 && text.chars().all(|c| c.is_ascii_digit())
 }
 
 /// The condition keys of a request. A key that was never set is unknown. The case of a key does not matter.

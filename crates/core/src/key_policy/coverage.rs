@@ -4,19 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
-
-use crate::iam;
+use crate::iam::Statement;
 use crate::iam::pattern::matches_action;
-use crate::iam::principal::texts;
+use crate::iam::principal::Principal;
+use crate::iam::statement::{Condition, Effect, Element, Elements};
 use crate::iam::truth::Truth;
 use crate::ids::{AccountId, Partition};
 
 /// An `Allow` statement of a key policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Grant {
-    /// By kind (`AWS`, `Service`, …) and name.
-    principals: BTreeSet<(String, String)>,
+    principals: BTreeSet<Principal>,
     actions: BTreeSet<String>,
     /// The values by operator and key. The key is in lower case, because its case does not matter.
     conditions: BTreeMap<(String, String), BTreeSet<String>>,
@@ -24,7 +22,6 @@ pub(super) struct Grant {
     includes_the_key: bool,
 }
 
-const ELEMENTS: [&str; 6] = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"];
 const KINDS: [&str; 4] = ["AWS", "Service", "Federated", "CanonicalUser"];
 
 /// Operators that any one of their values meets, so that more values allow more requests. More values of an operator
@@ -33,16 +30,28 @@ const ANY_VALUE: [&str; 4] = ["StringEquals", "StringLike", "ArnEquals", "ArnLik
 
 impl Grant {
     /// Reads a statement of a policy in this partition. `None`: it is no `Allow`, or a part is unknown or malformed.
-    pub(super) fn read(statement: &Map<String, Value>, partition: &Partition) -> Option<Self> {
-        let known = statement.keys().all(|name| ELEMENTS.contains(&name.as_str()));
-        if !known || statement.get("Effect")?.as_str() != Some("Allow") {
+    pub(super) fn read(statement: &Statement, partition: &Partition) -> Option<Self> {
+        let Elements { effect, principal, action, resource, conditions, unsupported } = statement.elements().ok()?;
+        let (Effect::Allow, Element::Is(principals), Element::Is(actions), Element::Is(resources), []) =
+            (effect, principal, action, resource, unsupported.as_slice())
+        else {
             return None;
+        };
+        let mut values_by_key = BTreeMap::new();
+        for Condition { operator, key, values } in conditions {
+            // A request must meet both of two conditions whose keys differ only in case.
+            if values_by_key
+                .insert((operator.clone(), key.to_ascii_lowercase()), values.iter().cloned().collect())
+                .is_some()
+            {
+                return None;
+            }
         }
         Some(Self {
-            principals: principals(statement.get("Principal")?, partition)?,
-            actions: texts(statement.get("Action")?)?.into_iter().map(str::to_owned).collect(),
-            conditions: statement.get("Condition").map_or(Some(BTreeMap::new()), conditions)?,
-            includes_the_key: texts(statement.get("Resource")?)?.contains(&"*"),
+            principals: principals.iter().map(|it| known_principal(it, partition)).collect::<Option<_>>()?,
+            actions: actions.iter().cloned().collect(),
+            conditions: values_by_key,
+            includes_the_key: resources.iter().any(|resource| resource == "*"),
         })
     }
 
@@ -50,21 +59,21 @@ impl Grant {
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.includes_the_key
             && other.principals.iter().all(|principal| self.names(principal))
-            && self.conditions.iter().all(|(condition, ours)| {
-                other.conditions.get(condition).is_some_and(|theirs| is_met_wherever(&condition.0, ours, theirs))
+            && self.conditions.iter().all(|(condition, broad)| {
+                other.conditions.get(condition).is_some_and(|narrow| is_met_wherever(&condition.0, broad, narrow))
             })
-            && other.actions.iter().all(|theirs| self.actions.iter().any(|ours| is_as_broad(ours, theirs)))
+            && other.actions.iter().all(|narrow| self.actions.iter().any(|broad| is_as_broad(broad, narrow)))
     }
 
     /// `*` also names services, but a statement that is meant for a service names it.
-    fn names(&self, principal: &(String, String)) -> bool {
-        let everyone = ("AWS".to_owned(), "*".to_owned());
-        self.principals.contains(principal) || (principal.0 == "AWS" && self.principals.contains(&everyone))
+    fn names(&self, principal: &Principal) -> bool {
+        self.principals.contains(principal)
+            || (principal.kind == "AWS" && self.principals.iter().any(Principal::is_everyone))
     }
 
-    /// The principals of this kind.
-    pub(super) fn principals(&self, kind: &str) -> Vec<String> {
-        self.principals.iter().filter(|(of, _)| of == kind).map(|(_, name)| name.clone()).collect()
+    /// The principals of the kind `AWS`.
+    pub(super) fn aws_principals(&self) -> Vec<String> {
+        self.principals.iter().filter(|it| it.kind == "AWS").map(|it| it.name.clone()).collect()
     }
 
     /// The values of this operator on this key.
@@ -74,40 +83,21 @@ impl Grant {
     }
 }
 
-/// Whether a condition with the values `ours` is met wherever one with `theirs` is. Values are compared as texts: one
+/// Whether a condition with the values `broad` is met wherever one with `narrow` is. Values are compared as texts: one
 /// with a wildcard or a variable only equals itself.
-fn is_met_wherever(operator: &str, ours: &BTreeSet<String>, theirs: &BTreeSet<String>) -> bool {
-    if ANY_VALUE.contains(&operator) { ours.is_superset(theirs) } else { ours == theirs }
+fn is_met_wherever(operator: &str, broad: &BTreeSet<String>, narrow: &BTreeSet<String>) -> bool {
+    if ANY_VALUE.contains(&operator) { broad.is_superset(narrow) } else { broad == narrow }
 }
 
-/// An account's id stands for its root.
+/// A principal of a known kind. An account's id stands for its root.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-accounts>.
-fn principals(principal: &Value, partition: &Partition) -> Option<BTreeSet<(String, String)>> {
-    let principal_of = |(kind, name): (&str, &str)| match name.parse::<AccountId>() {
-        Ok(account) if kind == "AWS" => (kind.to_owned(), format!("arn:{partition}:iam::{account}:root")),
-        _ => (kind.to_owned(), name.to_owned()),
+fn known_principal(principal: &Principal, partition: &Partition) -> Option<Principal> {
+    let Principal { kind, name } = principal.clone();
+    let name = match name.parse::<AccountId>() {
+        Ok(account) if kind == "AWS" => format!("arn:{partition}:iam::{account}:root"),
+        _ => name,
     };
-    let known = iam::principal::principals(principal)?.into_iter();
-    known.map(|principal| KINDS.contains(&principal.0).then(|| principal_of(principal))).collect()
-}
-
-/// `None` also for an operator with one key twice, in different case: a request must meet both.
-fn conditions(condition: &Value) -> Option<BTreeMap<(String, String), BTreeSet<String>>> {
-    let mut conditions = BTreeMap::new();
-    for (operator, keys) in condition.as_object()? {
-        for (key, values) in keys.as_object().filter(|keys| !keys.is_empty())? {
-            let twice = conditions.insert((operator.clone(), key.to_ascii_lowercase()), scalars(values)?);
-            twice.is_none().then_some(())?;
-        }
-    }
-    Some(conditions)
-}
-
-/// One or more texts or truth values.
-fn scalars(values: &Value) -> Option<BTreeSet<String>> {
-    let values = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice);
-    let scalar = |value: &Value| value.as_str().map(str::to_owned).or_else(|| Some(value.as_bool()?.to_string()));
-    values.iter().map(scalar).collect::<Option<BTreeSet<String>>>().filter(|scalars| !scalars.is_empty())
+    KINDS.contains(&kind.as_str()).then_some(Principal { kind, name })
 }
 
 /// Whether every action that matches the narrow pattern matches the broad one. The narrow one is taken as a text, so
@@ -119,12 +109,12 @@ fn is_as_broad(broad: &str, narrow: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn read(statement: &Value) -> Option<Grant> {
-        Grant::read(statement.as_object().unwrap(), &"aws".parse().unwrap())
+        Grant::read(&statement.into(), &"aws".parse().unwrap())
     }
 
     /// A statement with one element different.

@@ -4,13 +4,11 @@
 //! The one exception is trailseal's own statement for the function's role. If that role was deleted, KMS rejects every
 //! new policy that still names it, so the present role replaces it.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use crate::iam;
 use crate::iam::Document;
-use crate::iam::principal::{is_unique_id, texts};
+use crate::iam::statement::Element;
 use crate::key_policy::coverage::Grant;
 use crate::key_policy::equal::json_equal;
 use crate::key_policy::templates::{KeyPolicy, Statement, Template};
@@ -48,31 +46,12 @@ impl Extension {
         self.rewritten.is_empty() && self.added.iter().all(contains)
     }
 
-    /// What to change in the policy, with the exact statements.
-    #[must_use]
-    pub fn instruction(&self) -> String {
-        let replace = || format!("replace the deleted role by the function's role in {}", quoted(&self.rewritten));
-        let replace = (!self.rewritten.is_empty()).then(replace);
-        let add = (!self.added.is_empty()).then(|| format!("add {}", json!(self.added)));
-        replace.into_iter().chain(add).collect::<Vec<String>>().join(" and ")
-    }
-
-    /// The `Sid`s of the changed statements, in backticks.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        quoted(&self.sids())
-    }
-
     /// The `Sid`s of the rewritten statements, then of the added ones.
     #[must_use]
     pub fn sids(&self) -> Vec<&str> {
         let added = self.added.iter().filter_map(|statement| statement.get("Sid")?.as_str());
         self.rewritten.iter().map(String::as_str).chain(added).collect()
     }
-}
-
-fn quoted(sids: &[impl AsRef<str>]) -> String {
-    sids.iter().map(|sid| format!("`{}`", sid.as_ref())).collect::<Vec<String>>().join(", ")
 }
 
 /// A JSON text without the white space between its tokens.
@@ -98,7 +77,7 @@ impl KeyPolicy {
         let granted = self.grants(&extended);
         let mut added = Vec::new();
         let mut needed = !rewritten.is_empty();
-        for mut missing in self.statement.iter().filter_map(|ours| self.missing(ours, &granted)) {
+        for mut missing in self.statement.iter().filter_map(|own| self.missing(own, &granted)) {
             needed |= missing.template != Template::FinishesCreation;
             missing.sid = free_sid(missing.template.sid(), document);
             let missing = json!(missing);
@@ -126,9 +105,9 @@ impl KeyPolicy {
     #[must_use]
     pub fn covers(&self, document: &Document) -> bool {
         let (document, _) = self.with_present_role(document);
-        let ours: Vec<Grant> = self.statement.iter().filter_map(|ours| self.grant(ours)).collect();
-        let covered = |theirs: &iam::Statement| {
-            self.read(theirs).is_some_and(|theirs| ours.iter().any(|ours| ours.covers(&theirs)))
+        let own: Vec<Grant> = self.statement.iter().filter_map(|statement| self.grant(statement)).collect();
+        let covered = |statement: &iam::Statement| {
+            self.read(statement).is_some_and(|grant| own.iter().any(|own| own.covers(&grant)))
         };
         let statements = document.statements();
         document.unsupported().is_empty() && !statements.is_empty() && statements.iter().all(covered)
@@ -139,41 +118,39 @@ impl KeyPolicy {
     #[must_use]
     pub fn role_can_finish(&self, document: &Document) -> bool {
         let granted = self.grants(document);
-        let mut for_the_role = self.statement.iter().filter(|ours| ours.template == Template::FinishesCreation);
-        for_the_role.all(|ours| self.missing(ours, &granted).is_none())
+        let mut for_the_role = self.statement.iter().filter(|own| own.template == Template::FinishesCreation);
+        for_the_role.all(|own| self.missing(own, &granted).is_none())
     }
 
     fn grants(&self, document: &Document) -> Vec<Grant> {
-        document.statements().iter().filter_map(|theirs| self.read(theirs)).collect()
+        document.statements().iter().filter_map(|statement| self.read(statement)).collect()
     }
 
-    pub(super) fn grant(&self, ours: &Statement) -> Option<Grant> {
-        Grant::read(json!(ours).as_object()?, &self.partition)
+    pub(super) fn grant(&self, statement: &Statement) -> Option<Grant> {
+        self.read(&iam::Statement::from(&json!(statement)))
     }
 
-    pub(super) fn read(&self, theirs: &iam::Statement) -> Option<Grant> {
-        Grant::read(theirs.members().ok()?, &self.partition)
+    pub(super) fn read(&self, statement: &iam::Statement) -> Option<Grant> {
+        Grant::read(statement, &self.partition)
     }
 
-    /// The part of a statement of ours that no statement covers, as a statement of its template.
+    /// The part of a statement that no existing statement covers, as a statement of its template.
     ///
     /// Each action and name is checked separately, because different statements may cover them. As a template has
     /// either one action or one name, the missing ones fit into one statement.
-    fn missing(&self, ours: &Statement, granted: &[Grant]) -> Option<Statement> {
-        let template = ours.template;
-        let is_missing = |action: &str, name: &str| {
-            let piece = self.grant(&template.statement(&[action], vec![name.to_owned()]));
-            !piece.is_some_and(|piece| granted.iter().any(|theirs| theirs.covers(&piece)))
+    fn missing(&self, statement: &Statement, granted: &[Grant]) -> Option<Statement> {
+        let Statement { template, names, .. } = statement;
+        let is_missing = |action: &str, name: &String| {
+            let piece = self.grant(&template.statement(&[action], vec![name.clone()]));
+            !piece.is_some_and(|piece| granted.iter().any(|grant| grant.covers(&piece)))
         };
-        let (mut actions, mut names) = (BTreeSet::new(), BTreeSet::new());
-        for &action in template.actions() {
-            for name in ours.names.iter().filter(|name| is_missing(action, name)) {
-                actions.insert(action);
-                names.insert(name);
-            }
-        }
-        let actions: Vec<&str> = template.actions().iter().copied().filter(|it| actions.contains(it)).collect();
-        let names: Vec<String> = ours.names.iter().filter(|it| names.contains(it)).cloned().collect();
+        let pairs = template.actions().iter().flat_map(|&action| names.iter().map(move |name| (action, name)));
+        let (mut actions, mut names): (Vec<&str>, Vec<String>) = pairs
+            .filter(|(action, name)| is_missing(action, name))
+            .map(|(action, name)| (action, name.clone()))
+            .unzip();
+        actions.dedup();
+        names.dedup();
         (!actions.is_empty()).then(|| template.statement(&actions, names))
     }
 
@@ -181,39 +158,40 @@ impl KeyPolicy {
     /// statements.
     pub(super) fn with_present_role(&self, document: &Document) -> (Document, Vec<String>) {
         let mut sids = Vec::new();
-        let mut rewritten = document.clone();
-        for (id, theirs) in document.identified() {
-            if let Some(statement) = self.with_present_role_in(theirs) {
-                rewritten = rewritten.replacing(id.index, &statement);
-                sids.extend(id.sid);
+        let statements = document.statements().iter().map(|statement| match self.with_present_role_in(statement) {
+            Some(rewritten) => {
+                sids.extend(statement.sid().map(str::to_owned));
+                rewritten
             }
-        }
-        (rewritten, sids)
+            None => statement.clone(),
+        });
+        (document.with_statements(statements.collect::<Vec<iam::Statement>>()), sids)
     }
 
     /// `None` unless the statement is trailseal's for the function's role, unchanged except for the deleted role. The
     /// ids of roles begin with `AROA`:
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
-    fn with_present_role_in(&self, theirs: &iam::Statement) -> Option<Value> {
-        let ours = self.statement.iter().find(|ours| ours.template == Template::FinishesCreation)?;
-        theirs.sid().filter(|sid| Template::of_sid(sid) == Some(ours.template))?;
-        let members = theirs.members().ok()?;
-        let principals = members.get("Principal")?.as_object().filter(|kinds| kinds.len() == 1)?;
-        let names = texts(principals.get("AWS")?)?;
-        let deleted = names.iter().all(|name| name.starts_with("AROA") && is_unique_id(name));
-        if !deleted || members.contains_key("Condition") || texts(members.get("Resource")?)? != ["*"] {
+    fn with_present_role_in(&self, statement: &iam::Statement) -> Option<iam::Statement> {
+        let own = self.statement.iter().find(|own| own.template == Template::FinishesCreation)?;
+        statement.sid().filter(|sid| Template::of_sid(sid) == Some(own.template))?;
+        let elements = statement.elements().ok()?;
+        let (Element::Is(principals), Element::Is(resources)) = (&elements.principal, &elements.resource) else {
+            return None;
+        };
+        let deleted = principals.iter().all(|it| it.is_deleted() && it.name.starts_with("AROA"));
+        let mut json = statement.json();
+        if !deleted || *resources != ["*"] || json.get("Condition").is_some() {
             return None;
         }
-        let mut rewritten = members.clone();
-        rewritten.insert("Principal".to_owned(), ours.principal.clone());
-        let grant = Grant::read(&rewritten, &self.partition)?;
-        self.grant(ours)?.covers(&grant).then_some(Value::Object(rewritten))
+        json.as_object_mut()?.insert("Principal".to_owned(), own.principal.clone());
+        let rewritten = iam::Statement::from(&json);
+        self.grant(own)?.covers(&self.read(&rewritten)?).then_some(rewritten)
     }
 }
 
 /// The `Sid` if no statement has it, otherwise the `Sid` with the smallest free number from 2.
 fn free_sid(sid: &str, document: &Document) -> String {
-    let taken = |sid: &String| document.statements().iter().any(|theirs| theirs.sid() == Some(sid));
+    let taken = |sid: &String| document.statements().iter().any(|statement| statement.sid() == Some(sid));
     let numbered = (2..=u32::MAX).map(|number| format!("{sid}{number}"));
     std::iter::once(sid.to_owned()).chain(numbered).find(|sid| !taken(sid)).unwrap_or_default()
 }
@@ -248,10 +226,10 @@ mod tests {
 
     #[test]
     fn a_full_policy_needs_nothing_and_an_empty_one_all() {
-        let ours = policy("account");
-        assert_eq!(ours.full_extension(&changed("account", |_| {})), None);
-        let all = ours.full_extension(&document(&json!({ "Statement": [] }))).unwrap();
-        assert_eq!(json!(all.added), json!(ours)["Statement"]);
+        let own = policy("account");
+        assert_eq!(own.full_extension(&changed("account", |_| {})), None);
+        let all = own.full_extension(&document(&json!({ "Statement": [] }))).unwrap();
+        assert_eq!(json!(all.added), json!(own)["Statement"]);
         assert!(all.fits() && all.rewritten.is_empty());
     }
 
@@ -381,9 +359,9 @@ mod tests {
 
     #[test]
     fn only_a_smaller_configurations_policy_is_covered() {
-        let ours = policy("account,210987654321");
+        let own = policy("account,210987654321");
         for document in [changed("account", |_| {}), changed("210987654321", |statements| drop(statements.remove(0)))] {
-            assert!(ours.covers(&document));
+            assert!(own.covers(&document));
         }
         for document in [
             changed("o-abcdefghij", |_| {}),
@@ -395,7 +373,7 @@ mod tests {
             changed("", |statements| statements.push(json!(7))),
             Document::parse(&policy("").text().replace("2012-10-17", "2026-01-01")).unwrap(),
         ] {
-            assert!(!ours.covers(&document), "{}", document.text());
+            assert!(!own.covers(&document), "{}", document.text());
         }
     }
 }

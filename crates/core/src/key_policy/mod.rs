@@ -12,4 +12,4 @@ mod templates;
 pub use equal::policies_equal;
 pub use extend::{Extension, MAX_BYTES};
 pub use review::UnrevokedReader;
-pub use templates::{KeyPolicy, Statement, Terms, VERSION, one_or_many};
+pub use templates::{KeyPolicy, Statement, Terms};

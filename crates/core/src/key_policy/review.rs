@@ -1,7 +1,7 @@
 //! What to report about a key's policy: whether trailseal wrote in it, which readers it still allows that the
 //! configuration no longer names, and which statements KMS rejects.
 
-use crate::iam::principal::{is_unique_id, principals};
+use crate::iam::statement::{Element, Elements};
 use crate::iam::{Document, Reason, Statement};
 use crate::ids::{AccountId, OrganizationId, PrincipalArn, split_arn};
 use crate::key_policy::templates::{KeyPolicy, Template};
@@ -27,11 +27,11 @@ impl KeyPolicy {
     #[must_use]
     pub fn unrevoked_readers(&self, document: &Document) -> Vec<UnrevokedReader> {
         let mut unrevoked = Vec::new();
-        for theirs in document.statements() {
-            let sid = theirs.sid().unwrap_or_default();
+        for statement in document.statements() {
+            let sid = statement.sid().unwrap_or_default();
             let Some(template) = Template::of_sid(sid) else { continue };
-            for (name, reader) in self.readers(theirs, template).unwrap_or_default() {
-                if !self.statement.iter().any(|ours| ours.template == template && ours.names.contains(&name)) {
+            for (name, reader) in self.readers(statement, template).unwrap_or_default() {
+                if !self.statement.iter().any(|own| own.template == template && own.names.contains(&name)) {
                     unrevoked.push(UnrevokedReader { sid: sid.to_owned(), reader });
                 }
             }
@@ -44,29 +44,26 @@ impl KeyPolicy {
     #[must_use]
     pub fn rejected_statements(&self, document: &Document) -> Vec<Reason> {
         let (document, _) = self.with_present_role(document);
-        let reasons = document.identified().flat_map(|(id, theirs)| {
-            let deleted = deleted_principals(theirs).into_iter();
-            let deleted = deleted.map(|name| format!("it names `{name}`, the id of a deleted role or user"));
-            let missing = missing_elements(theirs).map(|element| format!("it has no `{element}`"));
-            let whys: Vec<String> = deleted.chain(missing).collect();
-            whys.into_iter().map(move |why| Reason { statement: Some(id.clone()), why })
+        let identified = document.identified().filter_map(|(id, statement)| Some((id, statement.elements().ok()?)));
+        let reasons = identified.flat_map(|(id, elements)| {
+            rejections(elements).into_iter().map(move |why| Reason { statement: Some(id.clone()), why })
         });
         reasons.collect()
     }
 
     /// The readers that a statement names, each also as the configuration names it, if the statement is exactly what
     /// trailseal writes for readers.
-    fn readers(&self, theirs: &Statement, template: Template) -> Option<Vec<(String, String)>> {
-        let theirs = self.read(theirs)?;
+    fn readers(&self, statement: &Statement, template: Template) -> Option<Vec<(String, String)>> {
+        let grant = self.read(statement)?;
         let names = match template {
-            Template::LogReaders => theirs.values("ArnEquals", "aws:PrincipalArn"),
-            Template::ReaderAccounts => theirs.principals("AWS"),
-            Template::OrganizationReaders => theirs.values("StringEquals", "aws:PrincipalOrgID"),
-            Template::AccountReaders => theirs.values("StringEquals", "kms:CallerAccount"),
+            Template::LogReaders => grant.values("ArnEquals", "aws:PrincipalArn"),
+            Template::ReaderAccounts => grant.aws_principals(),
+            Template::OrganizationReaders => grant.values("StringEquals", "aws:PrincipalOrgID"),
+            Template::AccountReaders => grant.values("StringEquals", "kms:CallerAccount"),
             _ => return None,
         };
-        let ours = self.grant(&template.statement(template.actions(), names.clone()))?;
-        let unchanged = ours.covers(&theirs) && theirs.covers(&ours);
+        let written = self.grant(&template.statement(template.actions(), names.clone()))?;
+        let unchanged = written.covers(&grant) && grant.covers(&written);
         let reader = |name: String| self.configured_name(template, &name).map(|reader| (name, reader));
         if unchanged { names.into_iter().map(reader).collect() } else { None }
     }
@@ -86,22 +83,16 @@ impl KeyPolicy {
     }
 }
 
-/// The ids of deleted roles and users that a statement names. KMS rejects every policy that names a principal that does
-/// not exist. Source: <https://repost.aws/knowledge-center/kms-policy-error-invalid-principals>.
-fn deleted_principals(theirs: &Statement) -> Vec<&str> {
-    let Ok(members) = theirs.members() else { return Vec::new() };
-    let elements = ["Principal", "NotPrincipal"].into_iter();
-    let named = elements.filter_map(|element| principals(members.get(element)?)).flatten();
-    named.filter(|(kind, name)| *kind == "AWS" && is_unique_id(name)).map(|(_, name)| name).collect()
-}
-
-/// The required elements that a statement lacks. Such a statement has no effect, and since August 2025 KMS rejects a
-/// policy that contains one.
-/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html>.
-fn missing_elements(theirs: &Statement) -> impl Iterator<Item = &'static str> {
-    let lacks = |element: &str| theirs.members().is_ok_and(|members| !members.contains_key(element));
-    let pairs = [("Action", "NotAction"), ("Resource", "NotResource")];
-    pairs.into_iter().filter(move |(element, opposite)| lacks(element) && lacks(opposite)).map(|(element, _)| element)
+/// Why KMS rejects every policy with a statement.
+fn rejections(elements: &Elements) -> Vec<String> {
+    let Elements { principal, action, resource, .. } = elements;
+    // Source: <https://repost.aws/knowledge-center/kms-policy-error-invalid-principals>.
+    let deleted = principal.named().into_iter().flatten().filter(|it| it.is_deleted());
+    let deleted = deleted.map(|it| format!("it names `{}`, the id of a deleted role or user", it.name));
+    // Such a statement has no effect, and since August 2025 KMS rejects it.
+    // Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html>.
+    let missing = [("Action", action), ("Resource", resource)].into_iter().filter(|(_, it)| **it == Element::Missing);
+    deleted.chain(missing.map(|(name, _)| format!("it has no `{name}`"))).collect()
 }
 
 #[cfg(test)]
@@ -148,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sid_makes_a_policy_resemble_ours() {
+    fn one_sid_makes_a_policy_resemble_trailseals() {
         let with = |sid: &str| KeyPolicy::resembles(&document(&json!({ "Statement": [7, { "Sid": sid }] })));
         assert!(with("CloudTrailEncrypts") && with("CloudTrailEncrypts12"));
         for foreign in [

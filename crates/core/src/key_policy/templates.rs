@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use crate::access::CLOUDTRAIL;
 use crate::config::{Config, LogReaders};
 use crate::iam::Document;
+use crate::iam::statement::one_or_many;
 use crate::ids::{AccountId, FunctionArn, Partition, RoleArn};
 
 /// The version of the policy language.
-pub const VERSION: &str = "2012-10-17";
+const VERSION: &str = "2012-10-17";
 
 /// The policy of a sealing key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,15 +45,6 @@ pub struct Statement {
     /// The names that its template takes.
     #[serde(skip)]
     pub(super) names: Vec<String>,
-}
-
-impl Statement {
-    /// Whether it allows log readers to decrypt.
-    #[must_use]
-    pub fn is_for_readers(&self) -> bool {
-        use Template::{AccountReaders, LogReaders, OrganizationReaders, ReaderAccounts};
-        matches!(self.template, LogReaders | ReaderAccounts | OrganizationReaders | AccountReaders)
-    }
 }
 
 /// The kinds of statements that trailseal writes. Each takes names, and has either one action or one name.
@@ -90,16 +82,26 @@ impl Template {
     ];
 
     pub(super) fn sid(self) -> &'static str {
+        self.sid_and_actions().0
+    }
+
+    pub(super) fn actions(self) -> &'static [&'static str] {
+        self.sid_and_actions().1
+    }
+
+    fn sid_and_actions(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Self::AccountAdministers => "AccountAdministersThroughIam",
-            Self::FinishesCreation => "TrailsealFinishesCreation",
-            Self::CloudTrailEncrypts => "CloudTrailEncrypts",
-            Self::CloudTrailDescribes => "CloudTrailDescribes",
-            Self::CloudTrailDecrypts => "CloudTrailDecryptsForBucketKeys",
-            Self::LogReaders => "LogReadersDecrypt",
-            Self::ReaderAccounts => "ReaderAccountsDecrypt",
-            Self::OrganizationReaders => "OrganizationReadersDecrypt",
-            Self::AccountReaders => "AccountReadersDecrypt",
+            Self::AccountAdministers => ("AccountAdministersThroughIam", &["kms:*"]),
+            Self::FinishesCreation => {
+                ("TrailsealFinishesCreation", &["kms:PutKeyPolicy", "kms:EnableKeyRotation", "kms:CreateAlias"])
+            }
+            Self::CloudTrailEncrypts => ("CloudTrailEncrypts", &["kms:GenerateDataKey*"]),
+            Self::CloudTrailDescribes => ("CloudTrailDescribes", &["kms:DescribeKey"]),
+            Self::CloudTrailDecrypts => ("CloudTrailDecryptsForBucketKeys", &["kms:Decrypt"]),
+            Self::LogReaders => ("LogReadersDecrypt", &["kms:Decrypt"]),
+            Self::ReaderAccounts => ("ReaderAccountsDecrypt", &["kms:Decrypt"]),
+            Self::OrganizationReaders => ("OrganizationReadersDecrypt", &["kms:Decrypt"]),
+            Self::AccountReaders => ("AccountReadersDecrypt", &["kms:Decrypt"]),
         }
     }
 
@@ -113,52 +115,37 @@ impl Template {
         Self::ALL.into_iter().find(has)
     }
 
-    pub(super) fn actions(self) -> &'static [&'static str] {
-        match self {
-            Self::AccountAdministers => &["kms:*"],
-            Self::FinishesCreation => &["kms:PutKeyPolicy", "kms:EnableKeyRotation", "kms:CreateAlias"],
-            Self::CloudTrailEncrypts => &["kms:GenerateDataKey*"],
-            Self::CloudTrailDescribes => &["kms:DescribeKey"],
-            _ => &["kms:Decrypt"],
-        }
-    }
-
     /// The statement for some of the template's actions.
     ///
     /// Source for the contents of CloudTrail's requests:
     /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-kms-key-policy-for-cloudtrail.html>.
     /// Readers need S3 rather than an encryption context, which an S3 Bucket Key changes.
     pub(super) fn statement(self, actions: &[&str], names: Vec<String>) -> Statement {
-        let allowed = one_or_many(names.iter().cloned());
-        let (aws, cloudtrail, everyone) = (json!({ "AWS": allowed }), json!({ "Service": CLOUDTRAIL }), json!("*"));
-        let (through_s3, trail) = (json!({ "kms:ViaService": "s3.*" }), json!({ "aws:SourceArn": allowed }));
+        let allowed = one_or_many(&names);
+        let (aws, cloudtrail) = (json!({ "AWS": allowed }), json!({ "Service": CLOUDTRAIL }));
+        let source = json!({ "aws:SourceArn": allowed });
+        let through_s3 = json!({ "kms:ViaService": "s3.*" });
+        let reader = |operator: &str, key: &str| {
+            (json!("*"), Some(json!({ operator: { key: allowed }, "StringLike": through_s3 })))
+        };
         let (principal, condition) = match self {
             Self::AccountAdministers | Self::FinishesCreation => (aws, None),
             Self::CloudTrailEncrypts => {
                 let context = json!({ "kms:EncryptionContext:aws:cloudtrail:arn": allowed });
-                (cloudtrail, Some(json!({ "ArnLike": trail, "StringLike": context })))
+                (cloudtrail, Some(json!({ "ArnLike": source, "StringLike": context })))
             }
             // DescribeKey has no encryption context, and Decrypt with an S3 Bucket Key has the bucket's.
-            Self::CloudTrailDescribes | Self::CloudTrailDecrypts => (cloudtrail, Some(json!({ "ArnLike": trail }))),
+            Self::CloudTrailDescribes | Self::CloudTrailDecrypts => (cloudtrail, Some(json!({ "ArnLike": source }))),
             Self::ReaderAccounts => (aws, Some(json!({ "StringLike": through_s3 }))),
-            Self::LogReaders => {
-                let reader = json!({ "aws:PrincipalArn": allowed });
-                (everyone, Some(json!({ "ArnEquals": reader, "StringLike": through_s3 })))
-            }
-            Self::OrganizationReaders => {
-                let organization = json!({ "aws:PrincipalOrgID": allowed });
-                (everyone, Some(json!({ "StringEquals": organization, "StringLike": through_s3 })))
-            }
-            Self::AccountReaders => {
-                let account = json!({ "kms:CallerAccount": allowed });
-                (everyone, Some(json!({ "StringEquals": account, "StringLike": through_s3 })))
-            }
+            Self::LogReaders => reader("ArnEquals", "aws:PrincipalArn"),
+            Self::OrganizationReaders => reader("StringEquals", "aws:PrincipalOrgID"),
+            Self::AccountReaders => reader("StringEquals", "kms:CallerAccount"),
         };
         Statement {
             sid: self.sid().to_owned(),
             effect: "Allow",
             principal,
-            action: one_or_many(actions.iter().map(|&action| action.to_owned())),
+            action: if let [only] = actions { json!(only) } else { json!(actions) },
             // In a key policy, `*` means the key itself.
             resource: "*",
             condition,
@@ -166,13 +153,6 @@ impl Template {
             names,
         }
     }
-}
-
-/// A single text, or an array of several.
-#[must_use]
-pub fn one_or_many(texts: impl IntoIterator<Item = String>) -> Value {
-    let texts: Vec<String> = texts.into_iter().collect();
-    if let [only] = texts.as_slice() { json!(only) } else { json!(texts) }
 }
 
 /// What determines the statements that trailseal writes for a key.

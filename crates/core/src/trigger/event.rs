@@ -1,11 +1,9 @@
 //! EventBridge events: which trail or key a CloudTrail event names, and why an event is ignored.
 //! Forms: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html>.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{EXPECTED, InvalidInput, Origin, SWEEP, Target, TrailRef, Trigger, parse, string, trail_ref};
+use super::{InvalidInput, Origin, SWEEP, Target, TrailRef, Trigger, parse, string, trail_ref};
 use crate::ids::{AccountId, FunctionArn, Region, TrailArn, shorten};
 
 const TRAIL_EVENTS: [&str; 4] = ["CreateTrail", "UpdateTrail", "StopLogging", "StartLogging"];
@@ -28,70 +26,6 @@ pub struct Event {
     pub detail: Value,
 }
 
-/// A field with the type's default where it is absent, null or of another type than documented, so
-/// that no field can hide another one.
-#[derive(Debug, Default)]
-struct Lenient<T>(T);
-
-impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Lenient<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(T::deserialize(Value::deserialize(deserializer)?).unwrap_or_default()))
-    }
-}
-
-impl Lenient<String> {
-    fn text(&self) -> Option<&str> {
-        present(Some(&self.0))
-    }
-}
-
-/// An empty text counts as absent: some services send one for a parameter that was not given.
-fn present(text: Option<&str>) -> Option<&str> {
-    text.filter(|text| !text.is_empty())
-}
-
-/// The part of a CloudTrail record that trailseal reads.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Detail {
-    event_type: Lenient<String>,
-    event_source: Lenient<String>,
-    event_name: Lenient<String>,
-    error_code: Lenient<String>,
-    recipient_account_id: Lenient<String>,
-    aws_region: Lenient<String>,
-    #[serde(rename = "eventID")]
-    event_id: Lenient<String>,
-    user_agent: Lenient<String>,
-    user_identity: Value,
-    request_parameters: Lenient<RequestParameters>,
-    response_elements: Lenient<ResponseElements>,
-    resources: Lenient<Vec<Lenient<Resource>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct RequestParameters {
-    /// The trail. Of any type, because a trail that was named must not be mistaken for an absent one.
-    name: Option<Value>,
-    key_id: Lenient<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ResponseElements {
-    #[serde(rename = "trailARN")]
-    trail_arn: Lenient<String>,
-    key_id: Lenient<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Resource {
-    #[serde(rename = "ARN")]
-    arn: Lenient<String>,
-}
-
 impl Trigger {
     /// Reads an EventBridge event. Only events of the function's own account count.
     ///
@@ -100,44 +34,40 @@ impl Trigger {
     /// [`InvalidInput`] for an event that is neither a schedule nor a CloudTrail event, and for a
     /// malformed name or Region in an event that is not ignored.
     pub fn from_event(event: &Event, function_arn: &FunctionArn) -> Result<Self, InvalidInput> {
-        let detail = Detail::deserialize(&event.detail).unwrap_or_default();
-        let record = Record { event, detail: &detail };
-        let (origin, account) = (record.origin(), function_arn.account());
+        let (origin, account) = (event.origin(), function_arn.account());
         if event.detail_type == "Scheduled Event" && event.source == "aws.events" {
-            let target = record.foreign_account(account).map_or(Target::Sweep, Target::Ignored);
+            let target = event.foreign_account(account).map_or(Target::Sweep, Target::Ignored);
             return Ok(Self { origin: Origin { kind: SWEEP.into(), ..origin }, target });
         }
-        let event_type = detail.event_type.text();
-        if event.detail_type != "AWS API Call via CloudTrail" && event_type.is_none_or(|kind| kind == "AwsApiCall") {
-            return Err(InvalidInput(format!(
-                "{EXPECTED}; received an EventBridge event `{}` from `{}`",
-                shorten(&event.detail_type, 60),
-                shorten(&event.source, 60)
-            )));
+        if event.detail_type != "AWS API Call via CloudTrail" && event.other_type().is_none() {
+            let (detail_type, source) = (shorten(&event.detail_type, 60), shorten(&event.source, 60));
+            return Err(InvalidInput::new(format!("an EventBridge event `{detail_type}` from `{source}`")));
         }
-        if let Some(reason) = record.reason_to_ignore(account) {
+        if let Some(reason) = event.reason_to_ignore(account) {
             return Ok(Self { origin, target: Target::Ignored(reason) });
         }
-        let region = record.region()?;
+        let region = event.region()?;
         let target = match event.source.as_str() {
-            "aws.kms" => record.key(region.as_ref(), function_arn)?,
-            _ => record.trail(region.as_ref(), function_arn)?,
+            "aws.kms" => event.key(region.as_ref(), function_arn)?,
+            _ => event.trail(region.as_ref(), function_arn)?,
         };
         Ok(Self { origin, target })
     }
 }
 
-/// A CloudTrail record in its envelope.
-struct Record<'a> {
-    event: &'a Event,
-    detail: &'a Detail,
-}
+impl Event {
+    /// A text in the record, at a JSON pointer. A field that is null or of another type than documented counts as
+    /// absent, so that it cannot hide another one. So does an empty text: some services send one for a parameter that
+    /// was not given.
+    fn text(&self, pointer: &str) -> Option<&str> {
+        present(self.detail.pointer(pointer)?.as_str())
+    }
 
-impl Record<'_> {
     /// The trail that the call named, or else the trail that the response names.
     fn trail(&self, region: Option<&Region>, function_arn: &FunctionArn) -> Result<Target, InvalidInput> {
-        let response = self.detail.response_elements.0.trail_arn.text();
-        let Some(name) = &self.detail.request_parameters.0.name else {
+        let response = self.text("/responseElements/trailARN");
+        // Of any type, because a trail that was named must not be mistaken for an absent one.
+        let Some(name) = self.detail.pointer("/requestParameters/name").filter(|name| !name.is_null()) else {
             return match response {
                 Some(arn) => Ok(Target::Trail(TrailRef::Arn(parse(arn, "responseElements.trailARN")?))),
                 None => Ok(Target::Ignored("the event names no trail".into())),
@@ -156,15 +86,12 @@ impl Record<'_> {
 
     /// The key that the call used: by its ARN, or by its bare id in the event's Region.
     fn key(&self, region: Option<&Region>, function_arn: &FunctionArn) -> Result<Target, InvalidInput> {
-        let Detail { resources, request_parameters, response_elements, .. } = self.detail;
-        let resource = resources.0.first().and_then(|resource| resource.0.arn.text());
-        let named = [resource, request_parameters.0.key_id.text(), response_elements.0.key_id.text()];
-        if let Some(arn) = named.into_iter().flatten().find_map(|text| text.parse().ok()) {
+        let fields = ["/resources/0/ARN", "/requestParameters/keyId", "/responseElements/keyId"];
+        let named: Vec<&str> = fields.into_iter().filter_map(|field| self.text(field)).collect();
+        if let Some(arn) = named.iter().find_map(|text| text.parse().ok()) {
             return Ok(Target::Key(arn));
         }
-        let Some(id) = named.into_iter().flatten().next() else {
-            return Ok(Target::Ignored("the event names no key".into()));
-        };
+        let Some(id) = named.first() else { return Ok(Target::Ignored("the event names no key".into())) };
         let Some(region) = region else { return Ok(Target::Ignored("the event names no Region".into())) };
         let arn = format!("arn:{}:kms:{region}:{}:key/{id}", function_arn.partition(), function_arn.account());
         parse(&arn, "requestParameters.keyId").map(Target::Key)
@@ -172,53 +99,56 @@ impl Record<'_> {
 
     /// Why the event is ignored, if it is.
     fn reason_to_ignore(&self, account: &AccountId) -> Option<String> {
-        let Detail { event_type, event_source, event_name, error_code, .. } = self.detail;
-        if let Some(kind) = event_type.text().filter(|kind| *kind != "AwsApiCall") {
+        if let Some(kind) = self.other_type() {
             return Some(format!("eventType is `{}`, not `AwsApiCall`", shorten(kind, 60)));
         }
         if let Some(reason) = self.foreign_account(account) {
             return Some(reason);
         }
-        if let Some(code) = error_code.text() {
+        if let Some(code) = self.text("/errorCode") {
             return Some(format!("the call failed with `{}` and changed nothing", shorten(code, 80)));
         }
-        let (name, source) = (event_name.0.as_str(), event_source.0.as_str());
-        match (self.event.source.as_str(), source) {
+        let name = self.text("/eventName").unwrap_or_default();
+        let source = self.text("/eventSource").unwrap_or_default();
+        match (self.source.as_str(), source) {
             ("aws.cloudtrail", "cloudtrail.amazonaws.com") if TRAIL_EVENTS.contains(&name) => None,
             ("aws.kms", "kms.amazonaws.com") if KEY_EVENTS.contains(&name) => None,
             _ => Some(format!("trailseal does not act on `{}` of `{}`", shorten(name, 60), shorten(source, 60))),
         }
     }
 
+    /// The record's type, if it is not that of an API call.
+    fn other_type(&self) -> Option<&str> {
+        self.text("/eventType").filter(|kind| *kind != "AwsApiCall")
+    }
+
     /// That another account's event was received, if so.
     fn foreign_account(&self, account: &AccountId) -> Option<String> {
-        let accounts = [present(self.event.account.as_deref()), self.detail.recipient_account_id.text()];
+        let accounts = [present(self.account.as_deref()), self.text("/recipientAccountId")];
         let other = accounts.into_iter().flatten().find(|id| *id != account.as_str())?;
         Some(format!("the event belongs to account `{}`, not to `{account}`", shorten(other, 20)))
     }
 
     fn region(&self) -> Result<Option<Region>, InvalidInput> {
-        let region = self.detail.aws_region.text().or(present(self.event.region.as_deref()));
+        let region = self.text("/awsRegion").or(present(self.region.as_deref()));
         region.map(|text| parse(text, "awsRegion")).transpose()
     }
 
     fn origin(&self) -> Origin {
-        let Detail { event_name, event_id, user_agent, .. } = self.detail;
+        // Services and users of IAM Identity Center have no ARN. Forms:
+        // <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html>.
+        let names = ["arn", "invokedBy", "onBehalfOf/userId", "userName", "principalId", "accountId", "type"];
+        let actor = names.into_iter().find_map(|name| self.text(&format!("/userIdentity/{name}")));
         Origin {
-            kind: shorten(event_name.text().unwrap_or("unnamed"), 60),
-            event_id: event_id.text().or(present(self.event.id.as_deref())).map(|id| shorten(id, 100)),
-            actor: self.actor(),
-            user_agent: user_agent.text().map(|agent| shorten(agent, 200)),
+            kind: shorten(self.text("/eventName").unwrap_or("unnamed"), 60),
+            event_id: self.text("/eventID").or(present(self.id.as_deref())).map(|id| shorten(id, 100)),
+            actor: actor.map(|actor| shorten(actor, 300)),
+            user_agent: self.text("/userAgent").map(|agent| shorten(agent, 200)),
             region: self.region().unwrap_or(None),
         }
     }
+}
 
-    /// The caller's ARN, or the best name for it: services and users of IAM Identity Center have no ARN.
-    /// Forms: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html>.
-    fn actor(&self) -> Option<String> {
-        ["/arn", "/invokedBy", "/onBehalfOf/userId", "/userName", "/principalId", "/accountId", "/type"]
-            .into_iter()
-            .find_map(|path| present(self.detail.user_identity.pointer(path)?.as_str()))
-            .map(|actor| shorten(actor, 300))
-    }
+fn present(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
 }

@@ -1,6 +1,6 @@
 use super::steps::reason;
 use super::warnings::{allow_readers, locked_out};
-use super::{joined, policy_commands, restore_command};
+use super::{instruction, joined, policy_commands, restore_command};
 use crate::config::OWNER_TAG;
 use crate::failure::{Class, Failure};
 use crate::finding::{Finding, KeyOwner};
@@ -49,7 +49,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
             format!(
                 "the policy of key `{key}` cannot be extended: it would exceed the {MAX_BYTES} bytes that KMS accepts"
             ),
-            format!("remove statements that are no longer needed from the policy; then {}", extension.instruction()),
+            format!("remove statements that are no longer needed from the policy; then {}", instruction(extension)),
         ),
         Obstacle::BucketDenied { bucket, trail, key, placeholder, statement } => {
             let accepted = match key {
@@ -160,7 +160,7 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
             by_administrator(failure, &restore_command(key, *pending_deletion))
         }
         (Step::Key(KeyStep::Extend(change)), Some(key)) if is_terminal => {
-            let failure = by_administrator(failure, &policy_commands(key, &change.extension.instruction()));
+            let failure = by_administrator(failure, &policy_commands(key, &instruction(&change.extension)));
             let rejected: Vec<String> = change.rejected.iter().map(ToString::to_string).collect();
             match (rejected.as_slice(), &failure.remedy) {
                 ([], _) | (_, None) => failure,

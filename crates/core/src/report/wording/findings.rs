@@ -1,4 +1,4 @@
-use super::joined;
+use super::{changed_statements, instruction, joined};
 use crate::finding::{DeliveryCause, DeliveryError, Finding};
 
 /// A finding in words.
@@ -26,7 +26,7 @@ pub(in crate::report) fn finding(finding: &Finding) -> String {
             )
         }
         Finding::PolicyIncomplete { key, extension } => {
-            format!("the policy of key `{key}` lacks {}: {}", extension.summary(), extension.instruction())
+            format!("the policy of key `{key}` lacks {}: {}", changed_statements(extension), instruction(extension))
         }
         Finding::LoggingStopped => "logging was stopped".into(),
         Finding::DeliveryFailing(errors) => {

@@ -5,6 +5,7 @@
 mod alerts;
 mod errors;
 mod findings;
+mod key_policies;
 mod steps;
 mod warnings;
 
@@ -14,6 +15,7 @@ pub(super) use alerts::{
 };
 pub(super) use errors::{abandoned, obstacle, other_key, setting_changes, step_failure};
 pub(super) use findings::finding;
+use key_policies::{changed_statements, instruction};
 pub(super) use steps::{detail, listed_under, out_of_scope, stray_caution, stray_command, superseded};
 pub(super) use warnings::warning;
 

@@ -1,3 +1,4 @@
+use super::{changed_statements, instruction};
 use crate::failure::Failure;
 use crate::ids::{AccountId, KeyArn, Region, TrailArn};
 use crate::journal::{Contradiction, Effect, Entry, StepResult};
@@ -38,7 +39,7 @@ fn planned(entry: &Entry) -> String {
                 [] => String::new(),
                 rejected => format!("; KMS rejects the policy until this is fixed: {}", rejected.join("; ")),
             };
-            format!("change the policy of {key}: {}{rejected}", change.extension.instruction())
+            format!("change the policy of {key}: {}{rejected}", instruction(&change.extension))
         }
         Step::Key(KeyStep::EnableRotation) => format!("yearly rotation of {key}"),
         Step::Key(KeyStep::CreateAlias(alias)) => format!("`{alias}` in `{region}` for {key}"),
@@ -74,7 +75,7 @@ fn done(entry: &Entry, effect: &Effect) -> String {
                 Effect::AppliedThenChanged => "; another principal has changed the policy since then",
                 _ => "",
             };
-            format!("{} in the policy of `{key}`{since}", change.extension.summary())
+            format!("{} in the policy of `{key}`{since}", changed_statements(&change.extension))
         }
         Step::Key(KeyStep::EnableRotation) => "yearly rotation".into(),
         Step::Key(KeyStep::CreateAlias(alias)) => format!("`{alias}` for `{key}`{read_back}"),

@@ -1,0 +1,206 @@
+//! One statement of a policy, with each element parsed as far as it is well-formed.
+
+use serde_json::{Map, Value, json};
+
+use crate::iam::document::parse_value;
+use crate::iam::principal::Principal;
+use crate::iam::truth::Truth;
+use crate::ids::shorten;
+
+/// One statement of a policy document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    raw: String,
+    sid: Option<String>,
+    elements: Result<Elements, String>,
+}
+
+/// The elements of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Elements {
+    pub(crate) effect: Effect,
+    pub(crate) principal: Element<Vec<Principal>>,
+    pub(crate) action: Element<Vec<String>>,
+    pub(crate) resource: Element<Vec<String>>,
+    pub(crate) conditions: Vec<Condition>,
+    /// Why the statement may mean something else: unknown elements and malformed conditions.
+    pub(crate) unsupported: Vec<String>,
+}
+
+/// What a statement does to the requests that it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Allow,
+    Deny,
+}
+
+/// An element that has an opposite, such as `Action` and `NotAction`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Element<T> {
+    Missing,
+    /// The element itself.
+    Is(T),
+    /// Its opposite.
+    Not(T),
+    /// The reason.
+    Malformed(String),
+}
+
+/// One key of a `Condition` element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub(crate) operator: String,
+    pub(crate) key: String,
+    /// At least one. Numbers and Booleans are written as strings.
+    pub(crate) values: Vec<String>,
+}
+
+impl Statement {
+    pub(super) fn new(raw: String) -> Self {
+        let (sid, elements) = match parse_value(&raw) {
+            Ok(Value::Object(members)) => {
+                (members.get("Sid").and_then(Value::as_str).map(str::to_owned), Elements::new(&members))
+            }
+            Ok(_) => (None, Err("it is not an object".to_owned())),
+            Err(reason) => (None, Err(reason)),
+        };
+        Self { raw, sid, elements }
+    }
+
+    /// The statement's text, exactly as it was read.
+    #[must_use]
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// The statement as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.raw).unwrap_or_default()
+    }
+
+    /// The statement's id, if it has one.
+    #[must_use]
+    pub fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    /// Whether its `Effect` is `Allow`.
+    pub(crate) fn is_allow(&self) -> bool {
+        self.elements.as_ref().is_ok_and(|elements| elements.effect == Effect::Allow)
+    }
+
+    /// The statement's elements. Fails with the reason if it is not a JSON object, has
+    /// an element twice, or has an `Effect` that is neither `Allow` nor `Deny`.
+    pub(crate) fn elements(&self) -> Result<&Elements, &str> {
+        self.elements.as_ref().map_err(String::as_str)
+    }
+}
+
+impl From<&Value> for Statement {
+    fn from(json: &Value) -> Self {
+        Self::new(json.to_string())
+    }
+}
+
+const ELEMENTS: [&str; 9] =
+    ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
+
+impl Elements {
+    fn new(members: &Map<String, Value>) -> Result<Self, String> {
+        let effect = match members.get("Effect").and_then(Value::as_str) {
+            Some("Allow") => Effect::Allow,
+            Some("Deny") => Effect::Deny,
+            _ => return Err("its `Effect` is neither `Allow` nor `Deny`".to_owned()),
+        };
+        let (conditions, malformed) = members.get("Condition").map(conditions).unwrap_or_default();
+        let unknown = members.keys().filter(|name| !ELEMENTS.contains(&name.as_str()));
+        let unknown = unknown.map(|name| format!("it has an unknown element `{}`", shorten(name, 80)));
+        Ok(Self {
+            effect,
+            principal: Element::new(members, "Principal", Principal::parse_all),
+            action: Element::new(members, "Action", strings),
+            resource: Element::new(members, "Resource", strings),
+            conditions,
+            unsupported: malformed.into_iter().chain(unknown).collect(),
+        })
+    }
+}
+
+impl<T> Element<T> {
+    fn new(members: &Map<String, Value>, name: &str, parse: impl Fn(&Value) -> Option<T>) -> Self {
+        let opposite = format!("Not{name}");
+        let malformed = |name: &str| Self::Malformed(format!("its `{name}` is malformed"));
+        match (members.get(name), members.get(&opposite)) {
+            (None, None) => Self::Missing,
+            (Some(value), None) => parse(value).map_or_else(|| malformed(name), Self::Is),
+            (None, Some(value)) => parse(value).map_or_else(|| malformed(&opposite), Self::Not),
+            (Some(_), Some(_)) => Self::Malformed(format!("it has both `{name}` and `{opposite}`")),
+        }
+    }
+
+    /// What the element or its opposite names.
+    pub(crate) fn named(&self) -> Option<&T> {
+        match self {
+            Self::Is(named) | Self::Not(named) => Some(named),
+            Self::Missing | Self::Malformed(_) => None,
+        }
+    }
+}
+
+impl Element<Vec<String>> {
+    /// Whether one of the patterns matches, or for the opposite none. A statement of a key policy without the element
+    /// has no effect. Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html>.
+    pub(crate) fn matches(&self, name: &str, is: impl Fn(&str) -> Truth) -> Truth {
+        let any = |patterns: &[String]| Truth::any(patterns.iter().map(|pattern| is(pattern)));
+        match self {
+            Self::Missing => Truth::No,
+            Self::Is(patterns) => any(patterns).explained(|why| format!("its `{name}`: {why}")),
+            Self::Not(patterns) => any(patterns).negated().explained(|why| format!("its `Not{name}`: {why}")),
+            Self::Malformed(why) => Truth::unknown(why),
+        }
+    }
+}
+
+/// A string or an array of strings; nothing else, and at least one.
+pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
+    one_or_more(value, |value| value.as_str().map(str::to_owned))
+}
+
+fn one_or_more<T>(value: &Value, parse: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
+    let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    values.iter().map(parse).collect::<Option<Vec<T>>>().filter(|values| !values.is_empty())
+}
+
+/// A single string, or an array of several.
+pub(crate) fn one_or_many(strings: &[String]) -> Value {
+    if let [only] = strings { json!(only) } else { json!(strings) }
+}
+
+/// The conditions of a `Condition` element, and the reasons why others are malformed.
+fn conditions(element: &Value) -> (Vec<Condition>, Vec<String>) {
+    let (mut conditions, mut malformed) = (Vec::new(), Vec::new());
+    let Some(operators) = element.as_object() else {
+        return (conditions, vec!["its `Condition` is malformed".to_owned()]);
+    };
+    for (operator, keys) in operators {
+        let Some(keys) = keys.as_object().filter(|keys| !keys.is_empty()) else {
+            malformed.push(format!("its condition `{}` has no keys", shorten(operator, 80)));
+            continue;
+        };
+        let text = |value: &Value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Bool(_) => Some(value.to_string()),
+            // Which string a fraction stands for is not documented.
+            Value::Number(number) => (!number.is_f64() || operator.contains("Numeric")).then(|| value.to_string()),
+            _ => None,
+        };
+        for (key, values) in keys {
+            match one_or_more(values, text) {
+                Some(values) => conditions.push(Condition { operator: operator.clone(), key: key.clone(), values }),
+                None => malformed
+                    .push(format!("its condition `{}` on `{key}`: its values are malformed", shorten(operator, 80))),
+            }
+        }
+    }
+    (conditions, malformed)
+}
