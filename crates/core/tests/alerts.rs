@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use trailseal_core::access::{KeyAccess, LockedOutReader};
+use trailseal_core::access::{DecryptBarrier, KeyAccess, LockedOutReader};
 use trailseal_core::config::Mode;
 use trailseal_core::context::Context;
 use trailseal_core::failure::{Class, Failure};
@@ -604,7 +604,9 @@ fn every_warning() {
     let malformed = || Document::parse("[]").unwrap_err();
     let reader = |reader: &str, certain| LockedOutReader {
         reader: reader.into(),
-        reason: "statement `Readers` allows them to read".into(),
+        statement: StatementId { index: 0, sid: Some("Readers".into()) },
+        reads_certainly: true,
+        barrier: DecryptBarrier::ImplicitDeny,
         certain,
     };
     let readers = vec![reader("210987654321", true), reader("o-abcdefghij", false)];

@@ -118,8 +118,8 @@ fn locked_out(bucket_policy: &Document, check: &Value) -> (Value, String) {
     let files = log_files(check, &trail);
     let found = locked_out_readers(bucket_policy, &files, key_policy.as_ref(), &key(check), &account);
     let names = found.iter().map(|it| format!("{}{}", it.reader, if it.certain { "" } else { "?" }));
-    let reasons: Vec<&str> = found.iter().map(|it| it.reason.as_str()).collect();
-    (names.collect(), reasons.join("; "))
+    let barriers: Vec<String> = found.iter().map(|it| format!("{}: {:?}", it.statement, it.barrier)).collect();
+    (names.collect(), barriers.join("; "))
 }
 
 #[test]

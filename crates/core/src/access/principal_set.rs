@@ -2,9 +2,10 @@
 //! that its conditions select.
 
 use crate::access::{CLOUDTRAIL, service_context};
+use crate::iam::element::{Effect, Element};
 use crate::iam::pattern::Pattern;
 use crate::iam::principal::Principal;
-use crate::iam::statement::{Condition, Effect, Element, Elements};
+use crate::iam::statement::{Condition, Elements};
 use crate::iam::truth::Truth;
 use crate::iam::{Caller, Context, Identity, IdentityKind, Statement};
 use crate::ids::{AccountId, OrganizationId, Partition, shorten, split_arn};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::access::cloudtrail_bucket::{LogFiles, over_tls, resources};
 use crate::access::principal_set::{PrincipalKind, PrincipalSet, allowed_outside};
-use crate::iam::{Decision, Document, Request, StatementId, evaluate};
+use crate::iam::{Decision, Document, Reason, Request, StatementId, evaluate};
 use crate::ids::{AccountId, KeyArn, shorten};
 
 /// Principals that a bucket's policy allows to read and a key's policy does not allow to decrypt.
@@ -13,10 +13,29 @@ pub struct LockedOutReader {
     /// The principals as the bucket's policy names them: an ARN or a pattern of ARNs, an account's id, an organization
     /// or a part of it, a service, a canonical user, `*`.
     pub reader: String,
-    /// The statement that allows them to read, and what is missing.
-    pub reason: String,
+    /// The statement of the bucket policy that allows them to read.
+    pub statement: StatementId,
+    /// Whether it certainly does.
+    pub reads_certainly: bool,
+    /// Why they cannot decrypt.
+    pub barrier: DecryptBarrier,
     /// Whether they are certainly locked out; otherwise possibly, or only some of them.
     pub certain: bool,
+}
+
+/// Why principals cannot decrypt with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecryptBarrier {
+    /// The key policy cannot be read.
+    UnknownPolicy,
+    /// The decision of the key policy is unknown, for this reason.
+    UnknownDecision(Reason),
+    /// This statement denies it.
+    ExplicitDeny(StatementId),
+    /// No statement allows it.
+    ImplicitDeny,
+    /// The key policy may allow only some of them: these.
+    SomeAllowed(String),
 }
 
 /// Every principal outside `account` that a bucket's policy may allow to read these log files, and that a key's policy
@@ -48,7 +67,9 @@ pub fn locked_out_readers(
             let allowed_here = examples.iter().filter(|it| !decide(&alone, &it.object).is_denied());
             let decisions = allowed_here.map(|it| decide(&with_denies, &it.object));
             let reads: Vec<Decision> = decisions.filter(|decision| !decision.is_denied()).collect();
-            let Some((lacks, why)) = key.missing_decrypt(&principals).filter(|_| !reads.is_empty()) else { continue };
+            let Some((lacks, barrier)) = key.missing_decrypt(&principals).filter(|_| !reads.is_empty()) else {
+                continue;
+            };
             let reads_certainly = reads.iter().any(Decision::is_allowed);
             let certain = match principals.kind {
                 PrincipalKind::Unknown => false,
@@ -57,9 +78,8 @@ pub fn locked_out_readers(
                 _ => lacks,
             };
             let by = StatementId { sid: id.sid.as_deref().map(|sid| shorten(sid, 80)), ..id };
-            let allows = if reads_certainly { "allows" } else { "may allow" };
-            let reason = format!("{by} of the bucket's policy {allows} them to read; {why}");
-            let reader = LockedOutReader { reader: principals.name.clone(), reason, certain };
+            let reader =
+                LockedOutReader { reader: principals.name.clone(), statement: by, reads_certainly, barrier, certain };
             let known = found.entry(principals.name).or_insert_with(|| reader.clone());
             if certain && !known.certain {
                 *known = reader;
@@ -108,26 +128,21 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// Why the principals cannot decrypt, and whether that is certain; `None` if they can.
-    fn missing_decrypt(&self, principals: &PrincipalSet) -> Option<(bool, String)> {
-        let Some(policy) = self.policy else {
-            return Some((false, "the key's policy is unknown".to_owned()));
-        };
-        let why = match self.decide_decrypt(policy, principals) {
+    /// Whether the principals certainly cannot decrypt, and why; `None` if they can.
+    fn missing_decrypt(&self, principals: &PrincipalSet) -> Option<(bool, DecryptBarrier)> {
+        let Some(policy) = self.policy else { return Some((false, DecryptBarrier::UnknownPolicy)) };
+        let barrier = match self.decide_decrypt(policy, principals) {
             Decision::Allowed(_) | Decision::Delegated(_) => return None,
             Decision::Unknown(reasons) => {
-                let reason = reasons.first().map(|reason| shorten(&reason.to_string(), 300)).unwrap_or_default();
-                return Some((false, format!("whether the key's policy allows them to decrypt is unknown: {reason}")));
+                let reason = reasons.into_iter().next();
+                return Some((false, reason.map_or(DecryptBarrier::UnknownPolicy, DecryptBarrier::UnknownDecision)));
             }
-            Decision::ExplicitDeny(by) => format!("{by} of the key's policy denies them `kms:Decrypt`"),
-            Decision::ImplicitDeny(_) => "no statement of the key's policy allows them to decrypt".to_owned(),
+            Decision::ExplicitDeny(by) => DecryptBarrier::ExplicitDeny(by),
+            Decision::ImplicitDeny(_) => DecryptBarrier::ImplicitDeny,
         };
         let mut members = self.named.iter().filter(|one| principals.has_many() && principals.may_include(one));
         let some = members.find(|one| !self.decide_decrypt(policy, &one.within(principals)).is_denied());
-        Some(match some {
-            Some(one) => (false, format!("the key's policy may allow only some of them to decrypt: `{}`", one.name)),
-            None => (true, why),
-        })
+        Some(some.map_or((true, barrier), |one| (false, DecryptBarrier::SomeAllowed(one.name.clone()))))
     }
 
     /// Source for the contents of the request:

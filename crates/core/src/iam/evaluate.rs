@@ -4,10 +4,11 @@
 use crate::iam::condition;
 use crate::iam::decision::{Decision, Reason, StatementId};
 use crate::iam::document::Document;
+use crate::iam::element::Effect;
 use crate::iam::pattern::{Pattern, matches_action};
 use crate::iam::principal::Naming;
 use crate::iam::request::Request;
-use crate::iam::statement::{Condition, Effect, Statement};
+use crate::iam::statement::{Condition, Statement};
 use crate::iam::truth::Truth;
 
 /// What a policy decides about a request.

@@ -6,7 +6,9 @@
 mod condition;
 mod decision;
 mod document;
+pub(crate) mod element;
 mod evaluate;
+mod json;
 pub(crate) mod pattern;
 pub(crate) mod principal;
 mod request;
@@ -14,8 +16,9 @@ pub(crate) mod statement;
 pub(crate) mod truth;
 
 pub use decision::{Decision, Reason, StatementId};
-pub use document::{Document, MalformedPolicy};
+pub use document::Document;
 pub use evaluate::evaluate;
+pub use json::MalformedPolicy;
 pub(crate) use request::IdentityKind;
 pub use request::{Caller, Context, Identity, Request};
 pub use statement::Statement;

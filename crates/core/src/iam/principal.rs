@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
+use crate::iam::element::{Effect, Element, strings};
 use crate::iam::request::{Caller, Identity, IdentityKind};
-use crate::iam::statement::{Effect, Element, strings};
 use crate::iam::truth::Truth;
 use crate::ids::{AccountId, shorten};
 

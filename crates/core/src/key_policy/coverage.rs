@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::iam::Statement;
+use crate::iam::element::{Effect, Element};
 use crate::iam::pattern::matches_action;
 use crate::iam::principal::Principal;
-use crate::iam::statement::{Condition, Effect, Element, Elements};
+use crate::iam::statement::{Condition, Elements};
 use crate::iam::truth::Truth;
 use crate::ids::{AccountId, Partition};
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::iam;
 use crate::iam::Document;
-use crate::iam::statement::Element;
+use crate::iam::element::Element;
 use crate::key_policy::coverage::Grant;
 use crate::key_policy::equal::json_equal;
 use crate::key_policy::templates::{KeyPolicy, Statement, Template};

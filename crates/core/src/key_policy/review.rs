@@ -1,7 +1,8 @@
 //! What to report about a key's policy: whether trailseal wrote in it, which readers it still allows that the
 //! configuration no longer names, and which statements KMS rejects.
 
-use crate::iam::statement::{Element, Elements};
+use crate::iam::element::Element;
+use crate::iam::statement::Elements;
 use crate::iam::{Document, Reason, Statement};
 use crate::ids::{AccountId, OrganizationId, PrincipalArn, split_arn};
 use crate::key_policy::templates::{KeyPolicy, Template};

@@ -1,7 +1,8 @@
 use super::{joined, policy_commands, with_remedy};
-use crate::access::LockedOutReader;
+use crate::access::{DecryptBarrier, LockedOutReader};
 use crate::finding::{KeyOwner, Warning};
 use crate::iam::Decision;
+use crate::ids::shorten;
 
 /// A warning in words.
 pub(in crate::report) fn warning(warning: &Warning) -> String {
@@ -108,13 +109,31 @@ fn reasons(decision: &Decision) -> String {
 pub(super) fn locked_out(readers: &[LockedOutReader]) -> String {
     let named = |certain: bool| {
         let those = readers.iter().filter(move |reader| reader.certain == certain);
-        joined(those.map(|reader| format!("`{}` ({})", reader.reader, reader.reason)))
+        joined(those.map(|reader| format!("`{}` ({})", reader.reader, barrier(reader))))
     };
     match (named(true), named(false)) {
         (certain, possible) if possible.is_empty() => certain,
         (certain, possible) if certain.is_empty() => format!("possibly {possible}"),
         (certain, possible) => format!("{certain}; possibly also {possible}"),
     }
+}
+
+/// By which statement a reader reads, and why it cannot decrypt.
+fn barrier(reader: &LockedOutReader) -> String {
+    let barrier = match &reader.barrier {
+        DecryptBarrier::UnknownPolicy => "the key policy cannot be read".into(),
+        DecryptBarrier::UnknownDecision(reason) => {
+            let reason = shorten(&reason.to_string(), 300);
+            format!("it is unknown whether the key policy allows them to decrypt: {reason}")
+        }
+        DecryptBarrier::ExplicitDeny(statement) => format!("{statement} of the key policy denies them `kms:Decrypt`"),
+        DecryptBarrier::ImplicitDeny => "no statement of the key policy allows them to decrypt".into(),
+        DecryptBarrier::SomeAllowed(some) => {
+            format!("the key policy may allow only some of them to decrypt: `{some}`")
+        }
+    };
+    let allows = if reader.reads_certainly { "allows" } else { "may allow" };
+    format!("{} of the bucket policy {allows} them to read; {barrier}", reader.statement)
 }
 
 /// How readers are allowed to use a key.
