@@ -131,7 +131,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         Ok(StepResult::Contradicted(Contradiction::NotVisible(key.clone())))
     }
 
-    /// Replaces a key's policy by the longer one, only if it is still the policy that was read. KMS has no conditional
+    /// Replaces a key policy by the longer one, only if it is still the policy that was read. KMS has no conditional
     /// write, so it is read again afterwards, too.
     async fn extend(&self, key: &KeyArn, change: &PolicyChange) -> Result<StepResult, Failure> {
         let extended = &change.extension.document;

@@ -179,7 +179,7 @@ pub enum Warning {
         bucket: String,
         /// The readers.
         readers: Vec<LockedOutReader>,
-        /// Who may edit the key's policy.
+        /// Who may edit the key policy.
         owner: KeyOwner,
     },
     /// See [`WarningId::BucketPolicyUnreadable`]: access was denied.
@@ -254,7 +254,7 @@ pub enum Warning {
         /// Where it was read.
         region: Region,
     },
-    /// See [`WarningId::KeyUnreadable`]: the key's policy.
+    /// See [`WarningId::KeyUnreadable`]: the key policy.
     KeyPolicyDenied {
         /// The key.
         key: KeyArn,

@@ -101,7 +101,7 @@ fn log_files<'a>(check: &'a Value, trail: &'a TrailArn) -> LogFiles<'a> {
 }
 
 /// The readers that the key which trailseal creates for these `log_readers` locks out, with a `?` where uncertain. With
-/// `log_readers` of `null`, the key's policy is unknown.
+/// `log_readers` of `null`, the key policy is unknown.
 fn locked_out(bucket_policy: &Document, check: &Value) -> (Value, String) {
     let trail = trail(check);
     let account: AccountId = trail.account().clone();

@@ -1,4 +1,4 @@
-//! Whether a bucket's policy allows CloudTrail to write, and which objects are a trail's log files.
+//! Whether a bucket policy allows CloudTrail to write, and which objects are a trail's log files.
 
 use serde_json::json;
 
@@ -41,7 +41,7 @@ pub(crate) struct Example {
     pub(crate) certain: bool,
 }
 
-/// Whether a Deny of a bucket's policy stops CloudTrail from writing these files, encrypted with that key. Only Deny
+/// Whether a Deny of a bucket policy stops CloudTrail from writing these files, encrypted with that key. Only Deny
 /// statements count: CloudTrail itself checks for an Allow whenever a trail is changed. For a key that does not exist
 /// yet, use an ARN that looks like its own.
 ///

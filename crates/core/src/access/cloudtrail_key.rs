@@ -1,10 +1,10 @@
-//! Whether a key's policy allows CloudTrail to encrypt a trail's log files with the key.
+//! Whether a key policy allows CloudTrail to encrypt a trail's log files with the key.
 
 use crate::access::{CLOUDTRAIL, service_context};
 use crate::iam::{Caller, Context, Decision, Document, Request, evaluate};
 use crate::ids::{KeyArn, TrailArn};
 
-/// What a key's policy decides about each of CloudTrail's calls.
+/// What a key policy decides about each of CloudTrail's calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct KeyAccess {
@@ -40,7 +40,7 @@ impl KeyAccess {
     }
 }
 
-/// What a key's policy decides about CloudTrail's calls for a trail.
+/// What a key policy decides about CloudTrail's calls for a trail.
 ///
 /// Source for the contents of CloudTrail's requests:
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/how-kms-works-with-cloudtrail.html>.

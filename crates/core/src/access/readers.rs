@@ -7,10 +7,10 @@ use crate::access::principal_set::{PrincipalKind, PrincipalSet, allowed_outside}
 use crate::iam::{Decision, Document, Reason, Request, StatementId, evaluate};
 use crate::ids::{AccountId, KeyArn, shorten};
 
-/// Principals that a bucket's policy allows to read and a key's policy does not allow to decrypt.
+/// Principals that a bucket policy allows to read and a key policy does not allow to decrypt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedOutReader {
-    /// The principals as the bucket's policy names them: an ARN or a pattern of ARNs, an account's id, an organization
+    /// The principals as the bucket policy names them: an ARN or a pattern of ARNs, an account's id, an organization
     /// or a part of it, a service, a canonical user, `*`.
     pub reader: String,
     /// The statement of the bucket policy that allows them to read.
@@ -38,8 +38,8 @@ pub enum DecryptBarrier {
     SomeAllowed(String),
 }
 
-/// Every principal outside `account` that a bucket's policy may allow to read these log files, and that a key's policy
-/// does not allow to decrypt them through S3. Sorted by name, each once. If the key's policy is unknown (`None`),
+/// Every principal outside `account` that a bucket policy may allow to read these log files, and that a key policy
+/// does not allow to decrypt them through S3. Sorted by name, each once. If the key policy is unknown (`None`),
 /// nothing is certain.
 ///
 /// Principals of the account itself are never listed, because their IAM policies, which trailseal does not read, decide.
@@ -105,7 +105,7 @@ impl<'a> Key<'a> {
         Self { arn, policy, named }
     }
 
-    /// What a bucket's policy decides about reading an object, or one of its versions.
+    /// What a bucket policy decides about reading an object, or one of its versions.
     ///
     /// Source for the contents of the request: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>.
     fn decide_read(&self, bucket_policy: &Document, principals: &PrincipalSet, object: &str) -> Decision {

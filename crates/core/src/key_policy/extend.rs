@@ -67,7 +67,7 @@ fn minified(json: &str) -> String {
 }
 
 impl KeyPolicy {
-    /// What a key's policy needs to grant everything that this one grants; `None` if it does.
+    /// What a key policy needs to grant everything that this one grants; `None` if it does.
     ///
     /// A grant is missing if no single statement certainly covers it. Deny statements do not count:
     /// [`crate::access::cloudtrail_key_access`] decides whether CloudTrail can use the key.
@@ -100,7 +100,7 @@ impl KeyPolicy {
         self.full_extension(document).filter(|extension| extension.needed)
     }
 
-    /// Whether trailseal may have written a key's policy for a smaller configuration: it has statements, and each is an
+    /// Whether trailseal may have written a key policy for a smaller configuration: it has statements, and each is an
     /// Allow that grants no more than a statement of this policy. A deleted role counts as the function's.
     #[must_use]
     pub fn covers(&self, document: &Document) -> bool {
@@ -113,7 +113,7 @@ impl KeyPolicy {
         document.unsupported().is_empty() && !statements.is_empty() && statements.iter().all(covered)
     }
 
-    /// Whether a key's policy allows the function's role to finish the key, without the role's own IAM policy. True if
+    /// Whether a key policy allows the function's role to finish the key, without the role's own IAM policy. True if
     /// no role is configured, because then no key is finished.
     #[must_use]
     pub fn role_can_finish(&self, document: &Document) -> bool {

@@ -1,4 +1,4 @@
-//! What to report about a key's policy: whether trailseal wrote in it, which readers it still allows that the
+//! What to report about a key policy: whether trailseal wrote in it, which readers it still allows that the
 //! configuration no longer names, and which statements KMS rejects.
 
 use crate::iam::element::Element;
@@ -17,7 +17,7 @@ pub struct UnrevokedReader {
 }
 
 impl KeyPolicy {
-    /// Whether a key's policy has a `Sid` of trailseal's, which anyone can write.
+    /// Whether a key policy has a `Sid` of trailseal's, which anyone can write.
     #[must_use]
     pub fn resembles(document: &Document) -> bool {
         document.statements().iter().filter_map(Statement::sid).any(|sid| Template::of_sid(sid).is_some())

@@ -227,7 +227,7 @@ pub struct TrailUpdate {
     pub bucket_region: Region,
     /// The trail as it was read. The response must not differ in anything but the key.
     pub observed: TrailSettings,
-    /// Whether the key's policy certainly allows CloudTrail to use the key.
+    /// Whether the key policy certainly allows CloudTrail to use the key.
     pub access_verified: bool,
     /// The statements that allow CloudTrail to use a key, as JSON.
     pub statements: String,
@@ -361,7 +361,7 @@ pub enum Obstacle {
         region: Region,
         /// The readers.
         readers: Vec<LockedOutReader>,
-        /// Who may edit the key's policy.
+        /// Who may edit the key policy.
         owner: KeyOwner,
     },
 }
