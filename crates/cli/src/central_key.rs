@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use trailseal_core::config::LogReaders;
 use trailseal_core::ids::{AccountId, OrganizationId, Partition, StackName};
-use trailseal_core::key_policy::{self, MAX_BYTES, Terms};
+use trailseal_core::key_policy::{self, MAX_BYTES, PolicyInputs};
 
 /// A key that encrypts the logs of many accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,7 @@ struct Policy {
 #[serde(untagged)]
 enum Statement {
     /// As on the keys that trailseal creates.
-    Own(key_policy::Statement),
+    Own(key_policy::KeyPolicyStatement),
     Central(Allow),
 }
 
@@ -134,8 +134,8 @@ impl CentralKey {
         let Self { partition, account, readers, .. } = self;
         let statements = |readers: &LogReaders| -> Vec<Statement> {
             let owners = std::iter::once(account).chain(accounts.iter().copied()).collect();
-            let terms = Terms { partition, account, owners, role: None, readers };
-            terms.statements().into_iter().map(Statement::Own).collect()
+            let inputs = PolicyInputs { partition, account, owners, role: None, readers };
+            inputs.statements().into_iter().map(Statement::Own).collect()
         };
         let for_trails = statements(&LogReaders::default());
         // The statements for readers come last.

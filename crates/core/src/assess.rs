@@ -210,7 +210,7 @@ fn assess_key(
     if let Err(failure) = &key.tags
         && !broken
         && may_be_trailseals(&key.metadata, context)
-        && (denied || access.decrypt.is_denied() || (KeyPolicy::resembles(document) && extension.is_some()))
+        && (denied || access.decrypt.is_denied() || (KeyPolicy::has_trailseal_sid(document) && extension.is_some()))
     {
         warnings.push(Warning::KeyTagsDenied { key: arn.clone(), failure: failure.clone() });
     }

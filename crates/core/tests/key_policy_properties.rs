@@ -399,7 +399,7 @@ proptest! {
         let policy = setup.policy();
         let document = Document::parse(&policy.text()).unwrap();
         prop_assert_eq!(policy.full_extension(&document), None);
-        prop_assert!(policy.covers(&document) && KeyPolicy::resembles(&document));
+        prop_assert!(policy.covers(&document) && KeyPolicy::has_trailseal_sid(&document));
         prop_assert!(policy.unrevoked_readers(&document).is_empty() && policy.rejected_statements(&document).is_empty());
     }
 

@@ -1,4 +1,4 @@
-//! Whether a bucket policy allows CloudTrail to write, and which objects are a trail's log files.
+//! Whether a bucket policy denies CloudTrail's writes, and which objects are a trail's log files.
 
 use serde_json::json;
 
@@ -41,9 +41,9 @@ pub(crate) struct Example {
     pub(crate) certain: bool,
 }
 
-/// Whether a Deny of a bucket policy stops CloudTrail from writing these files, encrypted with that key. Only Deny
-/// statements count: CloudTrail itself checks for an Allow whenever a trail is changed. For a key that does not exist
-/// yet, use an ARN that looks like its own.
+/// Evaluates only the Deny statements of a bucket policy: whether one stops CloudTrail from writing these files,
+/// encrypted with that key. An Allow for everything is added, because CloudTrail itself checks for an Allow whenever a
+/// trail is changed. For a key that does not exist yet, use a placeholder ARN of the same account and Region.
 ///
 /// The decision is allowed if no Deny applies, and denied only if a Deny applies to log files that the trail certainly
 /// has.

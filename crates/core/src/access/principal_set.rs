@@ -44,7 +44,7 @@ const NO_ACCOUNT: &str = "000000000000";
 
 /// The principals outside an account that an Allow statement names. CloudTrail itself is left out, and so are deleted
 /// roles and users.
-pub(crate) fn allowed_outside(statement: &Statement, own: &AccountId) -> Vec<PrincipalSet> {
+pub(crate) fn external_principals(statement: &Statement, own: &AccountId) -> Vec<PrincipalSet> {
     let unknown = |name: String| vec![PrincipalSet { name, kind: PrincipalKind::Unknown, organization: None }];
     let elements = match statement.elements() {
         Ok(Elements { effect: Effect::Deny, .. }) => return Vec::new(),
@@ -252,7 +252,7 @@ mod tests {
 
     fn sets(statement: Value) -> Vec<PrincipalSet> {
         let document = Document::parse(&json!({ "Statement": [statement] }).to_string()).unwrap();
-        allowed_outside(&document.statements()[0], &"123456789012".parse().unwrap())
+        external_principals(&document.statements()[0], &"123456789012".parse().unwrap())
     }
 
     fn everyone(condition: Value) -> PrincipalSet {

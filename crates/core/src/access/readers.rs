@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::access::cloudtrail_bucket::{LogFiles, over_tls, resources};
-use crate::access::principal_set::{PrincipalKind, PrincipalSet, allowed_outside};
-use crate::iam::{Decision, Document, Reason, Request, StatementId, evaluate};
+use crate::access::cloudtrail_bucket::{Example, LogFiles, over_tls, resources};
+use crate::access::principal_set::{PrincipalKind, PrincipalSet, external_principals};
+use crate::iam::{Decision, Document, Reason, Request, Statement, StatementId, evaluate};
 use crate::ids::{AccountId, KeyArn, shorten};
 
 /// Principals that a bucket policy allows to read and a key policy does not allow to decrypt.
@@ -38,6 +38,13 @@ pub enum DecryptBarrier {
     SomeAllowed(String),
 }
 
+impl DecryptBarrier {
+    /// Whether it certainly stops all of the principals.
+    fn is_certain(&self) -> bool {
+        matches!(self, Self::ExplicitDeny(_) | Self::ImplicitDeny)
+    }
+}
+
 /// Every principal outside `account` that a bucket policy may allow to read these log files, and that a key policy
 /// does not allow to decrypt them through S3. Sorted by name, each once. If the key policy is unknown (`None`),
 /// nothing is certain.
@@ -55,38 +62,67 @@ pub fn locked_out_readers(
     // CloudTrail's own Allow names the organization.
     let named: Vec<&str> = bucket_policy.statements().iter().filter(|it| it.is_allow()).flat_map(resources).collect();
     let organization = files.organization_among(&named);
-    let denies = || bucket_policy.statements().iter().filter(|statement| !statement.is_allow());
     let mut found: BTreeMap<String, LockedOutReader> = BTreeMap::new();
     for (id, statement) in bucket_policy.identified() {
-        let alone = bucket_policy.with_statements([statement.clone()]);
-        // Every other Allow is considered by itself.
-        let with_denies = bucket_policy.with_statements(denies().chain([statement]).cloned());
         let examples = files.examples(&organization, &resources(statement).collect::<Vec<&str>>());
-        for principals in allowed_outside(statement, account) {
-            let decide = |policy: &Document, object: &str| key.decide_read(policy, &principals, object);
-            let allowed_here = examples.iter().filter(|it| !decide(&alone, &it.object).is_denied());
-            let decisions = allowed_here.map(|it| decide(&with_denies, &it.object));
-            let reads: Vec<Decision> = decisions.filter(|decision| !decision.is_denied()).collect();
-            let Some((lacks, barrier)) = key.missing_decrypt(&principals).filter(|_| !reads.is_empty()) else {
-                continue;
-            };
-            let reads_certainly = reads.iter().any(Decision::is_allowed);
-            let certain = match principals.kind {
-                PrincipalKind::Unknown => false,
-                // The statement's condition may select principals that can decrypt.
-                PrincipalKind::Everyone => lacks && reads_certainly,
-                _ => lacks,
-            };
-            let by = StatementId { sid: id.sid.as_deref().map(|sid| shorten(sid, 80)), ..id };
-            let reader =
-                LockedOutReader { reader: principals.name.clone(), statement: by, reads_certainly, barrier, certain };
-            let known = found.entry(principals.name).or_insert_with(|| reader.clone());
-            if certain && !known.certain {
+        let statement_reads = StatementReads::new(bucket_policy, id, statement, examples);
+        for principals in external_principals(statement, account) {
+            let Some(reader) = statement_reads.locked_out(&key, principals) else { continue };
+            let known = found.entry(reader.reader.clone()).or_insert_with(|| reader.clone());
+            if reader.certain && !known.certain {
                 *known = reader;
             }
         }
     }
     found.into_values().collect()
+}
+
+/// What one statement of a bucket policy allows to read.
+struct StatementReads {
+    id: StatementId,
+    /// The statement as the policy's only one.
+    alone: Document,
+    /// The statement with every Deny of the policy. Every other Allow is considered by itself.
+    with_denies: Document,
+    examples: Vec<Example>,
+}
+
+impl StatementReads {
+    fn new(bucket_policy: &Document, id: StatementId, statement: &Statement, examples: Vec<Example>) -> Self {
+        let denies = bucket_policy.statements().iter().filter(|other| !other.is_allow());
+        Self {
+            id: StatementId { sid: id.sid.as_deref().map(|sid| shorten(sid, 80)), ..id },
+            alone: bucket_policy.with_statements([statement.clone()]),
+            with_denies: bucket_policy.with_statements(denies.chain([statement]).cloned()),
+            examples,
+        }
+    }
+
+    /// The principals, if the statement may allow them to read and they may be unable to decrypt.
+    fn locked_out(&self, key: &Key<'_>, principals: PrincipalSet) -> Option<LockedOutReader> {
+        let reads = self.possible_reads(key, &principals);
+        if reads.is_empty() {
+            return None;
+        }
+        let barrier = key.decrypt_barrier(&principals)?;
+        let reads_certainly = reads.iter().any(Decision::is_allowed);
+        let certain = match principals.kind {
+            PrincipalKind::Unknown => false,
+            // The statement's condition may select principals that can decrypt.
+            PrincipalKind::Everyone => barrier.is_certain() && reads_certainly,
+            _ => barrier.is_certain(),
+        };
+        let statement = self.id.clone();
+        Some(LockedOutReader { reader: principals.name, statement, reads_certainly, barrier, certain })
+    }
+
+    /// The decisions about the examples that the statement may allow to read and no Deny certainly denies.
+    fn possible_reads(&self, key: &Key<'_>, principals: &PrincipalSet) -> Vec<Decision> {
+        let decide = |policy: &Document, example: &Example| key.decide_read(policy, principals, &example.object);
+        let allowed_here = self.examples.iter().filter(|example| !decide(&self.alone, example).is_denied());
+        let decisions = allowed_here.map(|example| decide(&self.with_denies, example));
+        decisions.filter(|decision| !decision.is_denied()).collect()
+    }
 }
 
 /// The key that encrypts the log files.
@@ -100,7 +136,7 @@ struct Key<'a> {
 impl<'a> Key<'a> {
     fn new(policy: Option<&'a Document>, arn: &'a KeyArn, account: &AccountId) -> Self {
         let statements = policy.into_iter().flat_map(Document::statements);
-        let named = statements.flat_map(|statement| allowed_outside(statement, account));
+        let named = statements.flat_map(|statement| external_principals(statement, account));
         let named = named.filter(|it| it.has_many() || matches!(it.kind, PrincipalKind::One(_))).collect();
         Self { arn, policy, named }
     }
@@ -128,21 +164,21 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// Whether the principals certainly cannot decrypt, and why; `None` if they can.
-    fn missing_decrypt(&self, principals: &PrincipalSet) -> Option<(bool, DecryptBarrier)> {
-        let Some(policy) = self.policy else { return Some((false, DecryptBarrier::UnknownPolicy)) };
+    /// Why the principals cannot decrypt, or may be unable to; `None` if they can.
+    fn decrypt_barrier(&self, principals: &PrincipalSet) -> Option<DecryptBarrier> {
+        let Some(policy) = self.policy else { return Some(DecryptBarrier::UnknownPolicy) };
         let barrier = match self.decide_decrypt(policy, principals) {
             Decision::Allowed(_) | Decision::Delegated(_) => return None,
             Decision::Unknown(reasons) => {
                 let reason = reasons.into_iter().next();
-                return Some((false, reason.map_or(DecryptBarrier::UnknownPolicy, DecryptBarrier::UnknownDecision)));
+                return Some(reason.map_or(DecryptBarrier::UnknownPolicy, DecryptBarrier::UnknownDecision));
             }
             Decision::ExplicitDeny(by) => DecryptBarrier::ExplicitDeny(by),
             Decision::ImplicitDeny(_) => DecryptBarrier::ImplicitDeny,
         };
         let mut members = self.named.iter().filter(|one| principals.has_many() && principals.may_include(one));
         let some = members.find(|one| !self.decide_decrypt(policy, &one.within(principals)).is_denied());
-        Some(some.map_or((true, barrier), |one| (false, DecryptBarrier::SomeAllowed(one.name.clone()))))
+        Some(some.map_or(barrier, |one| DecryptBarrier::SomeAllowed(one.name.clone())))
     }
 
     /// Source for the contents of the request:

@@ -7,21 +7,21 @@
 
 use crate::iam::pattern::Pattern;
 use crate::iam::request::{Context, Fact};
-use crate::iam::statement::{Condition, one_or_many};
+use crate::iam::statement::{Condition, to_policy_value};
 use crate::iam::truth::Truth;
 use crate::ids::shorten;
 
 /// A condition operator, such as `ForAllValues:StringNotLikeIfExists`.
 struct Operator {
-    set: Option<Set>,
+    quantifier: Option<Quantifier>,
     comparison: Comparison,
     negated: bool,
     if_exists: bool,
 }
 
-/// How the values count that a request has for one key.
+/// Quantifier of a multivalued key: `ForAllValues` or `ForAnyValue`.
 #[derive(PartialEq, Eq)]
-enum Set {
+enum Quantifier {
     All,
     Any,
 }
@@ -31,9 +31,9 @@ type Comparison = fn(&str, &str, bool) -> Truth;
 
 impl Operator {
     fn parse(name: &str) -> Option<Self> {
-        let (set, rest) = match name.split_once(':') {
-            Some(("ForAllValues", rest)) => (Some(Set::All), rest),
-            Some(("ForAnyValue", rest)) => (Some(Set::Any), rest),
+        let (quantifier, rest) = match name.split_once(':') {
+            Some(("ForAllValues", rest)) => (Some(Quantifier::All), rest),
+            Some(("ForAnyValue", rest)) => (Some(Quantifier::Any), rest),
             Some(_) => return None,
             None => (None, name),
         };
@@ -62,16 +62,16 @@ impl Operator {
             "Bool" => |wanted, actual, _| compare(wanted, actual, |text| text.parse().ok(), bool::eq),
             _ => return None,
         };
-        Some(Self { set, comparison, negated, if_exists })
+        Some(Self { quantifier, comparison, negated, if_exists })
     }
 
     fn is_met(&self, wanted: &[String], fact: &Fact, variables: bool) -> Truth {
         let matches = |actual: &String| Truth::any(wanted.iter().map(|it| (self.comparison)(it, actual, variables)));
-        match (fact, &self.set) {
-            (Fact::Values(values), Some(set)) => set_is_met(set, self.negated, values, matches),
+        match (fact, &self.quantifier) {
+            (Fact::Values(values), Some(quantifier)) => multivalued_is_met(quantifier, self.negated, values, matches),
             (Fact::Values(values), None) => value_is_met(self.negated, values, matches),
             (Fact::Absent, None) => (self.if_exists || self.negated).into(),
-            (Fact::Absent, Some(set)) => (self.if_exists || *set == Set::All).into(),
+            (Fact::Absent, Some(quantifier)) => (self.if_exists || *quantifier == Quantifier::All).into(),
             (Fact::Present | Fact::Unknown, _) => unknown_value(),
         }
     }
@@ -108,7 +108,7 @@ pub(crate) fn describe_unmet(condition: &Condition, context: &Context) -> String
         Fact::Absent => "the request does not have the key".to_owned(),
         Fact::Unknown => "the request's value is unknown".to_owned(),
     };
-    let required = shorten(&one_or_many(values).to_string(), 200);
+    let required = shorten(&to_policy_value(values).to_string(), 200);
     format!("its condition `{operator}` on `{key}` requires `{required}` and {found}")
 }
 
@@ -131,11 +131,16 @@ fn is_absent(wanted: &[String], fact: &Fact) -> Truth {
 }
 
 /// Whether all or any of the request's values match. AWS treats a set of empty values as empty for some keys.
-fn set_is_met(set: &Set, negated: bool, values: &[String], matches: impl Fn(&String) -> Truth) -> Truth {
+fn multivalued_is_met(
+    quantifier: &Quantifier,
+    negated: bool,
+    values: &[String],
+    matches: impl Fn(&String) -> Truth,
+) -> Truth {
     let each = values.iter().map(|value| if negated { matches(value).negated() } else { matches(value) });
-    let (met, met_if_empty) = match set {
-        Set::All => (Truth::all(each), Truth::Yes),
-        Set::Any => (Truth::any(each), Truth::No),
+    let (met, met_if_empty) = match quantifier {
+        Quantifier::All => (Truth::all(each), Truth::Yes),
+        Quantifier::Any => (Truth::any(each), Truth::No),
     };
     if met != met_if_empty && values.iter().all(String::is_empty) {
         return Truth::unknown("the request's value is empty");

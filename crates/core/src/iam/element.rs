@@ -1,4 +1,4 @@
-//! The parts that the elements of a statement are made of.
+//! The effect of a statement, the elements that have an opposite, and the lists in them.
 
 use serde_json::{Map, Value};
 
@@ -44,10 +44,11 @@ impl<T> Element<T> {
 
 /// A string or an array of strings; nothing else, and at least one.
 pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
-    one_or_more(value, |value| value.as_str().map(str::to_owned))
+    parse_list(value, |value| value.as_str().map(str::to_owned))
 }
 
-pub(super) fn one_or_more<T>(value: &Value, parse: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
+/// Parses a single value or an array of values. `None`: one is malformed, or there is none.
+pub(super) fn parse_list<T>(value: &Value, parse: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
     let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
     values.iter().map(parse).collect::<Option<Vec<T>>>().filter(|values| !values.is_empty())
 }

@@ -45,7 +45,7 @@ struct Match {
     effect: Option<Effect>,
     /// Whether it applies to the caller or its account.
     applies: Truth,
-    /// Whether it may name only the caller's account, whose IAM policies decide if it is an Allow.
+    /// For an Allow: whether it names only the account, as far as is certain, so that the account's IAM policies decide.
     delegated: bool,
     /// What an Allow for the caller and the action requires beyond them that the request does not meet.
     unmet: Vec<Reason>,

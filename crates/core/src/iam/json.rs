@@ -1,4 +1,4 @@
-//! The JSON of policies, in which no object may have a member twice.
+//! Parsing of a policy's JSON, in which no object may have a member twice.
 
 use std::fmt;
 

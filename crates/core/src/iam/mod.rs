@@ -1,4 +1,4 @@
-//! The IAM policy language: documents, requests, and the decision of one about the other.
+//! The IAM policy language: documents, requests, and the evaluation of a request against a policy.
 //!
 //! Nothing here depends on trails or on trailseal's keys. Which requests trailseal evaluates belongs in
 //! [`crate::access`], the policy that it writes in [`crate::key_policy`].

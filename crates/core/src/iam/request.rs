@@ -1,4 +1,4 @@
-//! A request, as far as its contents are known.
+//! Requests: the caller, the action, the resource and the condition keys, as far as they are known.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::iam::element::{Effect, Element, one_or_more, strings};
+use crate::iam::element::{Effect, Element, parse_list, strings};
 use crate::iam::json::parse_value;
 use crate::iam::principal::Principal;
 use crate::iam::truth::Truth;
@@ -122,8 +122,8 @@ impl Element<Vec<String>> {
     }
 }
 
-/// A single string, or an array of several.
-pub(crate) fn one_or_many(strings: &[String]) -> Value {
+/// The JSON of a list in a policy: a single string, or an array of several.
+pub(crate) fn to_policy_value(strings: &[String]) -> Value {
     if let [only] = strings { json!(only) } else { json!(strings) }
 }
 
@@ -146,7 +146,7 @@ fn conditions(element: &Value) -> (Vec<Condition>, Vec<String>) {
             _ => None,
         };
         for (key, values) in keys {
-            match one_or_more(values, text) {
+            match parse_list(values, text) {
                 Some(values) => conditions.push(Condition { operator: operator.clone(), key: key.clone(), values }),
                 None => malformed
                     .push(format!("its condition `{}` on `{key}`: its values are malformed", shorten(operator, 80))),

@@ -1,6 +1,6 @@
-//! What one statement of a key policy grants, and whether another grants as much.
+//! What one statement of a key policy allows, and whether another allows as much.
 //!
-//! Only what is certain counts: a statement with an unknown or malformed part grants nothing and covers nothing.
+//! Only what is certain counts: a statement with an unknown or malformed part allows nothing and covers nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +12,9 @@ use crate::iam::statement::{Condition, Elements};
 use crate::iam::truth::Truth;
 use crate::ids::{AccountId, Partition};
 
-/// An `Allow` statement of a key policy.
+/// The permissions that an `Allow` statement of a key policy grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Grant {
+pub(super) struct Permissions {
     principals: BTreeSet<Principal>,
     actions: BTreeSet<String>,
     /// The values by operator and key. The key is in lower case, because its case does not matter.
@@ -29,7 +29,7 @@ const KINDS: [&str; 4] = ["AWS", "Service", "Federated", "CanonicalUser"];
 /// like `StringNotEquals` allow fewer.
 const ANY_VALUE: [&str; 4] = ["StringEquals", "StringLike", "ArnEquals", "ArnLike"];
 
-impl Grant {
+impl Permissions {
     /// Reads a statement of a policy in this partition. `None`: it is no `Allow`, or a part is unknown or malformed.
     pub(super) fn read(statement: &Statement, partition: &Partition) -> Option<Self> {
         let Elements { effect, principal, action, resource, conditions, unsupported } = statement.elements().ok()?;
@@ -56,7 +56,7 @@ impl Grant {
         })
     }
 
-    /// Whether this grants everything that `other` grants.
+    /// Whether these include all of the other permissions.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.includes_the_key
             && other.principals.iter().all(|principal| self.names(principal))
@@ -114,8 +114,8 @@ mod tests {
 
     use super::*;
 
-    fn read(statement: &Value) -> Option<Grant> {
-        Grant::read(&statement.into(), &"aws".parse().unwrap())
+    fn read(statement: &Value) -> Option<Permissions> {
+        Permissions::read(&statement.into(), &"aws".parse().unwrap())
     }
 
     /// A statement with one element different.
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deny_or_an_incomplete_statement_grants_nothing() {
+    fn a_deny_or_an_incomplete_statement_allows_nothing() {
         assert!(read(&with("Sid", json!("y"))).is_some());
         for statement in [
             with("Effect", json!("Deny")),

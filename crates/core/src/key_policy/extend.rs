@@ -1,17 +1,17 @@
-//! What an existing key policy lacks of trailseal's statements, and the policy with them. Statements are appended, and
+//! Which of trailseal's statements an existing key policy lacks, and the policy with them. Statements are appended, and
 //! no existing statement is altered.
 //!
 //! The one exception is trailseal's own statement for the function's role. If that role was deleted, KMS rejects every
-//! new policy that still names it, so the present role replaces it.
+//! new policy that still names it, so the current role replaces it.
 
 use serde_json::{Value, json};
 
 use crate::iam;
 use crate::iam::Document;
 use crate::iam::element::Element;
-use crate::key_policy::coverage::Grant;
+use crate::key_policy::coverage::Permissions;
 use crate::key_policy::equal::json_equal;
-use crate::key_policy::templates::{KeyPolicy, Statement, Template};
+use crate::key_policy::templates::{KeyPolicy, KeyPolicyStatement, Template};
 
 /// The longest key policy that KMS accepts, in bytes.
 /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html>.
@@ -25,10 +25,10 @@ pub struct Extension {
     pub document: Document,
     /// The appended statements, in order.
     pub added: Vec<Value>,
-    /// The `Sid`s of the statements in which the function's present role replaces a deleted one.
+    /// The `Sid`s of the statements in which the function's current role replaces a deleted one.
     pub rewritten: Vec<String>,
-    /// Whether a finished key needs it. It does not need the statement that allows the function's role to finish it,
-    /// which is only added together with others.
+    /// Whether a finished key needs the extension. False if it only adds the statement that allows the function's role
+    /// to finish the key.
     pub needed: bool,
 }
 
@@ -67,17 +67,17 @@ fn minified(json: &str) -> String {
 }
 
 impl KeyPolicy {
-    /// What a key policy needs to grant everything that this one grants; `None` if it does.
+    /// What a key policy needs to allow everything that this one allows; `None` if it does.
     ///
-    /// A grant is missing if no single statement certainly covers it. Deny statements do not count:
+    /// A permission is missing if no single statement certainly covers it. Deny statements do not count:
     /// [`crate::access::cloudtrail_key_access`] decides whether CloudTrail can use the key.
     #[must_use]
     pub fn full_extension(&self, document: &Document) -> Option<Extension> {
-        let (mut extended, rewritten) = self.with_present_role(document);
-        let granted = self.grants(&extended);
+        let (mut extended, rewritten) = self.with_current_role(document);
+        let existing = self.permissions_in(&extended);
         let mut added = Vec::new();
         let mut needed = !rewritten.is_empty();
-        for mut missing in self.statement.iter().filter_map(|own| self.missing(own, &granted)) {
+        for mut missing in self.statements.iter().filter_map(|own| self.missing(own, &existing)) {
             needed |= missing.template != Template::FinishesCreation;
             missing.sid = free_sid(missing.template.sid(), document);
             let missing = json!(missing);
@@ -101,13 +101,14 @@ impl KeyPolicy {
     }
 
     /// Whether trailseal may have written a key policy for a smaller configuration: it has statements, and each is an
-    /// Allow that grants no more than a statement of this policy. A deleted role counts as the function's.
+    /// Allow that allows no more than a statement of this policy. A deleted role counts as the function's.
     #[must_use]
     pub fn covers(&self, document: &Document) -> bool {
-        let (document, _) = self.with_present_role(document);
-        let own: Vec<Grant> = self.statement.iter().filter_map(|statement| self.grant(statement)).collect();
+        let (document, _) = self.with_current_role(document);
+        let own: Vec<Permissions> =
+            self.statements.iter().filter_map(|statement| self.own_permissions(statement)).collect();
         let covered = |statement: &iam::Statement| {
-            self.read(statement).is_some_and(|grant| own.iter().any(|own| own.covers(&grant)))
+            self.permissions(statement).is_some_and(|theirs| own.iter().any(|own| own.covers(&theirs)))
         };
         let statements = document.statements();
         document.unsupported().is_empty() && !statements.is_empty() && statements.iter().all(covered)
@@ -117,48 +118,48 @@ impl KeyPolicy {
     /// no role is configured, because then no key is finished.
     #[must_use]
     pub fn role_can_finish(&self, document: &Document) -> bool {
-        let granted = self.grants(document);
-        let mut for_the_role = self.statement.iter().filter(|own| own.template == Template::FinishesCreation);
-        for_the_role.all(|own| self.missing(own, &granted).is_none())
+        let existing = self.permissions_in(document);
+        let mut for_the_role = self.statements.iter().filter(|own| own.template == Template::FinishesCreation);
+        for_the_role.all(|own| self.missing(own, &existing).is_none())
     }
 
-    fn grants(&self, document: &Document) -> Vec<Grant> {
-        document.statements().iter().filter_map(|statement| self.read(statement)).collect()
+    fn permissions_in(&self, document: &Document) -> Vec<Permissions> {
+        document.statements().iter().filter_map(|statement| self.permissions(statement)).collect()
     }
 
-    pub(super) fn grant(&self, statement: &Statement) -> Option<Grant> {
-        self.read(&iam::Statement::from(&json!(statement)))
+    pub(super) fn own_permissions(&self, statement: &KeyPolicyStatement) -> Option<Permissions> {
+        self.permissions(&iam::Statement::from(&json!(statement)))
     }
 
-    pub(super) fn read(&self, statement: &iam::Statement) -> Option<Grant> {
-        Grant::read(statement, &self.partition)
+    pub(super) fn permissions(&self, statement: &iam::Statement) -> Option<Permissions> {
+        Permissions::read(statement, &self.partition)
     }
 
     /// The part of a statement that no existing statement covers, as a statement of its template.
     ///
-    /// Each action and name is checked separately, because different statements may cover them. As a template has
-    /// either one action or one name, the missing ones fit into one statement.
-    fn missing(&self, statement: &Statement, granted: &[Grant]) -> Option<Statement> {
-        let Statement { template, names, .. } = statement;
-        let is_missing = |action: &str, name: &String| {
-            let piece = self.grant(&template.statement(&[action], vec![name.clone()]));
-            !piece.is_some_and(|piece| granted.iter().any(|grant| grant.covers(&piece)))
+    /// Each action and value is checked separately, because different statements may cover them. As a template has
+    /// either one action or one value, the missing ones fit into one statement.
+    fn missing(&self, statement: &KeyPolicyStatement, existing: &[Permissions]) -> Option<KeyPolicyStatement> {
+        let KeyPolicyStatement { template, values, .. } = statement;
+        let is_missing = |action: &str, value: &String| {
+            let piece = self.own_permissions(&template.statement(&[action], vec![value.clone()]));
+            !piece.is_some_and(|piece| existing.iter().any(|permissions| permissions.covers(&piece)))
         };
-        let pairs = template.actions().iter().flat_map(|&action| names.iter().map(move |name| (action, name)));
-        let (mut actions, mut names): (Vec<&str>, Vec<String>) = pairs
-            .filter(|(action, name)| is_missing(action, name))
-            .map(|(action, name)| (action, name.clone()))
+        let pairs = template.actions().iter().flat_map(|&action| values.iter().map(move |value| (action, value)));
+        let (mut actions, mut values): (Vec<&str>, Vec<String>) = pairs
+            .filter(|(action, value)| is_missing(action, value))
+            .map(|(action, value)| (action, value.clone()))
             .unzip();
         actions.dedup();
-        names.dedup();
-        (!actions.is_empty()).then(|| template.statement(&actions, names))
+        values.dedup();
+        (!actions.is_empty()).then(|| template.statement(&actions, values))
     }
 
-    /// The document with the function's present role instead of a deleted one, and the `Sid`s of the rewritten
+    /// The document with the function's current role instead of a deleted one, and the `Sid`s of the rewritten
     /// statements.
-    pub(super) fn with_present_role(&self, document: &Document) -> (Document, Vec<String>) {
+    pub(super) fn with_current_role(&self, document: &Document) -> (Document, Vec<String>) {
         let mut sids = Vec::new();
-        let statements = document.statements().iter().map(|statement| match self.with_present_role_in(statement) {
+        let statements = document.statements().iter().map(|statement| match self.with_current_role_in(statement) {
             Some(rewritten) => {
                 sids.extend(statement.sid().map(str::to_owned));
                 rewritten
@@ -171,8 +172,8 @@ impl KeyPolicy {
     /// `None` unless the statement is trailseal's for the function's role, unchanged except for the deleted role. The
     /// ids of roles begin with `AROA`:
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
-    fn with_present_role_in(&self, statement: &iam::Statement) -> Option<iam::Statement> {
-        let own = self.statement.iter().find(|own| own.template == Template::FinishesCreation)?;
+    fn with_current_role_in(&self, statement: &iam::Statement) -> Option<iam::Statement> {
+        let own = self.statements.iter().find(|own| own.template == Template::FinishesCreation)?;
         statement.sid().filter(|sid| Template::of_sid(sid) == Some(own.template))?;
         let elements = statement.elements().ok()?;
         let (Element::Is(principals), Element::Is(resources)) = (&elements.principal, &elements.resource) else {
@@ -185,7 +186,7 @@ impl KeyPolicy {
         }
         json.as_object_mut()?.insert("Principal".to_owned(), own.principal.clone());
         let rewritten = iam::Statement::from(&json);
-        self.grant(own)?.covers(&self.read(&rewritten)?).then_some(rewritten)
+        self.own_permissions(own)?.covers(&self.permissions(&rewritten)?).then_some(rewritten)
     }
 }
 
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn equivalent_grants_are_not_added_again() {
+    fn equivalent_permissions_are_not_added_again() {
         let in_other_words = changed("210987654321", |statements| {
             statements[0]["Principal"]["AWS"] = json!(["123456789012", "123456789012"]);
             statements[1]["Action"] = json!(["kms:createalias", "kms:Put*", "kms:Enable*", "kms:Put*"]);
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_present_role_replaces_a_deleted_one() {
+    fn the_current_role_replaces_a_deleted_one() {
         let stale = changed("", |statements| {
             statements[1]["Principal"]["AWS"] = json!([DELETED]);
             statements[1]["Sid"] = json!("TrailsealFinishesCreation7");

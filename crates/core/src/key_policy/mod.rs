@@ -1,5 +1,5 @@
-//! The key policy that trailseal writes: its statements, what another key policy lacks of them, that policy with them,
-//! and what to report about it.
+//! The key policy that trailseal writes: its statements, which of them another key policy lacks, that policy with them
+//! added, and what to report about it.
 //!
 //! What a policy allows belongs in [`crate::access`], the policy language in [`crate::iam`].
 
@@ -12,4 +12,4 @@ mod templates;
 pub use equal::policies_equal;
 pub use extend::{Extension, MAX_BYTES};
 pub use review::UnrevokedReader;
-pub use templates::{KeyPolicy, Statement, Terms};
+pub use templates::{KeyPolicy, KeyPolicyStatement, PolicyInputs};

@@ -7,7 +7,7 @@ use crate::iam::{Document, Reason, Statement};
 use crate::ids::{AccountId, OrganizationId, PrincipalArn, split_arn};
 use crate::key_policy::templates::{KeyPolicy, Template};
 
-/// A reader that a statement of trailseal's allows to decrypt and that the configuration does not name.
+/// A reader that one of trailseal's statements allows to decrypt and that the configuration does not name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnrevokedReader {
     /// The statement's `Sid`.
@@ -17,22 +17,22 @@ pub struct UnrevokedReader {
 }
 
 impl KeyPolicy {
-    /// Whether a key policy has a `Sid` of trailseal's, which anyone can write.
+    /// Whether a key policy has one of trailseal's `Sid`s, which anyone can write.
     #[must_use]
-    pub fn resembles(document: &Document) -> bool {
+    pub fn has_trailseal_sid(document: &Document) -> bool {
         document.statements().iter().filter_map(Statement::sid).any(|sid| Template::of_sid(sid).is_some())
     }
 
-    /// The readers that statements of trailseal's allow and this policy does not name. A statement that was changed is
-    /// no longer trailseal's.
+    /// The readers that trailseal's statements allow and this policy does not name. A statement that was changed is no
+    /// longer trailseal's.
     #[must_use]
     pub fn unrevoked_readers(&self, document: &Document) -> Vec<UnrevokedReader> {
         let mut unrevoked = Vec::new();
         for statement in document.statements() {
             let sid = statement.sid().unwrap_or_default();
             let Some(template) = Template::of_sid(sid) else { continue };
-            for (name, reader) in self.readers(statement, template).unwrap_or_default() {
-                if !self.statement.iter().any(|own| own.template == template && own.names.contains(&name)) {
+            for (value, reader) in self.readers(statement, template).unwrap_or_default() {
+                if !self.statements.iter().any(|own| own.template == template && own.values.contains(&value)) {
                     unrevoked.push(UnrevokedReader { sid: sid.to_owned(), reader });
                 }
             }
@@ -44,7 +44,7 @@ impl KeyPolicy {
     /// them.
     #[must_use]
     pub fn rejected_statements(&self, document: &Document) -> Vec<Reason> {
-        let (document, _) = self.with_present_role(document);
+        let (document, _) = self.with_current_role(document);
         let identified = document.identified().filter_map(|(id, statement)| Some((id, statement.elements().ok()?)));
         let reasons = identified.flat_map(|(id, elements)| {
             rejections(elements).into_iter().map(move |why| Reason { statement: Some(id.clone()), why })
@@ -52,34 +52,34 @@ impl KeyPolicy {
         reasons.collect()
     }
 
-    /// The readers that a statement names, each also as the configuration names it, if the statement is exactly what
+    /// The values of a statement, each with its reader as the configuration names it, if the statement is exactly what
     /// trailseal writes for readers.
     fn readers(&self, statement: &Statement, template: Template) -> Option<Vec<(String, String)>> {
-        let grant = self.read(statement)?;
-        let names = match template {
-            Template::LogReaders => grant.values("ArnEquals", "aws:PrincipalArn"),
-            Template::ReaderAccounts => grant.aws_principals(),
-            Template::OrganizationReaders => grant.values("StringEquals", "aws:PrincipalOrgID"),
-            Template::AccountReaders => grant.values("StringEquals", "kms:CallerAccount"),
+        let permissions = self.permissions(statement)?;
+        let values = match template {
+            Template::LogReaders => permissions.values("ArnEquals", "aws:PrincipalArn"),
+            Template::ReaderAccounts => permissions.aws_principals(),
+            Template::OrganizationReaders => permissions.values("StringEquals", "aws:PrincipalOrgID"),
+            Template::AccountReaders => permissions.values("StringEquals", "kms:CallerAccount"),
             _ => return None,
         };
-        let written = self.grant(&template.statement(template.actions(), names.clone()))?;
-        let unchanged = written.covers(&grant) && grant.covers(&written);
-        let reader = |name: String| self.configured_name(template, &name).map(|reader| (name, reader));
-        if unchanged { names.into_iter().map(reader).collect() } else { None }
+        let written = self.own_permissions(&template.statement(template.actions(), values.clone()))?;
+        let unchanged = written.covers(&permissions) && permissions.covers(&written);
+        let reader = |value: String| self.configured_name(template, &value).map(|reader| (value, reader));
+        if unchanged { values.into_iter().map(reader).collect() } else { None }
     }
 
-    fn configured_name(&self, template: Template, name: &str) -> Option<String> {
+    fn configured_name(&self, template: Template, value: &str) -> Option<String> {
         let account = |id: &str| id.parse().ok().map(|id: AccountId| id.to_string());
         match template {
-            Template::LogReaders => name.parse().ok().map(|arn: PrincipalArn| arn.to_string()),
-            Template::OrganizationReaders => name.parse().ok().map(|id: OrganizationId| id.to_string()),
+            Template::LogReaders => value.parse().ok().map(|arn: PrincipalArn| arn.to_string()),
+            Template::OrganizationReaders => value.parse().ok().map(|id: OrganizationId| id.to_string()),
             Template::ReaderAccounts => {
-                let root = split_arn(name).filter(|arn| arn.service == "iam" && arn.resource == "root")?;
+                let root = split_arn(value).filter(|arn| arn.service == "iam" && arn.resource == "root")?;
                 account(root.account)
             }
-            _ if name == self.account.as_str() => Some("account".to_owned()),
-            _ => account(name),
+            _ if value == self.account.as_str() => Some("account".to_owned()),
+            _ => account(value),
         }
     }
 }
@@ -140,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn one_sid_makes_a_policy_resemble_trailseals() {
-        let with = |sid: &str| KeyPolicy::resembles(&document(&json!({ "Statement": [7, { "Sid": sid }] })));
+    fn one_sid_is_enough_also_with_a_number() {
+        let with = |sid: &str| KeyPolicy::has_trailseal_sid(&document(&json!({ "Statement": [7, { "Sid": sid }] })));
         assert!(with("CloudTrailEncrypts") && with("CloudTrailEncrypts12"));
         for foreign in [
             "",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::access::CLOUDTRAIL;
 use crate::config::{Config, LogReaders};
 use crate::iam::Document;
-use crate::iam::statement::one_or_many;
+use crate::iam::statement::to_policy_value;
 use crate::ids::{AccountId, FunctionArn, Partition, RoleArn};
 
 /// The version of the policy language.
@@ -19,7 +19,8 @@ const VERSION: &str = "2012-10-17";
 #[serde(rename_all = "PascalCase")]
 pub struct KeyPolicy {
     version: &'static str,
-    pub(super) statement: Vec<Statement>,
+    #[serde(rename = "Statement")]
+    pub(super) statements: Vec<KeyPolicyStatement>,
     /// The key's partition.
     #[serde(skip)]
     pub(super) partition: Partition,
@@ -31,8 +32,9 @@ pub struct KeyPolicy {
 /// A statement that trailseal writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Statement"))]
 #[serde(rename_all = "PascalCase")]
-pub struct Statement {
+pub struct KeyPolicyStatement {
     pub(super) sid: String,
     effect: &'static str,
     pub(super) principal: Value,
@@ -42,29 +44,29 @@ pub struct Statement {
     condition: Option<Value>,
     #[serde(skip)]
     pub(super) template: Template,
-    /// The names that its template takes.
+    /// The values of its template: ARNs, patterns of ARNs, or ids.
     #[serde(skip)]
-    pub(super) names: Vec<String>,
+    pub(super) values: Vec<String>,
 }
 
-/// The kinds of statements that trailseal writes. Each takes names, and has either one action or one name.
+/// The kinds of statements that trailseal writes. Each takes values, and has either one action or one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Template {
-    /// Names: the root of the key's account.
+    /// Values: the root of the key's account.
     AccountAdministers,
-    /// Names: the function's role.
+    /// Values: the function's role.
     FinishesCreation,
-    /// Names: patterns of trails, as for the next two.
+    /// Values: patterns of trails, as for the next two.
     CloudTrailEncrypts,
     CloudTrailDescribes,
     CloudTrailDecrypts,
-    /// Names: the ARNs of roles and users.
+    /// Values: the ARNs of roles and users.
     LogReaders,
-    /// Names: the roots of accounts.
+    /// Values: the roots of accounts.
     ReaderAccounts,
-    /// Names: the ids of organizations.
+    /// Values: the ids of organizations.
     OrganizationReaders,
-    /// Names: the id of the key's account.
+    /// Values: the id of the key's account.
     AccountReaders,
 }
 
@@ -120,8 +122,8 @@ impl Template {
     /// Source for the contents of CloudTrail's requests:
     /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-kms-key-policy-for-cloudtrail.html>.
     /// Readers need S3 rather than an encryption context, which an S3 Bucket Key changes.
-    pub(super) fn statement(self, actions: &[&str], names: Vec<String>) -> Statement {
-        let allowed = one_or_many(&names);
+    pub(super) fn statement(self, actions: &[&str], values: Vec<String>) -> KeyPolicyStatement {
+        let allowed = to_policy_value(&values);
         let (aws, cloudtrail) = (json!({ "AWS": allowed }), json!({ "Service": CLOUDTRAIL }));
         let source = json!({ "aws:SourceArn": allowed });
         let through_s3 = json!({ "kms:ViaService": "s3.*" });
@@ -141,7 +143,7 @@ impl Template {
             Self::OrganizationReaders => reader("StringEquals", "aws:PrincipalOrgID"),
             Self::AccountReaders => reader("StringEquals", "kms:CallerAccount"),
         };
-        Statement {
+        KeyPolicyStatement {
             sid: self.sid().to_owned(),
             effect: "Allow",
             principal,
@@ -150,14 +152,14 @@ impl Template {
             resource: "*",
             condition,
             template: self,
-            names,
+            values,
         }
     }
 }
 
 /// What determines the statements that trailseal writes for a key.
 #[derive(Debug, Clone)]
-pub struct Terms<'a> {
+pub struct PolicyInputs<'a> {
     /// The key's partition.
     pub partition: &'a Partition,
     /// The key's account.
@@ -170,16 +172,16 @@ pub struct Terms<'a> {
     pub readers: &'a LogReaders,
 }
 
-impl Terms<'_> {
+impl PolicyInputs<'_> {
     /// The statements, those for the readers last.
     #[must_use]
-    pub fn statements(&self) -> Vec<Statement> {
-        let named = Template::ALL.into_iter().map(|template| (template, self.names(template)));
-        let needed = named.filter(|(_, names)| !names.is_empty());
-        needed.map(|(template, names)| template.statement(template.actions(), names)).collect()
+    pub fn statements(&self) -> Vec<KeyPolicyStatement> {
+        let all = Template::ALL.into_iter().map(|template| (template, self.values(template)));
+        let needed = all.filter(|(_, values)| !values.is_empty());
+        needed.map(|(template, values)| template.statement(template.actions(), values)).collect()
     }
 
-    fn names(&self, template: Template) -> Vec<String> {
+    fn values(&self, template: Template) -> Vec<String> {
         let Self { partition, account, owners, role, readers } = self;
         let root_of = |account: &AccountId| format!("arn:{partition}:iam::{account}:root");
         match template {
@@ -205,9 +207,10 @@ impl KeyPolicy {
         // The management account owns organization trails, also those that a delegated administrator manages.
         let mut owners: Vec<&AccountId> = std::iter::once(account).chain(&config.org_trail_owner).collect();
         owners.dedup();
-        let terms = Terms { partition, account, owners, role: config.role_arn.as_ref(), readers: &config.log_readers };
-        let statement = terms.statements();
-        Self { version: VERSION, statement, partition: partition.clone(), account: account.clone() }
+        let inputs =
+            PolicyInputs { partition, account, owners, role: config.role_arn.as_ref(), readers: &config.log_readers };
+        let statements = inputs.statements();
+        Self { version: VERSION, statements, partition: partition.clone(), account: account.clone() }
     }
 
     /// The policy's text, as `CreateKey` takes it.
@@ -219,7 +222,7 @@ impl KeyPolicy {
     /// The policy as a parsed document.
     #[must_use]
     pub fn document(&self) -> Document {
-        Document::new(self.statement.iter().map(|statement| json!(statement)))
+        Document::new(self.statements.iter().map(|statement| json!(statement)))
     }
 
     /// The statements that allow CloudTrail to use the key, as JSON, for the owner of a policy that trailseal does not
@@ -227,7 +230,8 @@ impl KeyPolicy {
     #[must_use]
     pub fn cloudtrail_statements(&self) -> String {
         let cloudtrail = json!({ "Service": CLOUDTRAIL });
-        let statements: Vec<&Statement> = self.statement.iter().filter(|it| it.principal == cloudtrail).collect();
+        let statements: Vec<&KeyPolicyStatement> =
+            self.statements.iter().filter(|it| it.principal == cloudtrail).collect();
         json!(statements).to_string()
     }
 }
