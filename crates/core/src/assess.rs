@@ -73,11 +73,11 @@ pub struct Assessment {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequiredReads {
     /// Trails whose exempt tag decides whether anything happens.
-    pub tagged_trails: Vec<TrailSettings>,
+    pub trails_to_check: Vec<TrailSettings>,
     /// Of these, the trails that need the sealing key of their bucket's Region.
-    pub sealed_trails: BTreeSet<TrailArn>,
+    pub trails_to_seal: BTreeSet<TrailArn>,
     /// The trails whose own key needs an extension.
-    pub extended_keys: BTreeMap<TrailArn, KeyArn>,
+    pub keys_to_extend: BTreeMap<TrailArn, KeyArn>,
 }
 
 /// Assesses every trail.
@@ -102,14 +102,14 @@ pub fn required_reads(trails: &BTreeMap<TrailArn, AssessedTrail>) -> RequiredRea
         match &assessment.verdict {
             Verdict::Compliant | Verdict::OutOfScope => continue,
             Verdict::Remediate { key: Some(KeyNeed::SealingKey), .. } => {
-                reads.sealed_trails.insert(settings.arn.clone());
+                reads.trails_to_seal.insert(settings.arn.clone());
             }
             Verdict::Remediate { key: Some(KeyNeed::Extension(key)), .. } => {
-                reads.extended_keys.insert(settings.arn.clone(), key.clone());
+                reads.keys_to_extend.insert(settings.arn.clone(), key.clone());
             }
             Verdict::Note | Verdict::Remediate { key: None, .. } => {}
         }
-        reads.tagged_trails.push(settings.clone());
+        reads.trails_to_check.push(settings.clone());
     }
     reads
 }

@@ -151,7 +151,7 @@ impl Entry {
 
 /// A key that this run created or adopted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnKey {
+pub struct CreatedKey {
     /// The key.
     pub key: KeyArn,
     /// Whether it has the alias.
@@ -337,8 +337,8 @@ impl Journal {
     }
 
     /// The keys that this run created or adopted in a Region.
-    pub fn own_keys(&self, region: &Region) -> Vec<OwnKey> {
-        let mut keys: Vec<OwnKey> = Vec::new();
+    pub fn created_keys(&self, region: &Region) -> Vec<CreatedKey> {
+        let mut keys: Vec<CreatedKey> = Vec::new();
         for entry in self.entries_of(Subject::Key(region.clone())) {
             let Some(key) = &entry.key else { continue };
             let in_use = match (&entry.step, &entry.result) {
@@ -346,7 +346,7 @@ impl Journal {
                 (Step::Key(KeyStep::Adopt(adoption)), StepResult::Done(_)) => Some(adoption.in_use),
                 _ => None,
             };
-            keys.extend(in_use.map(|in_use| OwnKey { key: key.clone(), alias: AliasState::NotCreated, in_use }));
+            keys.extend(in_use.map(|in_use| CreatedKey { key: key.clone(), alias: AliasState::NotCreated, in_use }));
             if entry.step.name() == StepName::CreateAlias
                 && entry.result != StepResult::NotTaken
                 && let Some(own) = keys.iter_mut().rfind(|own| own.key == *key)
@@ -365,7 +365,7 @@ impl Journal {
     /// Whether the last plan for the key's Region uses it, or this run created or adopted it.
     pub fn uses_key(&self, key: &KeyArn) -> bool {
         self.key_plan(key.region()).and_then(|plan| plan.key.as_ref()) == Some(key)
-            || self.own_keys(key.region()).iter().any(|own| own.key == *key)
+            || self.created_keys(key.region()).iter().any(|own| own.key == *key)
     }
 
     /// The strays of this run, and those that it found and does not use.
@@ -373,7 +373,7 @@ impl Journal {
         let own = self.key_regions().flat_map(|region| {
             // A retry finishes what could not be finished yet.
             let continues = self.key_failure(region).is_some_and(|entry| entry.class() == Class::Transient);
-            self.own_keys(region).into_iter().filter_map(move |own| {
+            self.created_keys(region).into_iter().filter_map(move |own| {
                 let cause = match own.alias {
                     AliasState::Created => None,
                     AliasState::Lost => Some(StrayCause::AliasLost),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::assess::AssessedTrail;
 use crate::failure::Failure;
 use crate::ids::{KeyArn, Region, TrailArn};
-use crate::journal::{AliasState, Contradiction, Effect, Entry, Journal, OwnKey, StepResult};
+use crate::journal::{AliasState, Contradiction, Effect, Entry, Journal, CreatedKey, StepResult};
 use crate::observation::{Reading, RemediationFacts};
 use crate::plan::{KeyStep, Plan, Step, StepName, Subject, TrailUpdate, UnfinishedKey};
 
@@ -16,7 +16,7 @@ pub struct Pending {
     pass: usize,
     /// The keys that an earlier pass created or adopted and that no other key has replaced.
     pub unfinished: BTreeMap<Region, UnfinishedKey>,
-    aliases: BTreeMap<Region, (OwnKey, Step)>,
+    aliases: BTreeMap<Region, (CreatedKey, Step)>,
     creates: BTreeMap<Region, UnconfirmedCreate>,
     updates: BTreeMap<TrailArn, (KeyArn, TrailUpdate)>,
 }
@@ -37,12 +37,12 @@ impl Pending {
         let mut pending = Self { pass: journal.pass().saturating_add(1), ..Self::default() };
         for region in journal.key_regions() {
             let subject = Subject::Key(region.clone());
-            let own_keys = journal.own_keys(region);
-            if let Some(OwnKey { key, alias, .. }) = own_keys.last().filter(|own| own.alias != AliasState::Lost) {
+            let created_keys = journal.created_keys(region);
+            if let Some(CreatedKey { key, alias, .. }) = created_keys.last().filter(|own| own.alias != AliasState::Lost) {
                 let unfinished = UnfinishedKey { key: key.clone(), has_alias: *alias == AliasState::Created };
                 pending.unfinished.insert(region.clone(), unfinished);
             }
-            if let Some(own) = own_keys.into_iter().find(|own| own.alias == AliasState::Unknown)
+            if let Some(own) = created_keys.into_iter().find(|own| own.alias == AliasState::Unknown)
                 && let Some(entry) =
                     journal.entries_of(subject.clone()).rfind(|entry| entry.step.name() == StepName::CreateAlias)
             {
@@ -117,7 +117,7 @@ impl Pending {
         let creates = self.creates.iter().filter_map(|(region, create)| {
             let planned = plan.keys.get(region)?;
             let is_created_by_it = planned.steps.iter().any(|step| match step {
-                KeyStep::Adopt(adoption) => adoption.created_alone.is_some_and(|created| created >= create.sent_at),
+                KeyStep::Adopt(adoption) => adoption.created_at_if_only_recent.is_some_and(|created| created >= create.sent_at),
                 _ => false,
             });
             let key = planned.key.as_ref().filter(|_| is_created_by_it)?;

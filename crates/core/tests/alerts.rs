@@ -134,9 +134,9 @@ fn replicated(mut scenario: Scenario) -> Scenario {
         id: Some("to-archive".into()),
         enabled: true,
         prefix: String::new(),
-        wants_tags: false,
+        filters_by_tag: false,
         destination: "arn:aws:s3:::logs-archive".into(),
-        takes_kms: false,
+        replicates_sse_kms: false,
     }]);
     scenario
 }
@@ -615,9 +615,9 @@ fn every_warning() {
         id: None,
         enabled: true,
         prefix: String::new(),
-        wants_tags: false,
+        filters_by_tag: false,
         destination: "arn:aws:s3:::logs-archive".into(),
-        takes_kms: false,
+        replicates_sse_kms: false,
     };
     let warnings = vec![
         Warning::ReadersLockedOut { bucket: bucket(), readers, owner: KeyOwner::Trailseal },
@@ -643,7 +643,7 @@ fn every_warning() {
         Warning::ReaderNotRevoked { key: key(), reader: unrevoked },
         Warning::NoLoggingTrail,
     ];
-    let (arn, plan) = typed("audit", Disposition::Noted);
+    let (arn, plan) = typed("audit", Disposition::Note);
     assert_alerts("every_warning", digest([(arn, TrailPlan { warnings, ..plan })]));
 }
 
@@ -668,7 +668,7 @@ fn every_finding() {
         Finding::LoggingStopped,
         Finding::DeliveryFailing(vec![delivery_error("KMS.DisabledException"), delivery_error("SlowDown")]),
     ];
-    let (arn, plan) = typed("audit", Disposition::Noted);
+    let (arn, plan) = typed("audit", Disposition::Note);
     assert_alerts("every_finding", digest([(arn, TrailPlan { findings, ..plan })]));
 }
 

@@ -90,7 +90,7 @@ impl Run {
     }
 
     fn own_key(&self) -> (KeyArn, AliasState) {
-        let own = self.journal.own_keys(&here()).pop().unwrap();
+        let own = self.journal.created_keys(&here()).pop().unwrap();
         (own.key, own.alias)
     }
 }

@@ -19,9 +19,9 @@ pub struct ReplicationRule {
     /// The prefix of the objects that it selects; every object if empty.
     pub prefix: String,
     /// Whether it selects only objects with certain tags. CloudTrail's objects have none.
-    pub wants_tags: bool,
+    pub filters_by_tag: bool,
     /// The ARN of the destination bucket.
     pub destination: String,
     /// Whether it selects objects that are encrypted with a KMS key.
-    pub takes_kms: bool,
+    pub replicates_sse_kms: bool,
 }

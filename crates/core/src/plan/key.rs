@@ -21,7 +21,7 @@ impl Planner<'_> {
         let Some(candidates) = self.facts.candidates.get(region) else {
             return Err(Obstacle::NotRead(trail.clone()));
         };
-        let reading = candidates.named.as_ref().map_err(|failure| Obstacle::Call(failure.clone()))?;
+        let reading = candidates.named.as_ref().map_err(|failure| Obstacle::ReadFailed(failure.clone()))?;
         match (self.context.config.supplied_keys.get(region), reading) {
             (Some(supplied), Reading::Absent) => {
                 Err(Obstacle::SuppliedKeyMissing { key: supplied.clone(), region: region.clone() })
@@ -32,11 +32,11 @@ impl Planner<'_> {
                 Ok(KeyPlan { warnings: vec![warning], ..KeyPlan::unchanged(supplied, KeyOwner::Another) })
             }
             (Some(_), Reading::Known(key)) => self.unmaintained(key, KeySource::Supplied, KeyOwner::Another),
-            (None, Reading::Denied(failure)) => Err(Obstacle::Call(failure.clone())),
+            (None, Reading::Denied(failure)) => Err(Obstacle::ReadFailed(failure.clone())),
             (None, Reading::Known(key)) => self.behind_alias(key),
             (None, Reading::Absent) => match (self.unfinished.get(region), &candidates.tagged) {
                 (Some(unfinished), _) => self.finish(unfinished, candidates.own.as_ref()),
-                (None, Err(failure)) if failure.is_transient() => Err(Obstacle::Call(failure.clone())),
+                (None, Err(failure)) if failure.is_transient() => Err(Obstacle::ReadFailed(failure.clone())),
                 (None, _) => match self.adoptable_key(candidates) {
                     Some(adoptable) => self.adopt(adoptable, candidates),
                     None => Ok(self.new_key(region, candidates)),
@@ -167,9 +167,9 @@ impl Planner<'_> {
     fn adopt(&self, tagged: &TaggedKey, candidates: &Candidates) -> Result<KeyPlan, Obstacle> {
         let KeyMetadata { arn, recent, created, .. } = &tagged.key.metadata;
         let recent_keys = candidates.tagged.iter().flatten().filter(|it| it.key.metadata.recent).count();
-        let created_alone = created.filter(|_| *recent && recent_keys == 1);
+        let created_at_if_only_recent = created.filter(|_| *recent && recent_keys == 1);
         let finish = vec![
-            KeyStep::Adopt(Adoption { in_use: tagged.usage == KeyUse::Used, created_alone }),
+            KeyStep::Adopt(Adoption { in_use: tagged.usage == KeyUse::Used, created_at_if_only_recent }),
             KeyStep::EnableRotation,
             KeyStep::CreateAlias(self.context.config.key_alias.clone()),
         ];

@@ -36,7 +36,7 @@ impl Planner<'_> {
             findings: findings.clone(),
             warnings: warnings.clone(),
             current_key: settings.kms_key_id.clone(),
-            ..TrailPlan::untouched(Disposition::Noted, Some(*logging))
+            ..TrailPlan::untouched(Disposition::Note, Some(*logging))
         };
         let exempt_tag = || self.facts.exempt_tags.get(arn).ok_or_else(|| Obstacle::NotRead(arn.clone()));
         plan.disposition = match verdict {
@@ -44,7 +44,7 @@ impl Planner<'_> {
             Verdict::OutOfScope => Disposition::OutOfScope { owner: arn.account().clone(), unreadable: None },
             Verdict::Note | Verdict::Remediate { .. } => match exempt_tag() {
                 Err(obstacle) => Disposition::Failed(obstacle),
-                Ok(Err(failure)) => Disposition::Failed(Obstacle::Call(failure.clone())),
+                Ok(Err(failure)) => Disposition::Failed(Obstacle::ReadFailed(failure.clone())),
                 Ok(Ok(Some(value))) => Disposition::Exempt(shorten(value, 256)),
                 Ok(Ok(None)) => self.remediate(settings, verdict, &mut plan, keys),
             },
@@ -59,7 +59,7 @@ impl Planner<'_> {
         plan: &mut TrailPlan,
         keys: &mut BTreeMap<Region, KeyPlan>,
     ) -> Disposition {
-        let Verdict::Remediate { key, restart } = verdict else { return Disposition::Noted };
+        let Verdict::Remediate { key, restart } = verdict else { return Disposition::Note };
         plan.restart = (*restart).then(|| settings.home_region.clone());
         let assignment = match key {
             None => Ok(None),
@@ -68,12 +68,12 @@ impl Planner<'_> {
         };
         match assignment {
             Err(obstacle) => Disposition::Failed(obstacle),
-            Ok(None) if plan.restart.is_none() => Disposition::Noted,
-            Ok(None) => Disposition::Remediated,
+            Ok(None) if plan.restart.is_none() => Disposition::Note,
+            Ok(None) => Disposition::Remediate,
             Ok(Some(Assignment { region, update })) => {
                 plan.sealing_region = Some(region);
                 plan.update = update;
-                Disposition::Remediated
+                Disposition::Remediate
             }
         }
     }
@@ -82,7 +82,7 @@ impl Planner<'_> {
     /// account's: a member account may be denied the Region of its organization's trail.
     fn unreadable(&self, arn: &TrailArn, failure: Failure) -> Disposition {
         if failure.is_transient() || self.context.owns_trail(arn) {
-            return Disposition::Failed(Obstacle::Call(failure));
+            return Disposition::Failed(Obstacle::ReadFailed(failure));
         }
         Disposition::OutOfScope { owner: arn.account().clone(), unreadable: Some(failure) }
     }
@@ -115,7 +115,7 @@ impl Planner<'_> {
             observed: settings.clone(),
             access_verified,
             statements: self.policy.cloudtrail_statements(),
-            own_readers_need_permission: !config.supplied_keys.contains_key(&region) && !config.log_readers.own_account,
+            account_readers_need_permission: !config.supplied_keys.contains_key(&region) && !config.log_readers.own_account,
         });
         keys.insert(region.clone(), key);
         Ok(Assignment { region, update })

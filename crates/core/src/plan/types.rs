@@ -150,7 +150,7 @@ pub struct Adoption {
     /// Whether a trail uses it already, so that it is no stray, whichever key gets the alias.
     pub in_use: bool,
     /// When it was created, in seconds since 1970, if it is the only recent key.
-    pub created_alone: Option<i64>,
+    pub created_at_if_only_recent: Option<i64>,
 }
 
 /// A key policy that gains statements.
@@ -202,9 +202,9 @@ pub enum Disposition {
     /// Nothing: it is compliant.
     Compliant,
     /// It is reported.
-    Noted,
+    Note,
     /// Its steps are taken.
-    Remediated,
+    Remediate,
     /// It is left alone because of its exempt tag; the tag's value.
     Exempt(String),
     /// It is left alone because another account owns it.
@@ -232,7 +232,7 @@ pub struct TrailUpdate {
     /// The statements that allow CloudTrail to use a key, as JSON.
     pub statements: String,
     /// Whether readers in the key's account need permission in their own policies.
-    pub own_readers_need_permission: bool,
+    pub account_readers_need_permission: bool,
 }
 
 /// What a step changes.
@@ -289,7 +289,7 @@ pub enum KeySource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
     /// A read failed.
-    Call(Failure),
+    ReadFailed(Failure),
     /// A fact is missing that the plan needs.
     NotRead(TrailArn),
     /// Two reads of this key contradict each other.
@@ -370,7 +370,7 @@ impl Obstacle {
     /// Whether a retry can help.
     pub fn class(&self) -> Class {
         match self {
-            Self::Call(failure) => failure.class,
+            Self::ReadFailed(failure) => failure.class,
             Self::NotRead(_) | Self::Inconsistent(_) => Class::Transient,
             _ => Class::Terminal,
         }
@@ -379,7 +379,7 @@ impl Obstacle {
 
 impl From<Failure> for Obstacle {
     fn from(failure: Failure) -> Self {
-        Self::Call(failure)
+        Self::ReadFailed(failure)
     }
 }
 

@@ -112,11 +112,11 @@ fn outcome(mode: Mode, plan: &TrailPlan, acted: bool) -> Outcome {
         Disposition::OutOfScope { .. } => Outcome::OutOfScope,
         Disposition::Exempt(_) => Outcome::Exempt,
         Disposition::Failed(_) => Outcome::Failed,
-        Disposition::Remediated if mode == Mode::DryRun => Outcome::Planned,
-        Disposition::Remediated => Outcome::Remediated,
+        Disposition::Remediate if mode == Mode::DryRun => Outcome::Planned,
+        Disposition::Remediate => Outcome::Remediated,
         // A later pass finds compliant what an earlier one fixed.
-        Disposition::Compliant | Disposition::Noted if acted => Outcome::Remediated,
-        Disposition::Noted => Outcome::Noted,
+        Disposition::Compliant | Disposition::Note if acted => Outcome::Remediated,
+        Disposition::Note => Outcome::Noted,
         Disposition::Compliant => Outcome::Compliant,
     }
 }
@@ -171,7 +171,7 @@ fn setting_changes(arn: &TrailArn, journal: &Journal) -> Option<Failure> {
 
 /// Rotation that could not be enabled: no later pass retries it. Of no interest for a key that lost the alias.
 fn rotation_error(region: &Region, journal: &Journal) -> Option<Failure> {
-    let own = journal.own_keys(region);
+    let own = journal.created_keys(region);
     let is_lost =
         |entry: &&Entry| own.iter().any(|own| Some(&own.key) == entry.key.as_ref() && own.alias == AliasState::Lost);
     let subject = Subject::Key(region.clone());
@@ -218,7 +218,7 @@ fn steps(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal)
         }
     }
     steps.extend(updates.into_iter().map(report));
-    let is_settled = matches!(plan.disposition, Disposition::Compliant | Disposition::Noted);
+    let is_settled = matches!(plan.disposition, Disposition::Compliant | Disposition::Note);
     if let (true, None, Some(_), Some(key)) = (is_settled, journal.assigned_key(arn), sealing_region, &plan.current_key)
         && first.current_key.as_ref() != Some(key)
     {

@@ -16,7 +16,7 @@ const CONTROL_TOWER: &str = "AWS Control Tower owns this trail, and a mandatory 
 /// Why a trail cannot be read or remediated.
 pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
     let (message, remedy) = match obstacle {
-        Obstacle::Call(failure) => return failure.clone(),
+        Obstacle::ReadFailed(failure) => return failure.clone(),
         Obstacle::NotRead(trail) => {
             return Failure::transient(format!("trail `{trail}` was not read completely"));
         }

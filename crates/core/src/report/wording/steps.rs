@@ -46,7 +46,7 @@ fn planned(entry: &Entry) -> String {
         Step::Update(update) => {
             let given =
                 entry.key.as_ref().map_or(format!("`KmsKeyId` = the new key in `{}`", update.bucket_region), assigned);
-            match update.own_readers_need_permission {
+            match update.account_readers_need_permission {
                 true => format!("{given}; readers in this account need `kms:Decrypt` in their IAM policies"),
                 false => given,
             }
