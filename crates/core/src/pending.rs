@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::assess::AssessedTrail;
 use crate::failure::Failure;
 use crate::ids::{KeyArn, Region, TrailArn};
-use crate::journal::{AliasState, Contradiction, Effect, Entry, Journal, CreatedKey, StepResult};
+use crate::journal::{AliasState, Contradiction, CreatedKey, Effect, Entry, Journal, StepResult};
 use crate::observation::{Reading, RemediationFacts};
 use crate::plan::{KeyStep, Plan, Step, StepName, Subject, TrailUpdate, UnfinishedKey};
 
@@ -38,7 +38,8 @@ impl Pending {
         for region in journal.key_regions() {
             let subject = Subject::Key(region.clone());
             let created_keys = journal.created_keys(region);
-            if let Some(CreatedKey { key, alias, .. }) = created_keys.last().filter(|own| own.alias != AliasState::Lost) {
+            if let Some(CreatedKey { key, alias, .. }) = created_keys.last().filter(|own| own.alias != AliasState::Lost)
+            {
                 let unfinished = UnfinishedKey { key: key.clone(), has_alias: *alias == AliasState::Created };
                 pending.unfinished.insert(region.clone(), unfinished);
             }
@@ -117,7 +118,9 @@ impl Pending {
         let creates = self.creates.iter().filter_map(|(region, create)| {
             let planned = plan.keys.get(region)?;
             let is_created_by_it = planned.steps.iter().any(|step| match step {
-                KeyStep::Adopt(adoption) => adoption.created_at_if_only_recent.is_some_and(|created| created >= create.sent_at),
+                KeyStep::Adopt(adoption) => {
+                    adoption.created_at_if_only_recent.is_some_and(|created| created >= create.sent_at)
+                }
                 _ => false,
             });
             let key = planned.key.as_ref().filter(|_| is_created_by_it)?;

@@ -18,7 +18,7 @@ use trailseal_core::observation::{
     KeyObservation, KeyState, KeyTags, KeyUse, MalformedTrail, Reading, ReplicationRule, SettingChange, StrayScan,
     TaggedKey,
 };
-use trailseal_core::plan::{Disposition, KeySource, Obstacle, Plan, Step, StepName, TrailPlan};
+use trailseal_core::plan::{Disposition, KeySource, Obstacle, Plan, Step, StepName, TrailPlan, UnusableKey};
 use trailseal_core::report::{AccountReport, Alert, Answer, alerts};
 use trailseal_core::trigger::{Origin, SWEEP};
 
@@ -188,7 +188,7 @@ fn planned_adopted_key() {
     assert_alerts("planned_adopted_key", Run::new(context, &account, done).alerts());
 }
 
-/// A policy of trailseal's with a statement that names a deleted user, which KMS rejects.
+/// trailseal's policy with a statement that names a deleted user, which KMS rejects.
 const DELETED_USER: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"Auditor","Effect":"Allow","Principal":{"AWS":"AIDACKCEVSQ6C2EXAMPLE"},"Action":"kms:Decrypt","Resource":"*"}]}"#;
 
 #[test]
@@ -677,13 +677,16 @@ fn every_obstacle() {
     let key = || with_id(7);
     let alias = || KeySource::Alias("alias/trailseal".parse().unwrap());
     let audit: TrailArn = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap();
-    let unusable = |source, findings, state: Option<&str>, unreadable_tags| Obstacle::SealingKeyUnusable {
-        key: key(),
-        source,
-        findings,
-        unknown_state: state.map(Into::into),
-        exempt: None,
-        unreadable_tags,
+    let unusable = |source, findings, state: Option<&str>, unreadable_tags| {
+        let unknown_state = state.map(Into::into);
+        Obstacle::SealingKeyUnusable(UnusableKey {
+            key: key(),
+            source,
+            findings,
+            unknown_state,
+            exempt: None,
+            unreadable_tags,
+        })
     };
     let key_denied = |decision, owner| Obstacle::SealingKeyDenied {
         key: key(),

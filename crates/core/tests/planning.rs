@@ -108,8 +108,7 @@ fn the_failure_of_one_trail_stops_no_other_trail() {
     untagged.exempt_tag = Err(denied("cloudtrail:ListTags", "read the tags of the trail"));
     let healthy = Scenario::new("healthy", "eu-west-1", "us-east-1");
     let plan = planned(&Account::new([lost, untagged, healthy]), &context(&[]));
-    let remediated: Vec<bool> =
-        plan.trails.values().map(|trail| trail.disposition == Disposition::Remediate).collect();
+    let remediated: Vec<bool> = plan.trails.values().map(|trail| trail.disposition == Disposition::Remediate).collect();
     assert_eq!(remediated, [true, false, false]);
     assert_eq!(plan.keys.len(), 1);
 }

@@ -11,7 +11,10 @@ pub fn unreplicated_rules<'a>(rules: &'a [ReplicationRule], files: &LogFiles<'_>
     let files = files.common_prefix();
     let applies = |rule: &ReplicationRule| files.starts_with(&rule.prefix) || rule.prefix.starts_with(&files);
     // CloudTrail's objects have no tags, so a rule for tagged objects does not apply.
-    rules.iter().filter(|rule| rule.enabled && !rule.replicates_sse_kms && !rule.filters_by_tag && applies(rule)).collect()
+    rules
+        .iter()
+        .filter(|rule| rule.enabled && !rule.replicates_sse_kms && !rule.filters_by_tag && applies(rule))
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! What only alerts contain: headlines, headings, notices, consequences and the next action.
+
 use super::steps::{stray_caution, stray_command};
 use super::with_remedy;
 use crate::config::{Config, Mode};

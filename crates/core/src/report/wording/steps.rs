@@ -1,3 +1,5 @@
+//! Steps, with what became of them, and strays in words.
+
 use super::{changed_statements, instruction};
 use crate::failure::Failure;
 use crate::ids::{AccountId, KeyArn, Region, TrailArn};
