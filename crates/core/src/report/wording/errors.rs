@@ -139,7 +139,7 @@ fn add_statements(key: &KeyArn, statements: &str) -> String {
 
 /// A step's failure, with what only the step can add.
 pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failure {
-    let failure = Failure { class: entry.class(), ..failure.clone() };
+    let failure = Failure { class: entry.failure_class().unwrap_or(failure.class), ..failure.clone() };
     let is_terminal = failure.class == Class::Terminal;
     match (&entry.step, &entry.key) {
         (Step::Key(KeyStep::Create(_)), _) if failure.outcome_unknown => {
@@ -229,6 +229,11 @@ pub(in crate::report) fn setting_changes(trail: &TrailArn, changes: &[SettingCha
         ),
         "check which principal changed them at the same time; trailseal sends only the trail's ARN and its key",
     )
+}
+
+/// A trail whose failure a retry can resolve.
+pub(in crate::report) fn not_remediated_yet(trail: &str, failure: &Failure) -> String {
+    format!("trail `{trail}` is not remediated yet: {}", failure.message)
 }
 
 /// The state of AWS kept contradicting the plan.

@@ -14,12 +14,13 @@ pub(in crate::report) fn detail(entry: &Entry) -> String {
         StepResult::Failed(failure) if failure.not_sent => planned(entry),
         StepResult::Done(effect) => done(entry, effect),
         StepResult::Contradicted(contradiction) => contradicted(entry, contradiction),
-        StepResult::Failed(failure) | StepResult::Unconfirmed { failure, .. } => match (&entry.step, &entry.key) {
-            (Step::Key(KeyStep::Create(_)), Some(key)) => {
-                format!("{}; a later read shows that it created key `{key}`", failure.message)
-            }
-            _ => super::step_failure(entry, failure).message,
-        },
+        StepResult::Failed(failure) | StepResult::Unconfirmed { failure, .. } => {
+            super::step_failure(entry, failure).message
+        }
+        StepResult::CreatedKeyFound(failure) => {
+            let key = entry.key.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("{}; a later read shows that it created key `{key}`", failure.message)
+        }
         StepResult::OtherKey(named) => super::other_key(entry, named.as_deref()).message,
     }
 }
