@@ -1,6 +1,6 @@
 //! The writes whose outcome is unknown, and the keys that are not finished. The next observation shows the outcome,
-//! which becomes a new entry of the journal. Until then, `CreateKey`, `PutKeyPolicy` and
-//! `CancelKeyDeletion` are not sent again, because a second one could have another effect. Other calls can be repeated.
+//! which becomes a new entry of the journal. Until then, `CreateKey`, `PutKeyPolicy` and `CancelKeyDeletion` are not sent
+//! again, because a second one could have another effect. Other calls can be repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
