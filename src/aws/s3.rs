@@ -90,9 +90,9 @@ fn rule(rule: SdkRule) -> ReplicationRule {
         // An unknown status may be in force.
         enabled: rule.status != ReplicationRuleStatus::Disabled,
         prefix: and_prefix.or(filter.prefix).or(rule.prefix).unwrap_or_default(),
-        wants_tags: filter.tag.is_some() || and_tags.is_some_and(|tags| !tags.is_empty()),
+        filters_by_tag: filter.tag.is_some() || and_tags.is_some_and(|tags| !tags.is_empty()),
         destination: rule.destination.map(|destination| destination.bucket).unwrap_or_default(),
-        takes_kms: kms.is_some_and(|kms| kms.status == SseKmsEncryptedObjectsStatus::Enabled),
+        replicates_sse_kms: kms.is_some_and(|kms| kms.status == SseKmsEncryptedObjectsStatus::Enabled),
     }
 }
 
@@ -128,16 +128,16 @@ mod tests {
         let and = ReplicationRuleAndOperator::builder().prefix("logs/").build();
         let with_more = filtered(ReplicationRuleFilter::builder().and(and));
         for rule in [of_its_own, plain, with_more] {
-            assert_eq!((rule.prefix.as_str(), rule.wants_tags), ("logs/", false));
+            assert_eq!((rule.prefix.as_str(), rule.filters_by_tag), ("logs/", false));
         }
         assert_eq!(read(SdkRule::builder()).prefix, "");
     }
 
     #[test]
     fn a_rule_may_select_by_tags() {
-        assert!(filtered(ReplicationRuleFilter::builder().tag(tag())).wants_tags);
+        assert!(filtered(ReplicationRuleFilter::builder().tag(tag())).filters_by_tag);
         let and = ReplicationRuleAndOperator::builder().tags(tag()).build();
-        assert!(filtered(ReplicationRuleFilter::builder().and(and)).wants_tags);
+        assert!(filtered(ReplicationRuleFilter::builder().and(and)).filters_by_tag);
     }
 
     #[test]
@@ -145,13 +145,13 @@ mod tests {
         let takes = |status: SseKmsEncryptedObjectsStatus| {
             let kms = SseKmsEncryptedObjects::builder().status(status).build().unwrap();
             let criteria = SourceSelectionCriteria::builder().sse_kms_encrypted_objects(kms).build();
-            read(SdkRule::builder().source_selection_criteria(criteria)).takes_kms
+            read(SdkRule::builder().source_selection_criteria(criteria)).replicates_sse_kms
         };
         assert!(takes(SseKmsEncryptedObjectsStatus::Enabled));
         assert!(!takes(SseKmsEncryptedObjectsStatus::Disabled));
-        assert!(!read(SdkRule::builder()).takes_kms);
+        assert!(!read(SdkRule::builder()).replicates_sse_kms);
         let of_replicas = SourceSelectionCriteria::builder().build();
-        assert!(!read(SdkRule::builder().source_selection_criteria(of_replicas)).takes_kms);
+        assert!(!read(SdkRule::builder().source_selection_criteria(of_replicas)).replicates_sse_kms);
     }
 
     #[test]

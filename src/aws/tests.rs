@@ -145,9 +145,9 @@ async fn an_absent_policy_differs_from_an_unreadable_one() {
         id: Some("all".into()),
         enabled: true,
         prefix: String::new(),
-        wants_tags: false,
+        filters_by_tag: false,
         destination: "arn:aws:s3:::copy".into(),
-        takes_kms: false,
+        replicates_sse_kms: false,
     };
     assert_eq!(reader.bucket_replication("full", &there).await.unwrap(), Reading::Known(vec![rule]));
     for (bucket, code) in [("foreign", "AccessDenied"), ("owners-only", "MethodNotAllowed")] {

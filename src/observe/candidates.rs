@@ -26,7 +26,7 @@ pub(super) async fn candidates(
     let named =
         repeat_while(reader, |named| alias_exists && *named == Reading::Absent, || key(reader, name, region, context))
             .await;
-    let mut candidates = Candidates { named, tagged: Ok(vec![]), own: None };
+    let mut candidates = Candidates { named, tagged: Ok(vec![]), created: None };
     if supplied.is_some() || !matches!(candidates.named, Ok(Reading::Absent)) {
         return candidates;
     }
@@ -34,7 +34,7 @@ pub(super) async fn candidates(
         // KMS may not return it yet, which is no obstacle.
         Some(own) => {
             if let Ok(Reading::Known(own)) = key(reader, own.key.as_str(), region, context).await {
-                candidates.own = Some(own);
+                candidates.created = Some(own);
             }
         }
         None => candidates.tagged = tagged_keys(reader, region, pending, context).await,

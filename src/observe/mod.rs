@@ -39,11 +39,11 @@ pub(crate) async fn remediation<R: Read>(
     context: &Context,
 ) -> RemediationFacts {
     let reader = &new_reader();
-    let tags = join_unordered(required.tagged_trails.iter().map(async |trail| {
+    let tags = join_unordered(required.trails_to_check.iter().map(async |trail| {
         let tag = reader.trail_tag(&trail.arn, &trail.home_region, &context.config.exempt_tag).await;
         (trail.arn.clone(), tag)
     }));
-    let sealed = required.tagged_trails.iter().filter(|trail| required.sealed_trails.contains(&trail.arn));
+    let sealed = required.trails_to_check.iter().filter(|trail| required.trails_to_seal.contains(&trail.arn));
     // Read once for each home Region, so that the failure of one does not affect trails elsewhere.
     let located: BTreeSet<(&str, &Region)> =
         sealed.clone().map(|trail| (trail.kept.bucket.as_str(), &trail.home_region)).collect();
@@ -67,7 +67,7 @@ pub(crate) async fn remediation<R: Read>(
         }
         facts.bucket_regions.insert(trail.arn.clone(), region.clone());
     }
-    let extended = required.extended_keys.iter().filter(|(trail, _)| !is_exempt(trail));
+    let extended = required.keys_to_extend.iter().filter(|(trail, _)| !is_exempt(trail));
     key_regions.extend(extended.map(|(_, key)| key.region().clone()));
     let reader = &new_reader();
     let candidates = join_unordered(key_regions.into_iter().map(async |region| {

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::finding::{DeliveryError, Finding, Warning};
 use crate::iam::Document;
 use crate::ids::{KeyArn, TrailArn};
-use crate::key_policy::KeyPolicy;
+use crate::key_policy::{Extension, KeyPolicy};
 use crate::observation::{
     KeyManager, KeyMetadata, KeyObservation, KeyState, ParsedPolicy, Reading, TrailFacts, TrailObservation,
     TrailSettings, TrailStatus,
@@ -38,7 +38,7 @@ pub enum Verdict {
 pub enum KeyNeed {
     /// The sealing key of its bucket's Region, in a usable state.
     SealingKey,
-    /// What the policy of its own key lacks. The key is trailseal's and can be used.
+    /// What the policy of its own key lacks. It is trailseal's key and can be used.
     Extension(KeyArn),
 }
 
@@ -73,11 +73,11 @@ pub struct Assessment {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequiredReads {
     /// Trails whose exempt tag decides whether anything happens.
-    pub tagged_trails: Vec<TrailSettings>,
+    pub trails_to_check: Vec<TrailSettings>,
     /// Of these, the trails that need the sealing key of their bucket's Region.
-    pub sealed_trails: BTreeSet<TrailArn>,
-    /// The trails whose own key needs an extension.
-    pub extended_keys: BTreeMap<TrailArn, KeyArn>,
+    pub trails_to_seal: BTreeSet<TrailArn>,
+    /// The trails whose own key needs an extension, with that key.
+    pub keys_to_extend: BTreeMap<TrailArn, KeyArn>,
 }
 
 /// Assesses every trail.
@@ -102,14 +102,14 @@ pub fn required_reads(trails: &BTreeMap<TrailArn, AssessedTrail>) -> RequiredRea
         match &assessment.verdict {
             Verdict::Compliant | Verdict::OutOfScope => continue,
             Verdict::Remediate { key: Some(KeyNeed::SealingKey), .. } => {
-                reads.sealed_trails.insert(settings.arn.clone());
+                reads.trails_to_seal.insert(settings.arn.clone());
             }
             Verdict::Remediate { key: Some(KeyNeed::Extension(key)), .. } => {
-                reads.extended_keys.insert(settings.arn.clone(), key.clone());
+                reads.keys_to_extend.insert(settings.arn.clone(), key.clone());
             }
             Verdict::Note | Verdict::Remediate { key: None, .. } => {}
         }
-        reads.tagged_trails.push(settings.clone());
+        reads.trails_to_check.push(settings.clone());
     }
     reads
 }
@@ -189,55 +189,73 @@ fn assess_key(
     let arn = &key.metadata.arn;
     let mut findings = unusable(&key.metadata);
     let broken = !findings.is_empty();
-    let mut need = broken.then_some(KeyNeed::SealingKey);
+    let need = broken.then_some(KeyNeed::SealingKey);
     if let KeyState::Unknown(state) = &key.metadata.state {
         let warning = Warning::KeyStateUnknown { key: arn.clone(), state: state.clone() };
         return KeyAssessment { findings, warnings: vec![warning], need };
     }
-    let mut warnings = Vec::new();
     let document = match readable_policy(key) {
         Ok(document) => document,
         Err(warning) => {
-            warnings.extend(Some(warning).filter(|_| !broken));
+            let warnings = Some(warning).filter(|_| !broken).into_iter().collect();
             return KeyAssessment { findings, warnings, need };
         }
     };
     let policy = KeyPolicy::new(&context.config, &context.function_arn);
-    let is_trailseals = key.trailseal_tags().is_some();
     let extension = policy.extension(document);
     let access = cloudtrail_key_access(document, arn, trail);
-    let denied = !access.denied().is_empty();
+    let mut warnings = Vec::new();
     if let Err(failure) = &key.tags
         && !broken
         && may_be_trailseals(&key.metadata, context)
-        && (denied || access.decrypt.is_denied() || (KeyPolicy::has_trailseal_sid(document) && extension.is_some()))
+        && (!access.denied().is_empty()
+            || access.decrypt.is_denied()
+            || (KeyPolicy::has_trailseal_sid(document) && extension.is_some()))
     {
         warnings.push(Warning::KeyTagsDenied { key: arn.clone(), failure: failure.clone() });
     }
-    // The policy of another principal's unusable key makes no difference.
-    let denied_matters = denied && (is_trailseals || !broken);
-    match extension.filter(|_| key.is_maintained()) {
-        _ if denied_matters => {
-            // Reading another principal's policy alone must not move a trail off a working key.
-            if key.is_maintained() || delivery_errors.iter().any(DeliveryError::may_be_caused_by_key) {
-                need = Some(KeyNeed::SealingKey);
-            } else if is_trailseals {
-                need = need.or_else(|| Some(KeyNeed::Extension(arn.clone())));
-            }
-            let statements = (!access.explicitly_denied() && !is_trailseals).then(|| policy.cloudtrail_statements());
-            findings.push(Finding::CloudTrailDenied { key: arn.clone(), access, statements });
-        }
-        Some(extension) => {
-            findings.push(Finding::PolicyIncomplete { key: arn.clone(), extension });
-            need = need.or_else(|| Some(KeyNeed::Extension(arn.clone())));
-        }
-        None if broken => {}
-        None => warnings.extend(access_warning(arn, access)),
+    let finding = policy_finding(key, broken, &access, extension, &policy);
+    let need = need.or_else(|| policy_need(finding.as_ref()?, key, delivery_errors));
+    if finding.is_none() && !broken {
+        warnings.extend(access_warning(arn, access));
     }
+    findings.extend(finding);
     if !context.is_supplied_key(arn) {
         warnings.extend(unrevoked_readers(arn, document, &policy));
     }
     KeyAssessment { findings, warnings, need }
+}
+
+/// What is wrong with a key's policy. That of another principal's broken key makes no difference.
+fn policy_finding(
+    key: &KeyObservation,
+    broken: bool,
+    access: &KeyAccess,
+    extension: Option<Extension>,
+    policy: &KeyPolicy,
+) -> Option<Finding> {
+    let arn = key.metadata.arn.clone();
+    let is_trailseals = key.trailseal_tags().is_some();
+    if !access.denied().is_empty() && (is_trailseals || !broken) {
+        let statements = (!access.explicitly_denied() && !is_trailseals).then(|| policy.cloudtrail_statements());
+        return Some(Finding::CloudTrailDenied { key: arn, access: access.clone(), statements });
+    }
+    let extension = extension.filter(|_| key.is_maintained())?;
+    Some(Finding::PolicyIncomplete { key: arn, extension })
+}
+
+/// What a finding about the policy of a key that is not broken requires.
+fn policy_need(finding: &Finding, key: &KeyObservation, delivery_errors: &[DeliveryError]) -> Option<KeyNeed> {
+    match finding {
+        // Reading another principal's policy alone must not move a trail off a working key.
+        Finding::CloudTrailDenied { .. }
+            if key.is_maintained() || delivery_errors.iter().any(DeliveryError::may_be_caused_by_key) =>
+        {
+            Some(KeyNeed::SealingKey)
+        }
+        Finding::CloudTrailDenied { .. } if key.trailseal_tags().is_none() => None,
+        _ => Some(KeyNeed::Extension(key.metadata.arn.clone())),
+    }
 }
 
 /// Every reason why CloudTrail cannot use this key, whatever its policy allows.
@@ -280,7 +298,7 @@ pub(crate) fn access_warning(key: &KeyArn, access: KeyAccess) -> Option<Warning>
     access.decrypt.is_denied().then_some(Warning::BucketKeyNeedsDecrypt { key, decision: access.decrypt })
 }
 
-/// The readers that a statement of trailseal's allows and that are no longer configured.
+/// The readers that a statement which trailseal wrote allows and that are no longer configured.
 pub(crate) fn unrevoked_readers(key: &KeyArn, document: &Document, policy: &KeyPolicy) -> Vec<Warning> {
     let readers = policy.unrevoked_readers(document).into_iter();
     readers.map(|reader| Warning::ReaderNotRevoked { key: key.clone(), reader }).collect()

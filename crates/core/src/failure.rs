@@ -13,7 +13,7 @@ pub enum Class {
     Terminal,
 }
 
-/// What failed, and what to do about it. Every field is always present, null where it does not apply.
+/// What failed, and what to do about it. Every serialized field is always present, null where it does not apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Failure {

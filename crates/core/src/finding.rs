@@ -1,4 +1,4 @@
-//! What can be wrong with a trail, and what the reader of a report needs to know: typed, with stable ids.
+//! Findings (defects of a trail) and warnings (information for the reader of a report): typed, with stable ids.
 //! The words are in [`crate::report`].
 
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub enum FindingId {
     KeyUnavailable,
     /// The key does not exist.
     KeyMissing,
-    /// The key's policy does not allow CloudTrail to use the key; or, for a key of trailseal's, lacks a statement.
+    /// The key's policy does not allow CloudTrail to use the key; or the policy of trailseal's key lacks a statement.
     KeyPolicyGap,
     /// The trail was stopped.
     LoggingStopped,
@@ -73,7 +73,7 @@ pub enum Finding {
         /// The statements that the key's owner must add, as JSON; none if trailseal adds them or none would help.
         statements: Option<String>,
     },
-    /// See [`FindingId::KeyPolicyGap`]: a key of trailseal's lacks statements.
+    /// See [`FindingId::KeyPolicyGap`]: the policy of trailseal's key lacks statements.
     PolicyIncomplete {
         /// The key.
         key: KeyArn,

@@ -9,7 +9,7 @@ use crate::failure::{Class, Failure};
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::observation::SettingChange;
 use crate::plan::strays::{Stray, StrayCause};
-use crate::plan::{Disposition, KeyPlan, KeyStep, Plan, Step, StepName, Subject, TrailPlan};
+use crate::plan::{Disposition, KeyPlan, KeyStep, Obstacle, Plan, Step, StepName, Subject, TrailPlan};
 
 /// A step and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +43,12 @@ pub enum StepResult {
     Unconfirmed {
         /// The failure.
         failure: Failure,
-        /// When it was sent, in seconds since 1970.
+        /// When it was sent, in seconds since 1970. Used only for `CreateKey`.
         sent_at: i64,
     },
+    /// `CreateKey` failed, and a later read shows the key that it created, which is the entry's key. A report shows a
+    /// failed step, because another step adopts the key.
+    CreatedKeyFound(Failure),
     /// CloudTrail accepted the key and then returned another key, or none.
     OtherKey(Option<String>),
 }
@@ -100,7 +103,7 @@ pub enum StepStatus {
     Planned,
     /// Taken.
     Done,
-    /// Another principal did it, or it is listed under another trail of this run.
+    /// The state of AWS contradicted it, another principal did it, or it is listed under another trail of this run.
     NotNeeded,
     /// Attempted.
     Failed,
@@ -119,25 +122,28 @@ impl Entry {
             StepResult::Failed(failure) if failure.not_sent => StepStatus::Planned,
             StepResult::Done(_) => StepStatus::Done,
             StepResult::Contradicted(_) => StepStatus::NotNeeded,
-            StepResult::Failed(_) | StepResult::Unconfirmed { .. } | StepResult::OtherKey(_) => StepStatus::Failed,
+            StepResult::Failed(_)
+            | StepResult::Unconfirmed { .. }
+            | StepResult::CreatedKeyFound(_)
+            | StepResult::OtherKey(_) => StepStatus::Failed,
         }
     }
 
     /// The failure, if the step failed.
     pub fn failure(&self) -> Option<&Failure> {
         match &self.result {
-            StepResult::Failed(failure) | StepResult::Unconfirmed { failure, .. } => Some(failure),
+            StepResult::Failed(failure)
+            | StepResult::Unconfirmed { failure, .. }
+            | StepResult::CreatedKeyFound(failure) => Some(failure),
             _ => None,
         }
     }
 
-    /// Whether a retry can help with the failure. Rotation is not retried: once the trail is encrypted, no later run
-    /// reads the rotation of its key.
-    pub fn class(&self) -> Class {
-        match self.failure() {
-            Some(failure) if self.step.name() != StepName::EnableRotation => failure.class,
-            _ => Class::Terminal,
-        }
+    /// Whether a retry can help with the failure, if the step failed. Rotation is not retried: once the trail is
+    /// encrypted, no later run reads the rotation of its key.
+    pub fn failure_class(&self) -> Option<Class> {
+        let is_retried = self.step.name() != StepName::EnableRotation;
+        self.failure().map(|failure| if is_retried { failure.class } else { Class::Terminal })
     }
 
     /// The settings of a trail that differ from those read before.
@@ -149,9 +155,9 @@ impl Entry {
     }
 }
 
-/// A key that this run created or adopted.
+/// A key created or adopted by this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnKey {
+pub struct CreatedKey {
     /// The key.
     pub key: KeyArn,
     /// Whether it has the alias.
@@ -210,7 +216,7 @@ impl Journal {
         self.entries.extend(entries);
     }
 
-    /// Ends a run, also if its last pass was contradicted: records the steps that were not taken, and why.
+    /// Ends a run whose last pass was contradicted: records the steps that were not taken, and why.
     pub fn abandon(&mut self, contradictions: BTreeMap<TrailArn, Contradiction>) {
         let Some(plan) = self.plans.last() else { return };
         let is_contradicted = |subject: &Subject| match subject {
@@ -336,9 +342,9 @@ impl Journal {
         entries.any(|entry| is_repair(entry) && entry.status() == StepStatus::Done)
     }
 
-    /// The keys that this run created or adopted in a Region.
-    pub fn own_keys(&self, region: &Region) -> Vec<OwnKey> {
-        let mut keys: Vec<OwnKey> = Vec::new();
+    /// The keys of a Region created or adopted by this run.
+    pub fn created_keys(&self, region: &Region) -> Vec<CreatedKey> {
+        let mut keys: Vec<CreatedKey> = Vec::new();
         for entry in self.entries_of(Subject::Key(region.clone())) {
             let Some(key) = &entry.key else { continue };
             let in_use = match (&entry.step, &entry.result) {
@@ -346,16 +352,19 @@ impl Journal {
                 (Step::Key(KeyStep::Adopt(adoption)), StepResult::Done(_)) => Some(adoption.in_use),
                 _ => None,
             };
-            keys.extend(in_use.map(|in_use| OwnKey { key: key.clone(), alias: AliasState::NotCreated, in_use }));
+            keys.extend(in_use.map(|in_use| CreatedKey { key: key.clone(), alias: AliasState::NotCreated, in_use }));
             if entry.step.name() == StepName::CreateAlias
                 && entry.result != StepResult::NotTaken
-                && let Some(own) = keys.iter_mut().rfind(|own| own.key == *key)
+                && let Some(created) = keys.iter_mut().rfind(|created| created.key == *key)
             {
-                own.alias = match &entry.result {
+                created.alias = match &entry.result {
                     StepResult::Done(_) => AliasState::Created,
                     StepResult::Contradicted(Contradiction::AliasTaken { .. }) => AliasState::Lost,
                     StepResult::Contradicted(_) | StepResult::Unconfirmed { .. } => AliasState::Unknown,
-                    StepResult::NotTaken | StepResult::Failed(_) | StepResult::OtherKey(_) => AliasState::NotCreated,
+                    StepResult::NotTaken
+                    | StepResult::Failed(_)
+                    | StepResult::CreatedKeyFound(_)
+                    | StepResult::OtherKey(_) => AliasState::NotCreated,
                 };
             }
         }
@@ -365,25 +374,25 @@ impl Journal {
     /// Whether the last plan for the key's Region uses it, or this run created or adopted it.
     pub fn uses_key(&self, key: &KeyArn) -> bool {
         self.key_plan(key.region()).and_then(|plan| plan.key.as_ref()) == Some(key)
-            || self.own_keys(key.region()).iter().any(|own| own.key == *key)
+            || self.created_keys(key.region()).iter().any(|created| created.key == *key)
     }
 
     /// The strays of this run, and those that it found and does not use.
     pub fn strays(&self) -> Vec<Stray> {
-        let own = self.key_regions().flat_map(|region| {
+        let created = self.key_regions().flat_map(|region| {
             // A retry finishes what could not be finished yet.
-            let continues = self.key_failure(region).is_some_and(|entry| entry.class() == Class::Transient);
-            self.own_keys(region).into_iter().filter_map(move |own| {
-                let cause = match own.alias {
+            let continues = self.key_failure(region).and_then(Entry::failure_class) == Some(Class::Transient);
+            self.created_keys(region).into_iter().filter_map(move |created| {
+                let cause = match created.alias {
                     AliasState::Created => None,
                     AliasState::Lost => Some(StrayCause::AliasLost),
                     AliasState::NotCreated => (!continues).then_some(StrayCause::Unfinished),
                     AliasState::Unknown => Some(StrayCause::AliasUnknown),
                 };
-                cause.filter(|_| !own.in_use).map(|cause| Stray { key: own.key, cause })
+                cause.filter(|_| !created.in_use).map(|cause| Stray { key: created.key, cause })
             })
         });
-        let mut strays: Vec<Stray> = own.collect();
+        let mut strays: Vec<Stray> = created.collect();
         for stray in self.plans.iter().flat_map(|plan| &plan.strays) {
             if !strays.contains(stray) && !self.uses_key(&stray.key) {
                 strays.push(stray.clone());
@@ -392,8 +401,8 @@ impl Journal {
         strays
     }
 
-    /// Whether a trail failed when it was planned.
-    pub fn obstacle(&self, trail: &TrailArn) -> Option<&crate::plan::Obstacle> {
+    /// Why the trail could not be planned, if so.
+    pub fn obstacle(&self, trail: &TrailArn) -> Option<&Obstacle> {
         match &self.last_plan(trail)?.1.disposition {
             Disposition::Failed(obstacle) => Some(obstacle),
             _ => None,

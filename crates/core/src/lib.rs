@@ -1,4 +1,4 @@
-//! The judgment of trailseal: which trail to read, what is wrong with it, what to do, what to report.
+//! trailseal's decision logic: which trail to read, what is wrong with it, what to do, what to report.
 //!
 //! Everything here is a synchronous function of values. This crate has no AWS types, `async`, clock, randomness or
 //! environment: its dependencies offer none.

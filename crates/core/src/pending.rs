@@ -1,12 +1,13 @@
 //! The writes whose outcome is unknown, and the keys that are not finished. The next observation shows the outcome,
-//! which becomes a new entry of the journal. Nothing is sent again before that.
+//! which becomes a new entry of the journal. Until then, `CreateKey`, `PutKeyPolicy` and `CancelKeyDeletion` are not sent
+//! again, because a second one could have another effect. Other calls can be repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assess::AssessedTrail;
 use crate::failure::Failure;
 use crate::ids::{KeyArn, Region, TrailArn};
-use crate::journal::{AliasState, Contradiction, Effect, Entry, Journal, OwnKey, StepResult};
+use crate::journal::{AliasState, Contradiction, CreatedKey, Effect, Entry, Journal, StepResult};
 use crate::observation::{Reading, RemediationFacts};
 use crate::plan::{KeyStep, Plan, Step, StepName, Subject, TrailUpdate, UnfinishedKey};
 
@@ -16,7 +17,7 @@ pub struct Pending {
     pass: usize,
     /// The keys that an earlier pass created or adopted and that no other key has replaced.
     pub unfinished: BTreeMap<Region, UnfinishedKey>,
-    aliases: BTreeMap<Region, (OwnKey, Step)>,
+    aliases: BTreeMap<Region, (CreatedKey, Step)>,
     creates: BTreeMap<Region, UnconfirmedCreate>,
     updates: BTreeMap<TrailArn, (KeyArn, TrailUpdate)>,
 }
@@ -37,16 +38,18 @@ impl Pending {
         let mut pending = Self { pass: journal.pass().saturating_add(1), ..Self::default() };
         for region in journal.key_regions() {
             let subject = Subject::Key(region.clone());
-            let own_keys = journal.own_keys(region);
-            if let Some(OwnKey { key, alias, .. }) = own_keys.last().filter(|own| own.alias != AliasState::Lost) {
+            let created_keys = journal.created_keys(region);
+            if let Some(CreatedKey { key, alias, .. }) =
+                created_keys.last().filter(|created| created.alias != AliasState::Lost)
+            {
                 let unfinished = UnfinishedKey { key: key.clone(), has_alias: *alias == AliasState::Created };
                 pending.unfinished.insert(region.clone(), unfinished);
             }
-            if let Some(own) = own_keys.into_iter().find(|own| own.alias == AliasState::Unknown)
+            if let Some(created) = created_keys.into_iter().find(|created| created.alias == AliasState::Unknown)
                 && let Some(entry) =
                     journal.entries_of(subject.clone()).rfind(|entry| entry.step.name() == StepName::CreateAlias)
             {
-                pending.aliases.insert(region.clone(), (own, entry.step.clone()));
+                pending.aliases.insert(region.clone(), (created, entry.step.clone()));
             }
             for entry in journal.steps(subject) {
                 if let (Step::Key(KeyStep::Create(_)), StepResult::Unconfirmed { failure, sent_at }) =
@@ -103,25 +106,27 @@ impl Pending {
             let step = Step::Update(update.clone());
             has_key.then(|| self.resolution(Subject::Trail(arn.clone()), step, key, effect))
         });
-        let aliases = self.aliases.iter().filter_map(|(region, (own, step))| {
+        let aliases = self.aliases.iter().filter_map(|(region, (created, step))| {
             let Ok(Reading::Known(holder)) = &facts.candidates.get(region)?.named else { return None };
             let holder = holder.metadata.arn.clone();
-            let result = if holder == own.key {
+            let result = if holder == created.key {
                 StepResult::Done(Effect::ReadBack(vec![]))
             } else {
-                StepResult::Contradicted(Contradiction::AliasTaken { holder, in_use: own.in_use })
+                StepResult::Contradicted(Contradiction::AliasTaken { holder, in_use: created.in_use })
             };
-            Some(self.resolution(Subject::Key(region.clone()), step.clone(), &own.key, result))
+            Some(self.resolution(Subject::Key(region.clone()), step.clone(), &created.key, result))
         });
         // The only key that was created since the request was sent is what the unconfirmed request created.
         let creates = self.creates.iter().filter_map(|(region, create)| {
             let planned = plan.keys.get(region)?;
             let is_created_by_it = planned.steps.iter().any(|step| match step {
-                KeyStep::Adopt(adoption) => adoption.created_alone.is_some_and(|created| created >= create.sent_at),
+                KeyStep::Adopt(adoption) => {
+                    adoption.created_at_if_only_recent.is_some_and(|created| created >= create.sent_at)
+                }
                 _ => false,
             });
             let key = planned.key.as_ref().filter(|_| is_created_by_it)?;
-            let result = StepResult::Failed(create.failure.clone());
+            let result = StepResult::CreatedKeyFound(create.failure.clone());
             Some(self.resolution(create.entry.subject.clone(), create.entry.step.clone(), key, result))
         });
         updates.chain(aliases).chain(creates).collect()

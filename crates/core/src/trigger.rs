@@ -137,9 +137,10 @@ fn trail_ref(
 ) -> Result<TrailRef, InvalidInput> {
     if text.starts_with("arn:") {
         let arn: TrailArn = parse(text, field)?;
-        let (theirs, ours) = (arn.partition(), function_arn.partition());
-        if theirs != ours {
-            let message = format!("`{field}` is in partition `{theirs}`, but this function is in `{ours}`");
+        let (arn_partition, function_partition) = (arn.partition(), function_arn.partition());
+        if arn_partition != function_partition {
+            let message =
+                format!("`{field}` is in partition `{arn_partition}`, but this function is in `{function_partition}`");
             return Err(InvalidInput(message));
         }
         return Ok(TrailRef::Arn(arn));

@@ -18,7 +18,7 @@ use trailseal_core::observation::{
     KeyObservation, KeyState, KeyTags, KeyUse, MalformedTrail, Reading, ReplicationRule, SettingChange, StrayScan,
     TaggedKey,
 };
-use trailseal_core::plan::{Disposition, KeySource, Obstacle, Plan, Step, StepName, TrailPlan};
+use trailseal_core::plan::{Disposition, KeySource, Obstacle, Plan, Step, StepName, TrailPlan, UnusableKey};
 use trailseal_core::report::{AccountReport, Alert, Answer, alerts};
 use trailseal_core::trigger::{Origin, SWEEP};
 
@@ -134,9 +134,9 @@ fn replicated(mut scenario: Scenario) -> Scenario {
         id: Some("to-archive".into()),
         enabled: true,
         prefix: String::new(),
-        wants_tags: false,
+        filters_by_tag: false,
         destination: "arn:aws:s3:::logs-archive".into(),
-        takes_kms: false,
+        replicates_sse_kms: false,
     }]);
     scenario
 }
@@ -188,7 +188,7 @@ fn planned_adopted_key() {
     assert_alerts("planned_adopted_key", Run::new(context, &account, done).alerts());
 }
 
-/// A policy of trailseal's with a statement that names a deleted user, which KMS rejects.
+/// trailseal's policy with a statement that names a deleted user, which KMS rejects.
 const DELETED_USER: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"Auditor","Effect":"Allow","Principal":{"AWS":"AIDACKCEVSQ6C2EXAMPLE"},"Action":"kms:Decrypt","Resource":"*"}]}"#;
 
 #[test]
@@ -615,9 +615,9 @@ fn every_warning() {
         id: None,
         enabled: true,
         prefix: String::new(),
-        wants_tags: false,
+        filters_by_tag: false,
         destination: "arn:aws:s3:::logs-archive".into(),
-        takes_kms: false,
+        replicates_sse_kms: false,
     };
     let warnings = vec![
         Warning::ReadersLockedOut { bucket: bucket(), readers, owner: KeyOwner::Trailseal },
@@ -643,7 +643,7 @@ fn every_warning() {
         Warning::ReaderNotRevoked { key: key(), reader: unrevoked },
         Warning::NoLoggingTrail,
     ];
-    let (arn, plan) = typed("audit", Disposition::Noted);
+    let (arn, plan) = typed("audit", Disposition::Note);
     assert_alerts("every_warning", digest([(arn, TrailPlan { warnings, ..plan })]));
 }
 
@@ -668,7 +668,7 @@ fn every_finding() {
         Finding::LoggingStopped,
         Finding::DeliveryFailing(vec![delivery_error("KMS.DisabledException"), delivery_error("SlowDown")]),
     ];
-    let (arn, plan) = typed("audit", Disposition::Noted);
+    let (arn, plan) = typed("audit", Disposition::Note);
     assert_alerts("every_finding", digest([(arn, TrailPlan { findings, ..plan })]));
 }
 
@@ -677,13 +677,16 @@ fn every_obstacle() {
     let key = || with_id(7);
     let alias = || KeySource::Alias("alias/trailseal".parse().unwrap());
     let audit: TrailArn = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap();
-    let unusable = |source, findings, state: Option<&str>, unreadable_tags| Obstacle::SealingKeyUnusable {
-        key: key(),
-        source,
-        findings,
-        unknown_state: state.map(Into::into),
-        exempt: None,
-        unreadable_tags,
+    let unusable = |source, findings, state: Option<&str>, unreadable_tags| {
+        let unknown_state = state.map(Into::into);
+        Obstacle::SealingKeyUnusable(UnusableKey {
+            key: key(),
+            source,
+            findings,
+            unknown_state,
+            exempt: None,
+            unreadable_tags,
+        })
     };
     let key_denied = |decision, owner| Obstacle::SealingKeyDenied {
         key: key(),

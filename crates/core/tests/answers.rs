@@ -24,7 +24,7 @@ fn answer(compliant: usize, noted: usize) -> Answer {
         warnings: vec![],
         current_key: None,
         logging: Some(number >= noted),
-        disposition: if number < noted { Disposition::Noted } else { Disposition::Compliant },
+        disposition: if number < noted { Disposition::Note } else { Disposition::Compliant },
         sealing_region: None,
         restart: None,
         update: None,

@@ -89,9 +89,9 @@ impl Run {
         self.trail().steps.iter().find(|step| step.step == name).unwrap().detail.clone()
     }
 
-    fn own_key(&self) -> (KeyArn, AliasState) {
-        let own = self.journal.own_keys(&here()).pop().unwrap();
-        (own.key, own.alias)
+    fn created_key(&self) -> (KeyArn, AliasState) {
+        let created = self.journal.created_keys(&here()).pop().unwrap();
+        (created.key, created.alias)
     }
 }
 
@@ -117,7 +117,7 @@ fn with_tagged_key(created: i64, more: usize) -> Account {
 #[test]
 fn the_only_key_created_since_is_that_of_the_create_key() {
     let run = Run::new(&account(), unconfirmed(StepName::CreateKey, "kms:CreateKey"));
-    assert_eq!(run.answer().account_notices.len(), 1, "a key may exist");
+    assert_eq!(run.answer().unreported_failures.len(), 1, "a key may exist");
     let run = run.again(&with_tagged_key(SENT_AT, 0), done);
     let detail = run.detail(StepName::CreateKey);
     assert!(detail.contains(new_key(&here()).as_str()) && !detail.contains("unknown"), "{detail}");
@@ -130,7 +130,7 @@ fn the_only_key_created_since_is_that_of_the_create_key() {
     ];
     assert_eq!(run.steps(), expected);
     let answer = run.answer();
-    assert_eq!((answer.trails[0].outcome, answer.account_notices), (Outcome::Remediated, vec![]));
+    assert_eq!((answer.trails[0].outcome, answer.unreported_failures), (Outcome::Remediated, vec![]));
     assert_eq!(answer.strays, []);
 }
 
@@ -139,7 +139,7 @@ fn an_older_key_is_not_that_of_the_create_key() {
     let run = Run::new(&account(), unconfirmed(StepName::CreateKey, "kms:CreateKey"));
     let run = run.again(&with_tagged_key(SENT_AT - 1, 0), done);
     assert!(run.detail(StepName::CreateKey).contains("it is unknown whether a key was created"));
-    assert_eq!(run.answer().account_notices.len(), 1);
+    assert_eq!(run.answer().unreported_failures.len(), 1);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn of_two_recent_keys_none_is_that_of_the_create_key() {
     let run = Run::new(&account(), unconfirmed(StepName::CreateKey, "kms:CreateKey"));
     let run = run.again(&with_tagged_key(SENT_AT, 1), done);
     assert_eq!(run.trail().outcome, Outcome::Remediated);
-    assert_eq!(run.answer().account_notices.len(), 1, "the other key may be the one that was created");
+    assert_eq!(run.answer().unreported_failures.len(), 1, "the other key may be the one that was created");
 }
 
 #[test]
@@ -156,15 +156,15 @@ fn a_second_create_key_without_a_response_ends_the_run() {
     let run = Run::new(&account(), &no_answer).again(&account(), &no_answer);
     let trail = run.trail();
     assert_eq!((trail.outcome, trail.error.unwrap().class), (Outcome::Failed, Class::Transient));
-    assert_eq!(run.answer().account_notices.len(), 1);
+    assert_eq!(run.answer().unreported_failures.len(), 1);
 }
 
 #[test]
 fn an_alias_without_a_response_is_done_if_the_key_has_it() {
     let run = Run::new(&account(), unconfirmed(StepName::CreateAlias, "kms:CreateAlias"));
-    assert_eq!(run.own_key(), (new_key(&here()), AliasState::Unknown));
+    assert_eq!(run.created_key(), (new_key(&here()), AliasState::Unknown));
     let run = run.again(&account().with_sealing_key(key(&new_key(&here()), &context(&[]))), done);
-    assert_eq!(run.own_key(), (new_key(&here()), AliasState::Created));
+    assert_eq!(run.created_key(), (new_key(&here()), AliasState::Created));
     let expected = [
         (StepName::CreateKey, StepStatus::Done),
         (StepName::EnableRotation, StepStatus::Done),
@@ -184,7 +184,7 @@ fn an_alias_of_another_key_makes_the_created_key_a_stray() {
     ] {
         let run = Run::new(&account(), except(StepName::CreateAlias, result));
         let run = run.again(&account().with_sealing_key(key(&winner(), &context(&[]))), done);
-        assert_eq!(run.own_key(), (new_key(&here()), AliasState::Lost));
+        assert_eq!(run.created_key(), (new_key(&here()), AliasState::Lost));
         assert_eq!(run.steps()[2], (StepName::CreateAlias, StepStatus::NotNeeded));
         assert!(run.detail(StepName::CreateAlias).contains(winner().as_str()));
         assert_eq!(run.journal.strays(), [Stray { key: new_key(&here()), cause: StrayCause::AliasLost }]);

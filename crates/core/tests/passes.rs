@@ -61,7 +61,7 @@ fn a_step_that_is_not_taken_does_not_answer_for_the_alias() {
     });
     let mut own = key(&new_key(&region(HERE)), &context);
     own.metadata.state = KeyState::Disabled;
-    account.candidates.get_mut(&region(HERE)).unwrap().own = Some(own);
+    account.candidates.get_mut(&region(HERE)).unwrap().created = Some(own);
     account.begin_pass(&context, &mut journal);
     execute(&mut journal, |step| match step.name() {
         StepName::RestoreKey => StepResult::Failed(denied("kms:EnableKey", "enable the key")),

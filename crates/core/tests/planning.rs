@@ -108,8 +108,7 @@ fn the_failure_of_one_trail_stops_no_other_trail() {
     untagged.exempt_tag = Err(denied("cloudtrail:ListTags", "read the tags of the trail"));
     let healthy = Scenario::new("healthy", "eu-west-1", "us-east-1");
     let plan = planned(&Account::new([lost, untagged, healthy]), &context(&[]));
-    let remediated: Vec<bool> =
-        plan.trails.values().map(|trail| trail.disposition == Disposition::Remediated).collect();
+    let remediated: Vec<bool> = plan.trails.values().map(|trail| trail.disposition == Disposition::Remediate).collect();
     assert_eq!(remediated, [true, false, false]);
     assert_eq!(plan.keys.len(), 1);
 }
@@ -274,7 +273,7 @@ proptest! {
         let plan = planned(&account, &restarting("enforce"));
         for (region, key) in &plan.keys {
             let trails = || plan.trails.values().filter(|trail| trail.sealing_region.as_ref() == Some(region));
-            prop_assert!(trails().all(|trail| trail.disposition == Disposition::Remediated));
+            prop_assert!(trails().all(|trail| trail.disposition == Disposition::Remediate));
             let Some(arn) = &key.key else { continue };
             prop_assert_eq!(arn.region(), region);
             let Ok(Reading::Known(observed)) = &account.candidates[region].named else { panic!("no such key") };

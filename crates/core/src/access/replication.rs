@@ -11,7 +11,10 @@ pub fn unreplicated_rules<'a>(rules: &'a [ReplicationRule], files: &LogFiles<'_>
     let files = files.common_prefix();
     let applies = |rule: &ReplicationRule| files.starts_with(&rule.prefix) || rule.prefix.starts_with(&files);
     // CloudTrail's objects have no tags, so a rule for tagged objects does not apply.
-    rules.iter().filter(|rule| rule.enabled && !rule.takes_kms && !rule.wants_tags && applies(rule)).collect()
+    rules
+        .iter()
+        .filter(|rule| rule.enabled && !rule.replicates_sse_kms && !rule.filters_by_tag && applies(rule))
+        .collect()
 }
 
 #[cfg(test)]
@@ -23,9 +26,9 @@ mod tests {
             id: None,
             enabled: true,
             prefix: prefix.to_owned(),
-            wants_tags: false,
+            filters_by_tag: false,
             destination: "arn:aws:s3:::copy".to_owned(),
-            takes_kms: false,
+            replicates_sse_kms: false,
         }
     }
 
@@ -37,9 +40,9 @@ mod tests {
     #[test]
     fn a_rule_stops_unless_it_selects_encrypted_objects() {
         assert!(stops(rule(""), None, false));
-        assert!(!stops(ReplicationRule { takes_kms: true, ..rule("") }, None, false));
+        assert!(!stops(ReplicationRule { replicates_sse_kms: true, ..rule("") }, None, false));
         assert!(!stops(ReplicationRule { enabled: false, ..rule("") }, None, false));
-        assert!(!stops(ReplicationRule { wants_tags: true, ..rule("") }, None, false));
+        assert!(!stops(ReplicationRule { filters_by_tag: true, ..rule("") }, None, false));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! A trail's bucket: its policy and its replication rules.
+
 use crate::observation::{ParsedPolicy, Reading};
 
 /// A trail's bucket, as far as its encryption matters. Read only for a trail that gets another key.
@@ -18,10 +20,10 @@ pub struct ReplicationRule {
     pub enabled: bool,
     /// The prefix of the objects that it selects; every object if empty.
     pub prefix: String,
-    /// Whether it selects only objects with certain tags. CloudTrail's objects have none.
-    pub wants_tags: bool,
+    /// Whether it replicates only objects with certain tags. CloudTrail's objects have none.
+    pub filters_by_tag: bool,
     /// The ARN of the destination bucket.
     pub destination: String,
-    /// Whether it selects objects that are encrypted with a KMS key.
-    pub takes_kms: bool,
+    /// Whether it replicates objects that are encrypted with a KMS key.
+    pub replicates_sse_kms: bool,
 }

@@ -1,3 +1,5 @@
+//! KMS keys: what was read of a key, of the candidates for a sealing key, and by the scan for strays.
+
 use std::collections::BTreeMap;
 
 use crate::failure::Failure;
@@ -59,12 +61,12 @@ pub struct KeyObservation {
     pub metadata: KeyMetadata,
     /// Its policy; `None` for another account's key, whose policy KMS returns to that account only.
     pub policy: Option<Reading<ParsedPolicy>>,
-    /// Its tags, or why they cannot be read; none for another account's key, likewise.
+    /// Its tags, or why they cannot be read. Not read, and none here, for a supplied key and for another account's key.
     pub tags: Result<KeyTags, Failure>,
 }
 
 impl KeyObservation {
-    /// The tags, if they mark the key as trailseal's. Unreadable tags do not.
+    /// The tags, if they mark the key as trailseal's key. Unreadable tags do not.
     pub fn trailseal_tags(&self) -> Option<&KeyTags> {
         self.tags.as_ref().ok().filter(|tags| tags.managed_by_trailseal)
     }
@@ -91,8 +93,8 @@ pub struct Candidates {
     pub named: Result<Reading<KeyObservation>, Failure>,
     /// The keys with trailseal's tag; read only if no key is supplied, none is behind the alias and this run created none.
     pub tagged: Result<Vec<TaggedKey>, Failure>,
-    /// The key that this run created or adopted in an earlier pass, if KMS returns it already.
-    pub own: Option<KeyObservation>,
+    /// The key that an earlier pass of this run created or adopted, if KMS returns it already.
+    pub created: Option<KeyObservation>,
 }
 
 /// A key with trailseal's tag, as the tag index returns it.

@@ -1,3 +1,5 @@
+//! Trails: their settings, their status, and what the plan needs for those with a finding.
+
 use std::collections::BTreeMap;
 
 use crate::failure::Failure;

@@ -10,9 +10,14 @@ use crate::ids::KeyArn;
 use crate::observation::{BucketObservation, KeptSettings, Reading, TrailSettings};
 
 impl Planner<'_> {
-    /// The warnings about readers and replicas. Fails if CloudTrail could not write with the key, or if readers would be
-    /// locked out that must not be.
-    pub(super) fn bucket(&self, trail: &TrailSettings, key: &KeyArn, plan: &KeyPlan) -> Result<Vec<Warning>, Obstacle> {
+    /// The warnings about readers and replicas. Fails if CloudTrail could not write with the key, or if
+    /// `ReadersLockedOut` is `hold` and readers would be locked out.
+    pub(super) fn check_bucket(
+        &self,
+        trail: &TrailSettings,
+        key: &KeyArn,
+        plan: &KeyPlan,
+    ) -> Result<Vec<Warning>, Obstacle> {
         let KeptSettings { bucket, key_prefix, organization_trail, multi_region, log_file_validation, .. } =
             &trail.kept;
         let files = LogFiles {
@@ -35,7 +40,7 @@ impl Planner<'_> {
             }
             Reading::Known(Ok(policy)) => {
                 warnings.extend(write_access(&policy, &files, key, plan)?);
-                warnings.extend(self.readers(&policy, &files, key, plan)?);
+                warnings.extend(self.check_readers(&policy, &files, key, plan)?);
             }
         }
         match replication {
@@ -50,7 +55,7 @@ impl Planner<'_> {
         Ok(warnings)
     }
 
-    fn readers(
+    fn check_readers(
         &self,
         policy: &Document,
         files: &LogFiles<'_>,

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::Planner;
 use super::strays::candidate_warnings;
-use super::types::{Adoption, KeyPlan, KeySource, KeyStep, NewKey, Obstacle, PolicyChange, UnfinishedKey};
+use super::types::{Adoption, KeyPlan, KeySource, KeyStep, NewKey, Obstacle, PolicyChange, UnfinishedKey, UnusableKey};
 use crate::assess::{may_be_trailseals, readable_policy, unrevoked_readers, unusable};
 use crate::config::OWNER_TAG;
 use crate::finding::{KeyOwner, Warning};
@@ -15,13 +15,13 @@ const DESCRIPTION: &str =
     "Encrypts the CloudTrail logs of this account; maintained by trailseal. Without this key, the logs cannot be read.";
 
 impl Planner<'_> {
-    /// The supplied key of the Region; else the key behind the alias; else an unfinished key of trailseal's; else a new
-    /// key.
+    /// The supplied key of the Region; else the key behind the alias; else an unfinished key that trailseal created;
+    /// else a new key.
     pub(super) fn sealing_key(&self, region: &Region, trail: &TrailArn) -> Result<KeyPlan, Obstacle> {
         let Some(candidates) = self.facts.candidates.get(region) else {
             return Err(Obstacle::NotRead(trail.clone()));
         };
-        let reading = candidates.named.as_ref().map_err(|failure| Obstacle::Call(failure.clone()))?;
+        let reading = candidates.named.as_ref().map_err(|failure| Obstacle::ReadFailed(failure.clone()))?;
         match (self.context.config.supplied_keys.get(region), reading) {
             (Some(supplied), Reading::Absent) => {
                 Err(Obstacle::SuppliedKeyMissing { key: supplied.clone(), region: region.clone() })
@@ -32,11 +32,11 @@ impl Planner<'_> {
                 Ok(KeyPlan { warnings: vec![warning], ..KeyPlan::unchanged(supplied, KeyOwner::Another) })
             }
             (Some(_), Reading::Known(key)) => self.unmaintained(key, KeySource::Supplied, KeyOwner::Another),
-            (None, Reading::Denied(failure)) => Err(Obstacle::Call(failure.clone())),
+            (None, Reading::Denied(failure)) => Err(Obstacle::ReadFailed(failure.clone())),
             (None, Reading::Known(key)) => self.behind_alias(key),
             (None, Reading::Absent) => match (self.unfinished.get(region), &candidates.tagged) {
-                (Some(unfinished), _) => self.finish(unfinished, candidates.own.as_ref()),
-                (None, Err(failure)) if failure.is_transient() => Err(Obstacle::Call(failure.clone())),
+                (Some(unfinished), _) => self.finish_key(unfinished, candidates.created.as_ref()),
+                (None, Err(failure)) if failure.is_transient() => Err(Obstacle::ReadFailed(failure.clone())),
                 (None, _) => match self.adoptable_key(candidates) {
                     Some(adoptable) => self.adopt(adoptable, candidates),
                     None => Ok(self.new_key(region, candidates)),
@@ -71,8 +71,8 @@ impl Planner<'_> {
         let tags_matter = may_be_trailseals(&key.metadata, self.context) && (repairable || incomplete);
         let unreadable_tags = key.tags.as_ref().err().filter(|_| tags_matter).cloned();
         let exempt = key.trailseal_tags().and_then(|tags| tags.exempt.clone()).filter(|_| owner == KeyOwner::Exempt);
-        if let Some(obstacle) = unusable_key(&key.metadata, &source) {
-            return Err(obstacle.with_tags(exempt, unreadable_tags));
+        if let Some(unusable) = unusable_key(&key.metadata, &source) {
+            return Err(Obstacle::SealingKeyUnusable(UnusableKey { exempt, unreadable_tags, ..unusable }));
         }
         let mut warnings: Vec<Warning> =
             unreadable_tags.map(|failure| Warning::KeyTagsDenied { key: arn.clone(), failure }).into_iter().collect();
@@ -102,8 +102,8 @@ impl Planner<'_> {
         };
         // Every other defect remains after the key is enabled.
         let state = if restore.is_some() { KeyState::Usable } else { state.clone() };
-        if let Some(obstacle) = unusable_key(&KeyMetadata { state, ..key.metadata.clone() }, &source) {
-            return Err(obstacle);
+        if let Some(unusable) = unusable_key(&KeyMetadata { state, ..key.metadata.clone() }, &source) {
+            return Err(Obstacle::SealingKeyUnusable(unusable));
         }
         let mut steps: Vec<KeyStep> = restore.into_iter().chain(finish).collect();
         let mut warnings = Vec::new();
@@ -132,15 +132,10 @@ impl Planner<'_> {
         Ok(KeyPlan { steps, warnings, policy, settling, ..KeyPlan::unchanged(arn, KeyOwner::Trailseal) })
     }
 
-    /// The key that the next run adopts, whatever becomes of this one.
-    pub(super) fn adoptable<'a>(&self, candidates: &'a Candidates) -> Option<&'a KeyArn> {
-        self.adoptable_key(candidates).map(|tagged| &tagged.key.metadata.arn)
-    }
-
-    /// The unfinished key to adopt: a key that a trail uses before the oldest. Only a key as trailseal creates them,
-    /// without grants, and whose policy allows nothing that trailseal would not allow now, so that a tag alone confers
-    /// nothing.
-    fn adoptable_key<'a>(&self, candidates: &'a Candidates) -> Option<&'a TaggedKey> {
+    /// The unfinished key that this run, or the next one, adopts. Prefers a key in use, then the oldest. Only a key as
+    /// trailseal creates them, without grants, and whose policy allows nothing that trailseal would not allow now, so
+    /// that a tag alone confers nothing.
+    pub(super) fn adoptable_key<'a>(&self, candidates: &'a Candidates) -> Option<&'a TaggedKey> {
         let is_adoptable = |tagged: &&TaggedKey| {
             let KeyObservation { metadata, .. } = &tagged.key;
             let is_usable = metadata.state == KeyState::Usable && unusable(metadata).is_empty();
@@ -167,9 +162,9 @@ impl Planner<'_> {
     fn adopt(&self, tagged: &TaggedKey, candidates: &Candidates) -> Result<KeyPlan, Obstacle> {
         let KeyMetadata { arn, recent, created, .. } = &tagged.key.metadata;
         let recent_keys = candidates.tagged.iter().flatten().filter(|it| it.key.metadata.recent).count();
-        let created_alone = created.filter(|_| *recent && recent_keys == 1);
+        let created_at_if_only_recent = created.filter(|_| *recent && recent_keys == 1);
         let finish = vec![
-            KeyStep::Adopt(Adoption { in_use: tagged.usage == KeyUse::Used, created_alone }),
+            KeyStep::Adopt(Adoption { in_use: tagged.usage == KeyUse::Used, created_at_if_only_recent }),
             KeyStep::EnableRotation,
             KeyStep::CreateAlias(self.context.config.key_alias.clone()),
         ];
@@ -179,10 +174,10 @@ impl Planner<'_> {
     }
 
     /// What a key of an earlier pass still needs.
-    fn finish(&self, unfinished: &UnfinishedKey, own: Option<&KeyObservation>) -> Result<KeyPlan, Obstacle> {
+    fn finish_key(&self, unfinished: &UnfinishedKey, created: Option<&KeyObservation>) -> Result<KeyPlan, Obstacle> {
         let alias = KeyStep::CreateAlias(self.context.config.key_alias.clone());
         let steps: Vec<KeyStep> = (!unfinished.has_alias).then_some(alias).into_iter().collect();
-        let plan = match own {
+        let plan = match created {
             Some(key) => self.maintained(key, KeySource::Tag, steps)?,
             None => KeyPlan {
                 steps,
@@ -235,7 +230,7 @@ impl KeyPlan {
 }
 
 /// Why CloudTrail cannot use this sealing key, whatever its policy allows.
-fn unusable_key(key: &KeyMetadata, source: &KeySource) -> Option<Obstacle> {
+fn unusable_key(key: &KeyMetadata, source: &KeySource) -> Option<UnusableKey> {
     let unknown_state = match &key.state {
         KeyState::Unknown(state) => Some(state.clone()),
         _ => None,
@@ -244,7 +239,7 @@ fn unusable_key(key: &KeyMetadata, source: &KeySource) -> Option<Obstacle> {
     if findings.is_empty() && unknown_state.is_none() {
         return None;
     }
-    Some(Obstacle::SealingKeyUnusable {
+    Some(UnusableKey {
         key: key.arn.clone(),
         source: source.clone(),
         findings,
@@ -252,15 +247,4 @@ fn unusable_key(key: &KeyMetadata, source: &KeySource) -> Option<Obstacle> {
         exempt: None,
         unreadable_tags: None,
     })
-}
-
-impl Obstacle {
-    fn with_tags(self, exempt: Option<String>, unreadable_tags: Option<crate::failure::Failure>) -> Self {
-        match self {
-            Self::SealingKeyUnusable { key, source, findings, unknown_state, .. } => {
-                Self::SealingKeyUnusable { key, source, findings, unknown_state, exempt, unreadable_tags }
-            }
-            other => other,
-        }
-    }
 }

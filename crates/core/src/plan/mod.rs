@@ -14,10 +14,10 @@ use crate::context::Context;
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::key_policy::KeyPolicy;
 use crate::observation::{RemediationFacts, TaggedKey};
-use strays::{Stray, find_strays};
+use strays::Stray;
 pub use types::{
     Adoption, Disposition, KeyPlan, KeySource, KeyStep, NewKey, Obstacle, Plan, PolicyChange, Step, StepName, Subject,
-    TrailPlan, TrailUpdate, UnfinishedKey,
+    TrailPlan, TrailUpdate, UnfinishedKey, UnusableKey,
 };
 
 /// Plans for all the trails together. `unfinished` are the keys of earlier passes.
@@ -31,11 +31,11 @@ pub fn plan(
     let planner = Planner { facts, unfinished, context, policy };
     let mut keys = BTreeMap::new();
     let planned = trails.iter().map(|(arn, trail)| {
-        let planned = planner.trail(arn, trail, &mut keys);
+        let planned = planner.plan_trail(arn, trail, &mut keys);
         (arn.clone(), planned)
     });
     let trails = planned.collect();
-    let strays = planner.strays(&keys);
+    let strays = planner.find_strays(&keys);
     let candidate_regions = facts.candidates.keys().cloned().collect();
     Plan { keys, trails, strays, candidate_regions }
 }
@@ -49,13 +49,21 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// The strays among the candidates: not the keys that this plan uses, nor those that the next run adopts.
-    fn strays(&self, keys: &BTreeMap<Region, KeyPlan>) -> Vec<Stray> {
+    fn find_strays(&self, keys: &BTreeMap<Region, KeyPlan>) -> Vec<Stray> {
         let planned: Vec<&KeyArn> = keys.values().filter_map(|key| key.key.as_ref()).collect();
-        let next: Vec<&KeyArn> = self.facts.candidates.values().filter_map(|it| self.adoptable(it)).collect();
+        let next: Vec<&KeyArn> = self
+            .facts
+            .candidates
+            .values()
+            .filter_map(|it| self.adoptable_key(it))
+            .map(|it| &it.key.metadata.arn)
+            .collect();
         let is_other = |tagged: &&TaggedKey| {
             let arn = &tagged.key.metadata.arn;
             !planned.contains(&arn) && !next.contains(&arn)
         };
-        find_strays(self.facts.candidates.values().filter_map(|it| it.tagged.as_ref().ok()).flatten().filter(is_other))
+        strays::find_strays(
+            self.facts.candidates.values().filter_map(|it| it.tagged.as_ref().ok()).flatten().filter(is_other),
+        )
     }
 }

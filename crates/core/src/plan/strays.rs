@@ -1,11 +1,11 @@
-//! Keys of trailseal's that no trail uses.
+//! Strays: trailseal's keys that no trail uses.
 
 use crate::failure::Failure;
 use crate::finding::Warning;
 use crate::ids::{KeyArn, Region};
 use crate::observation::{KeyMetadata, KeyObservation, KeyState, KeyUse, TaggedKey};
 
-/// A key of trailseal's without the alias, which no trail uses as far as is known.
+/// A stray key: trailseal created it, it does not have the alias, and no trail uses it as far as is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stray {
     /// The key.

@@ -17,8 +17,16 @@ struct Assignment {
     update: Option<TrailUpdate>,
 }
 
+/// The access that a key policy gives CloudTrail, which it does not deny.
+struct CloudTrailAccess {
+    /// Whether the policy certainly allows CloudTrail to use the key.
+    verified: bool,
+    /// What the policy leaves uncertain, or does not allow although a bucket may need it.
+    warning: Option<Warning>,
+}
+
 impl Planner<'_> {
-    pub(super) fn trail(
+    pub(super) fn plan_trail(
         &self,
         arn: &TrailArn,
         trail: &AssessedTrail,
@@ -36,7 +44,7 @@ impl Planner<'_> {
             findings: findings.clone(),
             warnings: warnings.clone(),
             current_key: settings.kms_key_id.clone(),
-            ..TrailPlan::untouched(Disposition::Noted, Some(*logging))
+            ..TrailPlan::untouched(Disposition::Note, Some(*logging))
         };
         let exempt_tag = || self.facts.exempt_tags.get(arn).ok_or_else(|| Obstacle::NotRead(arn.clone()));
         plan.disposition = match verdict {
@@ -44,7 +52,7 @@ impl Planner<'_> {
             Verdict::OutOfScope => Disposition::OutOfScope { owner: arn.account().clone(), unreadable: None },
             Verdict::Note | Verdict::Remediate { .. } => match exempt_tag() {
                 Err(obstacle) => Disposition::Failed(obstacle),
-                Ok(Err(failure)) => Disposition::Failed(Obstacle::Call(failure.clone())),
+                Ok(Err(failure)) => Disposition::Failed(Obstacle::ReadFailed(failure.clone())),
                 Ok(Ok(Some(value))) => Disposition::Exempt(shorten(value, 256)),
                 Ok(Ok(None)) => self.remediate(settings, verdict, &mut plan, keys),
             },
@@ -59,7 +67,7 @@ impl Planner<'_> {
         plan: &mut TrailPlan,
         keys: &mut BTreeMap<Region, KeyPlan>,
     ) -> Disposition {
-        let Verdict::Remediate { key, restart } = verdict else { return Disposition::Noted };
+        let Verdict::Remediate { key, restart } = verdict else { return Disposition::Note };
         plan.restart = (*restart).then(|| settings.home_region.clone());
         let assignment = match key {
             None => Ok(None),
@@ -68,12 +76,12 @@ impl Planner<'_> {
         };
         match assignment {
             Err(obstacle) => Disposition::Failed(obstacle),
-            Ok(None) if plan.restart.is_none() => Disposition::Noted,
-            Ok(None) => Disposition::Remediated,
+            Ok(None) if plan.restart.is_none() => Disposition::Note,
+            Ok(None) => Disposition::Remediate,
             Ok(Some(Assignment { region, update })) => {
                 plan.sealing_region = Some(region);
                 plan.update = update;
-                Disposition::Remediated
+                Disposition::Remediate
             }
         }
     }
@@ -82,7 +90,7 @@ impl Planner<'_> {
     /// account's: a member account may be denied the Region of its organization's trail.
     fn unreadable(&self, arn: &TrailArn, failure: Failure) -> Disposition {
         if failure.is_transient() || self.context.owns_trail(arn) {
-            return Disposition::Failed(Obstacle::Call(failure));
+            return Disposition::Failed(Obstacle::ReadFailed(failure));
         }
         Disposition::OutOfScope { owner: arn.account().clone(), unreadable: Some(failure) }
     }
@@ -101,21 +109,22 @@ impl Planner<'_> {
         let placeholder = || KeyArn::placeholder(function.partition(), &region, function.account());
         let arn = key.key.clone().unwrap_or_else(placeholder);
         warnings.extend(key.warnings.iter().cloned());
-        let (access_verified, doubt) = self.cloudtrail_access(&key, &arn, &settings.arn)?;
+        let CloudTrailAccess { verified, warning } = self.cloudtrail_access(&key, &arn, &settings.arn)?;
         let has_key = settings.kms_key_id.as_deref() == Some(arn.as_str());
         if has_key && key.steps.is_empty() {
             return Err(Obstacle::Inconsistent(arn));
         }
-        let bucket_warnings = if has_key { vec![] } else { self.bucket(settings, &arn, &key)? };
-        warnings.extend(doubt.into_iter().chain(bucket_warnings));
+        let bucket_warnings = if has_key { vec![] } else { self.check_bucket(settings, &arn, &key)? };
+        warnings.extend(warning.into_iter().chain(bucket_warnings));
         remove_repetitions(warnings);
         let config = &self.context.config;
         let update = (!has_key).then(|| TrailUpdate {
             bucket_region: region.clone(),
             observed: settings.clone(),
-            access_verified,
+            access_verified: verified,
             statements: self.policy.cloudtrail_statements(),
-            own_readers_need_permission: !config.supplied_keys.contains_key(&region) && !config.log_readers.own_account,
+            account_readers_need_permission: !config.supplied_keys.contains_key(&region)
+                && !config.log_readers.own_account,
         });
         keys.insert(region.clone(), key);
         Ok(Assignment { region, update })
@@ -155,14 +164,12 @@ impl Planner<'_> {
         keys.get(region).map_or_else(|| self.sealing_key(region, trail), |known| Ok(known.clone()))
     }
 
-    /// Whether a key, after its steps, allows CloudTrail to use it for a trail: whether that is certain, and what is not.
-    fn cloudtrail_access(
-        &self,
-        plan: &KeyPlan,
-        key: &KeyArn,
-        trail: &TrailArn,
-    ) -> Result<(bool, Option<Warning>), Obstacle> {
-        let Some(policy) = &plan.policy else { return Ok((false, None)) };
+    /// What the policy of a key, after its steps, means for CloudTrail and a trail. Fails if the policy denies CloudTrail
+    /// to use the key.
+    fn cloudtrail_access(&self, plan: &KeyPlan, key: &KeyArn, trail: &TrailArn) -> Result<CloudTrailAccess, Obstacle> {
+        let Some(policy) = &plan.policy else {
+            return Ok(CloudTrailAccess { verified: false, warning: None });
+        };
         let access = cloudtrail_key_access(policy, key, trail);
         if !access.denied().is_empty() {
             return Err(Obstacle::SealingKeyDenied {
@@ -173,7 +180,7 @@ impl Planner<'_> {
                 statements: self.policy.cloudtrail_statements(),
             });
         }
-        Ok((access.unknown().is_empty(), access_warning(key, access)))
+        Ok(CloudTrailAccess { verified: access.unknown().is_empty(), warning: access_warning(key, access) })
     }
 }
 

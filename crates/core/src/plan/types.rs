@@ -107,12 +107,12 @@ pub enum KeyStep {
     Create(NewKey),
     /// Use this key, which has no alias, as the sealing key. No call: the steps after it finish the key.
     Adopt(Adoption),
-    /// Make a key of trailseal's usable.
+    /// Make trailseal's key usable.
     Restore {
         /// Whether its deletion must be cancelled first.
         pending_deletion: bool,
     },
-    /// Add what the policy of a key of trailseal's lacks.
+    /// Add what the policy of trailseal's key lacks.
     Extend(PolicyChange),
     /// Enable yearly rotation.
     EnableRotation,
@@ -149,8 +149,9 @@ impl KeyStep {
 pub struct Adoption {
     /// Whether a trail uses it already, so that it is no stray, whichever key gets the alias.
     pub in_use: bool,
-    /// When it was created, in seconds since 1970, if it is the only recent key.
-    pub created_alone: Option<i64>,
+    /// When it was created, in seconds since 1970. `None` if it is not recent, or not the only recent key with
+    /// trailseal's tag.
+    pub created_at_if_only_recent: Option<i64>,
 }
 
 /// A key policy that gains statements.
@@ -202,9 +203,9 @@ pub enum Disposition {
     /// Nothing: it is compliant.
     Compliant,
     /// It is reported.
-    Noted,
+    Note,
     /// Its steps are taken.
-    Remediated,
+    Remediate,
     /// It is left alone because of its exempt tag; the tag's value.
     Exempt(String),
     /// It is left alone because another account owns it.
@@ -231,8 +232,8 @@ pub struct TrailUpdate {
     pub access_verified: bool,
     /// The statements that allow CloudTrail to use a key, as JSON.
     pub statements: String,
-    /// Whether readers in the key's account need permission in their own policies.
-    pub own_readers_need_permission: bool,
+    /// Whether readers in the key's account need permission in their own IAM policies.
+    pub account_readers_need_permission: bool,
 }
 
 /// What a step changes.
@@ -289,7 +290,7 @@ pub enum KeySource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
     /// A read failed.
-    Call(Failure),
+    ReadFailed(Failure),
     /// A fact is missing that the plan needs.
     NotRead(TrailArn),
     /// Two reads of this key contradict each other.
@@ -302,20 +303,7 @@ pub enum Obstacle {
         region: Region,
     },
     /// The sealing key cannot be used.
-    SealingKeyUnusable {
-        /// The key.
-        key: KeyArn,
-        /// Where its name comes from.
-        source: KeySource,
-        /// What is wrong with it; empty if its state is unknown.
-        findings: Vec<Finding>,
-        /// Its state, if trailseal does not know it.
-        unknown_state: Option<String>,
-        /// The value of its exempt tag, if trailseal leaves the key alone because of it.
-        exempt: Option<String>,
-        /// Why its tags cannot be read, if they would make a difference.
-        unreadable_tags: Option<Failure>,
-    },
+    SealingKeyUnusable(UnusableKey),
     /// The policy of the sealing key does not allow CloudTrail to use it for the trail.
     SealingKeyDenied {
         /// The key.
@@ -366,11 +354,28 @@ pub enum Obstacle {
     },
 }
 
+/// A sealing key that CloudTrail cannot use, whatever its policy allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusableKey {
+    /// The key.
+    pub key: KeyArn,
+    /// Where its name comes from.
+    pub source: KeySource,
+    /// What is wrong with it; empty if its state is unknown.
+    pub findings: Vec<Finding>,
+    /// Its state, if trailseal does not know it.
+    pub unknown_state: Option<String>,
+    /// The value of its exempt tag, if trailseal leaves the key alone because of it.
+    pub exempt: Option<String>,
+    /// Why its tags cannot be read, if they would make a difference.
+    pub unreadable_tags: Option<Failure>,
+}
+
 impl Obstacle {
     /// Whether a retry can help.
     pub fn class(&self) -> Class {
         match self {
-            Self::Call(failure) => failure.class,
+            Self::ReadFailed(failure) => failure.class,
             Self::NotRead(_) | Self::Inconsistent(_) => Class::Transient,
             _ => Class::Terminal,
         }
@@ -379,7 +384,7 @@ impl Obstacle {
 
 impl From<Failure> for Obstacle {
     fn from(failure: Failure) -> Self {
-        Self::Call(failure)
+        Self::ReadFailed(failure)
     }
 }
 

@@ -1,9 +1,9 @@
-//! The alerts: messages that a person can act on without opening a console. Their words are in [`super::wording`].
+//! The alerts: messages that a person can act on without opening a console. Their sentences are in [`super::wording`].
 
 use serde_json::json;
 
 use super::answer::{Answer, Outcome, TrailReport};
-use super::message::{Draft, account_notices, trail_arn, trail_section};
+use super::message::{Draft, notices, trail_arn, trail_section};
 use super::{digest, wording};
 use crate::config::{AlertFormat, Config, Mode};
 use crate::context::Context;
@@ -17,7 +17,7 @@ use crate::trigger::{Origin, SWEEP};
 /// A message for the alert topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// One line of ASCII with less than 100 characters, as SNS requires.
+    /// One line of ASCII with fewer than 100 characters, as SNS requires.
     pub subject: String,
     /// The text, or the JSON of Amazon Q Developer that contains it.
     pub message: String,
@@ -40,7 +40,7 @@ fn drafts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Draft> {
         return digest::draft(answer, origin, config).into_iter().collect();
     }
     // With several trails, the first alert contains the notices about the account.
-    let mut notices = account_notices(answer);
+    let mut notices = notices(answer);
     let alert = |trail: &TrailReport| {
         let headline = wording::headline(trail, config.mode);
         let text = trail_text(trail, origin, config, &headline, &std::mem::take(&mut notices));
@@ -57,7 +57,7 @@ fn drafts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Draft> {
 fn needs_alert(trail: &TrailReport) -> bool {
     match trail.outcome {
         Outcome::Planned | Outcome::Remediated | Outcome::Noted => true,
-        // The retry does not find out that a key was broken and is repaired.
+        // A retry finds the key repaired and would not report it.
         Outcome::Failed => trail.error.as_ref().is_none_or(|error| !error.is_transient()) || repaired_key(trail),
         Outcome::OutOfScope => trail.has(FindingId::NoCmk),
         Outcome::Compliant | Outcome::Gone | Outcome::Exempt => false,
@@ -71,10 +71,9 @@ fn repaired_key(trail: &TrailReport) -> bool {
 
 /// The alert about keys alone.
 fn key_draft(answer: &Answer) -> Option<Draft> {
-    let notices = account_notices(answer);
+    let notices = notices(answer);
     let trail = answer.trails.first().filter(|_| !notices.is_empty())?;
-    let is_certain = answer.strays.iter().any(|stray| stray.is_certain());
-    let headline = if is_certain { "a KMS key is unused" } else { "a KMS key needs your attention" };
+    let headline = wording::key_headline(&answer.strays);
     let text =
         format!("{}.\n\nTrail: {}\n\n{}\n", wording::capitalized(headline), trail_arn(trail), notices.join("\n\n"));
     // A compliant trail must not hide the notice from a subscription that filters by outcome.
@@ -118,7 +117,7 @@ impl Draft {
 fn trail_text(trail: &TrailReport, origin: &Origin, config: &Config, headline: &str, notices: &[String]) -> String {
     let mut lines = vec![format!("{}.", wording::capitalized(headline))];
     if config.mode == Mode::DryRun {
-        lines.push("This is a dry-run: nothing was changed.".into());
+        lines.push(wording::DRY_RUN.into());
     }
     lines.extend([String::new(), wording::caused_by(origin), trail_section(trail, config)]);
     lines.extend(notices.iter().map(|notice| format!("{notice}\n")));

@@ -66,7 +66,7 @@ pub struct Answer {
     pub mode: &'static str,
     /// What started the invocation.
     pub trigger: TriggerReport,
-    /// Why nothing was read, if so.
+    /// Why the event was ignored, if it was.
     pub ignored: Option<String>,
     /// Every trail that was read, sorted by ARN.
     pub trails: Vec<TrailReport>,
@@ -80,15 +80,15 @@ pub struct Answer {
     pub warnings: Vec<Warning>,
     /// How many alerts were published.
     pub alerts: Alerts,
-    /// Keys of trailseal's that no trail uses.
+    /// Stray keys: trailseal created them, and no trail uses them.
     #[serde(serialize_with = "strays")]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<StrayReport>"))]
     pub strays: Vec<Stray>,
     /// Whether anything was omitted to keep the answer small.
     pub truncated: bool,
-    /// What an alert must contain whatever becomes of the trails. Each is listed under its trail, too.
+    /// Failures that an alert must report even if no trail failed. The steps of a trail list them, too.
     #[serde(skip)]
-    pub account_notices: Vec<Failure>,
+    pub unreported_failures: Vec<Failure>,
 }
 
 /// What started the invocation.
@@ -174,7 +174,7 @@ struct Described<I> {
     detail: String,
 }
 
-/// A key of trailseal's that no trail uses, as far as is known.
+/// A stray key: trailseal created it, and no trail uses it as far as is known.
 #[derive(Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct StrayReport {
@@ -206,8 +206,8 @@ fn trail_name<S: Serializer>(trail: &Result<TrailArn, String>, serializer: S) ->
     serializer.serialize_str(trail.as_ref().map_or_else(String::as_str, TrailArn::as_str))
 }
 
-/// The most bytes of an answer, apart from trails with findings: far below what a log line, a destination and an event
-/// accept.
+/// The size in bytes above which details are dropped; trails with findings always stay. Far below what a log line, a
+/// destination and an event accept.
 const MAX_BYTES: usize = 200_000;
 
 /// The answer as one line of the log.
@@ -248,7 +248,7 @@ impl Answer {
             alerts: Alerts::default(),
             strays,
             truncated: false,
-            account_notices: vec![],
+            unreported_failures: vec![],
         }
     }
 
@@ -272,7 +272,7 @@ impl Answer {
         let of_trail = |trail: &TrailReport| {
             let failure = trail.error.as_ref().filter(|failure| failure.is_transient())?;
             let name = trail.trail.as_ref().map_or_else(String::as_str, TrailArn::as_str);
-            Some(format!("trail `{name}` is not remediated yet: {}", failure.message))
+            Some(wording::not_remediated_yet(name, failure))
         };
         let unlisted = self.error.as_ref().filter(|failure| failure.is_transient());
         unlisted.map(|failure| failure.message.clone()).or_else(|| self.trails.iter().find_map(of_trail))

@@ -6,7 +6,7 @@ use super::wording;
 use crate::config::Mode;
 use crate::context::Context;
 use crate::failure::{Class, Failure};
-use crate::ids::{Region, TrailArn};
+use crate::ids::{KeyArn, Region, TrailArn};
 use crate::journal::{AliasState, Entry, Journal, StepResult, StepStatus};
 use crate::observation::MalformedTrail;
 use crate::plan::strays::Stray;
@@ -30,7 +30,7 @@ impl Answer {
             }
         }
         let mut answer = Self::new(mode, origin, trails, unique);
-        answer.account_notices = account_notices(&answer.trails, journal);
+        answer.unreported_failures = unreported_failures(&answer.trails, journal);
         answer.warnings = report.warnings;
         answer
     }
@@ -112,11 +112,11 @@ fn outcome(mode: Mode, plan: &TrailPlan, acted: bool) -> Outcome {
         Disposition::OutOfScope { .. } => Outcome::OutOfScope,
         Disposition::Exempt(_) => Outcome::Exempt,
         Disposition::Failed(_) => Outcome::Failed,
-        Disposition::Remediated if mode == Mode::DryRun => Outcome::Planned,
-        Disposition::Remediated => Outcome::Remediated,
+        Disposition::Remediate if mode == Mode::DryRun => Outcome::Planned,
+        Disposition::Remediate => Outcome::Remediated,
         // A later pass finds compliant what an earlier one fixed.
-        Disposition::Compliant | Disposition::Noted if acted => Outcome::Remediated,
-        Disposition::Noted => Outcome::Noted,
+        Disposition::Compliant | Disposition::Note if acted => Outcome::Remediated,
+        Disposition::Note => Outcome::Noted,
         Disposition::Compliant => Outcome::Compliant,
     }
 }
@@ -128,7 +128,14 @@ fn has_acted(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> bool
         || region.is_some_and(|region| journal.is_repaired(region))
 }
 
-/// What failed for a trail. A transient failure comes first: the invocation is retried, and every other failure recurs.
+/// What failed for a trail. A transient failure has precedence: the invocation is retried, and every other failure
+/// recurs. Among failures of the same class, the first of these:
+///
+/// 1. The assignment of the key: `UpdateTrail`, else why it could not be planned, else why the run ended before it.
+/// 2. An essential step of the sealing key. It also replaces the reason why the run ended.
+/// 3. The start of logging.
+/// 4. Other settings of the trail that changed.
+/// 5. The rotation of the key.
 fn error(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> Option<Failure> {
     let (pass, plan) = journal.last_plan(arn)?;
     if matches!(plan.disposition, Disposition::Gone | Disposition::OutOfScope { .. } | Disposition::Exempt(_)) {
@@ -137,21 +144,21 @@ fn error(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> Option<F
     let obstacle = journal.obstacle(arn).map(wording::obstacle);
     let subject = Subject::Trail(arn.clone());
     let failed = |entry: &&Entry| entry.pass == pass && !entry.resolves;
-    let of_step = |update: bool| {
+    let last_error = |name: StepName| {
         let entries = journal.entries_of(subject.clone()).filter(failed);
-        entries.filter(move |entry| (entry.step != Step::Restart) == update).filter_map(step_error).next_back()
+        entries.filter(move |entry| entry.step.name() == name).filter_map(step_error).next_back()
     };
     let key = region.and_then(|region| step_error(journal.key_failure(region)?));
     let abandoned = journal.abandoned(arn).map(wording::abandoned);
-    let assignment = of_step(true).or(obstacle).or_else(|| abandoned.map(|failure| key.clone().unwrap_or(failure)));
-    let lasting = [
-        assignment,
+    let abandoned = abandoned.map(|failure| key.clone().unwrap_or(failure));
+    let errors = [
+        last_error(StepName::UpdateTrail).or(obstacle).or(abandoned),
         key,
-        of_step(false),
+        last_error(StepName::StartLogging),
         setting_changes(arn, journal),
         region.and_then(|region| rotation_error(region, journal)),
     ];
-    let mut failures: Vec<Failure> = lasting.into_iter().flatten().collect();
+    let mut failures: Vec<Failure> = errors.into_iter().flatten().collect();
     failures.sort_by_key(|failure| failure.class == Class::Terminal);
     failures.into_iter().next()
 }
@@ -171,16 +178,17 @@ fn setting_changes(arn: &TrailArn, journal: &Journal) -> Option<Failure> {
 
 /// Rotation that could not be enabled: no later pass retries it. Of no interest for a key that lost the alias.
 fn rotation_error(region: &Region, journal: &Journal) -> Option<Failure> {
-    let own = journal.own_keys(region);
-    let is_lost =
-        |entry: &&Entry| own.iter().any(|own| Some(&own.key) == entry.key.as_ref() && own.alias == AliasState::Lost);
+    let created = journal.created_keys(region);
+    let lost: Vec<&KeyArn> =
+        created.iter().filter(|created| created.alias == AliasState::Lost).map(|created| &created.key).collect();
+    let is_lost = |entry: &&Entry| entry.key.as_ref().is_some_and(|key| lost.contains(&key));
     let subject = Subject::Key(region.clone());
     let entries = journal.entries_of(subject).filter(|entry| entry.step.name() == StepName::EnableRotation);
     entries.filter(|entry| !is_lost(entry)).filter_map(step_error).next_back()
 }
 
-/// Keys that may exist, and failures that are not a trail's own error.
-fn account_notices(trails: &[TrailReport], journal: &Journal) -> Vec<Failure> {
+/// Keys that may exist, and failures that are not the error of a trail.
+fn unreported_failures(trails: &[TrailReport], journal: &Journal) -> Vec<Failure> {
     let is_unreported = |failure: &Failure| trails.iter().all(|trail| trail.error.as_ref() != Some(failure));
     let unconfirmed = journal.key_regions().flat_map(|region| {
         let steps = journal.steps(Subject::Key(region.clone())).into_iter();
@@ -218,7 +226,7 @@ fn steps(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal)
         }
     }
     steps.extend(updates.into_iter().map(report));
-    let is_settled = matches!(plan.disposition, Disposition::Compliant | Disposition::Noted);
+    let is_settled = matches!(plan.disposition, Disposition::Compliant | Disposition::Note);
     if let (true, None, Some(_), Some(key)) = (is_settled, journal.assigned_key(arn), sealing_region, &plan.current_key)
         && first.current_key.as_ref() != Some(key)
     {

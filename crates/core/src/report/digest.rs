@@ -1,7 +1,7 @@
 //! One alert for a whole sweep.
 
 use super::answer::{Answer, Outcome, TrailReport};
-use super::message::{Draft, account_notices, id, trail_section};
+use super::message::{Draft, note, notices, trail_section};
 use super::wording;
 use crate::config::{Config, Mode};
 use crate::trigger::{Origin, SWEEP};
@@ -16,7 +16,7 @@ pub(super) fn draft(answer: &Answer, origin: &Origin, config: &Config) -> Option
     let is_quiet =
         |outcome| matches!(outcome, Outcome::Compliant | Outcome::Gone | Outcome::Exempt | Outcome::OutOfScope);
     let mut trails: Vec<&TrailReport> = answer.trails.iter().filter(|trail| !is_quiet(trail.outcome)).collect();
-    let notices = account_notices(answer);
+    let notices = notices(answer);
     if trails.is_empty() && notices.is_empty() && answer.warnings.is_empty() && answer.error.is_none() {
         return None;
     }
@@ -28,9 +28,18 @@ pub(super) fn draft(answer: &Answer, origin: &Origin, config: &Config) -> Option
         (None, None) => Outcome::Noted,
     };
     let headline = wording::digest_headline(answer.error.is_some(), &trails, answer.trails.len());
-    let mut text = format!("{}.\n", wording::capitalized(&headline));
+    let mut text = account_text(answer, origin, config, &headline, &notices);
+    push_sections(&mut text, &trails, config);
+    let region = config.alert_topic.as_ref().map(|topic| topic.region().to_string()).unwrap_or_default();
+    let attributes = vec![("outcome", worst.as_str().to_owned()), ("mode", answer.mode.to_owned()), ("region", region)];
+    Some(Draft { headline, text, attributes })
+}
+
+/// The parts of the text that are not about a single trail.
+fn account_text(answer: &Answer, origin: &Origin, config: &Config, headline: &str, notices: &[String]) -> String {
+    let mut text = format!("{}.\n", wording::capitalized(headline));
     if config.mode == Mode::DryRun {
-        text.push_str("This is a dry-run: nothing was changed.\n");
+        text.push_str(&format!("{}\n", wording::DRY_RUN));
     }
     if origin.kind != SWEEP {
         text.push_str(&format!("\n{}\n", wording::caused_by(origin)));
@@ -39,12 +48,15 @@ pub(super) fn draft(answer: &Answer, origin: &Origin, config: &Config) -> Option
         let remedy = error.remedy.as_deref().unwrap_or_default();
         text.push_str(&format!("\nFailed: {}\nWhat to do next: {remedy}\n", error.message));
     }
-    for warning in &answer.warnings {
-        text.push_str(&format!("\nNote: {}: {}\n", id(&warning.id()), wording::warning(warning)));
+    let notes = answer.warnings.iter().map(note);
+    for paragraph in notes.chain(notices.iter().cloned()) {
+        text.push_str(&format!("\n{paragraph}\n"));
     }
-    for notice in &notices {
-        text.push_str(&format!("\n{notice}\n"));
-    }
+    text
+}
+
+/// Appends the section of each trail that fits.
+fn push_sections(text: &mut String, trails: &[&TrailReport], config: &Config) {
     let mut omitted: usize = 0;
     for trail in trails {
         let section = format!(
@@ -60,9 +72,6 @@ pub(super) fn draft(answer: &Answer, origin: &Origin, config: &Config) -> Option
         }
     }
     if omitted > 0 {
-        text.push_str(&format!("\nThe function's log contains {omitted} more trails.\n"));
+        text.push_str(&format!("\n{}\n", wording::omitted_trails(omitted)));
     }
-    let region = config.alert_topic.as_ref().map(|topic| topic.region().to_string()).unwrap_or_default();
-    let attributes = vec![("outcome", worst.as_str().to_owned()), ("mode", answer.mode.to_owned()), ("region", region)];
-    Some(Draft { headline, text, attributes })
 }

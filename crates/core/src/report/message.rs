@@ -1,10 +1,11 @@
-//! The parts of a message that alerts and digests share. The words are in [`super::wording`].
+//! The layout that alerts and digests share. The sentences are in [`super::wording`].
 
 use serde_json::json;
 
 use super::answer::{Answer, Outcome, TrailReport};
 use super::wording;
 use crate::config::{Config, Mode};
+use crate::finding::Warning;
 use crate::ids::TrailArn;
 use crate::journal::StepStatus;
 use crate::plan::StepName;
@@ -18,8 +19,8 @@ pub(super) struct Draft {
 }
 
 /// The notices that are not about a single trail.
-pub(super) fn account_notices(answer: &Answer) -> Vec<String> {
-    let failures = answer.account_notices.iter().map(wording::failure_notice);
+pub(super) fn notices(answer: &Answer) -> Vec<String> {
+    let failures = answer.unreported_failures.iter().map(wording::failure_notice);
     answer.strays.iter().map(wording::stray_notice).chain(failures).collect()
 }
 
@@ -34,13 +35,8 @@ pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
         lines.push(format!("Failed: {}", error.message));
         lines.extend(error.request_id.as_ref().map(|request| format!("AWS request id: {request}")));
     }
-    let heading = match trail.outcome {
-        _ if config.mode == Mode::DryRun => "What would be done:",
-        Outcome::Failed => "What was done, and what was not:",
-        _ => "What was done:",
-    };
     if !trail.steps.is_empty() {
-        lines.extend([String::new(), heading.into()]);
+        lines.extend([String::new(), wording::steps_heading(trail.outcome, config.mode).into()]);
     }
     for step in &trail.steps {
         let name = id(&step.step);
@@ -51,9 +47,7 @@ pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
     }
     let cost = is_taken(trail, StepName::CreateKey).then(wording::cost);
     let access = is_taken(trail, StepName::UpdateTrail).then(|| wording::access_consequences(trail.key_owner, config));
-    let warnings =
-        trail.warnings.iter().map(|warning| format!("Note: {}: {}", id(&warning.id()), wording::warning(warning)));
-    for paragraph in cost.into_iter().chain(access).chain(warnings) {
+    for paragraph in cost.into_iter().chain(access).chain(trail.warnings.iter().map(note)) {
         lines.extend([String::new(), paragraph]);
     }
     lines.push(String::new());
@@ -73,7 +67,12 @@ pub(super) fn trail_arn(trail: &TrailReport) -> &str {
     trail.trail.as_ref().map_or_else(String::as_str, TrailArn::as_str)
 }
 
+/// A warning with its id.
+pub(super) fn note(warning: &Warning) -> String {
+    format!("Note: {}: {}", id(&warning.id()), wording::warning(warning))
+}
+
 /// An id as in the answer.
-pub(super) fn id(value: &impl serde::Serialize) -> String {
+fn id(value: &impl serde::Serialize) -> String {
     json!(value).as_str().unwrap_or_default().to_owned()
 }

@@ -122,7 +122,7 @@ impl Event {
         self.text("/eventType").filter(|kind| *kind != "AwsApiCall")
     }
 
-    /// That another account's event was received, if so.
+    /// The reason to ignore another account's event.
     fn foreign_account(&self, account: &AccountId) -> Option<String> {
         let accounts = [present(self.account.as_deref()), self.text("/recipientAccountId")];
         let other = accounts.into_iter().flatten().find(|id| *id != account.as_str())?;

@@ -131,7 +131,7 @@ pub(crate) struct Account {
 
 /// No key is tagged, and this one is supplied or has the alias.
 pub(crate) fn candidates(named: Reading<KeyObservation>) -> Candidates {
-    Candidates { named: Ok(named), tagged: Ok(vec![]), own: None }
+    Candidates { named: Ok(named), tagged: Ok(vec![]), created: None }
 }
 
 impl Account {
@@ -167,12 +167,12 @@ impl Account {
     fn remediation_facts(&self, assessed: &BTreeMap<TrailArn, AssessedTrail>, pending: &Pending) -> RemediationFacts {
         let reads = required_reads(assessed);
         let mut facts = RemediationFacts::default();
-        let mut regions: BTreeSet<Region> = reads.extended_keys.values().map(|key| key.region().clone()).collect();
+        let mut regions: BTreeSet<Region> = reads.keys_to_extend.values().map(|key| key.region().clone()).collect();
         regions.extend(pending.alias_regions().cloned());
-        let tagged = |scenario: &&Scenario| reads.tagged_trails.iter().any(|trail| trail.arn == *scenario.arn());
+        let tagged = |scenario: &&Scenario| reads.trails_to_check.iter().any(|trail| trail.arn == *scenario.arn());
         for scenario in self.scenarios.iter().filter(tagged) {
             facts.exempt_tags.insert(scenario.arn().clone(), scenario.exempt_tag.clone());
-            if reads.sealed_trails.contains(scenario.arn()) {
+            if reads.trails_to_seal.contains(scenario.arn()) {
                 facts.bucket_regions.insert(scenario.arn().clone(), scenario.bucket_region.clone());
                 regions.extend(scenario.bucket_region.clone());
                 let bucket = scenario.facts.settings.kept.bucket.clone();

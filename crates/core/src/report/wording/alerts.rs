@@ -1,3 +1,5 @@
+//! What only alerts contain: headlines, headings, notices, consequences and the next action.
+
 use super::steps::{stray_caution, stray_command};
 use super::with_remedy;
 use crate::config::{Config, Mode};
@@ -47,6 +49,31 @@ pub(in crate::report) fn digest_headline(unlisted: bool, reported: &[&TrailRepor
         [] => "this account needs your attention".into(),
         counts => format!("{} of {all} {}", counts.join(", "), if all == 1 { "trail" } else { "trails" }),
     }
+}
+
+/// What became of keys that may be strays, in one line.
+pub(in crate::report) fn key_headline(strays: &[Stray]) -> &'static str {
+    match strays.iter().any(Stray::is_certain) {
+        true => "a KMS key is unused",
+        false => "a KMS key needs your attention",
+    }
+}
+
+/// Follows the headline in dry-run mode.
+pub(in crate::report) const DRY_RUN: &str = "This is a dry-run: nothing was changed.";
+
+/// The heading of a trail's steps.
+pub(in crate::report) fn steps_heading(outcome: Outcome, mode: Mode) -> &'static str {
+    match outcome {
+        _ if mode == Mode::DryRun => "What would be done:",
+        Outcome::Failed => "What was done, and what was not:",
+        _ => "What was done:",
+    }
+}
+
+/// The trails that do not fit in a message.
+pub(in crate::report) fn omitted_trails(count: usize) -> String {
+    format!("The function's log contains {count} more trails.")
 }
 
 /// What started the invocation.

@@ -1,3 +1,5 @@
+//! Obstacles and failures of steps in words, with what to do about them.
+
 use super::steps::reason;
 use super::warnings::{allow_readers, locked_out};
 use super::{instruction, joined, policy_commands, restore_command};
@@ -8,7 +10,7 @@ use crate::ids::{KeyArn, Region, TrailArn};
 use crate::journal::{Contradiction, Entry};
 use crate::key_policy::MAX_BYTES;
 use crate::observation::SettingChange;
-use crate::plan::{KeySource, KeyStep, Obstacle, Step, Subject};
+use crate::plan::{KeySource, KeyStep, Obstacle, Step, Subject, UnusableKey};
 
 /// Source: <https://docs.aws.amazon.com/controltower/latest/controlreference/mandatory-controls.html>.
 const CONTROL_TOWER: &str = "AWS Control Tower owns this trail, and a mandatory control denies changes by other principals: configure KMS encryption in the landing zone settings, or exempt the trail with its tag";
@@ -16,7 +18,7 @@ const CONTROL_TOWER: &str = "AWS Control Tower owns this trail, and a mandatory 
 /// Why a trail cannot be read or remediated.
 pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
     let (message, remedy) = match obstacle {
-        Obstacle::Call(failure) => return failure.clone(),
+        Obstacle::ReadFailed(failure) => return failure.clone(),
         Obstacle::NotRead(trail) => {
             return Failure::transient(format!("trail `{trail}` was not read completely"));
         }
@@ -27,7 +29,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
             format!("key `{key}`, which KeyArns (`TRAILSEAL_KEY_ARNS`) names for `{region}`, does not exist"),
             "set KeyArns (`TRAILSEAL_KEY_ARNS`) to a key that exists".into(),
         ),
-        Obstacle::SealingKeyUnusable { .. } => sealing_key_unusable(obstacle),
+        Obstacle::SealingKeyUnusable(unusable) => sealing_key_unusable(unusable),
         Obstacle::SealingKeyDenied { key, trail, access, owner, statements } => {
             let denied = joined(access.denied().into_iter().map(|(call, decision)| format!("`{call}`: {decision}")));
             let add = add_statements(key, statements);
@@ -86,11 +88,8 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
     Failure::terminal(message, remedy)
 }
 
-fn sealing_key_unusable(obstacle: &Obstacle) -> (String, String) {
-    let Obstacle::SealingKeyUnusable { key, source, findings, unknown_state, exempt, unreadable_tags } = obstacle
-    else {
-        return (String::new(), String::new());
-    };
+fn sealing_key_unusable(unusable: &UnusableKey) -> (String, String) {
+    let UnusableKey { key, source, findings, unknown_state, exempt, unreadable_tags } = unusable;
     let (source, replace) = match source {
         KeySource::Supplied => ("set in KeyArns (`TRAILSEAL_KEY_ARNS`)".into(), "set KeyArns to".to_owned()),
         KeySource::Alias(alias) => (format!("associated with `{alias}`"), format!("associate `{alias}` with")),
@@ -140,7 +139,7 @@ fn add_statements(key: &KeyArn, statements: &str) -> String {
 
 /// A step's failure, with what only the step can add.
 pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failure {
-    let failure = Failure { class: entry.class(), ..failure.clone() };
+    let failure = Failure { class: entry.failure_class().unwrap_or(failure.class), ..failure.clone() };
     let is_terminal = failure.class == Class::Terminal;
     match (&entry.step, &entry.key) {
         (Step::Key(KeyStep::Create(_)), _) if failure.outcome_unknown => {
@@ -230,6 +229,11 @@ pub(in crate::report) fn setting_changes(trail: &TrailArn, changes: &[SettingCha
         ),
         "check which principal changed them at the same time; trailseal sends only the trail's ARN and its key",
     )
+}
+
+/// A trail whose failure a retry can resolve.
+pub(in crate::report) fn not_remediated_yet(trail: &str, failure: &Failure) -> String {
+    format!("trail `{trail}` is not remediated yet: {}", failure.message)
 }
 
 /// The state of AWS kept contradicting the plan.

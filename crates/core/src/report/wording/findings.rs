@@ -1,3 +1,5 @@
+//! Findings in words.
+
 use super::{changed_statements, instruction, joined};
 use crate::finding::{DeliveryCause, DeliveryError, Finding};
 

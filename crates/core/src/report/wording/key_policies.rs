@@ -1,3 +1,5 @@
+//! What to change in a key policy, in words.
+
 use serde_json::json;
 
 use crate::key_policy::Extension;

@@ -1,6 +1,9 @@
-//! Every text that trailseal writes about a trail: findings, warnings, steps, errors, alerts. Nothing else makes text,
-//! and nothing reads it. The errors of AWS calls are the exception: their words are next to their codes in the function's
-//! error table.
+//! The sentences of reports: findings, warnings, steps, errors, alerts. No code reads them. These are elsewhere:
+//!
+//! - The errors of AWS calls, next to their codes in the function's error table.
+//! - The reasons of the policy evaluator, in [`crate::iam`].
+//! - Why an input is invalid or ignored, in [`crate::trigger`].
+//! - The labels of a message's lines, such as `Finding:`, in the layout of the message.
 
 mod alerts;
 mod errors;
@@ -10,10 +13,10 @@ mod steps;
 mod warnings;
 
 pub(super) use alerts::{
-    access_consequences, capitalized, caused_by, cost, digest_headline, failure_notice, headline, next_action,
-    stray_notice,
+    DRY_RUN, access_consequences, capitalized, caused_by, cost, digest_headline, failure_notice, headline,
+    key_headline, next_action, omitted_trails, steps_heading, stray_notice,
 };
-pub(super) use errors::{abandoned, obstacle, other_key, setting_changes, step_failure};
+pub(super) use errors::{abandoned, not_remediated_yet, obstacle, other_key, setting_changes, step_failure};
 pub(super) use findings::finding;
 use key_policies::{changed_statements, instruction};
 pub(super) use steps::{detail, listed_under, out_of_scope, stray_caution, stray_command, superseded};

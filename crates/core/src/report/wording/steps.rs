@@ -1,3 +1,5 @@
+//! Steps, with what became of them, and strays in words.
+
 use super::{changed_statements, instruction};
 use crate::failure::Failure;
 use crate::ids::{AccountId, KeyArn, Region, TrailArn};
@@ -12,12 +14,13 @@ pub(in crate::report) fn detail(entry: &Entry) -> String {
         StepResult::Failed(failure) if failure.not_sent => planned(entry),
         StepResult::Done(effect) => done(entry, effect),
         StepResult::Contradicted(contradiction) => contradicted(entry, contradiction),
-        StepResult::Failed(failure) | StepResult::Unconfirmed { failure, .. } => match (&entry.step, &entry.key) {
-            (Step::Key(KeyStep::Create(_)), Some(key)) => {
-                format!("{}; a later read shows that it created key `{key}`", failure.message)
-            }
-            _ => super::step_failure(entry, failure).message,
-        },
+        StepResult::Failed(failure) | StepResult::Unconfirmed { failure, .. } => {
+            super::step_failure(entry, failure).message
+        }
+        StepResult::CreatedKeyFound(failure) => {
+            let key = entry.key.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("{}; a later read shows that it created key `{key}`", failure.message)
+        }
         StepResult::OtherKey(named) => super::other_key(entry, named.as_deref()).message,
     }
 }
@@ -46,7 +49,7 @@ fn planned(entry: &Entry) -> String {
         Step::Update(update) => {
             let given =
                 entry.key.as_ref().map_or(format!("`KmsKeyId` = the new key in `{}`", update.bucket_region), assigned);
-            match update.own_readers_need_permission {
+            match update.account_readers_need_permission {
                 true => format!("{given}; readers in this account need `kms:Decrypt` in their IAM policies"),
                 false => given,
             }

@@ -1,3 +1,5 @@
+//! Warnings in words.
+
 use super::{joined, policy_commands, with_remedy};
 use crate::access::{DecryptBarrier, LockedOutReader};
 use crate::finding::{KeyOwner, Warning};
