@@ -40,7 +40,7 @@ async fn read_trail<R: Read>(
     context: &Context,
 ) -> Result<Option<TrailFacts>, Failure> {
     let (settings, status) = match settings {
-        // `DescribeTrails` failed in this Region; do not call it again.
+        // `DescribeTrails` failed in this Region; do not call that Region again.
         Some(Err(failure)) => return Err(failure.clone()),
         Some(Ok(known)) => (Ok(Some(known.clone())), reader.trail_status(trail).await),
         None => join!(reader.trail(trail), reader.trail_status(trail)),

@@ -56,7 +56,8 @@ pub(crate) async fn targets(reader: &impl Read, target: &Target, context: &Conte
                     let used = settings.kms_key_id.clone().into_iter().collect();
                     is_named(&used, key)
                 }
-                // A retry may show that it uses the key. A failure that persists does not concern this key; every sweep reports it.
+                // A retry may show that it uses the key. A failure that persists does not concern this key; every sweep
+                // reports it.
                 Some(Err(failure)) => failure.is_transient(),
                 None => true,
             });
