@@ -29,14 +29,14 @@ impl<'de> Deserialize<'de> for Input {
 }
 
 /// Why an invocation failed. Lambda receives the variant's name as `errorType`.
-pub enum Failed {
+pub enum InvocationError {
     /// The input is neither an event nor a request. A retry cannot help.
     InvalidInput(String),
     /// A retry can help.
     Transient(String),
 }
 
-impl Failed {
+impl InvocationError {
     fn parts(&self) -> (&'static str, &str) {
         match self {
             Self::InvalidInput(message) => ("InvalidInput", message),
@@ -46,16 +46,16 @@ impl Failed {
 }
 
 /// The runtime writes this to the log.
-impl fmt::Debug for Failed {
+impl fmt::Debug for InvocationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (error_type, message) = self.parts();
         write!(f, "{error_type}: {message}")
     }
 }
 
-impl From<Failed> for Diagnostic {
-    fn from(failed: Failed) -> Self {
-        let (error_type, error_message) = failed.parts();
+impl From<InvocationError> for Diagnostic {
+    fn from(error: InvocationError) -> Self {
+        let (error_type, error_message) = error.parts();
         Self { error_type: error_type.into(), error_message: error_message.into() }
     }
 }
@@ -64,29 +64,30 @@ impl From<Failed> for Diagnostic {
 ///
 /// # Errors
 ///
-/// [`Failed`], so that Lambda retries the event or moves it to the failure queue. The answer is logged
+/// [`InvocationError`], so that Lambda retries the event or moves it to the failure queue. The answer is logged
 /// before that.
-pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Result<Answer, Failed> {
+pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Result<Answer, InvocationError> {
     let LambdaEvent { payload, context: invocation, .. } = event;
     let function_arn = invocation
         .invoked_function_arn
         .parse()
-        .map_err(|malformed| Failed::InvalidInput(format!("cannot determine the account: {malformed}")))?;
+        .map_err(|malformed| InvocationError::InvalidInput(format!("cannot determine the account: {malformed}")))?;
     let context = Context { config: config.clone(), function_arn };
-    let trigger = trigger(payload, &context.function_arn).map_err(|error| Failed::InvalidInput(error.to_string()))?;
+    let trigger = parse_trigger(payload, &context.function_arn)
+        .map_err(|error| InvocationError::InvalidInput(error.to_string()))?;
     let sweep = trigger.target == Target::Sweep;
     let answer = reconcile(aws, &context, trigger, Invocation::new(&invocation)).await;
     log(&answer);
     match answer.transient_failure() {
         // A sweep that listed the trails is not retried: the next one reads everything again.
         Some(unfinished) if !sweep || answer.error.is_some() => {
-            Err(Failed::Transient(format!("{unfinished}; Lambda retries the event")))
+            Err(InvocationError::Transient(format!("{unfinished}; Lambda retries the event")))
         }
         _ => Ok(answer),
     }
 }
 
-fn trigger(input: Input, function_arn: &FunctionArn) -> Result<Trigger, InvalidInput> {
+fn parse_trigger(input: Input, function_arn: &FunctionArn) -> Result<Trigger, InvalidInput> {
     let value = input.0.and_then(|raw| serde_json::from_str(raw.get()).map_err(|error| error.to_string()));
     match value.map_err(|cause| InvalidInput::new(format!("text that is not JSON: {cause}")))? {
         Value::Object(fields) if fields.contains_key("detail-type") && fields.contains_key("source") => {
@@ -130,7 +131,7 @@ mod tests {
 
     fn read(input: &str) -> Result<Trigger, InvalidInput> {
         let function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap();
-        trigger(serde_json::from_str(input).unwrap(), &function_arn)
+        parse_trigger(serde_json::from_str(input).unwrap(), &function_arn)
     }
 
     fn event() -> Value {

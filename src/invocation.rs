@@ -1,4 +1,4 @@
-//! What one invocation has besides its trigger: its time.
+//! Deadlines of one invocation, and a number that varies between invocations.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,15 +7,19 @@ use tokio::time::Instant;
 
 use crate::aws::Deadline;
 
-/// The limits of one invocation.
+/// The part of the reserved time that is left for the answer, after the alerts.
+const ANSWER_SHARE: f64 = 0.2;
+
+/// The deadlines of one invocation, and its start offset.
 #[derive(Debug, Clone, Copy)]
 pub struct Invocation {
     /// When reads and writes end.
     pub(crate) work_until: Instant,
     /// When alerts end.
     pub(crate) alerts_until: Instant,
-    /// A number that differs between invocations, including those that start at the same time of day.
-    pub(crate) rotation: u64,
+    /// Varies which trail goes first, so that none is always last when time runs out. Derived from the request id,
+    /// because a daily sweep always starts at the same time.
+    pub(crate) start_offset: u64,
 }
 
 impl Invocation {
@@ -29,17 +33,19 @@ impl Invocation {
         context.request_id.hash(&mut hasher);
         Self {
             work_until: after(remaining.saturating_sub(reserve)),
-            alerts_until: after(remaining.saturating_sub(reserve.mul_f64(0.2))),
-            rotation: hasher.finish(),
+            alerts_until: after(remaining.saturating_sub(reserve.mul_f64(ANSWER_SHARE))),
+            start_offset: hasher.finish(),
         }
     }
 
-    /// When a stage ends. One of several trails that does not respond must leave time for the others, so each stage gets
-    /// a third of the remaining time.
+    /// When a stage ends. A single trail may take all the remaining time.
     pub(crate) fn stage_deadline(&self, only_one_trail: bool) -> Deadline {
-        if only_one_trail {
-            return self.work_until.into();
-        }
+        if only_one_trail { self.work_until.into() } else { self.shared_stage_deadline() }
+    }
+
+    /// When a stage of several trails ends. A trail that does not respond must leave time for the others, so each stage
+    /// gets a third of the remaining time.
+    pub(crate) fn shared_stage_deadline(&self) -> Deadline {
         let remaining = self.work_until.saturating_duration_since(Instant::now());
         let third = remaining.checked_div(3).unwrap_or(remaining);
         Deadline::share(Instant::now().checked_add(third).unwrap_or(self.work_until))

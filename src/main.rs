@@ -35,8 +35,8 @@ async fn serve() -> ExitCode {
         }
     };
     let aws = Aws::load().await;
-    let serve = service_fn(|event: LambdaEvent<Input>| handle(&aws, &config, event));
-    match lambda_runtime::run(serve).await {
+    let service = service_fn(|event: LambdaEvent<Input>| handle(&aws, &config, event));
+    match lambda_runtime::run(service).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("cannot serve events: {error}");

@@ -6,35 +6,38 @@ use trailseal_core::config::Mode;
 use trailseal_core::context::Context;
 use trailseal_core::journal::Journal;
 use trailseal_core::pending::Pending;
-use trailseal_core::plan::plan;
+use trailseal_core::plan::plan as make_plan;
 use trailseal_core::report::{AccountReport, Answer, alerts};
 use trailseal_core::trigger::{Origin, Target, Trigger};
 
 use crate::apply::Executor;
 use crate::aws::Aws;
 use crate::invocation::Invocation;
-use crate::observe::{self, TrailTarget};
+use crate::observe::{self, TrailTarget, observe_health, observe_remediation};
 use crate::sweep;
 
-/// How often trails are observed at most if the state of AWS contradicts their plan.
+/// Maximum number of passes per invocation.
 const MAX_PASSES: usize = 3;
 
 /// Reconciles the trails that a trigger names, and publishes the alerts.
 pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocation: Invocation) -> Answer {
     let Trigger { origin, target } = trigger;
     let mode = context.config.mode;
+    if let Target::Ignored(reason) = target {
+        return Answer::ignored(mode, &origin, reason);
+    }
     let started = Instant::now();
-    let reader = aws.reader(invocation.stage_deadline(matches!(target, Target::Trail(_))));
-    let mut answer = match (observe::targets(&reader, &target, context).await, target) {
-        (_, Target::Ignored(reason)) => return Answer::ignored(mode, &origin, reason),
+    let only_one_trail = matches!(target, Target::Trail(_));
+    let reader = aws.reader(invocation.stage_deadline(only_one_trail));
+    let mut answer = match (observe::targets(&reader, &target, context).await, &target) {
         (Err(failure), _) => Answer::unlisted(mode, &origin, failure),
         (Ok(targets), Target::Key(key)) if targets.trails.is_empty() => {
             Answer::ignored(mode, &origin, format!("no trail uses key `{key}`"))
         }
-        (Ok(targets), target) => {
-            let passes = passes(aws, context, targets.trails.clone(), invocation, started);
+        (Ok(targets), _) => {
+            let passes = run_passes(aws, context, targets.trails.clone(), invocation, started);
             let (journal, account) = match target {
-                Target::Sweep => sweep::scan_during(passes, aws, context, targets, invocation).await,
+                Target::Sweep => sweep::reconcile_and_scan(passes, aws, context, targets, invocation).await,
                 _ => (passes.await, AccountReport::default()),
             };
             Answer::compose(context, &origin, &journal, account)
@@ -46,7 +49,7 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
 
 /// Observes, assesses, plans and applies; again for the trails whose plan the state of AWS contradicts. `observed_at` is
 /// when the first reads began: a sweep reads the settings while it lists the trails.
-async fn passes(
+async fn run_passes(
     aws: &Aws,
     context: &Context,
     mut targets: Vec<TrailTarget>,
@@ -59,10 +62,10 @@ async fn passes(
         let new_reader = || aws.reader(invocation.stage_deadline(only_one_trail));
         let pending = Pending::of(&journal);
 
-        let health = observe::health(&new_reader(), &targets, context).await;
+        let health = observe_health(&new_reader(), &targets, context).await;
         let assessed = assess_all(health, context);
-        let facts = observe::remediation(new_reader, &required_reads(&assessed), &pending, context).await;
-        let plan = plan(&assessed, &facts, &pending.unfinished, context);
+        let facts = observe_remediation(new_reader, &required_reads(&assessed), &pending, context).await;
+        let plan = make_plan(&assessed, &facts, &pending.unfinished, context);
         journal.append(pending.resolve(&assessed, &facts, &plan));
         journal.begin_pass(plan);
         if context.config.mode == Mode::DryRun {
@@ -71,20 +74,21 @@ async fn passes(
         }
 
         // No writer exists before this line.
-        let starter = aws.writer(invocation.stage_deadline(only_one_trail));
+        let logging_writer = aws.writer(invocation.stage_deadline(only_one_trail));
         let (reader, writer) = (aws.reader(invocation.work_until), aws.writer(invocation.work_until));
-        let executor = Executor::new(reader, writer, &journal, invocation.rotation, observed_at);
-        let applied = executor.apply(&starter).await;
+        let executor = Executor::new(reader, writer, &journal, invocation.start_offset, observed_at);
+        let applied = executor.apply(&logging_writer).await;
         journal.append(applied.entries);
-        let is_last = journal.pass() == MAX_PASSES || Instant::now() >= invocation.work_until;
-        if is_last {
-            journal.abandon(applied.contradictions);
-            return journal;
-        }
         if applied.contradictions.is_empty() {
             return journal;
         }
+        if journal.pass() == MAX_PASSES || Instant::now() >= invocation.work_until {
+            journal.abandon(applied.contradictions);
+            return journal;
+        }
         tracing::info!(pass = journal.pass(), contradictions = ?applied.contradictions, "observing again");
+        // `TrailTarget::arn` may differ from the ARN of a trail that is named otherwise, but a single target is certainly
+        // the contradicted one.
         targets.retain(|target| only_one_trail || applied.contradictions.contains_key(&target.arn(context)));
         targets.iter_mut().for_each(|target| target.settings = None);
         observed_at = Instant::now();

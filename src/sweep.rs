@@ -17,7 +17,7 @@ use crate::observe::{Targets, TrailTarget, is_named, join_unordered, tagged_key}
 
 /// Scans for strays while the trails are reconciled; afterwards in the Regions that only the plans contain: those of
 /// buckets whose trails have no key yet.
-pub(crate) async fn scan_during(
+pub(crate) async fn reconcile_and_scan(
     passes: impl Future<Output = Journal>,
     aws: &Aws,
     context: &Context,
@@ -25,7 +25,7 @@ pub(crate) async fn scan_during(
     invocation: Invocation,
 ) -> (Journal, AccountReport) {
     let regions = regions(&targets, context);
-    let reader = aws.reader(invocation.stage_deadline(false));
+    let reader = aws.reader(invocation.shared_stage_deadline());
     let (journal, mut scan) = join!(passes, scan_tagged_keys(&reader, &targets, &regions, context));
     let rest = journal.candidate_regions().filter(|region| !regions.contains(*region)).cloned().collect();
     let reader = aws.reader(invocation.work_until);
@@ -60,7 +60,7 @@ async fn scan_tagged_keys(
     let counts =
         |target: &&TrailTarget| matches!(target.settings, Some(Ok(_))) || context.owns_trail(&target.arn(context));
     let trails = targets.trails.iter().filter(counts).cloned().collect();
-    let (used, unreadable) = Targets { trails, malformed: targets.malformed.clone() }.keys_in_use(reader).await;
+    let (used, unreadable) = Targets { trails, malformed: targets.malformed.clone() }.keys_named_by(reader).await;
     let in_region = async |region: &Region| {
         let mut scan = StrayScan::default();
         let arns = match reader.tagged_keys(region).await {

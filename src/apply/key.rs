@@ -30,11 +30,11 @@ pub(super) enum KeyResult {
 
 impl<R: Read, W: Write> Executor<'_, R, W> {
     /// Takes the steps of one sealing key.
-    pub(super) async fn key(&self, region: &Region, plan: &KeyPlan) -> (Vec<Entry>, KeyResult) {
+    pub(super) async fn apply_key(&self, region: &Region, plan: &KeyPlan) -> (Vec<Entry>, KeyResult) {
         let mut key = plan.key.clone();
         let mut entries = Vec::new();
         for (index, step) in plan.steps.iter().enumerate() {
-            // One second earlier, because the clock of KMS is another.
+            // One second earlier, to allow for clock skew with KMS.
             let sent_at = now().saturating_sub(1);
             let result = match self.key_step(region, step, &mut key).await {
                 Ok(result) => result,
@@ -46,7 +46,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 StepResult::Contradicted(contradiction) => Some(KeyResult::Contradicted(contradiction.clone())),
                 StepResult::Done(_) => None,
                 _ if !step.is_essential() => None,
-                // A step without a response is taken again once: then its outcome is known, or never will be.
+                // An unanswered step ends the pass once; a second time, the key is unusable.
                 StepResult::Unconfirmed { failure, .. } if !self.journal.has_failed(subject.clone(), step.name()) => {
                     Some(KeyResult::Contradicted(Contradiction::OutcomeUnknown(failure.clone())))
                 }
@@ -117,7 +117,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         }
         for _ in 0..REPEATS {
             match self.reader.key_metadata(key.as_str(), key.region()).await {
-                Ok(Reading::Known(now)) if now.state == KeyState::Usable => {
+                Ok(Reading::Known(current)) if current.state == KeyState::Usable => {
                     return Ok(StepResult::Done(Effect::Applied));
                 }
                 Ok(Reading::Known(_) | Reading::Absent) => {}
@@ -137,7 +137,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         let extended = &change.extension.document;
         let changed = || Ok(StepResult::Contradicted(Contradiction::PolicyChanged(key.clone())));
         match self.reader.key_policy(key).await? {
-            Reading::Known(Ok(now)) if policies_equal(&now, &change.before) => {}
+            Reading::Known(Ok(current)) if policies_equal(&current, &change.before) => {}
             Reading::Denied(failure) => return Err(failure),
             Reading::Known(_) | Reading::Absent => return changed(),
         }
@@ -148,17 +148,19 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         };
         for _ in 0..REPEATS {
             match self.reader.key_policy(key).await? {
-                Reading::Known(Ok(now)) if policies_equal(&now, extended) => {
+                Reading::Known(Ok(current)) if policies_equal(&current, extended) => {
                     return Ok(StepResult::Done(Effect::Applied));
                 }
                 // KMS does not return it yet.
-                Reading::Known(Ok(now)) if policies_equal(&now, &change.before) => self.reader.wait(PAUSE).await?,
+                Reading::Known(Ok(current)) if policies_equal(&current, &change.before) => {
+                    self.reader.wait(PAUSE).await?
+                }
                 Reading::Absent => self.reader.wait(PAUSE).await?,
                 Reading::Denied(failure) => {
                     let message = format!("the new policy of key `{key}` cannot be read back: {}", failure.message);
                     return Err(Failure { message, ..failure });
                 }
-                Reading::Known(Ok(now)) if change.extension.is_applied_to(&now) => {
+                Reading::Known(Ok(current)) if change.extension.is_applied_to(&current) => {
                     return Ok(StepResult::Done(Effect::AppliedThenChanged));
                 }
                 Reading::Known(_) => return changed(),

@@ -33,9 +33,8 @@ pub(crate) struct Executor<'a, R, W> {
     reader: R,
     writer: W,
     journal: &'a Journal,
-    /// Another number for each invocation. It decides which trail comes first where they wait for each other, so that
-    /// none is always the last when time runs out.
-    rotation: u64,
+    /// Varies which trail goes first, so that none is always last when time runs out.
+    start_offset: u64,
     /// The trails were read after this time.
     observed_at: Instant,
     /// Whether this run wrote anything, or may have.
@@ -47,22 +46,22 @@ type TaskResult = (Vec<Entry>, Option<Contradiction>);
 
 impl<'a, R: Read, W: Write> Executor<'a, R, W> {
     /// An executor for the last plan of the journal.
-    pub(crate) fn new(reader: R, writer: W, journal: &'a Journal, rotation: u64, observed_at: Instant) -> Self {
+    pub(crate) fn new(reader: R, writer: W, journal: &'a Journal, start_offset: u64, observed_at: Instant) -> Self {
         let has_written = AtomicBool::new(journal.pass() > 1);
-        Self { reader, writer, journal, rotation, observed_at, has_written }
+        Self { reader, writer, journal, start_offset, observed_at, has_written }
     }
 
-    /// Takes the steps of the plan. `starter` starts logging.
-    pub(crate) async fn apply(&self, starter: &impl Write) -> Applied {
+    /// Takes the steps of the plan. `logging_writer` starts logging.
+    pub(crate) async fn apply(&self, logging_writer: &impl Write) -> Applied {
         let Some(plan) = self.journal.plans().last() else { return Applied::default() };
-        let mut applied = self.restart(plan, starter).await;
-        applied.merge(self.seal(plan, &applied).await);
+        let mut applied = self.start_logging_for_all(plan, logging_writer).await;
+        applied.merge(self.update_keys_and_trails(plan, &applied).await);
         applied
     }
 
     /// Starts logging, with a writer of its own. This comes first: it must not depend on how long encryption takes, nor
     /// on whether it is possible.
-    async fn restart(&self, plan: &Plan, starter: &impl Write) -> Applied {
+    async fn start_logging_for_all(&self, plan: &Plan, logging_writer: &impl Write) -> Applied {
         let mut regions: BTreeMap<&Region, Vec<(&TrailArn, &Region)>> = BTreeMap::new();
         for (arn, trail) in &plan.trails {
             if let Some(home_region) = &trail.restart {
@@ -71,20 +70,20 @@ impl<'a, R: Read, W: Write> Executor<'a, R, W> {
         }
         let started = join_all(regions.into_values().map(|trails| {
             join_all(
-                rotated(self.rotation, trails)
+                starting_at(self.start_offset, trails)
                     .into_iter()
-                    .map(async |(arn, home_region)| (arn, self.start_logging(starter, arn, home_region).await)),
+                    .map(async |(arn, home_region)| (arn, self.start_logging(logging_writer, arn, home_region).await)),
             )
         }));
         Applied::of(started.await.into_iter().flatten())
     }
 
     /// Takes the other steps. The trails of a sealing key wait for that key only.
-    async fn seal(&self, plan: &Plan, restarted: &Applied) -> Applied {
+    async fn update_keys_and_trails(&self, plan: &Plan, restarted: &Applied) -> Applied {
         let pass = self.journal.pass();
         let keys = join_all(plan.keys.iter().map(async |(region, key)| {
             let trails = plan.trails_of(region);
-            let (entries, key_result) = self.key(region, key).await;
+            let (entries, key_result) = self.apply_key(region, key).await;
             let mut applied = Applied { entries, ..Applied::default() };
             match key_result {
                 key::KeyResult::Contradicted(contradiction) => {
@@ -101,7 +100,7 @@ impl<'a, R: Read, W: Write> Executor<'a, R, W> {
                 key::KeyResult::Usable(arn) => {
                     let updates = trails.filter(|(trail, _)| !restarted.contradictions.contains_key(*trail));
                     let updates = updates.filter_map(|(trail, plan)| Some((trail, plan.update.as_ref()?)));
-                    let tasks = rotated(self.rotation, updates.collect()).into_iter();
+                    let tasks = starting_at(self.start_offset, updates.collect()).into_iter();
                     let updated = join_all(
                         tasks.map(async |(trail, update)| (trail, self.update_trail(update, &arn, key).await)),
                     );
@@ -133,10 +132,10 @@ impl Applied {
     }
 }
 
-/// The same items in order, starting with another one for each `rotation`.
-fn rotated<T>(rotation: u64, mut items: Vec<T>) -> Vec<T> {
+/// The same items in order, starting with another one for each `start_offset`.
+fn starting_at<T>(start_offset: u64, mut items: Vec<T>) -> Vec<T> {
     let count = u64::try_from(items.len()).unwrap_or_default();
-    let first = rotation.checked_rem(count).and_then(|first| usize::try_from(first).ok());
+    let first = start_offset.checked_rem(count).and_then(|first| usize::try_from(first).ok());
     items.rotate_left(first.unwrap_or_default());
     items
 }

@@ -15,12 +15,12 @@ use crate::aws::{Read, Write};
 impl<R: Read, W: Write> Executor<'_, R, W> {
     pub(super) async fn start_logging(
         &self,
-        starter: &impl Write,
+        logging_writer: &impl Write,
         trail: &TrailArn,
         home_region: &Region,
     ) -> TaskResult {
         self.has_written.store(true, Ordering::Relaxed);
-        let result = match starter.start_logging(trail, home_region).await {
+        let result = match logging_writer.start_logging(trail, home_region).await {
             Ok(()) => StepResult::Done(Effect::Applied),
             Err(failure) if is_gone(&failure) => return (vec![], Some(Contradiction::TrailGone(failure))),
             Err(failure) => StepResult::Failed(failure),
@@ -30,11 +30,13 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
 
     /// Assigns the key to the trail, unless the trail is not as it was read.
     pub(super) async fn update_trail(&self, update: &TrailUpdate, key: &KeyArn, plan: &KeyPlan) -> TaskResult {
-        let TrailUpdate { observed, .. } = update;
+        let observed = &update.observed;
         let arn = &observed.arn;
         let unchanged = || async {
+            // The write follows this check, so the check records it.
+            let is_first_write = !self.has_written.swap(true, Ordering::Relaxed);
             let is_fresh = Instant::now().saturating_duration_since(self.observed_at) < FRESHNESS;
-            if !self.has_written.swap(true, Ordering::Relaxed) && is_fresh {
+            if is_first_write && is_fresh {
                 return Ok(true);
             }
             Ok(self.reader.trail(&TrailRef::Arn(arn.clone())).await?.as_ref() == Some(observed))

@@ -1,5 +1,5 @@
 //! The one path of every AWS call. For each attempt: wait for the rate, acquire a permit, send within the deadline,
-//! classify the answer by the table in `errors`, release, and back off before the next attempt.
+//! classify the response by the table in `errors`, release, and back off before the next attempt.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::operation::{Deadline, Operation, RetryRule};
 const DELAYS: ExponentialBuilder =
     ExponentialBuilder::new().with_min_delay(Duration::from_millis(250)).with_max_delay(MAX_DELAY).with_jitter();
 const MAX_DELAY: Duration = Duration::from_secs(4);
-/// Takes about 25 seconds.
+/// Seven backoffs sum to 16–32 s.
 const RETRIES: usize = 7;
 /// Longer for a write to CloudTrail, to which a new key becomes visible late.
 const CLOUDTRAIL_WRITE_RETRIES: usize = 9;
@@ -26,15 +26,15 @@ impl RetryRule {
     fn allows(self, failure: &Failure) -> bool {
         match self {
             Self::OnlyIfThrottled => is_throttled(failure),
-            Self::WhileSettling(codes) => has_code(failure, codes) || is_retryable(failure),
-            Self::Usual => is_retryable(failure),
+            Self::WhilePropagating(codes) => has_code(failure, codes) || is_retryable(failure),
+            Self::Standard => is_retryable(failure),
         }
     }
 }
 
 /// Makes calls until the deadline.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Caller<'a> {
+pub(super) struct CallRunner<'a> {
     pub(super) aws: &'a Aws,
     pub(super) deadline: Deadline,
 }
@@ -42,15 +42,15 @@ pub(super) struct Caller<'a> {
 /// What an attempt holds while it is sent.
 type Admission<'a> = (Permit<'a>, Option<Slot>);
 
-impl<'a> Caller<'a> {
+impl<'a> CallRunner<'a> {
     /// Makes a call. `send` sends one attempt.
     pub(super) async fn call<T, E: Into<AttemptError>>(
         &self,
         operation: &Operation,
         send: impl AsyncFn() -> Result<T, E>,
     ) -> Result<T, Failure> {
-        let answer = self.call_while(operation, async || Ok(true), send).await?;
-        answer.ok_or_else(|| operation.not_sent(self.deadline))
+        let response = self.call_while(operation, async || Ok(true), send).await?;
+        response.ok_or_else(|| operation.not_sent(self.deadline))
     }
 
     /// Reads a list, page by page. `send` requests the page of a token. `split` returns the items of a page, and the token
@@ -86,17 +86,19 @@ impl<'a> Caller<'a> {
         loop {
             let admission = match timeout_at(deadline.at, self.admit(operation, &condition)).await {
                 Ok(Ok(Some(admission))) if Instant::now() < deadline.at => admission,
-                Ok(Ok(None)) => return attempts.stopped(),
-                Ok(Err(failure)) => return Err(attempts.unchecked(failure)),
-                Ok(Ok(Some(_))) | Err(_) => return Err(attempts.expired(operation.not_sent(deadline))),
+                Ok(Ok(None)) => return attempts.when_condition_is_false(),
+                Ok(Err(failure)) => return Err(attempts.when_condition_check_fails(failure)),
+                Ok(Ok(Some(_))) | Err(_) => return Err(attempts.at_deadline(operation.not_sent(deadline))),
             };
-            // On the heap, and only from here on: attempts that wait are small.
-            let answer = timeout_at(deadline.at, Box::pin(send())).await;
+            // Box the request future here so that queued calls stay small.
+            let response = timeout_at(deadline.at, Box::pin(send())).await;
             drop(admission);
-            let pause = match answer {
-                Ok(Ok(answer)) => return Ok(Some(answer)),
+            let pause = match response {
+                Ok(Ok(output)) => return Ok(Some(output)),
                 Ok(Err(error)) => attempts.failed(operation.failure(error.into()))?,
-                Err(_) => return Err(attempts.expired(operation.no_answer(&format!("{} ran out", deadline.name)))),
+                Err(_) => {
+                    return Err(attempts.at_deadline(operation.no_response(&format!("{} ran out", deadline.name))));
+                }
             };
             sleep(pause).await;
         }
@@ -113,7 +115,7 @@ impl<'a> Caller<'a> {
             return Ok(None);
         }
         let permit = self.aws.concurrency.acquire(&operation.region).await;
-        Ok(Some((permit, slot.and_then(Slot::count))))
+        Ok(Some((permit, slot.and_then(Slot::mark_sent))))
     }
 }
 
@@ -122,7 +124,7 @@ struct Attempts<'a> {
     operation: &'a Operation,
     deadline: Deadline,
     delays: ExponentialBackoff,
-    /// The last refusal, or the last failure if AWS refused none.
+    /// The last error with an AWS code, else the last error.
     last: Option<Failure>,
     /// Whether any of them may have had an effect.
     outcome_unknown: bool,
@@ -149,7 +151,7 @@ impl<'a> Attempts<'a> {
             self.last = Some(failure.clone());
         }
         let left = self.deadline.at.saturating_duration_since(Instant::now());
-        if delay < left { Ok(delay) } else { Err(self.expired(failure)) }
+        if delay < left { Ok(delay) } else { Err(self.at_deadline(failure)) }
     }
 
     /// CloudTrail's rate is shared with other invocations: what it throttles is retried until the deadline.
@@ -159,7 +161,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// The failure when the deadline ends the retries: the last refusal, or `first` if there was no attempt before.
-    fn expired(&mut self, first: Failure) -> Failure {
+    fn at_deadline(&mut self, first: Failure) -> Failure {
         let outcome_unknown = self.outcome_unknown || first.outcome_unknown;
         match self.last.take() {
             None => first,
@@ -173,7 +175,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// The condition does not hold: an error only if an earlier attempt may have had an effect.
-    fn stopped<T>(self) -> Result<Option<T>, Failure> {
+    fn when_condition_is_false<T>(self) -> Result<Option<T>, Failure> {
         match self.last.filter(|_| self.outcome_unknown) {
             None => Ok(None),
             Some(last) => Err(Failure { outcome_unknown: true, ..last }),
@@ -181,7 +183,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// The condition could not be checked.
-    fn unchecked(self, failure: Failure) -> Failure {
+    fn when_condition_check_fails(self, failure: Failure) -> Failure {
         Failure { not_sent: !self.outcome_unknown, outcome_unknown: self.outcome_unknown, ..failure }
     }
 }
@@ -206,8 +208,8 @@ mod tests {
         Operation::new("kms:EnableKey", &"eu-west-1".parse().unwrap(), "enable a key".into())
     }
 
-    fn within(aws: &Aws, seconds: u64) -> Caller<'_> {
-        Caller { aws, deadline: Instant::now().checked_add(Duration::from_secs(seconds)).unwrap().into() }
+    fn within(aws: &Aws, seconds: u64) -> CallRunner<'_> {
+        CallRunner { aws, deadline: Instant::now().checked_add(Duration::from_secs(seconds)).unwrap().into() }
     }
 
     fn refused(status: u16, code: &str) -> AttemptError {
@@ -244,8 +246,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_key_is_waited_for_only_where_it_may_be_new() {
-        let settling = operation().with_retry(RetryRule::WhileSettling("NotFoundException"));
-        assert_eq!(attempts(settling, "NotFoundException", 900).await.0, 8);
+        let propagating = operation().with_retry(RetryRule::WhilePropagating("NotFoundException"));
+        assert_eq!(attempts(propagating, "NotFoundException", 900).await.0, 8);
         assert_eq!(attempts(operation(), "NotFoundException", 900).await.0, 1);
     }
 
@@ -321,7 +323,7 @@ mod tests {
         let (aws, sent) = (aws().await, AtomicUsize::new(0));
         let send = || async {
             match sent.fetch_add(1, Ordering::Relaxed) {
-                0 => Err::<(), _>(AttemptError::NoAnswer("the connection was closed".into())),
+                0 => Err::<(), _>(AttemptError::NoResponse("the connection was closed".into())),
                 _ => Err(refused(400, "AccessDeniedException")),
             }
         };
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_the_deadline_ends_was_not_sent_or_has_no_answer() {
+    async fn a_call_that_the_deadline_ends_has_no_response_or_is_unsent() {
         let aws = aws().await;
         let silent = || std::future::pending::<Result<(), AttemptError>>();
         let failure = within(&aws, 5).call(&operation(), silent).await.unwrap_err();

@@ -13,7 +13,7 @@ use super::limits::Rate;
 use super::operation::{Operation, RetryRule};
 use super::{Reader, Writer, non_empty};
 
-/// What CloudTrail may answer while a new key, or a change to its policy, is not visible to it.
+/// The errors that CloudTrail may return while a new key, or a change to its policy, is not visible to it.
 const NEW_TO_CLOUDTRAIL: &str =
     "KmsKeyNotFoundException InsufficientEncryptionPolicyException KmsException KmsKeyDisabledException";
 
@@ -33,10 +33,10 @@ pub(crate) trait TrailReads {
 
 /// Writes to trails. Those of one Region are sent one after another, first come, first served.
 pub(crate) trait TrailWrites {
-    /// `UpdateTrail` with the trail's ARN and `KmsKeyId`, nothing else. With `settling`, refusals that a new key
+    /// `UpdateTrail` with the trail's ARN and `KmsKeyId`, nothing else. With `propagating`, errors that a new key
     /// explains are transient.
     ///
-    /// Before every attempt, when the Region's other writes are answered, `unchanged` tells whether the trail is still
+    /// Before every attempt, after the responses to the Region's earlier writes, `unchanged` tells whether the trail is still
     /// as it was when the update was decided. If not, nothing is sent: `None`. An error says whether the outcome of an
     /// attempt is unknown.
     async fn update_trail(
@@ -44,7 +44,7 @@ pub(crate) trait TrailWrites {
         trail: &TrailArn,
         home_region: &Region,
         key: &KeyArn,
-        settling: bool,
+        propagating: bool,
         unchanged: impl AsyncFn() -> Result<bool, Failure>,
     ) -> Result<Option<UpdatedTrail>, Failure>;
     /// `StartLogging`.
@@ -92,9 +92,10 @@ impl TrailReads for Reader<'_> {
         let cloudtrail = self.0.aws.cloudtrail(home_region);
         let page = |token| cloudtrail.list_tags().resource_id_list(trail.as_str()).set_next_token(token).send();
         // A list about another resource does not mean that the trail lacks the tag.
-        let ours = |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
+        let is_about_this_trail =
+            |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
         let resources = self.0.list(&operation, page, |page| {
-            let list = page.resource_tag_list.filter(|resources| resources.iter().all(ours));
+            let list = page.resource_tag_list.filter(|resources| resources.iter().all(is_about_this_trail));
             (list, page.next_token)
         });
         let mut tags = resources.await?.into_iter().flat_map(|resource| resource.tags_list.unwrap_or_default());
@@ -139,15 +140,16 @@ impl TrailWrites for Writer<'_> {
         trail: &TrailArn,
         home_region: &Region,
         key: &KeyArn,
-        settling: bool,
+        propagating: bool,
         unchanged: impl AsyncFn() -> Result<bool, Failure>,
     ) -> Result<Option<UpdatedTrail>, Failure> {
         let description = format!("assign key `{key}` to trail `{trail}`");
-        let retry = if settling { RetryRule::WhileSettling(NEW_TO_CLOUDTRAIL) } else { RetryRule::Usual };
+        let retry = if propagating { RetryRule::WhilePropagating(NEW_TO_CLOUDTRAIL) } else { RetryRule::Standard };
         let operation = write("cloudtrail:UpdateTrail", home_region, description).with_retry(retry);
         let cloudtrail = self.0.aws.cloudtrail(home_region);
         let send = || cloudtrail.update_trail().name(trail.as_str()).kms_key_id(key.as_str()).send();
         match self.0.call_while(&operation, unchanged, send).await {
+            // The SDK has a separate type for this response. As a `Trail`, `kept` reads it like the trail before the update.
             Ok(updated) => Ok(updated.map(|updated| {
                 let trail = Trail::builder()
                     .set_s3_bucket_name(updated.s3_bucket_name)
@@ -163,7 +165,7 @@ impl TrailWrites for Writer<'_> {
                 UpdatedTrail { kms_key_id: non_empty(updated.kms_key_id), kept: kept(trail.build()) }
             })),
             // A later invocation may succeed, when the key is visible.
-            Err(failure) if settling && has_code(&failure, NEW_TO_CLOUDTRAIL) => {
+            Err(failure) if propagating && has_code(&failure, NEW_TO_CLOUDTRAIL) => {
                 Err(Failure { class: Class::Transient, ..failure })
             }
             Err(failure) => Err(failure),
@@ -177,10 +179,10 @@ impl TrailWrites for Writer<'_> {
     }
 }
 
-fn existing<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
-    match answer {
+fn existing<T>(response: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match response {
         Err(failure) if failure.is("TrailNotFoundException") => Ok(None),
-        answer => answer.map(Some),
+        response => response.map(Some),
     }
 }
 

@@ -1,4 +1,5 @@
-//! What AWS's error codes mean: one table of classes and remedies.
+//! What AWS's error codes mean: one table of classes and remedies. Also the errors of an attempt, the failures that an
+//! operation reports, and the parsing of responses, which can fail in the same ways.
 
 use std::error::Error;
 use std::str::FromStr;
@@ -17,12 +18,12 @@ use super::operation::{Deadline, Operation};
 /// Why an attempt failed, without the SDK's types of each operation.
 #[derive(Debug)]
 pub(super) enum AttemptError {
-    /// AWS answered with this HTTP status and error.
+    /// AWS responded with this HTTP status and error.
     Refused(u16, ErrorMetadata),
     /// The SDK could not build the request.
     NotBuilt(String),
-    /// No answer, or an unreadable one.
-    NoAnswer(String),
+    /// No response, or an unreadable one.
+    NoResponse(String),
 }
 
 impl<E> From<SdkError<E, HttpResponse>> for AttemptError
@@ -35,8 +36,8 @@ where
                 Self::Refused(refusal.raw().status().as_u16(), refusal.err().meta().clone())
             }
             SdkError::ConstructionFailure(_) => Self::NotBuilt(causes(&error)),
-            SdkError::TimeoutError(_) => Self::NoAnswer("no answer in time".into()),
-            _ => Self::NoAnswer(causes(&error)),
+            SdkError::TimeoutError(_) => Self::NoResponse("no response in time".into()),
+            _ => Self::NoResponse(causes(&error)),
         }
     }
 }
@@ -108,7 +109,7 @@ const TABLE: &[Row] = &[
     ("InvalidArnException", Terminal, "check the key's ARN and that the key is in this account"),
     ("InvalidParameterException", Terminal,
      "check that the service supports what the message names in this Region and partition"),
-    // S3's answer to an account that the bucket policy allows but that does not own the bucket.
+    // S3's response to an account that the bucket policy allows but that does not own the bucket.
     ("MethodNotAllowed", Terminal,
      "ask the bucket's owner: S3 allows this call only to the account that owns the bucket"),
     ("TagException", Terminal, "check the stack parameter `KeyTags` (`TRAILSEAL_KEY_TAGS`)"),
@@ -142,8 +143,8 @@ fn contains(codes: &str, code: &str) -> bool {
 }
 
 /// A read in which the code `absent` means that the resource does not exist.
-pub(super) fn reading<T>(answer: Result<T, Failure>, absent: &str) -> Result<Reading<T>, Failure> {
-    match answer {
+pub(super) fn reading<T>(response: Result<T, Failure>, absent: &str) -> Result<Reading<T>, Failure> {
+    match response {
         Ok(value) => Ok(Reading::Known(value)),
         Err(failure) if failure.is(absent) => Ok(Reading::Absent),
         Err(failure) if is_denied(&failure) || failure.is("MethodNotAllowed") => Ok(Reading::Denied(failure)),
@@ -166,14 +167,14 @@ impl Operation {
         match error {
             AttemptError::Refused(status, error) => self.refused(status, &error),
             AttemptError::NotBuilt(cause) => self.malformed_request(&cause),
-            AttemptError::NoAnswer(cause) => self.no_answer(&cause),
+            AttemptError::NoResponse(cause) => self.no_response(&cause),
         }
     }
 
     fn refused(&self, status: u16, error: &ErrorMetadata) -> Failure {
         let code = error.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
         let row = TABLE.iter().find(|(codes, ..)| contains(codes, &code));
-        // A 5xx, or an answer that is not AWS's own, does not tell whether the call had an effect.
+        // A 5xx, or a response that is not AWS's own, does not tell whether the call had an effect.
         let outcome_unknown = !(400..500).contains(&status);
         let (class, remedy) = match row {
             _ if contains(DENIED, &code) => (
@@ -204,8 +205,8 @@ impl Operation {
         Failure { operation: Some(self.name), remedy: None, ..Failure::terminal(self.message(cause), "") }
     }
 
-    /// The failure of an attempt without a readable answer.
-    pub(super) fn no_answer(&self, cause: &str) -> Failure {
+    /// The failure of an attempt without a readable response.
+    pub(super) fn no_response(&self, cause: &str) -> Failure {
         Failure { outcome_unknown: true, ..self.transient(cause) }
     }
 
@@ -214,22 +215,22 @@ impl Operation {
         Failure { not_sent: true, ..self.transient(&format!("{} ran out before it was sent", deadline.name)) }
     }
 
-    /// The failure of a call whose answer lacks what it must contain.
-    fn malformed_answer(&self, cause: &str) -> Failure {
+    /// The failure of a call whose response lacks what it must contain.
+    fn malformed_response(&self, cause: &str) -> Failure {
         let remedy =
             "check that no proxy between the function and AWS changes responses; otherwise contact AWS Support";
         Failure { operation: Some(self.name), ..Failure::terminal(self.message(cause), remedy) }
     }
 
-    /// A part of the answer without which it cannot be used.
+    /// A part of the response without which it cannot be used.
     pub(super) fn require<T>(&self, part: Option<T>, name: &str) -> Result<T, Failure> {
-        part.ok_or_else(|| self.malformed_answer(&format!("the response contains no {name}")))
+        part.ok_or_else(|| self.malformed_response(&format!("the response contains no {name}")))
     }
 
-    /// A name or ARN in the answer.
+    /// A name or ARN in the response.
     pub(super) fn parse<T: FromStr<Err = Malformed>>(&self, text: Option<String>, name: &str) -> Result<T, Failure> {
         let parsed = self.require(text, name)?.parse();
-        parsed.map_err(|malformed| self.malformed_answer(&format!("the {name} is malformed: {malformed}")))
+        parsed.map_err(|malformed| self.malformed_response(&format!("the {name} is malformed: {malformed}")))
     }
 
     fn transient(&self, cause: &str) -> Failure {
@@ -332,7 +333,7 @@ mod tests {
         }
     }
 
-    /// The errors of the service models, without those that concern no request of ours.
+    /// The errors of the service models, without the errors that none of trailseal's requests can return.
     #[test]
     fn every_modeled_code_has_a_class_and_a_remedy() {
         const TRANSIENT: &[&str] = &[

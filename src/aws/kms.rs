@@ -17,12 +17,12 @@ use super::{Reader, Writer};
 
 /// How long after its creation a key may be unknown to parts of AWS. KMS documents seconds, and minutes in some cases:
 /// <https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html>.
-const SETTLING: Duration = Duration::from_secs(180);
+const PROPAGATION_TIME: Duration = Duration::from_secs(180);
 
 /// KMS may not know a key yet that was just created.
-const NEW_KEY: RetryRule = RetryRule::WhileSettling("NotFoundException");
+const NEW_KEY: RetryRule = RetryRule::WhilePropagating("NotFoundException");
 /// KMS may report a key as pending deletion after the deletion was canceled.
-const DELETION_CANCELED: RetryRule = RetryRule::WhileSettling("KMSInvalidStateException");
+const DELETION_CANCELED: RetryRule = RetryRule::WhilePropagating("KMSInvalidStateException");
 
 /// Reads of keys.
 pub(crate) trait KeyReads {
@@ -195,6 +195,6 @@ fn metadata(key: aws_sdk_kms::types::KeyMetadata, operation: &Operation) -> Resu
             None => KeyState::Unknown("not reported".into()),
         },
         created: key.creation_date.map(|created| created.secs()),
-        recent: key.creation_date > SystemTime::now().checked_sub(SETTLING).map(DateTime::from),
+        recent: key.creation_date > SystemTime::now().checked_sub(PROPAGATION_TIME).map(DateTime::from),
     })
 }

@@ -53,7 +53,7 @@ pub(super) struct Slot {
 
 impl RateLimiter {
     /// Waits until the rate allows one more attempt. `None`: the rate is unlimited. Nothing is counted before
-    /// [`Slot::count`].
+    /// [`Slot::mark_sent`].
     pub(super) async fn acquire(&self, region: &Region, rate: Rate) -> Option<Slot> {
         let most = rate.per_second()?;
         let queue = Arc::clone(lock(&self.0).entry((region.clone(), rate)).or_default());
@@ -69,18 +69,18 @@ impl RateLimiter {
 }
 
 impl Slot {
-    /// Counts the attempt that is about to be sent. A write keeps its slot until it is answered, so that the
-    /// writes of a Region never overlap.
-    pub(super) fn count(mut self) -> Option<Self> {
+    /// Counts the attempt that is about to be sent. A write keeps its slot until the response, so that the writes of
+    /// a Region never overlap.
+    pub(super) fn mark_sent(mut self) -> Option<Self> {
         self.sent.push_back(Instant::now());
         (self.rate == Rate::CloudTrailWrite).then_some(self)
     }
 }
 
-/// The most concurrent calls of all Regions together. Each has its own connection, and its memory.
-const MAX_CONCURRENT: usize = 20;
+/// The most concurrent calls of all Regions together. Each concurrent call uses a connection and its buffers.
+const MAX_CONCURRENT: usize = 24;
 
-/// A Region gets another permit only if this many times its own permits are free.
+/// A Region that holds `n` permits gets another only if more than `4n` are free.
 const FREE_PER_HELD: usize = 4;
 
 /// Limits concurrent calls. A Region's share shrinks as load grows, so that it takes ten unresponsive Regions to
@@ -172,7 +172,7 @@ mod tests {
     }
 
     async fn send(rates: &RateLimiter, region: &Region, rate: Rate) {
-        drop(rates.acquire(region, rate).await.and_then(Slot::count));
+        drop(rates.acquire(region, rate).await.and_then(Slot::mark_sent));
     }
 
     #[tokio::test(start_paused = true)]
@@ -209,12 +209,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn writes_are_sent_one_after_another_in_order() {
         let (rates, here) = (RateLimiter::default(), region(1));
-        let in_flight = rates.acquire(&here, Rate::CloudTrailWrite).await.and_then(Slot::count);
+        let in_flight = rates.acquire(&here, Rate::CloudTrailWrite).await.and_then(Slot::mark_sent);
         let mut second = Box::pin(rates.acquire(&here, Rate::CloudTrailWrite));
         let mut third = Box::pin(rates.acquire(&here, Rate::CloudTrailWrite));
         assert!(now(second.as_mut()).is_none() && now(third.as_mut()).is_none());
         tokio::time::sleep(WINDOW * 2).await;
-        assert!(now(second.as_mut()).is_none(), "the first is not answered yet");
+        assert!(now(second.as_mut()).is_none(), "the first has no response yet");
         drop(in_flight);
         assert!(now(third.as_mut()).is_none());
         let second = second.await;
@@ -232,7 +232,7 @@ mod tests {
         };
         let held: Vec<Vec<Permit<'_>>> = (1..=20).map(acquire_all).collect();
         let counts: Vec<usize> = held.iter().map(Vec::len).take_while(|held| *held > 0).collect();
-        assert_eq!(counts, [4, 4, 3, 2, 2, 1, 1, 1, 1, 1]);
+        assert_eq!(counts, [5, 4, 3, 3, 2, 2, 1, 1, 1, 1, 1]);
         assert_eq!(counts.iter().sum::<usize>(), MAX_CONCURRENT);
     }
 

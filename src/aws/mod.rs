@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use trailseal_core::failure::Failure;
 
-use call::Caller;
+use call::CallRunner;
 pub use clients::Aws;
 pub(crate) use cloudtrail::{TrailReads, TrailWrites};
 pub(crate) use kms::{AliasCreation, KeyReads, KeyWrites};
@@ -43,11 +43,11 @@ pub(crate) trait Write: TrailWrites + KeyWrites {}
 
 /// Reads AWS until a deadline.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a>(Caller<'a>);
+pub(crate) struct Reader<'a>(CallRunner<'a>);
 
 /// Writes to AWS until a deadline.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Writer<'a>(Caller<'a>);
+pub(crate) struct Writer<'a>(CallRunner<'a>);
 
 impl Read for Reader<'_> {
     async fn wait(&self, time: Duration) -> Result<(), Failure> {
@@ -65,21 +65,21 @@ impl Write for Writer<'_> {}
 impl Aws {
     /// The port to read.
     pub(crate) fn reader(&self, deadline: impl Into<Deadline>) -> Reader<'_> {
-        Reader(Caller { aws: self, deadline: deadline.into() })
+        Reader(CallRunner { aws: self, deadline: deadline.into() })
     }
 
     /// The port to write.
     pub(crate) fn writer(&self, deadline: impl Into<Deadline>) -> Writer<'_> {
-        Writer(Caller { aws: self, deadline: deadline.into() })
+        Writer(CallRunner { aws: self, deadline: deadline.into() })
     }
 
     /// The port to publish alerts.
     pub(crate) fn publisher(&self, deadline: impl Into<Deadline>) -> Publisher<'_> {
-        Publisher(Caller { aws: self, deadline: deadline.into() })
+        Publisher(CallRunner { aws: self, deadline: deadline.into() })
     }
 }
 
-/// AWS and some emulators send an empty text for a setting that is not set.
+/// `None` for an empty string, which AWS returns for an unset setting.
 fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }

@@ -5,11 +5,11 @@ use trailseal_core::ids::Region;
 
 use super::limits::Rate;
 
-/// When calls end.
+/// The deadline of calls, with its name for messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     pub(super) at: Instant,
-    /// What ends then, for messages.
+    /// What runs out, as error messages name it.
     pub(super) name: &'static str,
 }
 
@@ -40,21 +40,21 @@ pub(super) struct Operation {
     pub(super) retry: RetryRule,
 }
 
-/// Which failures are retried.
+/// Which failures are retried. `call` evaluates it after each failed attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RetryRule {
     /// Those that the error table calls retryable.
-    Usual,
-    /// Also these codes, separated by spaces, which AWS may answer until a recent change is visible everywhere.
-    WhileSettling(&'static str),
+    Standard,
+    /// Also these codes, separated by spaces, which AWS may return until a recent change is visible everywhere.
+    WhilePropagating(&'static str),
     /// Throttling only. For operations without an idempotency token: a throttled request certainly had no effect.
     OnlyIfThrottled,
 }
 
 impl Operation {
-    /// An operation with no rate limit and the usual retries.
+    /// An operation with no rate limit and the standard retries.
     pub(super) fn new(name: &'static str, region: &Region, description: String) -> Self {
-        Self { name, description, region: region.clone(), rate: Rate::Unlimited, retry: RetryRule::Usual }
+        Self { name, description, region: region.clone(), rate: Rate::Unlimited, retry: RetryRule::Standard }
     }
 
     pub(super) fn with_retry(self, retry: RetryRule) -> Self {

@@ -61,9 +61,9 @@ impl BucketReads for Reader<'_> {
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html>. A response to HEAD has no body, hence no
 /// error code.
 fn region_header(
-    answer: Result<HeadBucketOutput, SdkError<HeadBucketError, HttpResponse>>,
+    result: Result<HeadBucketOutput, SdkError<HeadBucketError, HttpResponse>>,
 ) -> Result<Option<String>, AttemptError> {
-    let error = match answer {
+    let error = match result {
         Ok(output) => return Ok(output.bucket_region),
         Err(error) => error,
     };

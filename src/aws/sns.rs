@@ -5,19 +5,19 @@ use trailseal_core::failure::Failure;
 use trailseal_core::ids::TopicArn;
 use trailseal_core::report::Alert;
 
-use super::call::Caller;
+use super::call::CallRunner;
 use super::operation::Operation;
 
 /// Publishes alerts until a deadline.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Publisher<'a>(pub(super) Caller<'a>);
+pub(crate) struct Publisher<'a>(pub(super) CallRunner<'a>);
 
 impl Publisher<'_> {
     /// Publishes one alert.
     ///
     /// # Errors
     ///
-    /// SNS refuses it or does not answer.
+    /// SNS refuses it or does not respond.
     pub(crate) async fn publish(&self, topic: &TopicArn, alert: &Alert) -> Result<(), Failure> {
         let operation = Operation::new("sns:Publish", topic.region(), format!("publish an alert to `{topic}`"));
         let sns = self.0.aws.sns(topic.region());

@@ -201,7 +201,7 @@ async fn a_policy_is_put_with_the_lockout_check_and_sent_once() {
 }
 
 #[tokio::test]
-async fn a_canceled_deletion_without_an_answer_is_sent_once() {
+async fn a_canceled_deletion_without_a_response_is_sent_once() {
     let (world, key) = one_key(Key::new(FRANKFURT).state(KeyState::PendingDeletion));
     let fake = FakeAws::start(world);
     fake.after(|_, _| Some(Fault::internal()));
@@ -272,7 +272,7 @@ fn busy() -> Fault {
     Fault::error(400, "ConflictException", "being modified")
 }
 
-/// Assigns a key to a trail. With `lost`, the answer to the first attempt is lost; the next ones are refused with
+/// Assigns a key to a trail. With `lost`, the response to the first attempt is lost; the next ones are refused with
 /// `refusals`. `unchanged` has the results of the first checks.
 async fn update_trail(
     lost: bool,
@@ -296,12 +296,12 @@ async fn update_trail(
     let aws = connect(&fake).await;
     let deadline = Instant::now().checked_add(deadline).unwrap();
     let (reader, writer) = (aws.reader(deadline), aws.writer(deadline));
-    let answers = Mutex::new(unchanged.into_iter());
+    let results = Mutex::new(unchanged.into_iter());
     let reference = TrailRef::Arn(trail.clone());
     let check = || async {
         // The check reads through the same path.
         reader.trail(&reference).await?;
-        Ok(answers.lock().unwrap().next().unwrap_or(true))
+        Ok(results.lock().unwrap().next().unwrap_or(true))
     };
     let updated = writer.update_trail(&trail, &region(IRELAND), &key, true, check).await;
     (updated, fake.calls().into_iter().map(|call| call.operation).collect())

@@ -7,8 +7,8 @@ use trailseal_core::ids::{KeyArn, Region};
 use trailseal_core::observation::{Candidates, KeyUse, Reading, TaggedKey};
 use trailseal_core::pending::Pending;
 
-use super::shared::{key, repeat_while};
-use super::{is_named, keys_in_use};
+use super::shared::{read_key, repeat_while};
+use super::{is_named, keys_used_in_account};
 use crate::aws::Read;
 
 /// Reads the supplied key, or the key behind the alias; if neither exists, the key that this run created; if it created
@@ -23,9 +23,12 @@ pub(super) async fn candidates(
     let name = supplied.map_or(context.config.key_alias.as_str(), KeyArn::as_str);
     // The alias exists, or was created a moment ago: KMS returns it soon.
     let alias_exists = pending.alias_regions().any(|pending| pending == region);
-    let named =
-        repeat_while(reader, |named| alias_exists && *named == Reading::Absent, || key(reader, name, region, context))
-            .await;
+    let named = repeat_while(
+        reader,
+        |named| alias_exists && *named == Reading::Absent,
+        || read_key(reader, name, region, context),
+    )
+    .await;
     let mut candidates = Candidates { named, tagged: Ok(vec![]), created: None };
     if supplied.is_some() || !matches!(candidates.named, Ok(Reading::Absent)) {
         return candidates;
@@ -33,7 +36,7 @@ pub(super) async fn candidates(
     match pending.unfinished.get(region) {
         // KMS may not return it yet, which is no obstacle.
         Some(own) => {
-            if let Ok(Reading::Known(own)) = key(reader, own.key.as_str(), region, context).await {
+            if let Ok(Reading::Known(own)) = read_key(reader, own.key.as_str(), region, context).await {
                 candidates.created = Some(own);
             }
         }
@@ -61,7 +64,7 @@ async fn tagged_keys(
     }
     // The trails are read only if one of them may use one of the keys.
     if keys.iter().any(|tagged| tagged.aliases.is_empty()) {
-        let (used, unreadable) = keys_in_use(reader, context).await;
+        let (used, unreadable) = keys_used_in_account(reader, context).await;
         if let Some(failure) = unreadable.as_ref().filter(|failure| failure.is_transient()) {
             return Err(failure.clone());
         }
@@ -82,7 +85,7 @@ pub(crate) async fn tagged_key(
     arn: &KeyArn,
     context: &Context,
 ) -> Result<Option<TaggedKey>, Failure> {
-    let (key, aliases) = join!(key(reader, arn.as_str(), arn.region(), context), reader.key_aliases(arn));
+    let (key, aliases) = join!(read_key(reader, arn.as_str(), arn.region(), context), reader.key_aliases(arn));
     match key? {
         Reading::Known(key) => Ok(Some(TaggedKey { key, aliases: aliases?, has_grants: false, usage: KeyUse::Unused })),
         Reading::Absent => Ok(None),

@@ -18,28 +18,29 @@ use crate::aws::Read;
 const CONFIRMATION: Duration = Duration::from_secs(30);
 
 /// Reads the health of each trail. The map's key is the trail's ARN, also for a trail that was named otherwise.
-pub(crate) async fn health(
+pub(crate) async fn observe_health(
     reader: &impl Read,
     targets: &[TrailTarget],
     context: &Context,
 ) -> BTreeMap<TrailArn, TrailObservation> {
     let keys = SharedKeys::new(reader, context);
-    let read = join_unordered(targets.iter().map(async |target| match trail(reader, &keys, target, context).await {
-        Ok(Some(facts)) => (facts.settings.arn.clone(), TrailObservation::Readable(Box::new(facts))),
-        Ok(None) => (target.arn(context), TrailObservation::Gone),
-        Err(failure) => (target.arn(context), TrailObservation::Unreadable(failure)),
-    }));
+    let read =
+        join_unordered(targets.iter().map(async |target| match read_trail(reader, &keys, target, context).await {
+            Ok(Some(facts)) => (facts.settings.arn.clone(), TrailObservation::Readable(Box::new(facts))),
+            Ok(None) => (target.arn(context), TrailObservation::Gone),
+            Err(failure) => (target.arn(context), TrailObservation::Unreadable(failure)),
+        }));
     read.await.into_iter().collect()
 }
 
-async fn trail<R: Read>(
+async fn read_trail<R: Read>(
     reader: &R,
     keys: &SharedKeys<'_, R>,
     TrailTarget { trail, settings }: &TrailTarget,
     context: &Context,
 ) -> Result<Option<TrailFacts>, Failure> {
     let (settings, status) = match settings {
-        // The same Region would return the status, too.
+        // `DescribeTrails` failed in this Region; do not call that Region again.
         Some(Err(failure)) => return Err(failure.clone()),
         Some(Ok(known)) => (Ok(Some(known.clone())), reader.trail_status(trail).await),
         None => join!(reader.trail(trail), reader.trail_status(trail)),
@@ -48,14 +49,14 @@ async fn trail<R: Read>(
     let Some(settings) = settings? else { return Ok(None) };
     let Some(status) = status? else { return Ok(None) };
     let key = match &settings.kms_key_id {
-        Some(name) if context.owns_trail(&settings.arn) => Some(own_key(reader, keys, name, &settings).await?),
+        Some(name) if context.owns_trail(&settings.arn) => Some(trail_key(reader, keys, name, &settings).await?),
         _ => None,
     };
     Ok(Some(TrailFacts { settings, status, key }))
 }
 
 /// The key that a trail names. Only a key that is named by its ARN is certainly missing, and read a second time.
-async fn own_key<R: Read>(
+async fn trail_key<R: Read>(
     reader: &R,
     keys: &SharedKeys<'_, R>,
     name: &str,

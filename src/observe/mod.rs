@@ -18,8 +18,8 @@ use trailseal_core::observation::{BucketObservation, RemediationFacts};
 use trailseal_core::pending::Pending;
 
 pub(crate) use candidates::tagged_key;
-pub(crate) use health::health;
-pub(crate) use targets::{Targets, TrailTarget, is_named, keys_in_use, targets};
+pub(crate) use health::observe_health;
+pub(crate) use targets::{Targets, TrailTarget, is_named, keys_used_in_account, targets};
 
 use crate::aws::Read;
 
@@ -32,7 +32,7 @@ pub(crate) async fn join_unordered<F: Future>(reads: impl IntoIterator<Item = F>
 /// Reads what the plan needs besides the health of the trails: exempt tags and the Regions of buckets, then the
 /// candidates for the sealing keys and the buckets of the trails without an exempt tag. Each half gets a reader of its
 /// own, so that a Region that does not respond to the first leaves time for the second.
-pub(crate) async fn remediation<R: Read>(
+pub(crate) async fn observe_remediation<R: Read>(
     new_reader: impl Fn() -> R,
     required: &RequiredReads,
     pending: &Pending,
@@ -57,17 +57,17 @@ pub(crate) async fn remediation<R: Read>(
     let mut facts = RemediationFacts { exempt_tags, ..RemediationFacts::default() };
     let mut key_regions: BTreeSet<Region> = pending.alias_regions().cloned().collect();
     let mut buckets: BTreeMap<&str, Region> = BTreeMap::new();
-    let is_exempt = |trail| !matches!(facts.exempt_tags.get(trail), Some(Ok(None)));
+    let may_be_exempt = |trail| !matches!(facts.exempt_tags.get(trail), Some(Ok(None)));
     for trail in sealed {
         let bucket = trail.kept.bucket.as_str();
         let Some(region) = regions.get(&(bucket, &trail.home_region)) else { continue };
-        if let (Ok(region), false) = (region, is_exempt(&trail.arn)) {
+        if let (Ok(region), false) = (region, may_be_exempt(&trail.arn)) {
             key_regions.insert(region.clone());
             buckets.insert(bucket, region.clone());
         }
         facts.bucket_regions.insert(trail.arn.clone(), region.clone());
     }
-    let extended = required.keys_to_extend.iter().filter(|(trail, _)| !is_exempt(trail));
+    let extended = required.keys_to_extend.iter().filter(|(trail, _)| !may_be_exempt(trail));
     key_regions.extend(extended.map(|(_, key)| key.region().clone()));
     let reader = &new_reader();
     let candidates = join_unordered(key_regions.into_iter().map(async |region| {

@@ -46,12 +46,12 @@ impl<'a, R: Read> SharedKeys<'a, R> {
             }
             Arc::clone(read)
         };
-        read.get_or_init(|| key(self.reader, name, region, self.context)).await.clone()
+        read.get_or_init(|| read_key(self.reader, name, region, self.context)).await.clone()
     }
 }
 
 /// A key with its policy and tags. With an ARN, all are read at once; any other name must be resolved first.
-pub(super) async fn key(
+pub(super) async fn read_key(
     reader: &impl Read,
     name: &str,
     region: &Region,

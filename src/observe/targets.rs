@@ -56,7 +56,8 @@ pub(crate) async fn targets(reader: &impl Read, target: &Target, context: &Conte
                     let used = settings.kms_key_id.clone().into_iter().collect();
                     is_named(&used, key)
                 }
-                // A retry shows it. A failure that persists does not concern this key; every sweep reports it.
+                // A retry may show that it uses the key. A failure that persists does not concern this key; every sweep
+                // reports it.
                 Some(Err(failure)) => failure.is_transient(),
                 None => true,
             });
@@ -93,7 +94,7 @@ async fn every_trail(reader: &impl Read, context: &Context) -> Result<Targets, F
 
 impl Targets {
     /// The keys that these trails name, and why not every trail could be read.
-    pub(crate) async fn keys_in_use(&self, reader: &impl Read) -> (BTreeSet<String>, Option<Failure>) {
+    pub(crate) async fn keys_named_by(&self, reader: &impl Read) -> (BTreeSet<String>, Option<Failure>) {
         let read = self.trails.iter().map(async |target| match &target.settings {
             Some(settings) => settings.clone().map(Some),
             None => reader.trail(&target.trail).await,
@@ -111,9 +112,9 @@ impl Targets {
 }
 
 /// The keys that every trail of the account names, and why not every trail could be read.
-pub(crate) async fn keys_in_use(reader: &impl Read, context: &Context) -> (BTreeSet<String>, Option<Failure>) {
+pub(crate) async fn keys_used_in_account(reader: &impl Read, context: &Context) -> (BTreeSet<String>, Option<Failure>) {
     match every_trail(reader, context).await {
-        Ok(targets) => targets.keys_in_use(reader).await,
+        Ok(targets) => targets.keys_named_by(reader).await,
         Err(failure) => (BTreeSet::new(), Some(failure)),
     }
 }
