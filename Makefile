@@ -25,7 +25,7 @@ SAM := RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo $${RU
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
 		printf '  %-18s %s\n' "$$target" "$$text"; done
-	@echo 'ARCH=arm64 builds and deploys for arm64 (default: x86_64). PYTHON names a Python of version 3.10 or later.'
+	@echo 'ARCH=arm64 builds, packages, and deploys for arm64 (default: x86_64). PYTHON sets the interpreter (3.10 or later).'
 
 .PHONY: demo
 demo: cargo $(call installed,sam) $(call installed,ministack) ## Deploy to an AWS emulator on this machine and show what trailseal does
@@ -73,7 +73,7 @@ test-stack: cargo $(call installed,sam) $(call installed,ministack) ## Test the 
 	$(TOOLS)/ministack/bin/python -B tests/stack/run.py $(TESTS)
 
 .PHONY: lint
-lint: cargo ## Check formatting, clippy and rustdoc; warnings are errors
+lint: cargo ## Check formatting, clippy, and rustdoc; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -97,11 +97,11 @@ release: cargo ## Build the function's release binary for this machine
 	cargo build --release --locked --package trailseal
 
 .PHONY: cli
-cli: cargo ## Build the command line, target/release/trailseal
+cli: cargo ## Build the command-line tool, target/release/trailseal
 	cargo build --release --locked --package trailseal-cli
 
 .PHONY: check-deps
-check-deps: cargo ## Check that one TLS stack is linked, without jitter entropy
+check-deps: cargo ## Check that exactly one TLS stack is linked, without jitter entropy
 	$(PYTHON) scripts/check-deps
 
 .PHONY: bench

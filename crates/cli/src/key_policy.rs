@@ -29,14 +29,14 @@ Do not tag the key managed-by=trailseal. That tag marks the keys that trailseal 
 /// (TRAILSEAL_KEY_ARNS) of each account's trailseal to the key's ARN. The command works offline: it neither reads from AWS nor
 /// changes anything there.
 ///
-/// Give --organization, --accounts or both.
+/// Specify --organization, --accounts, or both.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE, max_term_width = 100)]
 #[command(group(ArgGroup::new("trail_owners").required(true).multiple(true)))]
 #[group(skip)]
 pub(crate) struct Options {
     // The options are texts here, so that every wrong value is reported at once.
-    /// Account that owns the key; its own trails can use the key, too
+    /// Account that owns the key; its trails can also use the key
     #[arg(long, value_name = "ID")]
     account: String,
 
@@ -53,15 +53,15 @@ pub(crate) struct Options {
 
     /// Who may decrypt the logs, comma-separated, as in LogReaders (TRAILSEAL_LOG_READERS)
     ///
-    /// ARNs of roles or users, account ids, organization ids, or `account` for every principal of the key's account. Principals of
+    /// ARNs of roles or users, account IDs, organization IDs, or `account` for every principal of the key's account. Principals of
     /// other accounts also need kms:Decrypt in an IAM policy of their own account.
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
     readers: String,
 
     /// Name of trailseal in each account
     ///
-    /// The name of the stack or, for a StackSet, its parameter Name. The policy allows the function of that name to describe the
-    /// key.
+    /// The name of the stack (at most 43 characters) or, for a StackSet, its parameter Name (at most 40). The policy allows the
+    /// function of that name to describe the key.
     #[arg(long, default_value = "trailseal")]
     name: String,
 
