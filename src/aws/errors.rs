@@ -105,7 +105,7 @@ const TABLE: &[Row] = &[
     ("LimitExceededException", Terminal,
      "for a key policy, shorten it to the 32 KB that KMS accepts; otherwise request a higher quota for what the message names, or remove unused keys"),
     ("KMSInvalidStateException", Terminal,
-     "check the key's state and which other principal changes it: only its owner can fix a key that is unavailable or pending import"),
+     "check the key's state, and find out which other principal is changing it: only its owner can fix a key that is unavailable or pending import"),
     ("InvalidArnException", Terminal, "check the key's ARN and that the key is in this account"),
     ("InvalidParameterException", Terminal,
      "check that the service supports what the message names in this Region and partition"),
@@ -113,7 +113,7 @@ const TABLE: &[Row] = &[
     ("MethodNotAllowed", Terminal,
      "ask the bucket's owner: S3 allows this call only to the account that owns the bucket"),
     ("TagException", Terminal, "check the stack parameter `KeyTags` (`TRAILSEAL_KEY_TAGS`)"),
-    ("TrailNotFoundException", Terminal, "check that the trail exists and which other principal changes it"),
+    ("TrailNotFoundException", Terminal, "check that the trail exists, and find out which other principal is changing it"),
     ("NoSuchBucket", Terminal, "give the trail an existing bucket; until then it delivers no logs"),
     ("NotFound", Terminal, "check that the resource exists and that the configuration names it correctly"),
 ];

@@ -59,7 +59,7 @@ fn a_dry_run_alert_explains_how_to_enforce() {
     let mut scenario = Scenario::builder(account()).dry_run().start();
     scenario.invoke_event("update-trail-by-name");
     let alert = scenario.only_alert();
-    for part in ["nothing was changed", "Mode=enforce", "trailseal:exempt", "What would be done:", "$1 a month"] {
+    for part in ["Nothing was changed", "Mode=enforce", "trailseal:exempt", "What would be done:", "$1 a month"] {
         assert!(alert.message.contains(part), "{part} is not in\n{}", alert.message);
     }
     assert_eq!(alert.attributes["outcome"], "planned");

@@ -1,5 +1,6 @@
 //! What only alerts contain: headlines, headings, notices, consequences and the next action.
 
+use super::restore_command;
 use super::steps::{stray_caution, stray_command};
 use super::with_remedy;
 use crate::config::{Config, Mode};
@@ -60,7 +61,7 @@ pub(in crate::report) fn key_headline(strays: &[Stray]) -> &'static str {
 }
 
 /// Follows the headline in dry-run mode.
-pub(in crate::report) const DRY_RUN: &str = "This is a dry-run: nothing was changed.";
+pub(in crate::report) const DRY_RUN: &str = "This was a dry run. Nothing was changed.";
 
 /// The heading of a trail's steps.
 pub(in crate::report) fn steps_heading(outcome: Outcome, mode: Mode) -> &'static str {
@@ -111,10 +112,7 @@ pub(in crate::report) fn access_consequences(owner: Option<KeyOwner>, config: &C
     let organizations = readers.organizations.iter().map(ToString::to_string);
     let named: Vec<String> = principals.chain(accounts).chain(organizations).collect();
     let named = match named.as_slice() {
-        [] => {
-            "The policy of a key that trailseal creates allows no readers outside this account (LogReaders is empty)."
-                .into()
-        }
+        [] => "The policy of a key that trailseal creates allows no readers outside this account.".into(),
         named => format!("The policy of a key that trailseal creates allows these readers: {}.", named.join(", ")),
     };
     format!(
@@ -144,8 +142,8 @@ fn next_actions(trail: &TrailReport, config: &Config) -> Vec<String> {
     let previous = trail.previous_key_arn.as_ref().and_then(|key| key.parse::<KeyArn>().ok());
     if let (true, Some(key)) = (trail.has(FindingId::KeyPendingDeletion), previous) {
         actions.push(format!(
-            "cancel the deletion of the previous key, because older log files cannot be read without it: `aws kms cancel-key-deletion --region {} --key-id {key}`",
-            key.region()
+            "cancel the deletion of the previous key and enable it, because older log files cannot be read without it: {}",
+            restore_command(&key, true)
         ));
     }
     match trail.outcome {
@@ -170,13 +168,13 @@ fn next_actions(trail: &TrailReport, config: &Config) -> Vec<String> {
         _ if trail.has(FindingId::DeliveryFailing) => actions.push(
             "check the bucket, its policy and the key: no log files arrive until CloudTrail can deliver again".into(),
         ),
-        _ => actions.push("confirm that this is intentional".into()),
+        _ => actions.push(format!("if this is intentional, exempt the trail: tag it `{}`", config.exempt_tag)),
     }
     let restarts =
         trail.steps.iter().any(|step| step.step == StepName::StartLogging && step.status != StepStatus::Failed);
     if let (true, false, Ok(arn)) = (trail.has(FindingId::LoggingStopped), restarts, &trail.trail) {
         actions.push(format!(
-            "the trail is not logging: start it with `aws cloudtrail start-logging --region {} --name {arn}`, or set RestartLogging=true so that trailseal starts it",
+            "to start logging, run `aws cloudtrail start-logging --region {} --name {arn}`, or set RestartLogging=true so that trailseal does it",
             arn.region()
         ));
     }

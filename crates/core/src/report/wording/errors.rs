@@ -208,7 +208,7 @@ pub(in crate::report) fn other_key(entry: &Entry, named: Option<&str>) -> Failur
         Subject::Key(region) => region.to_string(),
     };
     let message = format!("CloudTrail accepted key `{key}` for trail `{trail}`, but returned {named}");
-    Failure::terminal(message, "check which other principal changes this trail")
+    Failure::terminal(message, "find out which other principal is changing this trail")
 }
 
 /// Other settings of a trail changed.
