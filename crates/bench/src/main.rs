@@ -25,7 +25,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use figure::{Figure, Verdict};
+use figure::Verdict;
 use machine::Machine;
 use measure::{Binaries, Measure, package, remediation, startup, sweep, wire};
 
