@@ -1,11 +1,12 @@
 //! Measures trailseal's release build against its budgets and against a bare Lambda function.
 //!
 //! ```text
-//! cargo run --release -p trailseal-bench -- [--strict] [--runs N] [--markdown docs/performance.md]
+//! cargo run --release -p trailseal-bench -- [--strict] [--runs N] [--markdown docs/performance.md [--shared]]
 //! ```
 //!
-//! It builds the function and the baseline and prints a table. With `--markdown` it also writes a page. A missed budget sets
-//! exit code 1 only with `--strict`, because the figures depend on the machine.
+//! It builds the function and the baseline and prints a table. With `--markdown` it also writes a page, which says with
+//! `--shared` that other programs used the machine. A missed budget sets exit code 1 only with `--strict`, because the figures
+//! depend on the machine. A failed measurement always does, and no page is written.
 //!
 //! `TRAILSEAL_BINARY` names another build of the function. `TRAILSEAL_STOCK_BARE` names a build of the baseline without this
 //! repository's settings for aws-lc, which adds a line to the report.
@@ -24,14 +25,15 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use figure::{Figure, Verdict};
+use figure::Verdict;
 use machine::Machine;
 use measure::{Binaries, Measure, package, remediation, startup, sweep, wire};
 
-const USAGE: &str = "usage: trailseal-bench [--strict] [--runs N] [--markdown FILE]";
+const USAGE: &str = "usage: trailseal-bench [--strict] [--runs N] [--markdown FILE [--shared]]";
 
 struct Arguments {
     strict: bool,
+    shared: bool,
     runs: usize,
     markdown: Option<PathBuf>,
 }
@@ -45,27 +47,36 @@ fn main() -> ExitCode {
         }
     };
     let binaries = binaries(arguments.runs);
-    let measures: [(&str, Measure); 5] = [
+    let measures: [(&str, Measure); 4] = [
         ("Startup", startup::measure),
         ("Remediation", remediation::measure),
-        ("Calls", wire::measure),
         ("Sweep", sweep::measure),
         ("Package", package::measure),
     ];
-    let mut figures = Vec::new();
+    let (mut figures, mut failed) = (Vec::new(), false);
     for (name, measure) in measures {
         eprintln!("measuring: {}", name.to_lowercase());
         match measure(&binaries) {
             Ok(measured) => figures.extend(measured),
             Err(error) => {
                 eprintln!("error: {name}: {error}");
-                figures.push(Figure::with_budget(name, "", "cannot be measured", false));
+                failed = true;
             }
         }
     }
+    eprintln!("measuring: calls");
+    let counts = wire::measure(&binaries).unwrap_or_else(|error| {
+        eprintln!("error: Calls: {error}");
+        failed = true;
+        Vec::new()
+    });
+    figures.extend(counts.iter().flat_map(wire::Count::figures));
     print!("{}", report::table(&figures));
+    if failed {
+        return ExitCode::FAILURE;
+    }
     if let Some(path) = &arguments.markdown {
-        let page = report::markdown(&figures, &Machine::describe(), binaries.runs);
+        let page = report::markdown(&figures, &counts, &Machine::describe(arguments.shared), binaries.runs);
         fs::write(path, page).unwrap_or_else(|error| panic!("cannot write `{}`: {error}", path.display()));
     }
     let missed = figures.iter().any(|figure| figure.verdict == Verdict::Missed);
@@ -73,11 +84,12 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments = Arguments { strict: false, runs: 21, markdown: None };
+    let mut arguments = Arguments { strict: false, shared: false, runs: 21, markdown: None };
     while let Some(argument) = given.next() {
         let mut value = || given.next().ok_or(format!("`{argument}` requires a value"));
         match argument.as_str() {
             "--strict" => arguments.strict = true,
+            "--shared" => arguments.shared = true,
             "--runs" => arguments.runs = positive(&argument, &value()?)?,
             "--markdown" => arguments.markdown = Some(value()?.into()),
             _ => return Err(format!("unknown argument `{argument}`")),
@@ -126,8 +138,8 @@ mod tests {
 
     #[test]
     fn arguments_are_parsed() {
-        let arguments = parsed("--runs 5 --markdown page.md --strict").expect("valid arguments");
-        assert_eq!((arguments.runs, arguments.strict), (5, true));
+        let arguments = parsed("--runs 5 --markdown page.md --shared --strict").expect("valid arguments");
+        assert_eq!((arguments.runs, arguments.strict, arguments.shared), (5, true, true));
         assert_eq!(arguments.markdown, Some("page.md".into()));
         for wrong in ["--runs", "--runs 0", "--runs many", "--markdown", "--loose"] {
             assert!(parsed(wrong).is_err(), "{wrong}");

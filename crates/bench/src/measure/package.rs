@@ -5,7 +5,7 @@ use std::{fs, io::Write, path::Path};
 use flate2::{Compression, write::DeflateEncoder};
 
 use super::{Binaries, Measured};
-use crate::figure::{Figure, megabytes};
+use crate::figure::{Figure, Row, megabytes};
 
 /// Where `sam build` leaves a directory for each function.
 const SAM_BUILD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.aws-sam/build");
@@ -17,9 +17,7 @@ const ZIP_OVERHEAD: u64 = 30 + 46 + 22 + 2 * "bootstrap".len() as u64;
 pub fn measure(binaries: &Binaries) -> Measured {
     let (zip, binary) = zipped(&binaries.function)?;
     let (bare, _) = zipped(&binaries.bare)?;
-    let mut figures = vec![Figure::with_budget(
-        "Deployed zip",
-        "≤ 3.5 MB",
+    let mut figures = vec![Row::ZIP.compared(
         format!("{} ({} unpacked), bare {}", megabytes(zip), megabytes(binary), megabytes(bare)),
         zip <= 3_500_000,
     )];

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use super::{Binaries, Measured};
 use crate::{
     event::update_event,
-    figure::{Figure, megabytes},
+    figure::{Figure, Row, megabytes},
     fixture::{Fixture, State, invoke, outcomes},
     sample::Sample,
 };
@@ -42,28 +42,18 @@ pub fn measure(binaries: &Binaries) -> Measured {
     }
 
     let (cpu, ratio) = (existing.cpu.median(), existing.cpu.median() / bare.cpu.median());
-    let mut figures = vec![Figure::with_budget(
-        "CPU from event to answer, first remediation of a cold process",
-        "≤ 5 ms, ≤ 1.0 × bare",
-        format!("{}: {ratio:.2} ×", existing.cpu),
-        cpu <= 5.0 && ratio <= 1.0,
-    )];
-    let mut add = |name: &str, measured: String| figures.push(Figure::information(name, measured));
-    add("The same calls one after another in bare", bare.cpu.to_string());
-    if binaries.stock.is_some() {
-        add("The same in a stock build of bare", stock.cpu.to_string());
-    }
-    add("CPU, if the key must be created too", format!("{}, bare {}", new.cpu, bare_new.cpu));
-    add("Wall time from event to answer", format!("{}, bare {}", existing.wall, bare.wall));
-    add("Wall time, if a call takes 20 ms", format!("{}, bare {}", slow.wall, bare_slow.wall));
     let memory = existing.memory.max(new.memory);
     let bare_memory = megabytes(bare.memory.max(bare_new.memory));
-    figures.push(Figure::with_budget(
-        "Peak memory, one trail",
-        "≤ 12 MB",
-        format!("{}, bare {bare_memory}", megabytes(memory)),
-        memory <= 12_000_000,
-    ));
+    let mut figures = vec![
+        Row::CPU.compared(format!("{}, bare {}: {ratio:.2} ×", existing.cpu, bare.cpu), cpu <= 5.0 && ratio <= 1.0),
+        Row::CPU_NEW_KEY.measured(format!("{}, bare {}", new.cpu, bare_new.cpu)),
+        Row::WALL.measured(format!("{}, bare {}", existing.wall, bare.wall)),
+        Row::WALL_SLOW.measured(format!("{}, bare {}", slow.wall, bare_slow.wall)),
+        Row::MEMORY.compared(format!("{}, bare {bare_memory}", megabytes(memory)), memory <= 12_000_000),
+    ];
+    if binaries.stock.is_some() {
+        figures.push(Figure::information("CPU time, stock build of bare", stock.cpu.to_string()));
+    }
     Ok(figures)
 }
 

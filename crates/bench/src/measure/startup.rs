@@ -2,7 +2,7 @@
 
 use super::{Binaries, Measured};
 use crate::{
-    figure::Figure,
+    figure::Row,
     fixture::{Fixture, State},
     sample::Sample,
 };
@@ -28,8 +28,5 @@ pub fn measure(binaries: &Binaries) -> Measured {
         (ratio, format!("{function}, bare {bare}: {ratio:.2} ×"))
     };
     let (ratio, walls) = compared(&wall);
-    Ok(vec![
-        Figure::with_budget("Process start to the first request for work", "≤ 1.2 × bare", walls, ratio <= 1.2),
-        Figure::information("The same, CPU time", compared(&cpu).1),
-    ])
+    Ok(vec![Row::START.compared(walls, ratio <= 1.2), Row::START_CPU.measured(compared(&cpu).1)])
 }

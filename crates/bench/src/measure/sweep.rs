@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Binaries, Measured};
 use crate::{
-    figure::{Figure, megabytes},
+    figure::{Row, megabytes},
     fixture::{self, Fixture, SweptTrails, invoke, outcomes},
     sample::Sample,
 };
@@ -41,28 +41,17 @@ pub fn measure(binaries: &Binaries) -> Measured {
     }
     let unencrypted = sweep(&binaries.function, 17, SweptTrails::Unencrypted)?;
     let everywhere = sweep(&binaries.function, 34, SweptTrails::Unencrypted)?;
+    let unencrypted_figure =
+        |sweep: &Sweep| format!("{:.1} s, {} calls", sweep.invocation.wall.as_secs_f64(), sweep.calls);
     Ok(vec![
-        Figure::with_budget(
-            "Sweep of 17 Regions × 5 compliant trails, 50 ms per call",
-            "≤ 0.6 s",
-            format!("{wall}, {calls} calls"),
-            wall.median() <= 600.0,
-        ),
-        Figure::with_budget(
-            "Peak memory, sweep of 34 Regions × 5 trails",
-            "≤ 20 MB",
+        Row::SWEEP_MEMORY.compared(
             format!("{}; unencrypted trails {}", megabytes(memory), megabytes(everywhere.memory)),
             memory.max(everywhere.memory) <= 20_000_000,
         ),
-        Figure::information("CPU of that sweep", format!("{cpu}, {all_calls} calls")),
-        Figure::information(
-            "Sweep of 17 Regions × 5 unencrypted trails, 1 write per second and Region",
-            format!("{:.1} s, {} calls", unencrypted.invocation.wall.as_secs_f64(), unencrypted.calls),
-        ),
-        Figure::information(
-            "The same in 34 Regions",
-            format!("{:.1} s, {} calls", everywhere.invocation.wall.as_secs_f64(), everywhere.calls),
-        ),
+        Row::SWEEP_CPU.measured(format!("{cpu}, {all_calls} calls")),
+        Row::SWEEP.compared(format!("{wall}, {calls} calls"), wall.median() <= 600.0),
+        Row::UNENCRYPTED_SWEEP.measured(unencrypted_figure(&unencrypted)),
+        Row::UNENCRYPTED_SWEEP_EVERYWHERE.measured(unencrypted_figure(&everywhere)),
     ])
 }
 
