@@ -5,7 +5,7 @@ import json
 
 
 def short_key(arn: str | None) -> str:
-    """A key's Region and the first characters of its id."""
+    """A key's Region and the first characters of its ID."""
     if not arn:
         return "none"
     region, key = arn.split(":")[3], arn.rpartition("/")[2]

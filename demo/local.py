@@ -58,7 +58,7 @@ def environment(endpoint: str, region: str) -> dict[str, str]:
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     env.update(
         AWS_ENDPOINT_URL=endpoint,
-        # The emulator uses an access key of twelve digits as the account id.
+        # The emulator uses an access key of twelve digits as the account ID.
         AWS_ACCESS_KEY_ID=ACCOUNT,
         AWS_SECRET_ACCESS_KEY="demo",
         AWS_REGION=region,

@@ -17,7 +17,7 @@ pub struct Invocation {
     pub(crate) work_until: Instant,
     /// When alerts end.
     pub(crate) alerts_until: Instant,
-    /// Varies which trail goes first, so that none is always last when time runs out. Derived from the request id,
+    /// Varies which trail goes first, so that none is always last when time runs out. Derived from the request ID,
     /// because a daily sweep always starts at the same time.
     pub(crate) start_offset: u64,
 }

@@ -47,7 +47,7 @@ fn one_key(key: Key) -> (World, KeyArn) {
 async fn tags_show_whether_a_key_is_ours_and_exempt() {
     let key = || Key::new(FRANKFURT).tag("a", "1").tag("trailseal:exempt", "ours").tag("z", "2");
     let (mut world, ours) = one_key(key().tag(OWNER.0, OWNER.1));
-    let foreign: KeyArn = world.key(key().tag(OWNER.0, "somebody")).parse().unwrap();
+    let foreign: KeyArn = world.key(key().tag(OWNER.0, "another-team")).parse().unwrap();
     let fake = FakeAws::start(world);
     let aws = connect(&fake).await;
     let reader = aws.reader(soon());
@@ -80,14 +80,15 @@ async fn every_alias_of_a_key_is_listed() {
 async fn every_key_with_our_tag_is_found_and_other_arns_skipped() {
     let (mut world, first) = one_key(Key::new(FRANKFURT).tag(OWNER.0, OWNER.1));
     let second: KeyArn = world.key(Key::new(FRANKFURT).tag(OWNER.0, OWNER.1)).parse().unwrap();
-    world.key(Key::new(FRANKFURT).tag(OWNER.0, "somebody"));
+    world.key(Key::new(FRANKFURT).tag(OWNER.0, "another-team"));
     world.key(Key::new(IRELAND).tag(OWNER.0, OWNER.1));
     let fake = FakeAws::start(world);
     let aws = connect(&fake).await;
     assert_eq!(aws.reader(soon()).tagged_keys(&region(FRANKFURT)).await.unwrap(), [first, second]);
     assert_eq!(fake.names(), ["tagging:GetResources"; 2]);
-    let odd = r#"{"ResourceTagMappingList": [{"ResourceARN": "arn:aws:kms:eu-central-1:123456789012:alias/a"}, {}]}"#;
-    fake.before(|_, _| Some(Fault::Raw { status: 200, body: odd.into() }));
+    let malformed =
+        r#"{"ResourceTagMappingList": [{"ResourceARN": "arn:aws:kms:eu-central-1:123456789012:alias/a"}, {}]}"#;
+    fake.before(|_, _| Some(Fault::Raw { status: 200, body: malformed.into() }));
     assert_eq!(aws.reader(soon()).tagged_keys(&region(FRANKFURT)).await.unwrap(), []);
 }
 

@@ -119,7 +119,7 @@ pub(crate) async fn keys_used_in_account(reader: &impl Read, context: &Context) 
     }
 }
 
-/// Whether a key is among these names. CloudTrail names a key by its ARN; some emulators, and old trails, by its id.
+/// Whether a key is among these names. CloudTrail names a key by its ARN; some emulators, and old trails, by its ID.
 pub(crate) fn is_named(names: &BTreeSet<String>, key: &KeyArn) -> bool {
     names.contains(key.as_str()) || names.contains(key.id().as_str())
 }

@@ -116,14 +116,14 @@ fn a_key_assigned_during_a_conflict_is_not_replaced() {
                 return None;
             }
             done = true;
-            let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("owner", "somebody"));
+            let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("owner", "another-team"));
             world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(theirs);
             Some(busy.clone())
         });
         let answer = scenario.invoke_event("update-trail-by-name");
         assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
         let key = scenario.audit().kms_key_id.unwrap();
-        assert_eq!(scenario.aws.world().keys[&key].tags["owner"], "somebody");
+        assert_eq!(scenario.aws.world().keys[&key].tags["owner"], "another-team");
     }
 }
 
@@ -306,7 +306,7 @@ fn a_key_assigned_during_a_later_pass_is_not_replaced() {
         // Read in each pass, after the trail.
         passes += usize::from(call.operation == "GetBucketPolicy");
         if call.operation == "GetBucketPolicy" && passes == 2 {
-            let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("owner", "somebody"));
+            let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("owner", "another-team"));
             world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(theirs);
         }
         None
@@ -314,5 +314,5 @@ fn a_key_assigned_during_a_later_pass_is_not_replaced() {
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "compliant": 1 }), "{answer:#}");
     let key = scenario.audit().kms_key_id.unwrap();
-    assert_eq!(scenario.aws.world().keys[&key].tags["owner"], "somebody");
+    assert_eq!(scenario.aws.world().keys[&key].tags["owner"], "another-team");
 }

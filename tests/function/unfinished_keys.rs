@@ -59,7 +59,7 @@ fn a_key_with_only_the_tag_is_not_adopted() {
         ("a statement that trailseal would not write", ours(&other_statement.to_string())),
         ("KMS's default policy", ours("")),
         ("disabled", ours(&sealing_policy()).state(KeyState::Disabled)),
-        ("a different tag value", Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "somebody")),
+        ("a different tag value", Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "another-team")),
         ("asymmetric", ours(&sealing_policy()).spec("RSA_2048", "SIGN_VERIFY")),
         ("a grant", ours(&sealing_policy()).granted_to("arn:aws:iam::666666666666:role/stranger")),
         ("imported material", Key { origin: "EXTERNAL".into(), ..ours(&sealing_policy()) }),

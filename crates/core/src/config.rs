@@ -67,7 +67,7 @@ impl FromStr for LogReaders {
     type Err = Malformed;
 
     fn from_str(list: &str) -> Result<Self, Malformed> {
-        let expected = "comma-separated role or user ARNs, 12-digit account ids, organization ids (`o-…`) or `account`";
+        let expected = "comma-separated role or user ARNs, 12-digit account IDs, organization IDs (`o-…`) or `account`";
         parse_items(list, ("a list of log readers", expected), |readers: &mut Self, item| {
             readers.own_account |= item == "account";
             item == "account"
@@ -297,7 +297,7 @@ mod tests {
             "`ReadersLockedOut` (`TRAILSEAL_READERS_LOCKED_OUT`): `maybe` is not a valid value (expected `proceed` or `hold`)",
             "`ExemptTag` (`TRAILSEAL_EXEMPT_TAG`): `xxx",
             "`RestartLogging` (`TRAILSEAL_RESTART_LOGGING`): `yes` is not a valid value (expected `false` or `true`)",
-            "`OrgTrailOwner` (`TRAILSEAL_ORG_TRAIL_OWNER`): `12` is not an AWS account id (expected 12 digits)",
+            "`OrgTrailOwner` (`TRAILSEAL_ORG_TRAIL_OWNER`): `12` is not an AWS account ID (expected 12 digits)",
             "`TRAILSEAL_ROLE_ARN`: `role` is not an IAM role ARN (expected `arn:aws:iam::ACCOUNT:role/NAME`)",
             "`TRAILSEAL_ALERT_TOPIC_ARN`: `arn:aws:sns",
             "`AlertFormat` (`TRAILSEAL_ALERT_FORMAT`): `html` is not a valid value (expected `text` or `chatbot`)",

@@ -25,7 +25,7 @@ pub struct Failure {
     pub code: Option<String>,
     /// What was attempted, on what, and the cause of the failure.
     pub message: String,
-    /// The request id from AWS, for AWS Support.
+    /// The request ID from AWS, for AWS Support.
     pub request_id: Option<String>,
     /// What to do about it.
     pub remedy: Option<String>,

@@ -1,4 +1,4 @@
-//! Findings (defects of a trail) and warnings (information for the reader of a report): typed, with stable ids.
+//! Findings (defects of a trail) and warnings (information for the reader of a report): typed, with stable IDs.
 //! The words are in [`crate::report`].
 
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::ids::{KeyArn, Region};
 use crate::key_policy::{Extension, UnrevokedReader};
 use crate::observation::ReplicationRule;
 
-/// The stable id of a finding.
+/// The stable ID of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -128,7 +128,7 @@ impl DeliveryError {
 }
 
 impl Finding {
-    /// The stable id.
+    /// The stable ID.
     pub fn id(&self) -> FindingId {
         match self {
             Self::NoCmk => FindingId::NoCmk,
@@ -145,7 +145,7 @@ impl Finding {
     }
 }
 
-/// The stable id of a warning.
+/// The stable ID of a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -311,7 +311,7 @@ pub enum Warning {
 }
 
 impl Warning {
-    /// The stable id.
+    /// The stable ID.
     pub fn id(&self) -> WarningId {
         match self {
             Self::ReadersLockedOut { .. } => WarningId::ReadersLockedOut,

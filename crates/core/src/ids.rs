@@ -108,13 +108,13 @@ text_type!(
 
 text_type!(
     /// The 12 digits of an AWS account.
-    AccountId, "an AWS account id", "12 digits", |text| is_number(text, 12..=12)
+    AccountId, "an AWS account ID", "12 digits", |text| is_number(text, 12..=12)
 );
 
 text_type!(
-    /// The id of an organization in AWS Organizations.
+    /// The ID of an organization in AWS Organizations.
     /// Form: <https://docs.aws.amazon.com/organizations/latest/APIReference/API_Organization.html>.
-    OrganizationId, "an organization id", "`o-` and 10 to 32 lowercase letters or digits",
+    OrganizationId, "an organization ID", "`o-` and 10 to 32 lowercase letters or digits",
     |text| text.strip_prefix("o-").is_some_and(|rest| (10..=32).contains(&rest.len()) && is_lowercase(rest))
 );
 
@@ -284,8 +284,8 @@ impl TrailArn {
 pub type KeyArn = Arn<KeyId>;
 
 text_type!(
-    /// A KMS key's id: a UUID, or `mrk-` and 32 digits.
-    KeyId, "a KMS key id", "letters, digits or `-`",
+    /// A KMS key's ID: a UUID, or `mrk-` and 32 digits.
+    KeyId, "a KMS key ID", "letters, digits or `-`",
     |text| !text.is_empty() && has_only(text, "-")
 );
 
@@ -301,7 +301,7 @@ impl KeyArn {
         Self::new(partition, region, account, KeyId("00000000-0000-0000-0000-000000000000".into()))
     }
 
-    /// The key's id.
+    /// The key's ID.
     pub fn id(&self) -> &KeyId {
         &self.resource
     }

@@ -25,7 +25,7 @@ const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd";
 const ROLES: [&str; 2] =
     ["arn:aws:iam::123456789012:role/trailseal", "arn:aws:iam::123456789012:role/path/trailseal-new"];
 
-/// Without the account's own id, whose root is allowed everything anyway.
+/// Without the account's own ID, whose root is allowed everything anyway.
 const READERS: [&str; 8] = [
     "arn:aws:iam::123456789012:user/ann",
     "arn:aws:iam::210987654321:role/siem",

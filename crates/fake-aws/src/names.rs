@@ -1,4 +1,4 @@
-//! ARNs and ids.
+//! ARNs and IDs.
 
 /// An ARN's parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub(crate) fn is_trail_name(text: &str) -> bool {
         && text.ends_with(|c: char| c.is_ascii_alphanumeric())
 }
 
-/// A bare key id: a UUID, or the id of a multi-Region key.
+/// A bare key ID: a UUID, or the ID of a multi-Region key.
 pub(crate) fn is_key_id(text: &str) -> bool {
     let hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
     match text.strip_prefix("mrk-") {

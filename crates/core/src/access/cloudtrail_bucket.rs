@@ -127,7 +127,7 @@ impl LogFiles<'_> {
     /// The prefix that all the log files have in common.
     pub(crate) fn common_prefix(&self) -> String {
         if self.organization {
-            // The organization's id follows, which a trail does not show.
+            // The organization's ID follows, which a trail does not show.
             format!("{}o-", self.folder())
         } else {
             format!("{}{}/CloudTrail", self.folder(), self.trail.account())

@@ -39,7 +39,7 @@ pub(crate) enum PrincipalKind {
     Unknown,
 }
 
-/// An account id that AWS does not assign.
+/// An account ID that AWS does not assign.
 const NO_ACCOUNT: &str = "000000000000";
 
 /// The principals outside an account that an Allow statement names. CloudTrail itself is left out, and so are deleted
@@ -88,7 +88,7 @@ fn kinds<'a>(principal: &'a Principal, elements: &'a Elements) -> Vec<(&'a str, 
     vec![(name, kind)]
 }
 
-/// The kind of an identity's ARN or an account's id.
+/// The kind of an identity's ARN or an account's ID.
 fn identity_kind(text: &str) -> Option<PrincipalKind> {
     match Identity::parse(text) {
         Some(Identity { account, kind: IdentityKind::Root, .. }) => Some(PrincipalKind::Account(account)),
@@ -140,7 +140,7 @@ fn required_values<'a>(elements: &'a Elements, key: &str) -> Vec<&'a str> {
     elements.conditions.iter().filter(selects).flat_map(|it| &it.values).map(String::as_str).collect()
 }
 
-/// The organization of an organization id or path.
+/// The organization of an organization ID or path.
 fn organization_id(path: &str) -> Option<&str> {
     path.split('/').next().filter(|id| id.parse::<OrganizationId>().is_ok())
 }

@@ -10,7 +10,7 @@ use crate::ids::{AccountId, KeyArn, shorten};
 /// Principals that a bucket policy allows to read and a key policy does not allow to decrypt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedOutReader {
-    /// The principals as the bucket policy names them: an ARN or a pattern of ARNs, an account's id, an organization
+    /// The principals as the bucket policy names them: an ARN or a pattern of ARNs, an account's ID, an organization
     /// or a part of it, a service, a canonical user, `*`.
     pub reader: String,
     /// The statement of the bucket policy that allows them to read.

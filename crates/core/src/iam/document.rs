@@ -76,7 +76,7 @@ impl Document {
         &self.statements
     }
 
-    /// The statements with their ids, in order.
+    /// The statements with their IDs, in order.
     pub(crate) fn identified(&self) -> impl Iterator<Item = (StatementId, &Statement)> {
         let id = |index, statement: &Statement| StatementId { index, sid: statement.sid().map(str::to_owned) };
         self.statements.iter().enumerate().map(move |(index, statement)| (id(index, statement), statement))

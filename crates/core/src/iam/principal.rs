@@ -51,7 +51,7 @@ impl Principal {
         self.kind == "AWS" && self.name == "*"
     }
 
-    /// Whether it is the unique id of a role or a user, which replaces the ARN in a policy once it is deleted.
+    /// Whether it is the unique ID of a role or a user, which replaces the ARN in a policy once it is deleted.
     /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
     pub(crate) fn is_deleted(&self) -> bool {
         let Self { kind, name } = self;

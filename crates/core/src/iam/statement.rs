@@ -60,7 +60,7 @@ impl Statement {
         serde_json::from_str(&self.raw).unwrap_or_default()
     }
 
-    /// The statement's id, if it has one.
+    /// The statement's ID, if it has one.
     #[must_use]
     pub fn sid(&self) -> Option<&str> {
         self.sid.as_deref()

@@ -90,7 +90,7 @@ fn is_met_wherever(operator: &str, broad: &BTreeSet<String>, narrow: &BTreeSet<S
     if ANY_VALUE.contains(&operator) { broad.is_superset(narrow) } else { broad == narrow }
 }
 
-/// A principal of a known kind. An account's id stands for its root.
+/// A principal of a known kind. An account's ID stands for its root.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-accounts>.
 fn known_principal(principal: &Principal, partition: &Partition) -> Option<Principal> {
     let Principal { kind, name } = principal.clone();

@@ -170,7 +170,7 @@ impl KeyPolicy {
     }
 
     /// `None` unless the statement is trailseal's for the function's role, unchanged except for the deleted role. The
-    /// ids of roles begin with `AROA`:
+    /// IDs of roles begin with `AROA`:
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
     fn with_current_role_in(&self, statement: &iam::Statement) -> Option<iam::Statement> {
         let own = self.statements.iter().find(|own| own.template == Template::FinishesCreation)?;
@@ -338,7 +338,7 @@ mod tests {
             let reasons = policy("").rejected_statements(&foreign);
             assert_eq!(reasons.len(), 1);
             assert_eq!(reasons[0].statement.as_ref().unwrap().index, 1);
-            assert!(reasons[0].to_string().ends_with("the id of a deleted role or user"));
+            assert!(reasons[0].to_string().ends_with("the ID of a deleted role or user"));
         }
         let roleless = Config::parse(|_| None).unwrap();
         let stale = role("Resource", json!("*"));

@@ -89,7 +89,7 @@ fn rejections(elements: &Elements) -> Vec<String> {
     let Elements { principal, action, resource, .. } = elements;
     // Source: <https://repost.aws/knowledge-center/kms-policy-error-invalid-principals>.
     let deleted = principal.named().into_iter().flatten().filter(|it| it.is_deleted());
-    let deleted = deleted.map(|it| format!("it names `{}`, the id of a deleted role or user", it.name));
+    let deleted = deleted.map(|it| format!("it names `{}`, the ID of a deleted role or user", it.name));
     // Such a statement has no effect, and since August 2025 KMS rejects it.
     // Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html>.
     let missing = [("Action", action), ("Resource", resource)].into_iter().filter(|(_, it)| **it == Element::Missing);
@@ -132,7 +132,7 @@ mod tests {
             reasons,
             [
                 "statement number 6: it has no `Resource`",
-                "statement `x`: it names `AROADBQP57FF2AEXAMPLE`, the id of a deleted role or user",
+                "statement `x`: it names `AROADBQP57FF2AEXAMPLE`, the ID of a deleted role or user",
                 "statement `y`: it has no `Action`",
                 "statement `y`: it has no `Resource`",
             ]

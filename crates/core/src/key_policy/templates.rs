@@ -44,7 +44,7 @@ pub struct KeyPolicyStatement {
     condition: Option<Value>,
     #[serde(skip)]
     pub(super) template: Template,
-    /// The values of its template: ARNs, patterns of ARNs, or ids.
+    /// The values of its template: ARNs, patterns of ARNs, or IDs.
     #[serde(skip)]
     pub(super) values: Vec<String>,
 }
@@ -64,9 +64,9 @@ pub(super) enum Template {
     LogReaders,
     /// Values: the roots of accounts.
     ReaderAccounts,
-    /// Values: the ids of organizations.
+    /// Values: the IDs of organizations.
     OrganizationReaders,
-    /// Values: the id of the key's account.
+    /// Values: the ID of the key's account.
     AccountReaders,
 }
 

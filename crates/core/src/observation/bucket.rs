@@ -14,7 +14,7 @@ pub struct BucketObservation {
 /// A rule of a bucket's replication configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicationRule {
-    /// Its id, if it has one.
+    /// Its ID, if it has one.
     pub id: Option<String>,
     /// Whether it is enabled.
     pub enabled: bool,

@@ -97,7 +97,7 @@ pub struct Answer {
 pub struct TriggerReport {
     /// The event's name, `sweep` or `request`.
     pub kind: String,
-    /// The event id from CloudTrail.
+    /// The event ID from CloudTrail.
     pub event_id: Option<String>,
     /// The caller of the API call that the event reports.
     pub actor: Option<String>,
@@ -164,11 +164,11 @@ pub struct Alerts {
     pub failed: u32,
 }
 
-/// An id with its words.
+/// An ID with its words.
 #[derive(Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Described<I> {
-    /// The stable id.
+    /// The stable ID.
     id: I,
     /// In words, with the names that matter.
     detail: String,

@@ -33,7 +33,7 @@ pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
     lines.extend(trail.detail.as_ref().map(|reason| format!("Not changed: {reason}")));
     if let Some(error) = &trail.error {
         lines.push(format!("Failed: {}", error.message));
-        lines.extend(error.request_id.as_ref().map(|request| format!("AWS request id: {request}")));
+        lines.extend(error.request_id.as_ref().map(|request| format!("AWS request ID: {request}")));
     }
     if !trail.steps.is_empty() {
         lines.extend([String::new(), wording::steps_heading(trail.outcome, config.mode).into()]);
@@ -67,12 +67,12 @@ pub(super) fn trail_arn(trail: &TrailReport) -> &str {
     trail.trail.as_ref().map_or_else(String::as_str, TrailArn::as_str)
 }
 
-/// A warning with its id.
+/// A warning with its ID.
 pub(super) fn note(warning: &Warning) -> String {
     format!("Note: {}: {}", id(&warning.id()), wording::warning(warning))
 }
 
-/// An id as in the answer.
+/// An ID as in the answer.
 fn id(value: &impl serde::Serialize) -> String {
     json!(value).as_str().unwrap_or_default().to_owned()
 }

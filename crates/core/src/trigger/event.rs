@@ -16,7 +16,7 @@ pub struct Event {
     pub detail_type: String,
     /// The service that sent it.
     pub source: String,
-    /// The event's id.
+    /// The event's ID.
     pub id: Option<String>,
     /// The account in which it occurred.
     pub account: Option<String>,
@@ -84,7 +84,7 @@ impl Event {
         Ok(Target::Trail(trail))
     }
 
-    /// The key that the call used: by its ARN, or by its bare id in the event's Region.
+    /// The key that the call used: by its ARN, or by its bare ID in the event's Region.
     fn key(&self, region: Option<&Region>, function_arn: &FunctionArn) -> Result<Target, InvalidInput> {
         let fields = ["/resources/0/ARN", "/requestParameters/keyId", "/responseElements/keyId"];
         let named: Vec<&str> = fields.into_iter().filter_map(|field| self.text(field)).collect();

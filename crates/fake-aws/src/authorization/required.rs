@@ -153,7 +153,7 @@ impl Call<'_> {
         tags.iter().fold(request, |request, (key, value)| request.with(&format!("aws:RequestTag/{key}"), value))
     }
 
-    /// The ARN of the key that an id, alias or ARN names, if it exists and is visible. KMS reports a missing
+    /// The ARN of the key that an ID, alias or ARN names, if it exists and is visible. KMS reports a missing
     /// key before it authorizes.
     fn key(&self, id: &str) -> Option<String> {
         let arn = match id {

@@ -36,7 +36,7 @@ pub(crate) fn bucket(world: &World, trail: &Trail) -> Result<(), ApiError> {
     }
 }
 
-/// Resolves a key id, an alias or an ARN to the key's ARN. Without a Region, in the bucket's Region.
+/// Resolves a key ID, an alias or an ARN to the key's ARN. Without a Region, in the bucket's Region.
 pub(crate) fn key_arn(world: &mut World, trail: &Trail, id: &str) -> Result<String, ApiError> {
     let region = world.buckets.get(&trail.bucket).map(|bucket| bucket.region.clone()).unwrap_or_default();
     let arn = if names::is_key_id(id) {

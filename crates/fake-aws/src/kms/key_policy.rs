@@ -102,7 +102,7 @@ fn check_statement(world: &World, statement: &Value) -> Result<(), ApiError> {
     if valid { Ok(()) } else { Err(invalid_principals()) }
 }
 
-/// Accounts always exist, roles and users only if the world has them. The unique id of a deleted one
+/// Accounts always exist, roles and users only if the world has them. The unique ID of a deleted one
 /// (`AROA…`, `AIDA…`) does not.
 fn principal_exists(world: &World, name: &str) -> bool {
     if name == "*" || names::is_account_id(name) {

@@ -66,7 +66,7 @@ pub(super) fn create_key(request: &mut ServiceRequest<'_>) -> Outcome {
     Ok(json!({"KeyMetadata": metadata(&arn, &request.world.keys[&arn])}))
 }
 
-/// Accepts ids, ARNs, alias names and alias ARNs. Another account's key requires its ARN and a policy that
+/// Accepts IDs, ARNs, alias names and alias ARNs. Another account's key requires its ARN and a policy that
 /// allows the caller or its account. The caller's policies were evaluated before.
 pub(super) fn describe_key(request: &mut ServiceRequest<'_>) -> Outcome {
     let id = request.required("KeyId")?;

@@ -1,4 +1,4 @@
-//! KMS: its operations, and which key an id, ARN or alias means.
+//! KMS: its operations, and which key an ID, ARN or alias means.
 
 mod aliases;
 mod key_policy;
@@ -61,7 +61,7 @@ impl ServiceRequest<'_> {
         })
     }
 
-    /// The ARN of this account's key in the field `KeyId`, an id or ARN. For all operations but DescribeKey.
+    /// The ARN of this account's key in the field `KeyId`, an ID or ARN. For all operations but DescribeKey.
     fn own_key(&mut self) -> Result<String, ApiError> {
         self.own_key_in("KeyId")
     }
@@ -92,7 +92,7 @@ impl ServiceRequest<'_> {
         }
     }
 
-    /// The ARN of a key id or ARN in the request's Region.
+    /// The ARN of a key ID or ARN in the request's Region.
     fn key_arn(&self, id: &str) -> Result<String, ApiError> {
         if !id.starts_with("arn:") {
             return match names::is_key_id(id) {

@@ -214,7 +214,7 @@ impl Function {
         process::peak_memory(self.process.pid())
     }
 
-    /// The process's id.
+    /// The process's ID.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()

@@ -110,7 +110,7 @@ impl Server {
 }
 
 impl Context {
-    /// The process may call before its id is set. Meanwhile it waits for its response and uses no CPU time. The id 0
+    /// The process may call before its ID is set. Meanwhile it waits for its response and uses no CPU time. The ID 0
     /// would mean this process.
     fn sample(&self) -> Sample {
         let at = Instant::now();

@@ -32,7 +32,7 @@ pub enum KeyState {
 /// A key, under its ARN in [`World::keys`](crate::World::keys).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Key {
-    /// Its id. Empty until a world assigns one.
+    /// Its ID. Empty until a world assigns one.
     pub id: String,
     /// Its Region.
     pub region: String,

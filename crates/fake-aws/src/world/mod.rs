@@ -61,7 +61,7 @@ pub struct World {
     pub rate_limits: bool,
     /// The maximum number of entries in a page.
     pub page_size: usize,
-    /// The number of keys created so far, for the next key's id.
+    /// The number of keys created so far, for the next key's ID.
     pub keys_made: u64,
 }
 
@@ -216,7 +216,7 @@ impl World {
         self
     }
 
-    /// Deletes a role or user. As in IAM, its unique id replaces its ARN in key policies.
+    /// Deletes a role or user. As in IAM, its unique ID replaces its ARN in key policies.
     pub fn delete_principal(&mut self, arn: &str) {
         self.principals.remove(arn);
         let prefix = if arn.contains(":user/") { "AIDA" } else { "AROA" };

@@ -26,7 +26,7 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             reasons(decision)
         ),
         Warning::ReplicationWillStop { bucket, rule } => {
-            let id = rule.id.as_ref().map_or("a rule without an id".into(), |id| format!("rule `{id}`"));
+            let id = rule.id.as_ref().map_or("a rule without an ID".into(), |id| format!("rule `{id}`"));
             format!(
                 "{id} replicates bucket `{bucket}` to `{}` but does not select objects that are encrypted with a KMS key, so new log files would not be replicated. In the rule, select SSE-KMS objects and name a key for the replicas; allow the replication role to use both keys",
                 rule.destination
