@@ -1,8 +1,11 @@
 //! What the unit tests of several modules need.
 
+use serde_json::{Value, json};
+
 use crate::config::Config;
-use crate::iam::Decision;
+use crate::iam::Document;
 use crate::ids::FunctionArn;
+use crate::key_policy::KeyPolicy;
 
 pub(crate) fn home() -> FunctionArn {
     "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap()
@@ -17,13 +20,18 @@ pub(crate) fn config(variables: &[(&str, &str)]) -> Config {
     Config::parse(lookup).unwrap()
 }
 
-/// A decision in a word or two.
-pub(crate) fn outcome(decision: &Decision) -> &'static str {
-    match decision {
-        Decision::Allowed(_) => "allowed",
-        Decision::Delegated(_) => "delegated",
-        Decision::ExplicitDeny(_) => "explicit deny",
-        Decision::ImplicitDeny(_) => "implicit deny",
-        Decision::Unknown(_) => "unknown",
-    }
+pub(crate) fn document(policy: &Value) -> Document {
+    Document::parse(&policy.to_string()).unwrap()
+}
+
+/// The policy of a key that trailseal creates for these log readers.
+pub(crate) fn key_policy(readers: &str) -> KeyPolicy {
+    KeyPolicy::new(&config(&[("TRAILSEAL_LOG_READERS", readers)]), &home())
+}
+
+/// That policy after another principal changed its statements.
+pub(crate) fn changed_policy(readers: &str, change: impl Fn(&mut Vec<Value>)) -> Document {
+    let mut policy = json!(key_policy(readers));
+    change(policy["Statement"].as_array_mut().unwrap());
+    document(&policy)
 }

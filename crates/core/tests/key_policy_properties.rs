@@ -17,7 +17,7 @@ mod cases;
 #[expect(dead_code, reason = "each test uses some of it")]
 mod support;
 
-use support::{outcome, rank};
+use support::rank;
 
 const ACCOUNT: &str = "123456789012";
 const ORGANIZATION_TRAIL_OWNER: &str = "999999999999";
@@ -194,7 +194,7 @@ fn is_for_one_trail(request: &Value) -> bool {
 }
 
 fn decide(policy: &str, request: &Value) -> &'static str {
-    outcome(&evaluate(&Document::parse(policy).unwrap(), &support::request(request)))
+    evaluate(&Document::parse(policy).unwrap(), &support::request(request)).name()
 }
 
 /// One element of a statement, changed as an administrator might.

@@ -16,8 +16,6 @@ use trailseal_core::key_policy::KeyPolicy;
 #[expect(dead_code, reason = "each test uses some of it")]
 mod support;
 
-use support::outcome;
-
 const KEY: &str = "arn:aws:kms:us-east-1:111111111111:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 const TRAIL: &str = "arn:aws:cloudtrail:us-east-1:111111111111:trail/audit";
 
@@ -63,7 +61,7 @@ impl Vector {
                 return self.checks("requests").map(result).collect();
             }
         };
-        let words = |decision: &Decision| (json!(outcome(decision)), decision.to_string());
+        let words = |decision: &Decision| (json!(decision.name()), decision.to_string());
         let requests = self.checks("requests").map(|check| {
             let mut request = check.clone();
             if request["resource"].is_null() {
@@ -75,7 +73,7 @@ impl Vector {
             let access = cloudtrail_key_access(&policy, &key(check), &trail(check));
             let KeyAccess { generate_data_key, describe_key, decrypt } = access;
             let decisions = [generate_data_key, describe_key, decrypt];
-            (check, (json!(decisions.each_ref().map(outcome)), decisions.map(|it| it.to_string()).join("; ")))
+            (check, (json!(decisions.each_ref().map(Decision::name)), decisions.map(|it| it.to_string()).join("; ")))
         });
         let bucket_access = self.checks("bucket_access").map(|check| {
             let trail = trail(check);

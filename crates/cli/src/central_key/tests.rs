@@ -1,6 +1,6 @@
 use trailseal_core::access::{KeyAccess, cloudtrail_key_access};
 use trailseal_core::config::Config;
-use trailseal_core::iam::{Caller, Context, Decision, Document, Identity, Request, evaluate};
+use trailseal_core::iam::{Caller, Context, Document, Identity, Request, evaluate};
 use trailseal_core::key_policy::KeyPolicy;
 
 use super::*;
@@ -39,17 +39,6 @@ fn own_policy(readers: &str) -> KeyPolicy {
 
 fn key_access(policy: &str, account: &str) -> KeyAccess {
     cloudtrail_key_access(&Document::parse(policy).unwrap(), &KEY.parse().unwrap(), &trail(account).parse().unwrap())
-}
-
-/// A decision in a word or two.
-fn outcome(decision: &Decision) -> &'static str {
-    match decision {
-        Decision::Allowed(_) => "allowed",
-        Decision::Delegated(_) => "delegated",
-        Decision::ExplicitDeny(_) => "explicit deny",
-        Decision::ImplicitDeny(_) => "implicit deny",
-        Decision::Unknown(_) => "unknown",
-    }
 }
 
 fn statements(policy: &str) -> Vec<Value> {
@@ -99,7 +88,7 @@ fn role_call(policy: &str, role: &str, organization: Option<&str>, action: &str)
 
 fn answer(policy: &str, caller: Caller, action: &str, context: Context) -> &'static str {
     let request = Request { caller, action: action.to_owned(), resource: KEY.to_owned(), context };
-    outcome(&evaluate(&Document::parse(policy).unwrap(), &request))
+    evaluate(&Document::parse(policy).unwrap(), &request).name()
 }
 
 #[test]
@@ -159,10 +148,10 @@ fn cloudtrail_is_allowed_with_certainty_for_named_accounts() {
     let policy = central(Some(ORGANIZATION), &[MEMBER], "account").policy().unwrap();
     for account in ["123456789012", MEMBER] {
         let KeyAccess { generate_data_key, describe_key, decrypt } = key_access(&policy, account);
-        assert_eq!([generate_data_key, describe_key, decrypt].map(|it| outcome(&it)), ["allowed"; 3]);
+        assert_eq!([generate_data_key, describe_key, decrypt].map(|it| it.name()), ["allowed"; 3]);
     }
     // The organization of another account is unknown.
-    assert_eq!(outcome(&key_access(&policy, "444455556666").describe_key), "unknown");
+    assert_eq!(key_access(&policy, "444455556666").describe_key.name(), "unknown");
 }
 
 #[test]

@@ -83,8 +83,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::key_policy::KeyPolicy;
-    use crate::testing::{config, home, outcome};
+    use crate::testing::key_policy;
 
     const OWN_TRAIL: &str = "arn:aws:cloudtrail:us-east-1:123456789012:trail/audit";
     const OTHER_TRAIL: &str = "arn:aws:cloudtrail:us-east-1:210987654321:trail/audit";
@@ -97,17 +96,17 @@ mod tests {
     /// The outcomes of `GenerateDataKey`, `DescribeKey` and `Decrypt`.
     fn outcomes(policy: &Document, trail: &str) -> [&'static str; 3] {
         let KeyAccess { generate_data_key, describe_key, decrypt } = access(policy, trail);
-        [generate_data_key, describe_key, decrypt].map(|decision| outcome(&decision))
+        [generate_data_key, describe_key, decrypt].map(|decision| decision.name())
     }
 
     /// trailseal's policy with one more statement.
     fn policy_with(statement: &Value) -> Document {
-        KeyPolicy::new(&config(&[]), &home()).document().with(statement)
+        key_policy("").document().with(statement)
     }
 
     #[test]
     fn trailseals_policy_allows_only_the_accounts_own_trails() {
-        let policy = KeyPolicy::new(&config(&[("TRAILSEAL_LOG_READERS", "account,o-abcdefghij")]), &home()).document();
+        let policy = key_policy("account,o-abcdefghij").document();
         assert_eq!(outcomes(&policy, OWN_TRAIL), ["allowed"; 3]);
         assert_eq!(outcomes(&policy, OTHER_TRAIL), ["implicit deny", "implicit deny", "unknown"]);
         let denied = access(&policy, OTHER_TRAIL);

@@ -24,6 +24,18 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// The decision without its reasons: `allowed`, `delegated`, `explicit deny`, `implicit deny` or `unknown`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Allowed(_) => "allowed",
+            Self::Delegated(_) => "delegated",
+            Self::ExplicitDeny(_) => "explicit deny",
+            Self::ImplicitDeny(_) => "implicit deny",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
     /// Whether the policy allows the request, to the caller or to its account.
     #[must_use]
     pub fn is_allowed(&self) -> bool {

@@ -201,25 +201,9 @@ fn free_sid(sid: &str, document: &Document) -> String {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::testing::{config, home};
+    use crate::testing::{changed_policy, config, document, home, key_policy};
 
-    const READERS: &str = "TRAILSEAL_LOG_READERS";
     const DELETED: &str = "AROADBQP57FF2AEXAMPLE";
-
-    fn policy(readers: &str) -> KeyPolicy {
-        KeyPolicy::new(&config(&[(READERS, readers)]), &home())
-    }
-
-    fn document(value: &Value) -> Document {
-        Document::parse(&value.to_string()).unwrap()
-    }
-
-    /// trailseal's policy, changed.
-    fn changed(readers: &str, change: impl Fn(&mut Vec<Value>)) -> Document {
-        let mut value = json!(policy(readers));
-        change(value["Statement"].as_array_mut().unwrap());
-        document(&value)
-    }
 
     fn sids(extension: Option<Extension>) -> Vec<String> {
         extension.iter().flat_map(Extension::sids).map(str::to_owned).collect()
@@ -227,8 +211,8 @@ mod tests {
 
     #[test]
     fn a_full_policy_needs_nothing_and_an_empty_one_all() {
-        let own = policy("account");
-        assert_eq!(own.full_extension(&changed("account", |_| {})), None);
+        let own = key_policy("account");
+        assert_eq!(own.full_extension(&changed_policy("account", |_| {})), None);
         let all = own.full_extension(&document(&json!({ "Statement": [] }))).unwrap();
         assert_eq!(json!(all.added), json!(own)["Statement"]);
         assert!(all.fits() && all.rewritten.is_empty());
@@ -236,26 +220,27 @@ mod tests {
 
     #[test]
     fn missing_names_become_one_statement_with_a_free_sid() {
-        let extension =
-            policy("o-abcdefghij,o-bbbbbbbbbb,o-cccccccccc").full_extension(&changed("o-bbbbbbbbbb", |_| {})).unwrap();
+        let extension = key_policy("o-abcdefghij,o-bbbbbbbbbb,o-cccccccccc")
+            .full_extension(&changed_policy("o-bbbbbbbbbb", |_| {}))
+            .unwrap();
         assert_eq!(extension.sids(), ["OrganizationReadersDecrypt2"]);
         assert_eq!(
             extension.added[0]["Condition"]["StringEquals"]["aws:PrincipalOrgID"],
             json!(["o-abcdefghij", "o-cccccccccc"])
         );
-        let role = changed("", |statements| {
+        let role = changed_policy("", |statements| {
             statements[1]["Action"] = json!("kms:CreateAlias");
             statements[2]["Sid"] = json!("TrailsealFinishesCreation2");
             statements.push(json!({ "Sid": "TrailsealFinishesCreation4" }));
         });
-        let extension = policy("").full_extension(&role).unwrap();
+        let extension = key_policy("").full_extension(&role).unwrap();
         assert_eq!(extension.sids(), ["TrailsealFinishesCreation3"]);
         assert_eq!(extension.added[0]["Action"], json!(["kms:PutKeyPolicy", "kms:EnableKeyRotation"]));
     }
 
     #[test]
     fn equivalent_permissions_are_not_added_again() {
-        let in_other_words = changed("210987654321", |statements| {
+        let in_other_words = changed_policy("210987654321", |statements| {
             statements[0]["Principal"]["AWS"] = json!(["123456789012", "123456789012"]);
             statements[1]["Action"] = json!(["kms:createalias", "kms:Put*", "kms:Enable*", "kms:Put*"]);
             statements[3]["Condition"] = json!({});
@@ -264,13 +249,13 @@ mod tests {
                 statement.as_object_mut().unwrap().remove("Sid");
             }
         });
-        assert_eq!(policy("210987654321").full_extension(&in_other_words), None);
+        assert_eq!(key_policy("210987654321").full_extension(&in_other_words), None);
     }
 
     #[test]
     fn an_organization_trail_owner_adds_statements() {
         let owner = KeyPolicy::new(&config(&[("TRAILSEAL_ORG_TRAIL_OWNER", "999999999999")]), &home());
-        let extension = owner.full_extension(&changed("", |_| {})).unwrap();
+        let extension = owner.full_extension(&changed_policy("", |_| {})).unwrap();
         assert_eq!(
             extension.sids(),
             ["CloudTrailEncrypts2", "CloudTrailDescribes2", "CloudTrailDecryptsForBucketKeys2"]
@@ -285,7 +270,7 @@ mod tests {
     #[test]
     fn a_single_statement_becomes_an_array() {
         let alone = r#"{"Version":"2012-10-17","Id":"x","Statement":{"Sid" : "Mine","Effect":"Allow","Principal":"*","Action":"kms:List*","Resource":"*"}}"#;
-        let extension = policy("").full_extension(&Document::parse(alone).unwrap()).unwrap();
+        let extension = key_policy("").full_extension(&Document::parse(alone).unwrap()).unwrap();
         assert!(
             extension.document.text().starts_with(r#"{"Version":"2012-10-17","Id":"x","Statement":[{"Sid" : "Mine","#)
         );
@@ -294,22 +279,22 @@ mod tests {
 
     #[test]
     fn the_current_role_replaces_a_deleted_one() {
-        let stale = changed("", |statements| {
+        let stale = changed_policy("", |statements| {
             statements[1]["Principal"]["AWS"] = json!([DELETED]);
             statements[1]["Sid"] = json!("TrailsealFinishesCreation7");
         });
-        let extension = policy("").full_extension(&stale).unwrap();
+        let extension = key_policy("").full_extension(&stale).unwrap();
         assert_eq!(extension.sids(), ["TrailsealFinishesCreation7"]);
-        let expected = changed("", |statements| statements[1]["Sid"] = json!("TrailsealFinishesCreation7"));
+        let expected = changed_policy("", |statements| statements[1]["Sid"] = json!("TrailsealFinishesCreation7"));
         assert_eq!(extension.document.text(), expected.text());
-        assert!(policy("").covers(&stale) && policy("").rejected_statements(&stale).is_empty());
+        assert!(key_policy("").covers(&stale) && key_policy("").rejected_statements(&stale).is_empty());
 
-        let partly = changed("", |statements| {
+        let partly = changed_policy("", |statements| {
             statements[1]["Principal"]["AWS"] = json!(DELETED);
             statements[1]["Action"] = json!("kms:PutKeyPolicy");
         });
         assert_eq!(
-            sids(policy("").full_extension(&partly)),
+            sids(key_policy("").full_extension(&partly)),
             ["TrailsealFinishesCreation", "TrailsealFinishesCreation2"]
         );
     }
@@ -317,7 +302,7 @@ mod tests {
     #[test]
     fn a_deleted_role_elsewhere_is_reported_and_kept() {
         let role = |key: &'static str, value: Value| {
-            changed("", move |statements| {
+            changed_policy("", move |statements| {
                 statements[1]["Principal"]["AWS"] = json!(DELETED);
                 statements[1][key] = value.clone();
             })
@@ -333,9 +318,9 @@ mod tests {
             role("Principal", json!({ "AWS": DELETED, "Service": "s3.amazonaws.com" })),
             role("Principal", json!({ "AWS": "AIDADBQP57FF2AEXAMPLE" })),
         ] {
-            let extension = policy("").full_extension(&foreign).unwrap();
+            let extension = key_policy("").full_extension(&foreign).unwrap();
             assert!(extension.rewritten.is_empty() && extension.added.len() == 1, "{}", foreign.text());
-            let reasons = policy("").rejected_statements(&foreign);
+            let reasons = key_policy("").rejected_statements(&foreign);
             assert_eq!(reasons.len(), 1);
             assert_eq!(reasons[0].statement.as_ref().unwrap().index, 1);
             assert!(reasons[0].to_string().ends_with("the ID of a deleted role or user"));
@@ -350,8 +335,8 @@ mod tests {
     fn a_policy_longer_than_kms_accepts_does_not_fit() {
         let text_of = |length: usize| {
             let with = |id: &str| document(&json!({ "Id": id, "Statement": [] }));
-            let rest = policy("").full_extension(&with("")).unwrap().document.text().len();
-            policy("").full_extension(&with(&"x".repeat(length - rest))).unwrap()
+            let rest = key_policy("").full_extension(&with("")).unwrap().document.text().len();
+            key_policy("").full_extension(&with(&"x".repeat(length - rest))).unwrap()
         };
         assert!(text_of(MAX_BYTES).fits());
         assert_eq!(text_of(MAX_BYTES).document.text().len(), 32_768);
@@ -360,19 +345,21 @@ mod tests {
 
     #[test]
     fn only_a_smaller_configurations_policy_is_covered() {
-        let own = policy("account,210987654321");
-        for document in [changed("account", |_| {}), changed("210987654321", |statements| drop(statements.remove(0)))] {
+        let own = key_policy("account,210987654321");
+        for document in
+            [changed_policy("account", |_| {}), changed_policy("210987654321", |statements| drop(statements.remove(0)))]
+        {
             assert!(own.covers(&document));
         }
         for document in [
-            changed("o-abcdefghij", |_| {}),
-            changed("", Vec::clear),
-            changed("", |statements| statements[0]["Effect"] = json!("Deny")),
-            changed("", |statements| statements[0]["Principal"] = json!("*")),
-            changed("", |statements| drop(statements[3].as_object_mut().unwrap().remove("Condition"))),
-            changed("", |statements| drop(statements[0].as_object_mut().unwrap().remove("Resource"))),
-            changed("", |statements| statements.push(json!(7))),
-            Document::parse(&policy("").text().replace("2012-10-17", "2026-01-01")).unwrap(),
+            changed_policy("o-abcdefghij", |_| {}),
+            changed_policy("", Vec::clear),
+            changed_policy("", |statements| statements[0]["Effect"] = json!("Deny")),
+            changed_policy("", |statements| statements[0]["Principal"] = json!("*")),
+            changed_policy("", |statements| drop(statements[3].as_object_mut().unwrap().remove("Condition"))),
+            changed_policy("", |statements| drop(statements[0].as_object_mut().unwrap().remove("Resource"))),
+            changed_policy("", |statements| statements.push(json!(7))),
+            Document::parse(&key_policy("").text().replace("2012-10-17", "2026-01-01")).unwrap(),
         ] {
             assert!(!own.covers(&document), "{}", document.text());
         }

@@ -98,36 +98,22 @@ fn rejections(elements: &Elements) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::testing::{config, home};
+    use crate::testing::{changed_policy, document, key_policy};
 
     const DELETED: &str = "AROADBQP57FF2AEXAMPLE";
 
-    fn policy(readers: &str) -> KeyPolicy {
-        KeyPolicy::new(&config(&[("TRAILSEAL_LOG_READERS", readers)]), &home())
-    }
-
-    fn document(value: &Value) -> Document {
-        Document::parse(&value.to_string()).unwrap()
-    }
-
-    /// trailseal's policy, changed.
-    fn changed(readers: &str, change: impl Fn(&mut Vec<Value>)) -> Document {
-        let mut value = json!(policy(readers));
-        change(value["Statement"].as_array_mut().unwrap());
-        document(&value)
-    }
-
     #[test]
     fn a_statement_without_action_or_resource_is_rejected() {
-        let halves = changed("", |statements| {
+        let halves = changed_policy("", |statements| {
             statements.push(json!({ "Effect": "Allow", "Principal": "*", "Action": "kms:List*" }));
             statements.push(json!({ "Sid": "x", "Effect": "Deny", "NotPrincipal": { "AWS": DELETED }, "NotAction": "a:b", "NotResource": "*" }));
             statements.push(json!({ "Sid": "y", "Effect": "Deny", "Principal": "*" }));
         });
-        let reasons: Vec<String> = policy("").rejected_statements(&halves).iter().map(ToString::to_string).collect();
+        let reasons: Vec<String> =
+            key_policy("").rejected_statements(&halves).iter().map(ToString::to_string).collect();
         assert_eq!(
             reasons,
             [
@@ -160,13 +146,13 @@ mod tests {
         let all =
             "arn:aws:iam::210987654321:role/siem,arn:aws:iam::123456789012:user/ann,210987654321,o-abcdefghij,account";
         let found = |document: &Document, readers: &str| -> Vec<String> {
-            policy(readers)
+            key_policy(readers)
                 .unrevoked_readers(document)
                 .into_iter()
                 .map(|it| format!("{} {}", it.sid, it.reader))
                 .collect()
         };
-        let whole = changed(all, |_| {});
+        let whole = changed_policy(all, |_| {});
         assert!(found(&whole, all).is_empty());
         assert_eq!(
             found(&whole, "arn:aws:iam::123456789012:user/ann"),
@@ -177,7 +163,7 @@ mod tests {
                 "AccountReadersDecrypt account",
             ]
         );
-        let reshaped = changed(all, |statements| {
+        let reshaped = changed_policy(all, |statements| {
             statements[5]["Sid"] = json!("LogReadersDecrypt9");
             statements[6]["Principal"] = json!({ "AWS": ["210987654321", "arn:aws:iam::210987654321:role/siem"] });
             statements[7]["Action"] = json!("kms:*");
@@ -195,7 +181,7 @@ mod tests {
     #[test]
     fn the_root_and_the_role_are_not_readers() {
         let both = "123456789012,arn:aws:iam::123456789012:role/trailseal";
-        let unrevoked_readers = policy("").unrevoked_readers(&changed(both, |_| {}));
+        let unrevoked_readers = key_policy("").unrevoked_readers(&changed_policy(both, |_| {}));
         let readers: Vec<String> = unrevoked_readers.into_iter().map(|it| it.reader).collect();
         assert_eq!(readers, ["arn:aws:iam::123456789012:role/trailseal", "123456789012"]);
     }

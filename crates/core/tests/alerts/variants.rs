@@ -1,0 +1,182 @@
+//! The text of each variant of a warning, a finding and an obstacle.
+
+use trailseal_core::access::{DecryptBarrier, KeyAccess, LockedOutReader};
+use trailseal_core::finding::{DeliveryError, Finding, KeyOwner, Warning};
+use trailseal_core::iam::{Decision, Document, Reason, StatementId};
+use trailseal_core::ids::TrailArn;
+use trailseal_core::journal::Journal;
+use trailseal_core::key_policy::{KeyPolicy, UnrevokedReader};
+use trailseal_core::observation::ReplicationRule;
+use trailseal_core::plan::{Disposition, KeySource, Obstacle, Plan, TrailPlan, UnusableKey};
+use trailseal_core::report::{AccountReport, Alert, Answer, alerts};
+use trailseal_core::trigger::{Origin, SWEEP};
+
+use super::scenario::{denied, region};
+use super::{ACCOUNT_ONLY, HERE, assert_alerts, context, with_id};
+
+/// A trail with a plan that no scenario makes.
+fn typed(name: &str, disposition: Disposition) -> (TrailArn, TrailPlan) {
+    let plan = TrailPlan {
+        findings: vec![],
+        warnings: vec![],
+        current_key: None,
+        logging: Some(true),
+        disposition,
+        sealing_region: None,
+        restart: None,
+        update: None,
+    };
+    (format!("arn:aws:cloudtrail:{HERE}:123456789012:trail/{name}").parse().unwrap(), plan)
+}
+
+/// The digest about these trails.
+fn digest(trails: impl IntoIterator<Item = (TrailArn, TrailPlan)>) -> Vec<Alert> {
+    let context = context(&[]);
+    let mut journal = Journal::default();
+    journal.begin_pass(Plan { trails: trails.into_iter().collect(), ..Plan::default() });
+    let origin = Origin { kind: SWEEP.into(), ..Origin::default() };
+    alerts(&Answer::compose(&context, &origin, &journal, AccountReport::default()), &origin, &context)
+}
+
+fn no_allow() -> Decision {
+    Decision::ImplicitDeny(vec![])
+}
+
+fn uncertain() -> Decision {
+    let statement = Some(StatementId { index: 0, sid: Some("OfficeOnly".into()) });
+    Decision::Unknown(vec![Reason { statement, why: "the value of `aws:SourceVpce` is unknown".into() }])
+}
+
+fn explicit_deny() -> Decision {
+    Decision::ExplicitDeny(StatementId { index: 1, sid: None })
+}
+
+fn access(decision: Decision) -> KeyAccess {
+    KeyAccess { generate_data_key: decision.clone(), describe_key: decision, decrypt: no_allow() }
+}
+
+#[test]
+fn every_warning() {
+    let key = || with_id(7);
+    let bucket = || "logs-eu-west-1".to_owned();
+    let failure = || denied("kms:DescribeKey", &format!("read key `{}`", with_id(7)));
+    let malformed = || Document::parse("[]").unwrap_err();
+    let reader = |reader: &str, certain| LockedOutReader {
+        reader: reader.into(),
+        statement: StatementId { index: 0, sid: Some("Readers".into()) },
+        reads_certainly: true,
+        barrier: DecryptBarrier::ImplicitDeny,
+        certain,
+    };
+    let readers = vec![reader("210987654321", true), reader("o-abcdefghij", false)];
+    let unrevoked = UnrevokedReader { sid: "LogReadersDecrypt".into(), reader: "o-abcdefghij".into() };
+    let rule = ReplicationRule {
+        id: None,
+        enabled: true,
+        prefix: String::new(),
+        filters_by_tag: false,
+        destination: "arn:aws:s3:::logs-archive".into(),
+        replicates_sse_kms: false,
+    };
+    let warnings = vec![
+        Warning::ReadersLockedOut { bucket: bucket(), readers, owner: KeyOwner::Trailseal },
+        Warning::BucketPolicyDenied { bucket: bucket(), failure: failure() },
+        Warning::BucketPolicyMalformed { bucket: bucket(), error: malformed() },
+        Warning::BucketPolicyUnclear { bucket: bucket(), decision: uncertain() },
+        Warning::ReplicationWillStop { bucket: bucket(), rule },
+        Warning::ReplicationUnreadable { bucket: bucket(), failure: failure() },
+        Warning::BucketKeyNeedsDecrypt { key: key(), decision: no_allow() },
+        Warning::KeyPolicyUnclear { key: key(), access: access(uncertain()) },
+        Warning::KeyPolicyMalformed { key: key(), error: malformed() },
+        Warning::KeyPolicyMissing(key()),
+        Warning::KeyDenied { key: key().to_string(), failure: failure() },
+        Warning::KeyNameUnresolved { key: "alias/logs".into(), region: region(HERE) },
+        Warning::KeyPolicyDenied { key: key(), failure: Some(failure()) },
+        Warning::KeyPolicyDenied { key: key(), failure: None },
+        Warning::KeyTagsDenied { key: key(), failure: failure() },
+        Warning::KeyStateUnknown { key: key(), state: "Migrating".into() },
+        Warning::StrayUnknown { key: key(), failure: failure(), unused: true },
+        Warning::StrayUnknown { key: key(), failure: failure(), unused: false },
+        Warning::StraysUnknown { regions: vec![region(HERE), region("us-east-1")], failure: failure() },
+        Warning::UnfinishedKeyUnknown { region: region(HERE), failure: failure() },
+        Warning::ReaderNotRevoked { key: key(), reader: unrevoked },
+        Warning::NoLoggingTrail,
+    ];
+    let (arn, plan) = typed("audit", Disposition::Note);
+    assert_alerts("every_warning", digest([(arn, TrailPlan { warnings, ..plan })]));
+}
+
+#[test]
+fn every_finding() {
+    let key = || with_id(7);
+    let delivery_error = |code: &str| DeliveryError { files: "log", code: code.into() };
+    let extension = KeyPolicy::new(&context(&[]).config, &context(&[]).function_arn)
+        .extension(&Document::parse(ACCOUNT_ONLY).unwrap())
+        .unwrap();
+    let findings = vec![
+        Finding::NoCmk,
+        Finding::KeyNotCustomerManaged(key()),
+        Finding::KeyNotSymmetric { key: key(), found: "RSA_2048".into() },
+        Finding::KeyDisabled(key()),
+        Finding::KeyPendingDeletion(key()),
+        Finding::KeyUnavailable { key: key(), state: "PendingImport".into() },
+        Finding::KeyMissing(key().to_string()),
+        Finding::CloudTrailDenied { key: key(), access: access(explicit_deny()), statements: None },
+        Finding::CloudTrailDenied { key: key(), access: access(no_allow()), statements: Some("[…]".into()) },
+        Finding::PolicyIncomplete { key: key(), extension },
+        Finding::LoggingStopped,
+        Finding::DeliveryFailing(vec![delivery_error("KMS.DisabledException"), delivery_error("SlowDown")]),
+    ];
+    let (arn, plan) = typed("audit", Disposition::Note);
+    assert_alerts("every_finding", digest([(arn, TrailPlan { findings, ..plan })]));
+}
+
+#[test]
+fn every_obstacle() {
+    let key = || with_id(7);
+    let alias = || KeySource::Alias("alias/trailseal".parse().unwrap());
+    let audit: TrailArn = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap();
+    let unusable = |source, findings, state: Option<&str>, unreadable_tags| {
+        let unknown_state = state.map(Into::into);
+        Obstacle::SealingKeyUnusable(UnusableKey {
+            key: key(),
+            source,
+            findings,
+            unknown_state,
+            exempt: None,
+            unreadable_tags,
+        })
+    };
+    let key_denied = |decision, owner| Obstacle::SealingKeyDenied {
+        key: key(),
+        trail: audit.clone(),
+        access: access(decision),
+        owner,
+        statements: "[…]".into(),
+    };
+    let extension = KeyPolicy::new(&context(&[]).config, &context(&[]).function_arn)
+        .extension(&Document::parse(ACCOUNT_ONLY).unwrap())
+        .unwrap();
+    let tags_denied = denied("kms:ListResourceTags", &format!("read the tags of key `{}`", with_id(7)));
+    let not_symmetric = Finding::KeyNotSymmetric { key: key(), found: "RSA_2048".into() };
+    let obstacles = [
+        unusable(alias(), vec![Finding::KeyPendingDeletion(key())], None, Some(tags_denied)),
+        unusable(alias(), vec![not_symmetric.clone()], None, None),
+        unusable(KeySource::Supplied, vec![not_symmetric.clone()], None, None),
+        unusable(KeySource::Tag, vec![not_symmetric], None, None),
+        unusable(KeySource::Supplied, vec![], Some("Migrating"), None),
+        key_denied(explicit_deny(), KeyOwner::Another),
+        key_denied(no_allow(), KeyOwner::Exempt),
+        Obstacle::PolicyTooLong { key: key(), extension },
+        Obstacle::BucketDenied {
+            bucket: "logs-eu-west-1".into(),
+            trail: audit.clone(),
+            key: Some(key()),
+            placeholder: key(),
+            statement: StatementId { index: 0, sid: None },
+        },
+    ];
+    let trails = obstacles.into_iter().enumerate();
+    let trails = trails.map(|(number, it)| typed(&format!("obstacle-{number}"), Disposition::Failed(it)));
+    assert_alerts("every_obstacle", digest(trails));
+}
