@@ -58,9 +58,8 @@ async fn scan_tagged_keys(
     }
     // trailseal's keys allow this account's trails: another account's trail that cannot be read uses none of them.
     let counts =
-        |target: &&TrailTarget| matches!(target.settings, Some(Ok(_))) || context.owns_trail(&target.arn(context));
-    let trails = targets.trails.iter().filter(counts).cloned().collect();
-    let (used, unreadable) = Targets { trails, malformed: targets.malformed.clone() }.keys_named_by(reader).await;
+        |target: &TrailTarget| matches!(target.settings, Some(Ok(_))) || context.owns_trail(&target.arn(context));
+    let (used, unreadable) = targets.used_keys(reader, counts).await;
     let in_region = async |region: &Region| {
         let mut scan = StrayScan::default();
         let arns = match reader.tagged_keys(region).await {

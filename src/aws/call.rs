@@ -19,7 +19,7 @@ const DELAYS: ExponentialBuilder =
 const MAX_DELAY: Duration = Duration::from_secs(4);
 /// Seven backoffs sum to 16–32 s.
 const RETRIES: usize = 7;
-/// Longer for a write to CloudTrail, to which a new key becomes visible late.
+/// More for a write to CloudTrail, where a new key can take longer to become visible.
 const CLOUDTRAIL_WRITE_RETRIES: usize = 9;
 
 impl RetryRule {

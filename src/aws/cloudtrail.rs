@@ -36,7 +36,7 @@ pub(crate) trait TrailWrites {
     /// `UpdateTrail` with the trail's ARN and `KmsKeyId`, nothing else. With `propagating`, errors that a new key
     /// explains are transient.
     ///
-    /// Before every attempt, after the responses to the Region's earlier writes, `unchanged` tells whether the trail is still
+    /// Before every attempt, after the responses to the Region's earlier writes, `unchanged` reports whether the trail is still
     /// as it was when the update was decided. If not, nothing is sent: `None`. An error says whether the outcome of an
     /// attempt is unknown.
     async fn update_trail(

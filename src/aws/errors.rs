@@ -174,7 +174,7 @@ impl Operation {
     fn refused(&self, status: u16, error: &ErrorMetadata) -> Failure {
         let code = error.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
         let row = TABLE.iter().find(|(codes, ..)| contains(codes, &code));
-        // A 5xx, or a response that is not AWS's own, does not tell whether the call had an effect.
+        // A 5xx, or a response that is not AWS's own, does not show whether the call had an effect.
         let outcome_unknown = !(400..500).contains(&status);
         let (class, remedy) = match row {
             _ if contains(DENIED, &code) => (

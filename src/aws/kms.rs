@@ -26,7 +26,7 @@ const DELETION_CANCELED: RetryRule = RetryRule::WhilePropagating("KMSInvalidStat
 
 /// Reads of keys.
 pub(crate) trait KeyReads {
-    /// `DescribeKey` of a key's ARN, id or alias in that Region.
+    /// `DescribeKey` of a key's ARN, ID or alias in that Region.
     async fn key_metadata(&self, key: &str, region: &Region) -> Result<Reading<KeyMetadata>, Failure>;
     /// `GetKeyPolicy`.
     async fn key_policy(&self, key: &KeyArn) -> Result<Reading<ParsedPolicy>, Failure>;

@@ -1,4 +1,4 @@
-//! AWS as the flow sees it: a port to read, `Read`, and a port to write, `Write`. Only this folder names the SDK.
+//! Access to AWS: a port to read, `Read`, and a port to write, `Write`. Only this folder names the SDK.
 //! It decides nothing about trails and keys.
 //!
 //! Every call takes the path in `call`, within the limits of `limits`, and its errors are classified by the table in

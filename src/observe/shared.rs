@@ -30,7 +30,7 @@ impl<'a, R: Read> SharedKeys<'a, R> {
         Self { reader, context, reads: Mutex::default() }
     }
 
-    /// A key by its ARN, id or alias; with `after`, from a read that began later.
+    /// A key by its ARN, ID or alias; with `after`, from a read that began later.
     pub(super) async fn key(
         &self,
         name: &str,
@@ -39,8 +39,8 @@ impl<'a, R: Read> SharedKeys<'a, R> {
     ) -> Result<Reading<KeyObservation>, Failure> {
         let read = {
             let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
-            let place = reads.entry((region.clone(), name.to_owned()));
-            let (began, read) = place.or_insert_with(|| (Instant::now(), SharedRead::default()));
+            let entry = reads.entry((region.clone(), name.to_owned()));
+            let (began, read) = entry.or_insert_with(|| (Instant::now(), SharedRead::default()));
             if after.is_some_and(|after| *began <= after) {
                 (*began, *read) = (Instant::now(), SharedRead::default());
             }

@@ -93,9 +93,13 @@ async fn every_trail(reader: &impl Read, context: &Context) -> Result<Targets, F
 }
 
 impl Targets {
-    /// The keys that these trails name, and why not every trail could be read.
-    pub(crate) async fn keys_named_by(&self, reader: &impl Read) -> (BTreeSet<String>, Option<Failure>) {
-        let read = self.trails.iter().map(async |target| match &target.settings {
+    /// The keys that the trails for which `counts` holds name, and why not every trail could be read.
+    pub(crate) async fn used_keys(
+        &self,
+        reader: &impl Read,
+        counts: impl Fn(&TrailTarget) -> bool,
+    ) -> (BTreeSet<String>, Option<Failure>) {
+        let read = self.trails.iter().filter(|target| counts(target)).map(async |target| match &target.settings {
             Some(settings) => settings.clone().map(Some),
             None => reader.trail(&target.trail).await,
         });
@@ -111,10 +115,10 @@ impl Targets {
     }
 }
 
-/// The keys that every trail of the account names, and why not every trail could be read.
+/// The keys that the trails of the account name, and why not every trail could be read.
 pub(crate) async fn keys_used_in_account(reader: &impl Read, context: &Context) -> (BTreeSet<String>, Option<Failure>) {
     match every_trail(reader, context).await {
-        Ok(targets) => targets.keys_named_by(reader).await,
+        Ok(targets) => targets.used_keys(reader, |_| true).await,
         Err(failure) => (BTreeSet::new(), Some(failure)),
     }
 }

@@ -152,7 +152,10 @@ fn an_exempt_key_is_not_restored() {
 fn a_deny_in_a_key_policy_is_named_and_kept() {
     let (mut world, key) = sealed_account();
     let mut policy: Value = serde_json::from_str(&sealing_policy()).unwrap();
-    policy["Statement"].as_array_mut().unwrap().push(json!({ "Sid": "NobodyAtAll", "Effect": "Deny", "Principal": "*",
+    policy["Statement"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "Sid": "DenyEveryone", "Effect": "Deny", "Principal": "*",
         "Action": "kms:GenerateDataKey*", "Resource": "*" }));
     world.keys.get_mut(&key).unwrap().policy = policy.to_string();
     let mut scenario = Scenario::enforce(world);
@@ -160,7 +163,7 @@ fn a_deny_in_a_key_policy_is_named_and_kept() {
     assert_eq!(answer["summary"], json!({ "failed": 1 }));
     assert_eq!(findings(&answer), ["key-policy-gap"]);
     assert!(
-        answer["trails"][0]["error"]["message"].as_str().unwrap().contains("`NobodyAtAll` denies it"),
+        answer["trails"][0]["error"]["message"].as_str().unwrap().contains("`DenyEveryone` denies it"),
         "{answer:#}"
     );
     assert_eq!(writes(&scenario.aws.calls()), ["sns:Publish"]);

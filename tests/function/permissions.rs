@@ -154,7 +154,7 @@ fn in_dry_run_every_write_is_explicitly_denied() {
     let actions: BTreeSet<String> = writes.iter().map(|write| write.request.action.clone()).collect();
     let mut known: BTreeSet<String> =
         operations(&root().join("src/aws")).into_iter().filter(|operation| is_write(operation)).collect();
-    // Asked for beside CreateKey.
+    // CreateKey requires it too.
     known.insert("kms:TagResource".into());
     assert_eq!(actions, known);
 }

@@ -62,7 +62,7 @@ impl Setup {
         self.owner.into_iter().chain([ACCOUNT]).collect()
     }
 
-    /// What the policy of this configuration is meant to decide.
+    /// The decision that the policy of this configuration must give.
     fn intended(&self, request: &Value) -> &'static str {
         let fact = |key: &str| request["context"][key][0].as_str().unwrap_or_default();
         let (caller, action) = (request["caller"].as_str().unwrap(), request["action"].as_str().unwrap());

@@ -1,4 +1,4 @@
-//! What one pass leaves to the next: writes whose outcome is unknown, and what the reports say of earlier plans.
+//! What one pass leaves to the next: writes whose outcome is unknown, and what the reports contain about earlier plans.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use serde_json::{Value, json};

@@ -285,7 +285,7 @@ fn replaced_policy() -> String {
 }
 
 fn deny(condition: Value) -> Value {
-    let mut deny = json!({ "Sid": "NobodyAtAll", "Effect": "Deny", "Principal": "*", "Action": "kms:GenerateDataKey*", "Resource": "*" });
+    let mut deny = json!({ "Sid": "DenyEveryone", "Effect": "Deny", "Principal": "*", "Action": "kms:GenerateDataKey*", "Resource": "*" });
     if !condition.is_null() {
         deny["Condition"] = condition;
     }

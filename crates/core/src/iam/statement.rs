@@ -141,7 +141,7 @@ fn conditions(element: &Value) -> (Vec<Condition>, Vec<String>) {
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),
             Value::Bool(_) => Some(value.to_string()),
-            // Which string a fraction stands for is not documented.
+            // AWS does not document which string a fraction is compared as.
             Value::Number(number) => (!number.is_f64() || operator.contains("Numeric")).then(|| value.to_string()),
             _ => None,
         };

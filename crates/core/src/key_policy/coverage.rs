@@ -66,7 +66,7 @@ impl Permissions {
             && other.actions.iter().all(|narrow| self.actions.iter().any(|broad| is_as_broad(broad, narrow)))
     }
 
-    /// `*` also names services, but a statement that is meant for a service names it.
+    /// `*` also names services, but a statement for a service names it.
     fn names(&self, principal: &Principal) -> bool {
         self.principals.contains(principal)
             || (principal.kind == "AWS" && self.principals.iter().any(Principal::is_everyone))
@@ -90,7 +90,7 @@ fn is_met_wherever(operator: &str, broad: &BTreeSet<String>, narrow: &BTreeSet<S
     if ANY_VALUE.contains(&operator) { broad.is_superset(narrow) } else { broad == narrow }
 }
 
-/// A principal of a known kind. An account's ID stands for its root.
+/// A principal of a known kind. An account's ID means its root.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-accounts>.
 fn known_principal(principal: &Principal, partition: &Partition) -> Option<Principal> {
     let Principal { kind, name } = principal.clone();
