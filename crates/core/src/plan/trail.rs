@@ -86,8 +86,8 @@ impl Planner<'_> {
         }
     }
 
-    /// A transient failure is retried. Otherwise another account's trail is its owner's concern, and no failure of this
-    /// account's: a member account may be denied the Region of its organization's trail.
+    /// A transient failure is retried. Otherwise a trail of another account is out of scope, not a failure: a member
+    /// account may be denied the Region of its organization's trail.
     fn unreadable(&self, arn: &TrailArn, failure: Failure) -> Disposition {
         if failure.is_transient() || self.context.owns_trail(arn) {
             return Disposition::Failed(Obstacle::ReadFailed(failure));

@@ -176,7 +176,7 @@ fn setting_changes(arn: &TrailArn, journal: &Journal) -> Option<Failure> {
     changes.rfind(|changes| !changes.is_empty()).map(|changes| wording::setting_changes(arn, changes))
 }
 
-/// Rotation that could not be enabled: no later pass retries it. Of no interest for a key that lost the alias.
+/// Rotation that could not be enabled: no later pass retries it. A key that lost the alias does not count.
 fn rotation_error(region: &Region, journal: &Journal) -> Option<Failure> {
     let created = journal.created_keys(region);
     let lost: Vec<&KeyArn> =
