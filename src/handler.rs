@@ -1,7 +1,6 @@
 //! From the Lambda input to the answer.
 
 use std::fmt;
-use std::io::Write;
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use lambda_runtime::{Diagnostic, LambdaEvent};
@@ -16,6 +15,7 @@ use trailseal_core::trigger::{Event, InvalidInput, Target, Trigger};
 
 use crate::aws::Aws;
 use crate::invocation::Invocation;
+use crate::logging::log_answer;
 use crate::reconcile::reconcile;
 
 /// The input as received. Deserializing it never fails, so that malformed input gets our own error.
@@ -77,7 +77,7 @@ pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Re
         .map_err(|error| InvocationError::InvalidInput(error.to_string()))?;
     let sweep = trigger.target == Target::Sweep;
     let answer = reconcile(aws, &context, trigger, Invocation::new(&invocation)).await;
-    log(&answer);
+    log_answer(&answer, &invocation.request_id);
     match answer.transient_failure() {
         // A sweep that listed the trails is not retried: the next one reads everything again.
         Some(unfinished) if !sweep || answer.error.is_some() => {
@@ -113,14 +113,6 @@ fn envelope(mut fields: Map<String, Value>) -> Result<Event, serde_json::Error> 
 fn is_well_formed(name: &str, value: &Value) -> bool {
     let envelope = serde_json::json!({ "detail-type": "", "source": "", "detail": null, name: value });
     EventBridgeEvent::<Value>::deserialize(envelope).is_ok()
-}
-
-/// Writes the answer to the log: one line on standard output. If that fails, there is no other place
-/// to report it.
-fn log(answer: &Answer) {
-    if let Ok(line) = answer.log_line() {
-        drop(writeln!(std::io::stdout().lock(), "{line}"));
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod apply;
 pub mod aws;
 pub mod handler;
 mod invocation;
+pub mod logging;
 mod observe;
 pub mod reconcile;
 mod sweep;

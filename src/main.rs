@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use lambda_runtime::{LambdaEvent, service_fn};
-use tracing::Level;
 use trailseal::aws::Aws;
 use trailseal::handler::{Input, handle};
+use trailseal::logging;
 use trailseal_core::config::Config;
 
 fn main() -> ExitCode {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn serve() -> ExitCode {
-    log_as_json();
+    logging::init();
     let config = match Config::parse(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())) {
         Ok(config) => config,
         Err(problems) => {
@@ -43,18 +43,4 @@ async fn serve() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Writes one JSON object per line, which Lambda's log filters can read, at the level configured for the function.
-fn log_as_json() {
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_target(false)
-        .without_time()
-        .with_max_level(level)
-        .init();
 }

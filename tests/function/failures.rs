@@ -5,7 +5,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use fake_aws::{Fault, Key, Trail};
 use serde_json::json;
 
-use crate::support::{Scenario, account, add_sealing_key, count_calls, logged_answers, steps, writes};
+use crate::support::{
+    Scenario, account, add_sealing_key, assert_request_id, count_calls, logged_answers, steps, writes,
+};
 
 /// Injects `fault` into the first `times` calls of an operation.
 fn inject(scenario: &Scenario, operation: &'static str, mut times: usize, fault: Fault) {
@@ -317,4 +319,22 @@ fn unreachable_aws_fails_within_the_deadline() {
     assert_eq!(error.error_type, "Transient");
     assert!(invocation.wall < Duration::from_secs(3), "{:?}", invocation.wall);
     assert!(error.error_message.contains("cannot read trail"), "{error}");
+}
+
+#[test]
+fn every_log_line_has_the_request_id_at_any_level() {
+    for level in ["INFO", "ERROR"] {
+        let setting = Scenario::builder(account()).env("AWS_LAMBDA_LOG_LEVEL", level);
+        let mut scenario = setting.start();
+        scenario.aws.before(|call, _| (call.service == "sns").then(Fault::access_denied));
+        scenario.invoke_event("update-trail-by-name");
+        scenario.aws.clear_hooks();
+        inject(&scenario, "GetTrail", usize::MAX, Fault::throttled());
+        let (_, invocation) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(15));
+        assert_request_id(&invocation);
+        // The answer, and the error that the runtime logs.
+        assert_eq!(invocation.logs.len(), 2, "{:#?}", invocation.logs);
+        let denied = scenario.function.stdout().into_iter().find(|line| line.contains("cannot publish an alert"));
+        assert!(denied.unwrap().contains(r#""requestId":"00000000-0000-4000-8000-000000000001""#));
+    }
 }

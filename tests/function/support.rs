@@ -230,7 +230,17 @@ fn check(answer: &Value, invocation: &Invocation) {
         answer["summary"].get("failed").is_some() || answer["alerts"]["failed"] != 0 || !answer["error"].is_null();
     assert_eq!(line["level"], if failed { "ERROR" } else { "INFO" });
     line.as_object_mut().unwrap().remove("level");
+    line.as_object_mut().unwrap().remove("requestId");
     assert_eq!(&line, answer);
+    assert_request_id(invocation);
+}
+
+/// Each line of an invocation's log has the ID of its request.
+pub fn assert_request_id(invocation: &Invocation) {
+    for line in &invocation.logs {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["requestId"], invocation.request_id, "{line}");
+    }
 }
 
 /// The first trail's last step of that name.

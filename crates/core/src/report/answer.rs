@@ -214,6 +214,9 @@ const MAX_BYTES: usize = 200_000;
 #[derive(Serialize)]
 struct LogLine<'a> {
     level: &'static str,
+    /// As Lambda's own lines have it.
+    #[serde(rename = "requestId")]
+    request_id: &'a str,
     #[serde(flatten)]
     answer: &'a Answer,
 }
@@ -278,16 +281,17 @@ impl Answer {
         unlisted.map(|failure| failure.message.clone()).or_else(|| self.trails.iter().find_map(of_trail))
     }
 
-    /// The answer as one line of JSON with its level, for metric filters.
+    /// The answer as one line of JSON with its level, for metric filters, and the ID of Lambda's request.
     ///
     /// # Errors
     ///
     /// None in practice: every map key is a string.
-    pub fn log_line(&self) -> Result<String, serde_json::Error> {
+    pub fn log_line(&self, request_id: &str) -> Result<String, serde_json::Error> {
         let failed = self.alerts.failed > 0
             || self.error.is_some()
             || self.trails.iter().any(|trail| trail.outcome == Outcome::Failed);
-        serde_json::to_string(&LogLine { level: if failed { "ERROR" } else { "INFO" }, answer: self })
+        let level = if failed { "ERROR" } else { "INFO" };
+        serde_json::to_string(&LogLine { level, request_id, answer: self })
     }
 }
 

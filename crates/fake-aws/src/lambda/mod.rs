@@ -53,6 +53,8 @@ pub struct Function {
 /// The result of one invocation.
 #[derive(Debug, Clone)]
 pub struct Invocation {
+    /// The ID of the request.
+    pub request_id: String,
     /// The function's response, or the error that Lambda reports.
     pub outcome: Result<Value, FunctionError>,
     /// The lines that it wrote to standard output during the invocation.
@@ -127,6 +129,7 @@ impl Function {
             (Err(self.exit_error(&request_id)), start)
         };
         Invocation {
+            request_id,
             outcome,
             logs: self.stdout().into_iter().skip(written).collect(),
             wall: end.at.saturating_duration_since(start.at),
