@@ -81,7 +81,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         let key = key.as_ref().ok_or_else(missing)?;
         match step {
             KeyStep::Create(_) | KeyStep::Adopt(_) => applied,
-            KeyStep::Restore { pending_deletion } => self.restore(key, *pending_deletion).await,
+            KeyStep::Restore { pending_deletion, .. } => self.restore(key, *pending_deletion).await,
             KeyStep::Extend(change) => self.extend(key, change).await,
             KeyStep::EnableRotation => self.writer.enable_rotation(key).await.and(applied),
             KeyStep::CreateAlias(alias) => match self.writer.create_alias(alias, key).await? {

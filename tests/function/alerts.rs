@@ -26,6 +26,8 @@ fn an_alert_contains_finding_actor_steps_and_cost() {
         "$1 a month",
         "kms:Decrypt",
         "What to do next:",
+        &format!("`kms_key_id = \"{key}\"` in `aws_cloudtrail`"),
+        "the next deployment removes it again",
     ] {
         assert!(alert.message.contains(part), "{part} is not in\n{}", alert.message);
     }
@@ -59,7 +61,13 @@ fn a_dry_run_alert_explains_how_to_enforce() {
     let mut scenario = Scenario::builder(account()).dry_run().start();
     scenario.invoke_event("update-trail-by-name");
     let alert = scenario.only_alert();
-    for part in ["Nothing was changed", "Mode=enforce", "trailseal:exempt", "What would be done:", "$1 a month"] {
+    for part in [
+        "Nothing was changed",
+        "set `Mode` (`TRAILSEAL_MODE`) to `enforce`",
+        "trailseal:exempt",
+        "What would be done:",
+        "$1 a month",
+    ] {
         assert!(alert.message.contains(part), "{part} is not in\n{}", alert.message);
     }
     assert_eq!(alert.attributes["outcome"], "planned");

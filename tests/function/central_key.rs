@@ -137,7 +137,7 @@ fn a_member_reports_how_to_enable_a_disabled_key() {
             let error = &answer["trails"][0]["error"];
             assert_eq!(error["class"], "terminal");
             assert!(
-                error["message"].as_str().unwrap().contains("set in KeyArns (`TRAILSEAL_KEY_ARNS`), cannot be used")
+                error["message"].as_str().unwrap().contains("set in `KeyArns` (`TRAILSEAL_KEY_ARNS`), cannot be used")
             );
             let remedy = error["remedy"].as_str().unwrap();
             assert!(remedy.contains(&format!("{command}{key}")), "{remedy}");

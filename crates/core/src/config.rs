@@ -2,6 +2,7 @@
 //! invalid setting at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -10,6 +11,41 @@ use crate::ids::{AccountId, KeyAlias, KeyArn, Malformed, OrganizationId, Princip
 
 /// The tag of every key that trailseal creates: `managed-by` = `trailseal`.
 pub const OWNER_TAG: (&str, &str) = ("managed-by", "trailseal");
+
+/// A setting. Text for people names both: `LogReaders` (`TRAILSEAL_LOG_READERS`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// The stack parameter. `None`: the template sets the variable itself.
+    parameter: Option<&'static str>,
+    /// The environment variable.
+    variable: &'static str,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { parameter, variable } = self;
+        match parameter {
+            Some(parameter) => write!(f, "`{parameter}` (`{variable}`)"),
+            None => write!(f, "`{variable}`"),
+        }
+    }
+}
+
+pub(crate) const MODE: Setting = Setting { parameter: Some("Mode"), variable: "TRAILSEAL_MODE" };
+pub(crate) const KEY_ALIAS: Setting = Setting { parameter: Some("KeyAlias"), variable: "TRAILSEAL_KEY_ALIAS" };
+pub(crate) const KEY_ARNS: Setting = Setting { parameter: Some("KeyArns"), variable: "TRAILSEAL_KEY_ARNS" };
+pub(crate) const KEY_TAGS: Setting = Setting { parameter: Some("KeyTags"), variable: "TRAILSEAL_KEY_TAGS" };
+pub(crate) const LOG_READERS: Setting = Setting { parameter: Some("LogReaders"), variable: "TRAILSEAL_LOG_READERS" };
+pub(crate) const READERS_LOCKED_OUT: Setting =
+    Setting { parameter: Some("ReadersLockedOut"), variable: "TRAILSEAL_READERS_LOCKED_OUT" };
+pub(crate) const EXEMPT_TAG: Setting = Setting { parameter: Some("ExemptTag"), variable: "TRAILSEAL_EXEMPT_TAG" };
+pub(crate) const RESTART_LOGGING: Setting =
+    Setting { parameter: Some("RestartLogging"), variable: "TRAILSEAL_RESTART_LOGGING" };
+pub(crate) const ORG_TRAIL_OWNER: Setting =
+    Setting { parameter: Some("OrgTrailOwner"), variable: "TRAILSEAL_ORG_TRAIL_OWNER" };
+pub(crate) const ALERT_FORMAT: Setting = Setting { parameter: Some("AlertFormat"), variable: "TRAILSEAL_ALERT_FORMAT" };
+const ROLE_ARN: Setting = Setting { parameter: None, variable: "TRAILSEAL_ROLE_ARN" };
+const ALERT_TOPIC_ARN: Setting = Setting { parameter: None, variable: "TRAILSEAL_ALERT_TOPIC_ARN" };
 
 /// Whether trailseal changes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,34 +177,30 @@ impl Config {
         let locked_out = [("proceed", ReadersLockedOut::Proceed), ("hold", ReadersLockedOut::Hold)];
         let restart = [("false", false), ("true", true)];
         let formats = [("text", AlertFormat::Text), ("chatbot", AlertFormat::Chatbot)];
-        let exempt_tag = settings.value("ExemptTag", "TRAILSEAL_EXEMPT_TAG", exempt_tag);
+        let exempt_tag = settings.value(EXEMPT_TAG, exempt_tag);
         let config = Self {
-            mode: settings.choice("Mode", "TRAILSEAL_MODE", modes),
-            key_alias: settings.value("KeyAlias", "TRAILSEAL_KEY_ALIAS", str::parse).unwrap_or_default(),
-            supplied_keys: settings.value("KeyArns", "TRAILSEAL_KEY_ARNS", supplied_keys).unwrap_or_default(),
-            key_tags: settings.value("KeyTags", "TRAILSEAL_KEY_TAGS", key_tags).unwrap_or_default(),
-            log_readers: settings.value("LogReaders", "TRAILSEAL_LOG_READERS", str::parse).unwrap_or_default(),
-            readers_locked_out: settings.choice("ReadersLockedOut", "TRAILSEAL_READERS_LOCKED_OUT", locked_out),
+            mode: settings.choice(MODE, modes),
+            key_alias: settings.value(KEY_ALIAS, str::parse).unwrap_or_default(),
+            supplied_keys: settings.value(KEY_ARNS, supplied_keys).unwrap_or_default(),
+            key_tags: settings.value(KEY_TAGS, key_tags).unwrap_or_default(),
+            log_readers: settings.value(LOG_READERS, str::parse).unwrap_or_default(),
+            readers_locked_out: settings.choice(READERS_LOCKED_OUT, locked_out),
             exempt_tag: exempt_tag.unwrap_or_else(|| "trailseal:exempt".into()),
-            restart_logging: settings.choice("RestartLogging", "TRAILSEAL_RESTART_LOGGING", restart),
-            org_trail_owner: settings.value("OrgTrailOwner", "TRAILSEAL_ORG_TRAIL_OWNER", str::parse),
-            role_arn: settings.value(NO_PARAMETER, ROLE_ARN, str::parse),
-            alert_topic: settings.value(NO_PARAMETER, "TRAILSEAL_ALERT_TOPIC_ARN", str::parse),
-            alert_format: settings.choice("AlertFormat", "TRAILSEAL_ALERT_FORMAT", formats),
+            restart_logging: settings.choice(RESTART_LOGGING, restart),
+            org_trail_owner: settings.value(ORG_TRAIL_OWNER, str::parse),
+            role_arn: settings.value(ROLE_ARN, str::parse),
+            alert_topic: settings.value(ALERT_TOPIC_ARN, str::parse),
+            alert_format: settings.choice(ALERT_FORMAT, formats),
         };
-        if config.mode == Mode::Enforce && settings.text(ROLE_ARN).is_none() {
+        if config.mode == Mode::Enforce && settings.text(ROLE_ARN.variable).is_none() {
             // KMS's lockout check: a new key's policy must allow its creator to change the policy.
             settings.problems.push(format!(
-                "`{ROLE_ARN}` is not set (expected the ARN of the function's role, required in `enforce` mode)"
+                "{ROLE_ARN} is not set (expected the ARN of the function's role, required in `enforce` mode)"
             ));
         }
         if settings.problems.is_empty() { Ok(config) } else { Err(InvalidConfig(settings.problems)) }
     }
 }
-
-/// The template sets the variable itself, without a stack parameter.
-const NO_PARAMETER: &str = "";
-const ROLE_ARN: &str = "TRAILSEAL_ROLE_ARN";
 
 /// The settings as texts, and the problems so far. An invalid value yields the default, so that the
 /// other settings are still checked.
@@ -182,30 +214,20 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         (self.lookup)(variable).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// The value of a stack parameter, which the template passes in a variable.
-    fn value<T>(
-        &mut self,
-        parameter: &str,
-        variable: &str,
-        parse: impl FnOnce(&str) -> Result<T, Malformed>,
-    ) -> Option<T> {
-        let parsed = parse(&self.text(variable)?);
-        let setting = match parameter {
-            NO_PARAMETER => format!("`{variable}`"),
-            parameter => format!("`{parameter}` (`{variable}`)"),
-        };
+    fn value<T>(&mut self, setting: Setting, parse: impl FnOnce(&str) -> Result<T, Malformed>) -> Option<T> {
+        let parsed = parse(&self.text(setting.variable)?);
         parsed.map_err(|malformed| self.problems.push(format!("{setting}: {malformed}"))).ok()
     }
 
     /// One of two words. The first is the default.
-    fn choice<T: Copy>(&mut self, parameter: &str, variable: &str, choices: [(&str, T); 2]) -> T {
+    fn choice<T: Copy>(&mut self, setting: Setting, choices: [(&str, T); 2]) -> T {
         let [(first, default), (second, other)] = choices;
         let parse = |text: &str| match text {
             text if text == first => Ok(default),
             text if text == second => Ok(other),
             text => Err(Malformed::new("a valid value", format!("`{first}` or `{second}`"), text)),
         };
-        self.value(parameter, variable, parse).unwrap_or(default)
+        self.value(setting, parse).unwrap_or(default)
     }
 }
 

@@ -1,8 +1,10 @@
 //! What started the invocation: the input reduced to *which* trail to reconcile, and to what the report
 //! says about its origin. No decision about a trail is made here.
 
+mod deployment;
 mod event;
 
+pub use deployment::DeploymentTool;
 pub use event::Event;
 
 use serde_json::{Map, Value};
@@ -30,8 +32,17 @@ pub struct Origin {
     pub actor: Option<String>,
     /// The caller's user agent.
     pub user_agent: Option<String>,
+    /// The infrastructure as code that made the call, if any.
+    pub deployed_with: Option<DeploymentTool>,
     /// The event's Region.
     pub region: Option<Region>,
+}
+
+impl Origin {
+    /// Whether an event about a trail started the invocation.
+    pub fn is_trail_event(&self) -> bool {
+        event::TRAIL_EVENTS.contains(&self.kind.as_str())
+    }
 }
 
 /// What to reconcile.
@@ -91,6 +102,9 @@ const EXPECTED: &str = "expected an EventBridge event from CloudTrail, `{\"sweep
 /// A sweep's `kind` in the report.
 pub const SWEEP: &str = "sweep";
 
+/// A request's `kind` in the report.
+pub const REQUEST: &str = "request";
+
 impl Trigger {
     /// Reads a request: `{"sweep": {}}` or `{"trail": …, "region": …}`.
     ///
@@ -124,7 +138,7 @@ fn trail_request(fields: &Map<String, Value>, function_arn: &FunctionArn) -> Res
     {
         return Err(InvalidInput(format!("`region` is `{region}`, but `trail` is in `{}`", arn.region())));
     }
-    let origin = Origin { kind: "request".into(), region, ..Origin::default() };
+    let origin = Origin { kind: REQUEST.into(), region, ..Origin::default() };
     Ok(Trigger { origin, target: Target::Trail(trail) })
 }
 

@@ -11,5 +11,5 @@ mod templates;
 
 pub use equal::policies_equal;
 pub use extend::{Extension, MAX_BYTES};
-pub use review::UnrevokedReader;
+pub use review::{KeyAdministrator, UnrevokedReader};
 pub use templates::{KeyPolicy, KeyPolicyStatement, PolicyInputs};

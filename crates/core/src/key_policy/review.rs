@@ -1,8 +1,11 @@
 //! What to report about a key policy: whether trailseal wrote in it, which readers it still allows that the
 //! configuration no longer names, and which statements KMS rejects.
 
-use crate::iam::element::Element;
+use crate::iam::element::{Effect, Element};
+use crate::iam::pattern::matches_action;
+use crate::iam::principal::Principal;
 use crate::iam::statement::Elements;
+use crate::iam::truth::Truth;
 use crate::iam::{Document, Reason, Statement};
 use crate::ids::{AccountId, OrganizationId, PrincipalArn, split_arn};
 use crate::key_policy::templates::{KeyPolicy, Template};
@@ -16,7 +19,53 @@ pub struct UnrevokedReader {
     pub reader: String,
 }
 
+/// Who may change the policy of a key, as far as its policy decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyAdministrator {
+    /// Principals of the key's account, perhaps.
+    Account,
+    /// The function's role only.
+    Role,
+    /// No principal: KMS calls such a key unmanageable, and only AWS Support can help.
+    /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html>.
+    Nobody,
+}
+
 impl KeyPolicy {
+    /// Who may change a key policy. Only principals of the key's own account can:
+    /// <https://docs.aws.amazon.com/kms/latest/developerguide/kms-api-permissions-reference.html>.
+    #[must_use]
+    pub fn administrator(&self, document: &Document) -> KeyAdministrator {
+        let roles = self.statements.iter().filter(|own| own.template == Template::FinishesCreation);
+        let roles: Vec<&str> = roles.flat_map(|own| &own.values).map(String::as_str).collect();
+        if !document.unsupported().is_empty() {
+            return KeyAdministrator::Account;
+        }
+        let elements: Vec<Option<&Elements>> = document.statements().iter().map(|it| it.elements().ok()).collect();
+        let denies_everyone = |it: &Elements| it.effect == Effect::Deny && is_unconditional(it) && names_everyone(it);
+        if elements.iter().flatten().any(|it| denies_everyone(it) && may_put_policy(it) == Truth::Yes) {
+            return KeyAdministrator::Nobody;
+        }
+        // A malformed statement may allow anything.
+        let allows = |names: &dyn Fn(&Elements) -> bool| {
+            elements.iter().any(|it| {
+                it.is_none_or(|it| it.effect == Effect::Allow && may_put_policy(it) != Truth::No && names(it))
+            })
+        };
+        let names_other = |it: &Elements| may_name(it, |name| !roles.contains(&name) && self.is_in_account(name));
+        let names_role = |it: &Elements| may_name(it, |name| roles.contains(&name));
+        match () {
+            () if allows(&names_other) => KeyAdministrator::Account,
+            () if allows(&names_role) => KeyAdministrator::Role,
+            () => KeyAdministrator::Nobody,
+        }
+    }
+
+    fn is_in_account(&self, name: &str) -> bool {
+        let account = self.account.as_str();
+        name == "*" || name == account || split_arn(name).is_some_and(|arn| arn.account == account)
+    }
+
     /// Whether a key policy has one of trailseal's `Sid`s, which anyone can write.
     #[must_use]
     pub fn has_trailseal_sid(document: &Document) -> bool {
@@ -84,6 +133,29 @@ impl KeyPolicy {
     }
 }
 
+fn may_put_policy(elements: &Elements) -> Truth {
+    elements.action.matches("Action", |pattern| matches_action(pattern, "kms:PutKeyPolicy"))
+}
+
+fn is_unconditional(elements: &Elements) -> bool {
+    elements.conditions.is_empty() && elements.unsupported.is_empty()
+}
+
+fn names_everyone(elements: &Elements) -> bool {
+    matches!(&elements.principal, Element::Is(principals) if principals.iter().any(Principal::is_everyone))
+}
+
+/// Whether a statement may name a principal of the kind `AWS` with such a name, and which was not deleted.
+fn may_name(elements: &Elements, is_meant: impl Fn(&str) -> bool) -> bool {
+    match &elements.principal {
+        Element::Is(principals) => {
+            principals.iter().any(|it| it.kind == "AWS" && !it.is_deleted() && is_meant(&it.name))
+        }
+        Element::Missing => false,
+        Element::Not(_) | Element::Malformed(_) => true,
+    }
+}
+
 /// Why KMS rejects every policy with a statement.
 fn rejections(elements: &Elements) -> Vec<String> {
     let Elements { principal, action, resource, .. } = elements;
@@ -104,6 +176,39 @@ mod tests {
     use crate::testing::{changed_policy, document, key_policy};
 
     const DELETED: &str = "AROADBQP57FF2AEXAMPLE";
+
+    #[test]
+    fn a_key_without_an_administrator_is_unmanageable() {
+        use KeyAdministrator::{Account, Nobody, Role};
+        let allow = |principal: &str, action: &str| json!({ "Effect": "Allow", "Principal": { "AWS": principal }, "Action": action, "Resource": "*" });
+        let root = "arn:aws:iam::123456789012:root";
+        let role = "arn:aws:iam::123456789012:role/trailseal";
+        let deny = |principal: serde_json::Value, action: &str| json!({ "Effect": "Deny", "Principal": principal, "Action": action, "Resource": "*" });
+        let conditional = json!({ "Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*",
+            "Condition": { "StringNotEquals": { "aws:PrincipalOrgID": "o-abcdefghij" } } });
+        for (statements, administrator) in [
+            (json!([allow(root, "kms:*")]), Account),
+            (json!([allow("123456789012", "kms:Put*")]), Account),
+            (json!([allow("arn:aws:iam::123456789012:user/ann", "kms:PutKeyPolicy")]), Account),
+            (json!([allow("*", "*")]), Account),
+            (json!([allow(role, "kms:PutKeyPolicy"), allow(root, "kms:Describe*")]), Role),
+            (json!([allow(role, "kms:PutKeyPolicy"), allow(root, "kms:PutKeyPolicy")]), Account),
+            (json!([allow(root, "kms:Decrypt")]), Nobody),
+            (json!([allow("arn:aws:iam::210987654321:root", "kms:*")]), Nobody),
+            (json!([allow(DELETED, "kms:*")]), Nobody),
+            (
+                json!([{ "Effect": "Allow", "Principal": { "Service": "cloudtrail.amazonaws.com" }, "Action": "kms:*", "Resource": "*" }]),
+                Nobody,
+            ),
+            (json!([allow(root, "kms:*"), deny(json!("*"), "kms:PutKeyPolicy")]), Nobody),
+            (json!([allow(root, "kms:*"), deny(json!("*"), "kms:ScheduleKeyDeletion")]), Account),
+            (json!([allow(root, "kms:*"), conditional]), Account),
+            (json!([7]), Account),
+        ] {
+            let document = document(&json!({ "Version": "2012-10-17", "Statement": statements }));
+            assert_eq!(key_policy("").administrator(&document), administrator, "{statements}");
+        }
+    }
 
     #[test]
     fn a_statement_without_action_or_resource_is_rejected() {

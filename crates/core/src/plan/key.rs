@@ -9,6 +9,7 @@ use crate::assess::{may_be_trailseals, readable_policy, unrevoked_readers, unusa
 use crate::config::OWNER_TAG;
 use crate::finding::{KeyOwner, Warning};
 use crate::ids::{KeyArn, Region, TrailArn};
+use crate::key_policy::KeyAdministrator;
 use crate::observation::{Candidates, KeyMetadata, KeyObservation, KeyState, KeyUse, Reading, TaggedKey};
 
 const DESCRIPTION: &str =
@@ -95,9 +96,11 @@ impl Planner<'_> {
     /// A key that trailseal maintains, with the steps that it needs before and after `finish`.
     fn maintained(&self, key: &KeyObservation, source: KeySource, finish: Vec<KeyStep>) -> Result<KeyPlan, Obstacle> {
         let KeyMetadata { arn, state, recent, .. } = &key.metadata;
+        let administrator =
+            readable_policy(key).map_or(KeyAdministrator::Account, |document| self.policy.administrator(document));
         let restore = match state {
-            KeyState::Disabled => Some(KeyStep::Restore { pending_deletion: false }),
-            KeyState::PendingDeletion => Some(KeyStep::Restore { pending_deletion: true }),
+            KeyState::Disabled => Some(KeyStep::Restore { pending_deletion: false, administrator }),
+            KeyState::PendingDeletion => Some(KeyStep::Restore { pending_deletion: true, administrator }),
             _ => None,
         };
         // Every other defect remains after the key is enabled.
@@ -122,7 +125,8 @@ impl Planner<'_> {
                     Some(extension) => {
                         let after = extension.document.clone();
                         let rejected = self.policy.rejected_statements(document);
-                        steps.push(KeyStep::Extend(PolicyChange { before: document.clone(), extension, rejected }));
+                        let before = document.clone();
+                        steps.push(KeyStep::Extend(PolicyChange { before, extension, rejected, administrator }));
                         Some(after)
                     }
                 }

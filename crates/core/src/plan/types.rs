@@ -10,7 +10,7 @@ use crate::failure::{Class, Failure};
 use crate::finding::{Finding, KeyOwner, Warning};
 use crate::iam::{Document, Reason, StatementId};
 use crate::ids::{AccountId, KeyAlias, KeyArn, Region, TrailArn};
-use crate::key_policy::{Extension, KeyPolicy};
+use crate::key_policy::{Extension, KeyAdministrator, KeyPolicy};
 use crate::observation::TrailSettings;
 use crate::plan::strays::Stray;
 
@@ -111,6 +111,8 @@ pub enum KeyStep {
     Restore {
         /// Whether its deletion must be cancelled first.
         pending_deletion: bool,
+        /// Who may change the key.
+        administrator: KeyAdministrator,
     },
     /// Add what the policy of trailseal's key lacks.
     Extend(PolicyChange),
@@ -163,6 +165,8 @@ pub struct PolicyChange {
     pub extension: Extension,
     /// The existing statements that KMS rejects in any new policy, each with the reason.
     pub rejected: Vec<Reason>,
+    /// Who may change the policy.
+    pub administrator: KeyAdministrator,
 }
 
 /// A key to create: symmetric, `ENCRYPT_DECRYPT`, single-Region.
@@ -234,6 +238,15 @@ pub struct TrailUpdate {
     pub statements: String,
     /// Whether readers in the key's account need permission in their own IAM policies.
     pub account_readers_need_permission: bool,
+}
+
+impl TrailUpdate {
+    /// Whether AWS Control Tower owns the trail: a mandatory control denies its update to every principal of a member
+    /// account but Control Tower's.
+    /// Source: <https://docs.aws.amazon.com/controltower/latest/controlreference/mandatory-controls.html>.
+    pub fn is_control_towers(&self) -> bool {
+        self.observed.arn.name().as_str().starts_with("aws-controltower-")
+    }
 }
 
 /// What a step changes.

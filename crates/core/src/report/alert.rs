@@ -97,8 +97,12 @@ impl Draft {
         let account = context.function_arn.account();
         let config = &context.config;
         // Another account's topic receives the alerts of many accounts.
-        if config.alert_topic.as_ref().is_some_and(|topic| topic.account() != account) {
+        let is_central = config.alert_topic.as_ref().is_some_and(|topic| topic.account() != account);
+        if is_central {
             headline = format!("{account}: {headline}");
+        }
+        let names_trail = attributes.iter().any(|(name, _)| *name == "trail_arn");
+        if is_central || !names_trail {
             text = format!("Account: {account}\n\n{text}");
         }
         attributes.push(("account", account.to_string()));
@@ -121,7 +125,7 @@ fn trail_text(trail: &TrailReport, origin: &Origin, config: &Config, headline: &
     }
     lines.extend([String::new(), wording::caused_by(origin), trail_section(trail, config)]);
     lines.extend(notices.iter().map(|notice| format!("{notice}\n")));
-    lines.push(format!("What to do next: {}\n", wording::next_action(trail, config, !notices.is_empty())));
+    lines.push(format!("What to do next: {}\n", wording::next_action(trail, origin, config, !notices.is_empty())));
     lines.join("\n")
 }
 

@@ -10,7 +10,8 @@ use crate::failure::Failure;
 #[cfg(feature = "schema")]
 use crate::finding::WarningId;
 use crate::finding::{Finding, FindingId, KeyOwner, Warning};
-use crate::ids::{Region, TrailArn};
+use crate::iam::Reason;
+use crate::ids::{KeyArn, Region, TrailArn};
 use crate::journal::StepStatus;
 use crate::key_policy::KeyPolicy;
 use crate::plan::StepName;
@@ -140,6 +141,25 @@ pub struct TrailReport {
     /// Who may edit the key that the trail gets, if it gets one.
     #[serde(skip)]
     pub key_owner: Option<KeyOwner>,
+    /// Why AWS would refuse a planned step.
+    #[serde(skip)]
+    pub obstructions: Vec<Obstruction>,
+}
+
+/// Why AWS would refuse a planned step, although the plan contains it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstruction {
+    /// KMS rejects existing statements of the key's policy.
+    RejectedStatements {
+        /// The key.
+        key: KeyArn,
+        /// The statements, each with the reason.
+        reasons: Vec<Reason>,
+    },
+    /// No principal can change the key.
+    Unmanageable(KeyArn),
+    /// AWS Control Tower owns the trail.
+    ControlTower,
 }
 
 /// One step and what became of it.
@@ -238,7 +258,7 @@ impl Answer {
             let count: &mut u32 = summary.entry(trail.outcome.as_str()).or_default();
             *count = count.saturating_add(1);
         }
-        let Origin { kind, event_id, actor, user_agent, region } = origin.clone();
+        let Origin { kind, event_id, actor, user_agent, deployed_with: _, region } = origin.clone();
         Self {
             schema: 1,
             mode: mode.as_str(),
@@ -296,6 +316,15 @@ impl Answer {
 }
 
 impl TrailReport {
+    /// Whether a step was taken, or would be.
+    pub(super) fn takes(&self, step: StepName) -> bool {
+        self.steps.iter().filter(|it| it.step == step).any(|it| match it.status {
+            StepStatus::Done => true,
+            StepStatus::Planned => self.outcome == Outcome::Planned,
+            StepStatus::NotNeeded | StepStatus::Failed => false,
+        })
+    }
+
     /// Whether the trail has this finding.
     pub(super) fn has(&self, id: FindingId) -> bool {
         self.findings.iter().any(|finding| finding.id() == id)

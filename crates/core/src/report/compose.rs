@@ -1,16 +1,17 @@
 //! From the journal of a run to its answer: what became of each trail, and which failure is its error.
 
 use super::account::AccountReport;
-use super::answer::{Answer, Outcome, StepReport, TrailReport};
+use super::answer::{Answer, Obstruction, Outcome, StepReport, TrailReport};
 use super::wording;
 use crate::config::Mode;
 use crate::context::Context;
 use crate::failure::{Class, Failure};
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::journal::{AliasState, Entry, Journal, StepResult, StepStatus};
+use crate::key_policy::KeyAdministrator;
 use crate::observation::MalformedTrail;
 use crate::plan::strays::Stray;
-use crate::plan::{Disposition, Step, StepName, Subject, TrailPlan};
+use crate::plan::{Disposition, KeyStep, PolicyChange, Step, StepName, Subject, TrailPlan};
 use crate::trigger::Origin;
 
 impl Answer {
@@ -70,10 +71,32 @@ fn trail_report(mode: Mode, arn: &TrailArn, journal: &Journal) -> Option<TrailRe
         warnings: plan.warnings.clone(),
         error,
         key_owner: key_plan.map(|key| key.owner),
+        obstructions: obstructions(arn, region, journal),
         new_key_policy: region
             .filter(|_| is_listed_here)
             .and_then(|region| journal.plans().iter().find_map(|plan| plan.keys.get(region)?.new_policy().cloned())),
     })
+}
+
+/// Why AWS would refuse the planned steps for a trail and its sealing key.
+fn obstructions(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> Vec<Obstruction> {
+    let key = region.into_iter().flat_map(|region| journal.entries_of(Subject::Key(region.clone())));
+    let entries = key.chain(journal.entries_of(Subject::Trail(arn.clone())));
+    let obstruction = |entry: &Entry| match (&entry.step, &entry.key) {
+        (Step::Update(update), _) if update.is_control_towers() => Some(Obstruction::ControlTower),
+        (
+            Step::Key(
+                KeyStep::Restore { administrator: KeyAdministrator::Nobody, .. }
+                | KeyStep::Extend(PolicyChange { administrator: KeyAdministrator::Nobody, .. }),
+            ),
+            Some(key),
+        ) => Some(Obstruction::Unmanageable(key.clone())),
+        (Step::Key(KeyStep::Extend(change)), Some(key)) if !change.rejected.is_empty() => {
+            Some(Obstruction::RejectedStatements { key: key.clone(), reasons: change.rejected.clone() })
+        }
+        _ => None,
+    };
+    entries.filter_map(obstruction).collect()
 }
 
 /// The key that the trail names, as far as was read.
@@ -103,6 +126,7 @@ fn malformed_trail(malformed: MalformedTrail) -> TrailReport {
         error: Some(malformed.failure),
         new_key_policy: None,
         key_owner: None,
+        obstructions: vec![],
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn draft(answer: &Answer, origin: &Origin, config: &Config) -> Option
     };
     let headline = wording::digest_headline(answer.error.is_some(), &trails, answer.trails.len());
     let mut text = account_text(answer, origin, config, &headline, &notices);
-    push_sections(&mut text, &trails, config);
+    push_sections(&mut text, &trails, origin, config);
     let region = config.alert_topic.as_ref().map(|topic| topic.region().to_string()).unwrap_or_default();
     let attributes = vec![("outcome", worst.as_str().to_owned()), ("mode", answer.mode.to_owned()), ("region", region)];
     Some(Draft { headline, text, attributes })
@@ -56,14 +56,14 @@ fn account_text(answer: &Answer, origin: &Origin, config: &Config, headline: &st
 }
 
 /// Appends the section of each trail that fits.
-fn push_sections(text: &mut String, trails: &[&TrailReport], config: &Config) {
+fn push_sections(text: &mut String, trails: &[&TrailReport], origin: &Origin, config: &Config) {
     let mut omitted: usize = 0;
     for trail in trails {
         let section = format!(
             "\n\n{}.\n{}\nWhat to do next: {}\n",
             wording::capitalized(&wording::headline(trail, config.mode)),
             trail_section(trail, config),
-            wording::next_action(trail, config, false)
+            wording::next_action(trail, origin, config, false)
         );
         if text.len().saturating_add(section.len()) > MAX_BYTES {
             omitted = omitted.saturating_add(1);

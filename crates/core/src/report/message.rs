@@ -1,13 +1,10 @@
 //! The layout that alerts and digests share. The sentences are in [`super::wording`].
 
-use serde_json::json;
-
-use super::answer::{Answer, Outcome, TrailReport};
+use super::answer::{Answer, TrailReport};
 use super::wording;
 use crate::config::{Config, Mode};
 use crate::finding::Warning;
 use crate::ids::TrailArn;
-use crate::journal::StepStatus;
 use crate::plan::StepName;
 
 /// A message before it is put into the topic's format.
@@ -28,7 +25,7 @@ pub(super) fn notices(answer: &Answer) -> Vec<String> {
 pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
     let mut lines = vec![format!("Trail: {}", trail_arn(trail))];
     for finding in &trail.findings {
-        lines.push(format!("Finding: {}: {}", id(&finding.id()), wording::finding(finding)));
+        lines.push(format!("Finding: {}: {}", wording::id(&finding.id()), wording::finding(finding)));
     }
     lines.extend(trail.detail.as_ref().map(|reason| format!("Not changed: {reason}")));
     if let Some(error) = &trail.error {
@@ -39,28 +36,19 @@ pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
         lines.extend([String::new(), wording::steps_heading(trail.outcome, config.mode).into()]);
     }
     for step in &trail.steps {
-        let name = id(&step.step);
+        let name = wording::id(&step.step);
         lines.push(match config.mode {
             Mode::DryRun => format!("- {name}: {}", step.detail),
-            Mode::Enforce => format!("- {name} ({}): {}", id(&step.status), step.detail),
+            Mode::Enforce => format!("- {name} ({}): {}", wording::id(&step.status), step.detail),
         });
     }
-    let cost = is_taken(trail, StepName::CreateKey).then(wording::cost);
-    let access = is_taken(trail, StepName::UpdateTrail).then(|| wording::access_consequences(trail.key_owner, config));
+    let cost = trail.takes(StepName::CreateKey).then(wording::cost);
+    let access = trail.takes(StepName::UpdateTrail).then(|| wording::access_consequences(trail.key_owner, config));
     for paragraph in cost.into_iter().chain(access).chain(trail.warnings.iter().map(note)) {
         lines.extend([String::new(), paragraph]);
     }
     lines.push(String::new());
     lines.join("\n")
-}
-
-/// Whether a step was taken, or would be.
-fn is_taken(trail: &TrailReport, step: StepName) -> bool {
-    trail.steps.iter().filter(|it| it.step == step).any(|it| match it.status {
-        StepStatus::Done => true,
-        StepStatus::Planned => trail.outcome == Outcome::Planned,
-        StepStatus::NotNeeded | StepStatus::Failed => false,
-    })
 }
 
 pub(super) fn trail_arn(trail: &TrailReport) -> &str {
@@ -69,10 +57,5 @@ pub(super) fn trail_arn(trail: &TrailReport) -> &str {
 
 /// A warning with its ID.
 pub(super) fn note(warning: &Warning) -> String {
-    format!("Note: {}: {}", id(&warning.id()), wording::warning(warning))
-}
-
-/// An ID as in the answer.
-fn id(value: &impl serde::Serialize) -> String {
-    json!(value).as_str().unwrap_or_default().to_owned()
+    format!("Note: {}: {}", wording::id(&warning.id()), wording::warning(warning))
 }

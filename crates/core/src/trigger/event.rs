@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::{InvalidInput, Origin, SWEEP, Target, TrailRef, Trigger, parse, string, trail_ref};
+use super::{DeploymentTool, InvalidInput, Origin, SWEEP, Target, TrailRef, Trigger, parse, string, trail_ref};
 use crate::ids::{AccountId, FunctionArn, Region, TrailArn, shorten};
 
-const TRAIL_EVENTS: [&str; 4] = ["CreateTrail", "UpdateTrail", "StopLogging", "StartLogging"];
+pub(super) const TRAIL_EVENTS: [&str; 4] = ["CreateTrail", "UpdateTrail", "StopLogging", "StartLogging"];
 const KEY_EVENTS: [&str; 3] = ["DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy"];
 
 /// An EventBridge event: the part of the envelope that trailseal reads, and the event's own content.
@@ -139,11 +139,13 @@ impl Event {
         // <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html>.
         let names = ["arn", "invokedBy", "onBehalfOf/userId", "userName", "principalId", "accountId", "type"];
         let actor = names.into_iter().find_map(|name| self.text(&format!("/userIdentity/{name}")));
+        let clients = ["/userAgent", "/sourceIPAddress", "/userIdentity/invokedBy"].into_iter();
         Origin {
             kind: shorten(self.text("/eventName").unwrap_or("unnamed"), 60),
             event_id: self.text("/eventID").or(present(self.id.as_deref())).map(|id| shorten(id, 100)),
             actor: actor.map(|actor| shorten(actor, 300)),
             user_agent: self.text("/userAgent").map(|agent| shorten(agent, 200)),
+            deployed_with: DeploymentTool::named_in(clients.filter_map(|field| self.text(field))),
             region: self.region().unwrap_or(None),
         }
     }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod account;
+mod next_actions;
 #[path = "../scenario/mod.rs"]
 mod scenario;
 mod trail;
@@ -50,6 +51,7 @@ impl Run {
             event_id: Some("0f3c1d2e-4a5b-6c7d-8e9f-0a1b2c3d4e5f".into()),
             actor: Some("arn:aws:sts::123456789012:assumed-role/Admin/alice".into()),
             user_agent: Some("aws-cli/2.31.0".into()),
+            deployed_with: None,
             region: Some(region(HERE)),
         };
         let run = Self { context, origin, journal: Journal::default(), report: AccountReport::default() };
@@ -168,7 +170,13 @@ fn every_file_belongs_to_a_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/alerts/snapshots");
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let stale = names.filter_map(|name| Some(name.strip_suffix(".snap")?.to_owned()));
-    let tests = [include_str!("trail.rs"), include_str!("account.rs"), include_str!("variants.rs")].concat();
+    let tests = [
+        include_str!("trail.rs"),
+        include_str!("account.rs"),
+        include_str!("variants.rs"),
+        include_str!("next_actions.rs"),
+    ]
+    .concat();
     let stale: Vec<String> = stale.filter(|name| !tests.contains(&format!("\"{name}\""))).collect();
     assert_eq!(stale, [""; 0], "no test writes these");
 }

@@ -41,8 +41,8 @@ fn planned_adopted_key() {
     assert_alerts("planned_adopted_key", Run::new(context, &account, done).alerts());
 }
 
-/// trailseal's policy with a statement that names a deleted user, which KMS rejects.
-const DELETED_USER: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"Auditor","Effect":"Allow","Principal":{"AWS":"AIDACKCEVSQ6C2EXAMPLE"},"Action":"kms:Decrypt","Resource":"*"}]}"#;
+/// A policy with a statement that names a deleted user, which KMS rejects.
+const DELETED_USER: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"},{"Sid":"Auditor","Effect":"Allow","Principal":{"AWS":"AIDACKCEVSQ6C2EXAMPLE"},"Action":"kms:Decrypt","Resource":"*"}]}"#;
 
 #[test]
 fn planned_repaired_key() {

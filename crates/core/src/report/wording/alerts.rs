@@ -1,17 +1,15 @@
 //! What only alerts contain: headlines, headings, notices, consequences and the next action.
 
-use super::restore_command;
 use super::steps::{stray_caution, stray_command};
-use super::with_remedy;
-use crate::config::{Config, Mode};
+use super::{id, with_remedy};
+use crate::config::{Config, LOG_READERS, Mode};
 use crate::failure::Failure;
-use crate::finding::{FindingId, KeyOwner};
-use crate::ids::KeyArn;
+use crate::finding::KeyOwner;
 use crate::journal::StepStatus;
 use crate::plan::StepName;
 use crate::plan::strays::Stray;
 use crate::report::answer::{Outcome, TrailReport};
-use crate::trigger::Origin;
+use crate::trigger::{Origin, REQUEST};
 
 /// What became of a trail, in one line.
 pub(in crate::report) fn headline(trail: &TrailReport, mode: Mode) -> String {
@@ -31,7 +29,12 @@ pub(in crate::report) fn headline(trail: &TrailReport, mode: Mode) -> String {
         Outcome::Failed => format!("trail {name} could not be remediated"),
         Outcome::OutOfScope => format!("trail {name} is not encrypted and belongs to another account"),
         Outcome::Noted | Outcome::Compliant | Outcome::Gone | Outcome::Exempt => {
-            format!("trail {name} needs your attention")
+            let mut ids: Vec<String> = trail.findings.iter().map(|finding| id(&finding.id())).collect();
+            ids.dedup();
+            match ids.as_slice() {
+                [] => format!("trail {name} needs your attention"),
+                ids => format!("trail {name} needs your attention: {}", ids.join(", ")),
+            }
         }
     }
 }
@@ -79,7 +82,7 @@ pub(in crate::report) fn omitted_trails(count: usize) -> String {
 
 /// What started the invocation.
 pub(in crate::report) fn caused_by(origin: &Origin) -> String {
-    if origin.kind == "request" {
+    if origin.kind == REQUEST {
         return "Caused by: a request to the function".into();
     }
     let actor = origin.actor.as_deref().unwrap_or("an unknown caller");
@@ -99,7 +102,7 @@ pub(in crate::report) fn access_consequences(owner: Option<KeyOwner>, config: &C
     let existing = "Existing log files do not change.";
     if !matches!(owner, None | Some(KeyOwner::Trailseal)) {
         return format!(
-            "Who may lose access: every principal that reads new log files needs kms:Decrypt on the key. trailseal does not edit this key's policy, so LogReaders has no effect on it. {existing}"
+            "Who may lose access: every principal that reads new log files needs kms:Decrypt on the key. trailseal does not edit this key's policy, so {LOG_READERS} has no effect on it. {existing}"
         );
     }
     let readers = &config.log_readers;
@@ -118,67 +121,6 @@ pub(in crate::report) fn access_consequences(owner: Option<KeyOwner>, config: &C
     format!(
         "Who may lose access: every principal that reads new log files, such as a replication role, needs kms:Decrypt on the key. {own} {named} {existing}"
     )
-}
-
-/// What the reader of an alert does next; first about the notices, if the alert contains any.
-pub(in crate::report) fn next_action(trail: &TrailReport, config: &Config, has_notices: bool) -> String {
-    let notices = has_notices.then(|| "act on the notice above".to_owned());
-    let actions: Vec<String> = notices.into_iter().chain(next_actions(trail, config)).collect();
-    match actions.as_slice() {
-        [] => "no action needed.".into(),
-        [first] => format!("{first}."),
-        [first, rest @ ..] => {
-            let rest: Vec<String> = rest.iter().map(|action| capitalized(action)).collect();
-            format!("{first}. {}.", rest.join(". "))
-        }
-    }
-}
-
-/// Each is a sentence without its period.
-fn next_actions(trail: &TrailReport, config: &Config) -> Vec<String> {
-    let is_updated =
-        trail.steps.iter().any(|step| step.step == StepName::UpdateTrail && step.status == StepStatus::Done);
-    let mut actions = Vec::new();
-    let previous = trail.previous_key_arn.as_ref().and_then(|key| key.parse::<KeyArn>().ok());
-    if let (true, Some(key)) = (trail.has(FindingId::KeyPendingDeletion), previous) {
-        actions.push(format!(
-            "cancel the deletion of the previous key and enable it, because older log files cannot be read without it: {}",
-            restore_command(&key, true)
-        ));
-    }
-    match trail.outcome {
-        Outcome::Failed => {
-            let remedy = trail.error.as_ref().and_then(|error| error.remedy.clone());
-            actions.push(remedy.unwrap_or_else(|| "fix what the message above names".into()));
-        }
-        Outcome::Planned => actions.push(format!(
-            "to apply this, deploy trailseal with Mode=enforce; to exempt this trail, tag it `{}` with the reason as the value",
-            config.exempt_tag
-        )),
-        Outcome::Remediated if is_updated => {
-            actions.push("check that every principal that reads these logs can decrypt them (see above)".into());
-            actions.push("CloudTrail uses the new key within about 5 minutes".into());
-        }
-        Outcome::Remediated => {}
-        Outcome::OutOfScope => actions.push("notify the owner of that account".into()),
-        _ if trail.has(FindingId::KeyPolicyGap) => {
-            actions.push("ask the key's owner to fix the key policy".into());
-            actions.push("as long as CloudTrail delivers log files, trailseal does not assign another key".into());
-        }
-        _ if trail.has(FindingId::DeliveryFailing) => actions.push(
-            "check the bucket, its policy and the key: no log files arrive until CloudTrail can deliver again".into(),
-        ),
-        _ => actions.push(format!("if this is intentional, exempt the trail: tag it `{}`", config.exempt_tag)),
-    }
-    let restarts =
-        trail.steps.iter().any(|step| step.step == StepName::StartLogging && step.status != StepStatus::Failed);
-    if let (true, false, Ok(arn)) = (trail.has(FindingId::LoggingStopped), restarts, &trail.trail) {
-        actions.push(format!(
-            "to start logging, run `aws cloudtrail start-logging --region {} --name {arn}`, or set RestartLogging=true so that trailseal does it",
-            arn.region()
-        ));
-    }
-    actions
 }
 
 /// A stray, and the command that removes it.

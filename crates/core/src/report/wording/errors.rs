@@ -2,18 +2,15 @@
 
 use super::steps::reason;
 use super::warnings::{allow_readers, locked_out};
-use super::{instruction, joined, policy_commands, restore_command};
-use crate::config::OWNER_TAG;
+use super::{control_tower, instruction, joined, policy_commands, restore_command, unmanageable};
+use crate::config::{KEY_ARNS, OWNER_TAG, READERS_LOCKED_OUT};
 use crate::failure::{Class, Failure};
 use crate::finding::{Finding, KeyOwner};
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::journal::{Contradiction, Entry};
-use crate::key_policy::MAX_BYTES;
+use crate::key_policy::{KeyAdministrator, MAX_BYTES};
 use crate::observation::SettingChange;
 use crate::plan::{KeySource, KeyStep, Obstacle, Step, Subject, UnusableKey};
-
-/// Source: <https://docs.aws.amazon.com/controltower/latest/controlreference/mandatory-controls.html>.
-const CONTROL_TOWER: &str = "AWS Control Tower owns this trail, and a mandatory control denies changes by other principals: configure KMS encryption in the landing zone settings, or exempt the trail with its tag";
 
 /// Why a trail cannot be read or remediated.
 pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
@@ -26,8 +23,8 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
             return Failure::transient(format!("two reads of key `{key}` contradict each other"));
         }
         Obstacle::SuppliedKeyMissing { key, region } => (
-            format!("key `{key}`, which KeyArns (`TRAILSEAL_KEY_ARNS`) names for `{region}`, does not exist"),
-            "set KeyArns (`TRAILSEAL_KEY_ARNS`) to a key that exists".into(),
+            format!("key `{key}`, which {KEY_ARNS} names for `{region}`, does not exist"),
+            format!("set {KEY_ARNS} to a key that exists"),
         ),
         Obstacle::SealingKeyUnusable(unusable) => sealing_key_unusable(unusable),
         Obstacle::SealingKeyDenied { key, trail, access, owner, statements } => {
@@ -51,13 +48,18 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
             format!(
                 "the policy of key `{key}` cannot be extended: it would exceed the {MAX_BYTES} bytes that KMS accepts"
             ),
-            format!("remove statements that are no longer needed from the policy; then {}", instruction(extension)),
+            format!(
+                "remove at least {} bytes of statements that are no longer needed: {}. The next run then does the rest: {}",
+                extension.document.text().len().saturating_sub(MAX_BYTES),
+                policy_commands(key, "remove them"),
+                instruction(extension)
+            ),
         ),
         Obstacle::BucketDenied { bucket, trail, key, placeholder, statement } => {
             let accepted = match key {
                 Some(key) => format!("key `{key}`"),
                 None => format!(
-                    "any key `arn:{}:kms:{}:{}:key/*`, or set KeyArns (`TRAILSEAL_KEY_ARNS`) to a key that the statement accepts",
+                    "any key `arn:{}:kms:{}:{}:key/*`, or set {KEY_ARNS} to a key that the statement accepts",
                     placeholder.partition(),
                     placeholder.region(),
                     placeholder.account()
@@ -75,12 +77,12 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
         }
         Obstacle::ReadersHeld { bucket, trail, key, region, readers, owner } => (
             format!(
-                "encrypting trail `{trail}` with {} would lock out readers of bucket `{bucket}`: {}; ReadersLockedOut (`TRAILSEAL_READERS_LOCKED_OUT`) is `hold`, so trailseal does not change the trail",
+                "encrypting trail `{trail}` with {} would lock out readers of bucket `{bucket}`: {}; {READERS_LOCKED_OUT} is `hold`, so trailseal does not change the trail",
                 key_or_new(key.as_ref(), region),
                 locked_out(readers)
             ),
             format!(
-                "{}, remove them from the bucket policy, or set ReadersLockedOut to `proceed`",
+                "{}, remove them from the bucket policy, or set {READERS_LOCKED_OUT} to `proceed`",
                 allow_readers(*owner)
             ),
         ),
@@ -91,7 +93,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
 fn sealing_key_unusable(unusable: &UnusableKey) -> (String, String) {
     let UnusableKey { key, source, findings, unknown_state, exempt, unreadable_tags } = unusable;
     let (source, replace) = match source {
-        KeySource::Supplied => ("set in KeyArns (`TRAILSEAL_KEY_ARNS`)".into(), "set KeyArns to".to_owned()),
+        KeySource::Supplied => (format!("set in {KEY_ARNS}"), format!("set {KEY_ARNS} to")),
         KeySource::Alias(alias) => (format!("associated with `{alias}`"), format!("associate `{alias}` with")),
         KeySource::Tag => ("found by its tag".to_owned(), "supply".to_owned()),
     };
@@ -141,12 +143,14 @@ fn add_statements(key: &KeyArn, statements: &str) -> String {
 pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failure {
     let failure = Failure { class: entry.failure_class().unwrap_or(failure.class), ..failure.clone() };
     let is_terminal = failure.class == Class::Terminal;
+    // Only then can another principal do what the function's role cannot.
+    let is_denied = is_terminal && failure.is("AccessDeniedException");
     match (&entry.step, &entry.key) {
         (Step::Key(KeyStep::Create(_)), _) if failure.outcome_unknown => {
             let Subject::Key(region) = &entry.subject else { return failure };
             let (tag, value) = OWNER_TAG;
             let message = format!(
-                "{}; it is unknown whether a key was created: check `{region}` for a key with the tag `{tag}={value}` and without an alias",
+                "{}; it is unknown whether a key was created. The next sweep finishes or reports it. To check now, look in `{region}` for a key with the tag `{tag}={value}` and without an alias",
                 failure.message
             );
             Failure { message, ..failure }
@@ -155,11 +159,15 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
             let command = format!("aws kms enable-key-rotation --region {} --key-id {key}", key.region());
             Failure { remedy: Some(format!("enable rotation: `{command}`")), ..failure }
         }
-        (Step::Key(KeyStep::Restore { pending_deletion }), Some(key)) if is_terminal => {
-            by_administrator(failure, &restore_command(key, *pending_deletion))
+        (Step::Key(KeyStep::Restore { pending_deletion, administrator }), Some(key)) if is_denied => {
+            by_administrator(failure, *administrator, key, &restore_command(key, *pending_deletion))
         }
         (Step::Key(KeyStep::Extend(change)), Some(key)) if is_terminal => {
-            let failure = by_administrator(failure, &policy_commands(key, &instruction(&change.extension)));
+            let commands = || policy_commands(key, &instruction(&change.extension));
+            let failure = match is_denied {
+                true => by_administrator(failure, change.administrator, key, &commands()),
+                false => failure,
+            };
             let rejected: Vec<String> = change.rejected.iter().map(ToString::to_string).collect();
             match (rejected.as_slice(), &failure.remedy) {
                 ([], _) | (_, None) => failure,
@@ -177,11 +185,8 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
             };
             Failure { remedy: Some(remedy), ..failure }
         }
-        (Step::Update(update), _)
-            if failure.is("AccessDeniedException")
-                && update.observed.arn.name().as_str().starts_with("aws-controltower-") =>
-        {
-            Failure { remedy: Some(CONTROL_TOWER.into()), ..failure }
+        (Step::Update(update), _) if failure.is("AccessDeniedException") && update.is_control_towers() => {
+            Failure { remedy: Some(format!("{}, or exempt the trail with its tag", control_tower())), ..failure }
         }
         (Step::Update(_), Some(key)) if failure.outcome_unknown => {
             Failure { message: format!("it is unknown whether the trail has `{key}`: {}", failure.message), ..failure }
@@ -190,9 +195,11 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
     }
 }
 
-/// The failure, with what an administrator can do instead.
-fn by_administrator(failure: Failure, command: &str) -> Failure {
+/// The failure, with what an administrator of the key can do instead, if it has one.
+fn by_administrator(failure: Failure, administrator: KeyAdministrator, key: &KeyArn, command: &str) -> Failure {
     let remedy = match failure.remedy.as_deref() {
+        _ if administrator == KeyAdministrator::Nobody => unmanageable(key),
+        Some(_) if administrator == KeyAdministrator::Role => return failure,
         None | Some("") => format!("have an administrator do this: {command}"),
         Some(remedy) => format!("{remedy}; or have an administrator do this: {command}"),
     };

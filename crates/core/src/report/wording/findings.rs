@@ -18,7 +18,9 @@ pub(in crate::report) fn finding(finding: &Finding) -> String {
         Finding::KeyUnavailable { key, state } => {
             format!("key `{key}` is in state `{state}`, in which it cannot be used")
         }
-        Finding::KeyMissing(key) => format!("key `{key}` does not exist; a second read confirmed this"),
+        Finding::KeyMissing(key) => format!(
+            "key `{key}` does not exist, as a second read confirmed; the log files that it encrypted cannot be read any more"
+        ),
         Finding::CloudTrailDenied { key, access, statements } => {
             let denied = joined(access.denied().into_iter().map(|(call, decision)| format!("`{call}`: {decision}")));
             let remedy = statements.as_ref().map(|statements| format!("; it needs these statements: {statements}"));

@@ -5,16 +5,19 @@
 //! - Why an input is invalid or ignored, in [`crate::trigger`].
 //! - The labels of a message's lines, such as `Finding:`, in the layout of the message.
 
+mod actions;
 mod alerts;
+mod deployments;
 mod errors;
 mod findings;
 mod key_policies;
 mod steps;
 mod warnings;
 
+pub(super) use actions::next_action;
 pub(super) use alerts::{
     DRY_RUN, access_consequences, capitalized, caused_by, cost, digest_headline, failure_notice, headline,
-    key_headline, next_action, omitted_trails, steps_heading, stray_notice,
+    key_headline, omitted_trails, steps_heading, stray_notice,
 };
 pub(super) use errors::{abandoned, not_remediated_yet, obstacle, other_key, setting_changes, step_failure};
 pub(super) use findings::finding;
@@ -22,8 +25,16 @@ use key_policies::{changed_statements, instruction};
 pub(super) use steps::{detail, listed_under, out_of_scope, stray_caution, stray_command, superseded};
 pub(super) use warnings::warning;
 
+use serde_json::json;
+
+use crate::config::{KEY_ALIAS, KEY_ARNS};
 use crate::failure::Failure;
 use crate::ids::KeyArn;
+
+/// An ID as in the answer.
+pub(super) fn id(value: &impl serde::Serialize) -> String {
+    json!(value).as_str().unwrap_or_default().to_owned()
+}
 
 /// `one; two; three`.
 fn joined(parts: impl IntoIterator<Item = String>) -> String {
@@ -46,6 +57,18 @@ fn restore_command(key: &KeyArn, pending_deletion: bool) -> String {
         true => format!("`aws kms cancel-key-deletion --region {region} --key-id {key}; {enable}`"),
         false => format!("`{enable}`"),
     }
+}
+
+/// What to do about a trail of AWS Control Tower.
+fn control_tower() -> String {
+    "AWS Control Tower owns this trail, and in a member account a mandatory control denies `cloudtrail:UpdateTrail` to every role but `AWSControlTowerExecution`: configure KMS encryption in the landing zone settings".into()
+}
+
+/// What to do about a key that no principal can administer.
+fn unmanageable(key: &KeyArn) -> String {
+    format!(
+        "the policy of key `{key}` lets no principal of its account change the key, not even an administrator: contact AWS Support to regain access, or set {KEY_ARNS} to another key, or {KEY_ALIAS} to another alias, for which trailseal creates a key. Keep this key, because older log files cannot be read without it"
+    )
 }
 
 /// The commands that edit a key policy, with the edit in between.

@@ -34,8 +34,10 @@ fn planned(entry: &Entry) -> String {
             format!("{key}, which a trail already uses but which no longer has the alias")
         }
         Step::Key(KeyStep::Adopt(_)) => format!("{key}, which an earlier run created but did not finish"),
-        Step::Key(KeyStep::Restore { pending_deletion: true }) => format!("cancel the deletion of {key} and enable it"),
-        Step::Key(KeyStep::Restore { pending_deletion: false }) => format!("enable {key}"),
+        Step::Key(KeyStep::Restore { pending_deletion: true, .. }) => {
+            format!("cancel the deletion of {key} and enable it")
+        }
+        Step::Key(KeyStep::Restore { pending_deletion: false, .. }) => format!("enable {key}"),
         Step::Key(KeyStep::Extend(change)) => {
             let rejected: Vec<String> = change.rejected.iter().map(ToString::to_string).collect();
             let rejected = match rejected.as_slice() {
@@ -49,10 +51,10 @@ fn planned(entry: &Entry) -> String {
         Step::Update(update) => {
             let given =
                 entry.key.as_ref().map_or(format!("`KmsKeyId` = the new key in `{}`", update.bucket_region), assigned);
-            match update.account_readers_need_permission {
-                true => format!("{given}; readers in this account need `kms:Decrypt` in their IAM policies"),
-                false => given,
-            }
+            let readers = "; readers in this account need `kms:Decrypt` in their IAM policies";
+            let control = "; in a member account, AWS Control Tower denies this change of its trail";
+            let notes = [(update.account_readers_need_permission, readers), (update.is_control_towers(), control)];
+            notes.into_iter().filter(|(applies, _)| *applies).fold(given, |given, (_, note)| given + note)
         }
         Step::Restart => "start logging again".into(),
     }
@@ -64,7 +66,7 @@ fn done(entry: &Entry, effect: &Effect) -> String {
     match &entry.step {
         Step::Key(KeyStep::Create(_)) => format!("`{key}`"),
         Step::Key(KeyStep::Adopt(_)) => planned(entry),
-        Step::Key(KeyStep::Restore { pending_deletion }) => {
+        Step::Key(KeyStep::Restore { pending_deletion, .. }) => {
             let done = if *pending_deletion { "its deletion is canceled, and it is enabled" } else { "it is enabled" };
             match effect {
                 Effect::Unverified(failure) => {

@@ -2,6 +2,7 @@
 
 use super::{joined, policy_commands, with_remedy};
 use crate::access::{DecryptBarrier, LockedOutReader};
+use crate::config::LOG_READERS;
 use crate::finding::{KeyOwner, Warning};
 use crate::iam::Decision;
 use crate::ids::shorten;
@@ -37,7 +38,7 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             failure.message
         ),
         Warning::BucketKeyNeedsDecrypt { key, decision } => format!(
-            "the policy of key `{key}` does not allow CloudTrail to decrypt (`kms:Decrypt`: {decision}), which CloudTrail needs if the bucket uses an S3 Bucket Key"
+            "the policy of key `{key}` does not allow CloudTrail to decrypt (`kms:Decrypt`: {decision}), which CloudTrail needs if the bucket uses an S3 Bucket Key. If it does, the key's owner adds `kms:Decrypt` for `cloudtrail.amazonaws.com`"
         ),
         Warning::KeyPolicyUnclear { key, access } => {
             let unknown = joined(access.unknown().into_iter().map(|(call, decision)| format!("`{call}`: {}", reasons(decision))));
@@ -50,20 +51,20 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
         }
         Warning::KeyPolicyMissing(key) => format!("KMS returned no policy for key `{key}`, so it was not evaluated"),
         Warning::KeyDenied { key, failure } => {
-            format!("key `{key}` cannot be read, so it was not evaluated: {}", failure.message)
+            format!("key `{key}` cannot be read, so it was not evaluated: {}", with_remedy(failure))
         }
         Warning::KeyNameUnresolved { key, region } => format!(
             "key `{key}` cannot be read, so it was not evaluated: it is not an ARN and was not found in `{region}`; name the trail's key by its ARN"
         ),
         Warning::KeyPolicyDenied { key, failure: Some(failure) } => {
-            format!("the policy of key `{key}` cannot be read, so it was not evaluated: {}", failure.message)
+            format!("the policy of key `{key}` cannot be read, so it was not evaluated: {}", with_remedy(failure))
         }
         Warning::KeyPolicyDenied { key, failure: None } => format!(
             "the policy of key `{key}` cannot be read, so it was not evaluated: the key belongs to account `{}`, and KMS returns a key policy to the key's own account only",
             key.account()
         ),
         Warning::KeyTagsDenied { key, failure } => {
-            format!("the tags of key `{key}` cannot be read, so trailseal does not change it: {}", failure.message)
+            format!("the tags of key `{key}` cannot be read, so trailseal does not change it: {}", with_remedy(failure))
         }
         Warning::KeyStateUnknown { key, state } => {
             format!("key `{key}` is in state `{state}`, which trailseal does not support, so it was not evaluated")
@@ -92,10 +93,10 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             let (reader, sid) = (&reader.reader, &reader.sid);
             let commands = policy_commands(key, &format!("remove `{reader}` from `{sid}`"));
             format!(
-                "LogReaders (`TRAILSEAL_LOG_READERS`) no longer contains `{reader}`, but statement `{sid}` of the policy of key `{key}` still allows it to decrypt. trailseal removes nothing from a policy. To revoke access: {commands}"
+                "{LOG_READERS} no longer contains `{reader}`, but statement `{sid}` of the policy of key `{key}` still allows it to decrypt. trailseal removes nothing from a policy. To revoke access: {commands}"
             )
         }
-        Warning::NoLoggingTrail => "no trail in this account is logging: API activity is not recorded, and trailseal receives no events about trails until one is".into(),
+        Warning::NoLoggingTrail => "no trail in this account is logging: API activity is not recorded, and trailseal receives no events about trails until one is. Create a trail, or start one: `aws cloudtrail start-logging --region HOME_REGION --name TRAIL_ARN`".into(),
     }
 }
 
@@ -139,11 +140,11 @@ fn barrier(reader: &LockedOutReader) -> String {
 }
 
 /// How readers are allowed to use a key.
-pub(super) fn allow_readers(owner: KeyOwner) -> &'static str {
+pub(super) fn allow_readers(owner: KeyOwner) -> String {
     match owner {
-        KeyOwner::Trailseal => "add them to LogReaders (`TRAILSEAL_LOG_READERS`)",
+        KeyOwner::Trailseal => format!("add them to {LOG_READERS}"),
         KeyOwner::Exempt | KeyOwner::Another => {
-            "ask the key's owner to add them to the key policy, which trailseal does not edit"
+            "ask the key's owner to add them to the key policy, which trailseal does not edit".into()
         }
     }
 }
