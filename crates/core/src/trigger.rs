@@ -38,13 +38,6 @@ pub struct Origin {
     pub region: Option<Region>,
 }
 
-impl Origin {
-    /// Whether an event about a trail started the invocation.
-    pub fn is_trail_event(&self) -> bool {
-        event::TRAIL_EVENTS.contains(&self.kind.as_str())
-    }
-}
-
 /// What to reconcile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use trailseal_core::ids::FunctionArn;
-use trailseal_core::trigger::{Event, InvalidInput, Target, Trigger};
+use trailseal_core::trigger::{DeploymentTool, Event, InvalidInput, Target, Trigger};
 
 enum Expected {
     /// The trail's ARN, the kind, the actor.
@@ -212,4 +212,23 @@ fn a_trail_name_of_another_type_is_an_error() {
     event["detail"]["requestParameters"]["name"] = json!(7);
     let error = read(&event, &function_arn()).unwrap_err().to_string();
     assert!(error.contains("`requestParameters.name` must be a string; received a number"), "{error}");
+}
+
+#[test]
+fn infrastructure_as_code_is_recognized() {
+    let tool = |change: &dyn Fn(&mut Value)| {
+        let mut event = event("update-trail-by-name");
+        change(&mut event["detail"]);
+        read(&event, &function_arn()).unwrap().origin.deployed_with
+    };
+    assert_eq!(tool(&|_| {}), None);
+    let agent = "APN/1.0 HashiCorp/1.0 Terraform/1.13.0 ".to_owned() + &"x".repeat(300) + " APN/1.0 Pulumi/1.0";
+    assert_eq!(tool(&|detail| detail["userAgent"] = json!(agent)), Some(DeploymentTool::Pulumi));
+    let service = json!("cloudformation.amazonaws.com");
+    for field in ["userAgent", "sourceIPAddress"] {
+        assert_eq!(tool(&|detail| detail[field] = service.clone()), Some(DeploymentTool::CloudFormation), "{field}");
+    }
+    let invoked_by = |detail: &mut Value| detail["userIdentity"]["invokedBy"] = service.clone();
+    assert_eq!(tool(&invoked_by), Some(DeploymentTool::CloudFormation));
+    assert_eq!(tool(&|detail| detail["userAgent"] = json!(["Terraform"])), None);
 }

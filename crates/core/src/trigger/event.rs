@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{DeploymentTool, InvalidInput, Origin, SWEEP, Target, TrailRef, Trigger, parse, string, trail_ref};
 use crate::ids::{AccountId, FunctionArn, Region, TrailArn, shorten};
 
-pub(super) const TRAIL_EVENTS: [&str; 4] = ["CreateTrail", "UpdateTrail", "StopLogging", "StartLogging"];
+const TRAIL_EVENTS: [&str; 4] = ["CreateTrail", "UpdateTrail", "StopLogging", "StartLogging"];
 const KEY_EVENTS: [&str; 3] = ["DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy"];
 
 /// An EventBridge event: the part of the envelope that trailseal reads, and the event's own content.
@@ -148,6 +148,13 @@ impl Event {
             deployed_with: DeploymentTool::named_in(clients.filter_map(|field| self.text(field))),
             region: self.region().unwrap_or(None),
         }
+    }
+}
+
+impl Origin {
+    /// Whether an event about a trail started the invocation.
+    pub fn is_trail_event(&self) -> bool {
+        TRAIL_EVENTS.contains(&self.kind.as_str())
     }
 }
 
