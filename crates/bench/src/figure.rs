@@ -36,10 +36,11 @@ impl Row {
     pub const SWEEP: Self = Self::new("Sweep of 17 Regions × 5 compliant trails, 50 ms per call", "≤ 0.6 s");
     pub const UNENCRYPTED_SWEEP: Self = Self::new("Sweep of 17 Regions × 5 unencrypted trails", "");
     pub const UNENCRYPTED_SWEEP_EVERYWHERE: Self = Self::new("Sweep of 34 Regions × 5 unencrypted trails", "");
+    pub const READERS: Self = Self::new("Readers of a 20 KB bucket policy", "≤ 50 ms");
     pub const ZIP: Self = Self::new("Deployed zip", "≤ 3.5 MB");
 
     /// The rows in the order of the page.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::START,
         Self::START_CPU,
         Self::CPU,
@@ -52,6 +53,7 @@ impl Row {
         Self::SWEEP,
         Self::UNENCRYPTED_SWEEP,
         Self::UNENCRYPTED_SWEEP_EVERYWHERE,
+        Self::READERS,
         Self::ZIP,
     ];
 

@@ -27,7 +27,7 @@ use std::{
 
 use figure::Verdict;
 use machine::Machine;
-use measure::{Binaries, Measure, package, remediation, startup, sweep, wire};
+use measure::{Binaries, Measure, package, readers, remediation, startup, sweep, wire};
 
 const USAGE: &str = "usage: trailseal-bench [--strict] [--runs N] [--markdown FILE [--shared]]";
 
@@ -47,10 +47,11 @@ fn main() -> ExitCode {
         }
     };
     let binaries = binaries(arguments.runs);
-    let measures: [(&str, Measure); 4] = [
+    let measures: [(&str, Measure); 5] = [
         ("Startup", startup::measure),
         ("Remediation", remediation::measure),
         ("Sweep", sweep::measure),
+        ("Readers", readers::measure),
         ("Package", package::measure),
     ];
     let (mut figures, mut failed) = (Vec::new(), false);

@@ -143,6 +143,7 @@ result is checked; a run with a wrong result is not counted.
 - *CPU time from event to answer* is that of the whole process.
 - *Sweeps* run against CloudTrail's rates. One throttled call fails the measurement. All Regions share one host here; on AWS,
   each Region has its own TLS connection.
+- *Readers* are evaluated in the measuring process; the figure is the slowest of three policies.
 - *Deployed zip* contains the release binary as `bootstrap`, deflated at level 9.
 
 To compare with a build without this repository's aws-lc settings (`.cargo/config.toml`):

@@ -1,6 +1,7 @@
 //! The measurements. Each module returns its lines of the report, or why it cannot measure.
 
 pub mod package;
+pub mod readers;
 pub mod remediation;
 pub mod startup;
 pub mod sweep;

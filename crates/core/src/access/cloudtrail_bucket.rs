@@ -1,5 +1,7 @@
 //! Whether a bucket policy denies CloudTrail's writes, and which objects are a trail's log files.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::access::{CLOUDTRAIL, cloudtrail_context};
@@ -149,6 +151,7 @@ impl LogFiles<'_> {
         let own = PathParts { organization: Some(organization), ..PathParts::default() };
         let example = |certain| move |object| Example { object, certain };
         let mut examples: Vec<Example> = self.objects(&own).map(example(true)).collect();
+        let mut known: BTreeSet<String> = examples.iter().map(|example| example.object.clone()).collect();
         for resource in resources {
             let named = PathParts::of(resource);
             let parts = PathParts {
@@ -156,11 +159,8 @@ impl LogFiles<'_> {
                 account: named.account.filter(|_| self.organization),
                 region: named.region.filter(|_| self.every_region),
             };
-            for example in self.objects(&parts).map(example(false)) {
-                if examples.iter().all(|known| known.object != example.object) {
-                    examples.push(example);
-                }
-            }
+            let others = self.objects(&parts).filter(|object| known.insert(object.clone()));
+            examples.extend(others.map(example(false)));
         }
         examples
     }

@@ -1,10 +1,11 @@
 //! Which readers of a trail's log files cannot decrypt them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::access::cloudtrail_bucket::{Example, LogFiles, over_tls, resources};
 use crate::access::principal_set::{PrincipalKind, PrincipalSet, external_principals};
-use crate::iam::{Decision, Document, Reason, Request, Statement, StatementId, evaluate};
+use crate::iam::parts::{Applies, Matches, Statements};
+use crate::iam::{Caller, Context, Decision, Document, Reason, Request, Statement, StatementId, evaluate};
 use crate::ids::{AccountId, KeyArn, shorten};
 
 /// Principals that a bucket policy allows to read and a key policy does not allow to decrypt.
@@ -62,12 +63,17 @@ pub fn locked_out_readers(
     // CloudTrail's own Allow names the organization.
     let named: Vec<&str> = bucket_policy.statements().iter().filter(|it| it.is_allow()).flat_map(resources).collect();
     let organization = files.organization_among(&named);
+    let mut denies = Denies::new(bucket_policy);
     let mut found: BTreeMap<String, LockedOutReader> = BTreeMap::new();
     for (id, statement) in bucket_policy.identified() {
+        let readers = external_principals(statement, account);
+        if readers.is_empty() {
+            continue;
+        }
         let examples = files.examples(&organization, &resources(statement).collect::<Vec<&str>>());
-        let statement_reads = StatementReads::new(bucket_policy, id, statement, examples);
-        for principals in external_principals(statement, account) {
-            let Some(reader) = statement_reads.locked_out(&key, principals) else { continue };
+        let statement_reads = StatementReads::new(bucket_policy, &mut denies, id, statement, &examples);
+        for principals in readers {
+            let Some(reader) = statement_reads.locked_out(&denies, &key, principals) else { continue };
             let known = found.entry(reader.reader.clone()).or_insert_with(|| reader.clone());
             if reader.certain && !known.certain {
                 *known = reader;
@@ -77,35 +83,79 @@ pub fn locked_out_readers(
     found.into_values().collect()
 }
 
-/// What one statement of a bucket policy allows to read.
-struct StatementReads {
-    id: StatementId,
-    /// The statement as the policy's only one.
-    alone: Document,
-    /// The statement with every Deny of the policy. Every other Allow is considered by itself.
-    with_denies: Document,
-    examples: Vec<Example>,
+/// The actions that read an object, or one of its versions.
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>.
+const READS: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
+
+/// The statements that may deny reading: every Deny, and every malformed statement.
+struct Denies<'a> {
+    statements: Statements<'a>,
+    actions: [Matches; 2],
+    objects: BTreeMap<String, Matches>,
+    /// Whether the policy contains what makes every decision unknown.
+    any_unknown: bool,
 }
 
-impl StatementReads {
-    fn new(bucket_policy: &Document, id: StatementId, statement: &Statement, examples: Vec<Example>) -> Self {
-        let denies = bucket_policy.statements().iter().filter(|other| !other.is_allow());
-        Self {
-            id: StatementId { sid: id.sid.as_deref().map(|sid| shorten(sid, 80)), ..id },
-            alone: bucket_policy.with_statements([statement.clone()]),
-            with_denies: bucket_policy.with_statements(denies.chain([statement]).cloned()),
-            examples,
+impl<'a> Denies<'a> {
+    fn new(bucket_policy: &'a Document) -> Self {
+        let statements = Statements::select(bucket_policy, |statement| !statement.is_allow());
+        let actions = READS.map(|action| statements.match_action(action));
+        let any_unknown = !bucket_policy.unsupported().is_empty();
+        Self { statements, actions, objects: BTreeMap::new(), any_unknown }
+    }
+
+    fn match_object(&mut self, object: &str) -> Matches {
+        let matches = self.objects.get(object).cloned();
+        matches.unwrap_or_else(|| {
+            let matches = self.statements.match_resource(object);
+            self.objects.insert(object.to_owned(), matches.clone());
+            matches
+        })
+    }
+}
+
+/// The most examples that are evaluated for one statement.
+const MAX_EXAMPLES: usize = 40;
+
+/// What one statement of a bucket policy allows to read.
+struct StatementReads<'a> {
+    id: StatementId,
+    statement: Statements<'a>,
+    /// How the statement, and then every Deny, matches each read of an example. Examples that the policy does not tell
+    /// apart are one.
+    reads: BTreeSet<(Matches, Matches)>,
+    /// Whether it names more accounts or Regions than are evaluated.
+    is_partial: bool,
+}
+
+impl<'a> StatementReads<'a> {
+    fn new(
+        bucket_policy: &Document,
+        denies: &mut Denies<'_>,
+        id: StatementId,
+        statement: &'a Statement,
+        examples: &[Example],
+    ) -> Self {
+        let statement = Statements::one(bucket_policy, statement);
+        let actions = READS.map(|action| statement.match_action(action));
+        let mut reads = BTreeSet::new();
+        for Example { object, .. } in examples.iter().take(MAX_EXAMPLES) {
+            let (allowed, denied) = (statement.match_resource(object), denies.match_object(object));
+            reads.extend(
+                actions.iter().zip(&denies.actions).map(|(allow, deny)| (allowed.and(allow), denied.and(deny))),
+            );
         }
+        let id = StatementId { sid: id.sid.as_deref().map(|sid| shorten(sid, 80)), ..id };
+        Self { id, statement, reads, is_partial: examples.len() > MAX_EXAMPLES }
     }
 
     /// The principals, if the statement may allow them to read and they may be unable to decrypt.
-    fn locked_out(&self, key: &Key<'_>, principals: PrincipalSet) -> Option<LockedOutReader> {
-        let reads = self.possible_reads(key, &principals);
-        if reads.is_empty() {
-            return None;
-        }
+    fn locked_out(&self, denies: &Denies<'_>, key: &Key<'_>, principals: PrincipalSet) -> Option<LockedOutReader> {
+        let reads_certainly = match self.reads(denies, key, &principals) {
+            Applies::No => return None,
+            reads => reads == Applies::Certainly,
+        };
         let barrier = key.decrypt_barrier(&principals)?;
-        let reads_certainly = reads.iter().any(Decision::is_allowed);
         let certain = match principals.kind {
             PrincipalKind::Unknown => false,
             // The statement's condition may select principals that can decrypt.
@@ -116,13 +166,33 @@ impl StatementReads {
         Some(LockedOutReader { reader: principals.name, statement, reads_certainly, barrier, certain })
     }
 
-    /// The decisions about the examples that the statement may allow to read and no Deny certainly denies.
-    fn possible_reads(&self, key: &Key<'_>, principals: &PrincipalSet) -> Vec<Decision> {
-        let decide = |policy: &Document, example: &Example| key.decide_read(policy, principals, &example.object);
-        let allowed_here = self.examples.iter().filter(|example| !decide(&self.alone, example).is_denied());
-        let decisions = allowed_here.map(|example| decide(&self.with_denies, example));
-        decisions.filter(|decision| !decision.is_denied()).collect()
+    /// Whether the statement allows the principals to read an example, and no Deny denies it.
+    fn reads(&self, denies: &Denies<'_>, key: &Key<'_>, principals: &PrincipalSet) -> Applies {
+        let caller = principals.example(key.arn.partition());
+        let context = read_context(principals, &caller);
+        let allows = self.statement.match_caller(&caller, &context);
+        let denied = denies.statements.match_caller(&caller, &context);
+        let decide = |(allow, deny): &(Matches, Matches)| match denied.applies_with(deny) {
+            _ if denies.any_unknown => Applies::Possibly,
+            Applies::Certainly => Applies::No,
+            Applies::Possibly => allows.applies_with(allow).min(Applies::Possibly),
+            Applies::No => allows.applies_with(allow),
+        };
+        let reads = self.reads.iter().map(decide).max().unwrap_or(Applies::No);
+        if self.is_partial { reads.max(Applies::Possibly) } else { reads }
     }
+}
+
+/// What is known about a request to read an object.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>.
+fn read_context(principals: &PrincipalSet, caller: &Caller) -> Context {
+    over_tls(principals.common_context(caller))
+        // CloudTrail's objects have no tags, and the other keys are those of lists.
+        .without_any("s3:ExistingObjectTag/")
+        .without("s3:prefix")
+        .without("s3:delimiter")
+        .without("s3:max-keys")
 }
 
 /// The key that encrypts the log files.
@@ -139,29 +209,6 @@ impl<'a> Key<'a> {
         let named = statements.flat_map(|statement| external_principals(statement, account));
         let named = named.filter(|it| it.has_many() || matches!(it.kind, PrincipalKind::One(_))).collect();
         Self { arn, policy, named }
-    }
-
-    /// What a bucket policy decides about reading an object, or one of its versions.
-    ///
-    /// Source for the contents of the request: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>.
-    fn decide_read(&self, bucket_policy: &Document, principals: &PrincipalSet, object: &str) -> Decision {
-        let caller = principals.example(self.arn.partition());
-        let context = over_tls(principals.common_context(&caller))
-            // CloudTrail's objects have no tags, and the other keys are those of lists.
-            .without_any("s3:ExistingObjectTag/")
-            .without("s3:prefix")
-            .without("s3:delimiter")
-            .without("s3:max-keys");
-        let request = |action: &str| Request {
-            caller: caller.clone(),
-            action: action.to_owned(),
-            resource: object.to_owned(),
-            context: context.clone(),
-        };
-        match evaluate(bucket_policy, &request("s3:GetObject")) {
-            decision if decision.is_denied() => evaluate(bucket_policy, &request("s3:GetObjectVersion")),
-            decision => decision,
-        }
     }
 
     /// Why the principals cannot decrypt, or may be unable to; `None` if they can.

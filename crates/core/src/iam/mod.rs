@@ -9,6 +9,7 @@ mod document;
 pub(crate) mod element;
 mod evaluate;
 mod json;
+pub(crate) mod parts;
 pub(crate) mod pattern;
 pub(crate) mod principal;
 mod request;

@@ -16,125 +16,194 @@ enum Piece {
     Variable,
 }
 
-/// A text of a policy that is compared with a text of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern(Vec<Piece>);
+/// A text of a policy that is compared with a text of a request. Its parts are read as they are compared, because most
+/// comparisons end at the first characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pattern<'a> {
+    text: &'a str,
+    variables: bool,
+    wildcards: bool,
+}
 
-impl Pattern {
+impl<'a> Pattern<'a> {
     /// A text in which `*` and `?` are wildcards. If the policy's version has variables, `${*}`, `${?}` and `${$}` are
     /// those characters themselves.
     /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>.
-    pub(crate) fn with_wildcards(text: &str, variables: bool) -> Self {
-        Self::parse(text, variables, true)
+    pub(crate) fn with_wildcards(text: &'a str, variables: bool) -> Self {
+        Self { text, variables, wildcards: true }
     }
 
     /// A text without wildcards; variables as above.
-    pub(crate) fn exact(text: &str, variables: bool) -> Self {
-        Self::parse(text, variables, false)
+    pub(crate) fn exact(text: &'a str, variables: bool) -> Self {
+        Self { text, variables, wildcards: false }
     }
 
-    fn parse(text: &str, variables: bool, wildcards: bool) -> Self {
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some(next) = rest.chars().next() {
-            if let Some(variable) = rest.strip_prefix("${").filter(|_| variables) {
-                // The meaning of an unclosed variable is not documented.
-                let (name, after) = variable.split_once('}').unwrap_or_default();
-                pieces.push(match name {
-                    "*" => Piece::Literal('*'),
-                    "?" => Piece::Literal('?'),
-                    "$" => Piece::Literal('$'),
-                    _ => Piece::Variable,
-                });
-                rest = after;
-                continue;
-            }
-            pieces.push(match next {
-                '*' if wildcards => Piece::Many,
-                '?' if wildcards => Piece::One,
-                character => Piece::Literal(character),
-            });
-            rest = rest.strip_prefix(next).unwrap_or_default();
-        }
-        Self(pieces)
+    fn pieces(self) -> Pieces<'a> {
+        Pieces { rest: self.text, pattern: self }
     }
 
     /// Whether a text matches.
-    pub(crate) fn matches(&self, text: &str) -> Truth {
-        match matches(&self.0, text) {
-            true if self.0.contains(&Piece::Variable) => Truth::unknown("it contains a policy variable"),
+    pub(crate) fn matches(self, text: &str) -> Truth {
+        if !self.wildcards && !self.text.contains('$') {
+            return (self.text == text).into();
+        }
+        match matches(self.pieces(), text) {
+            true if self.pieces().any(|piece| piece == Piece::Variable) => {
+                Truth::unknown("it contains a policy variable")
+            }
             matched => matched.into(),
         }
     }
 
     /// Whether all six parts of an ARN match, each by itself. `None`: the pattern or the text has fewer parts.
-    fn matches_parts(&self, arn: &str) -> Option<bool> {
-        let patterns: Vec<&[Piece]> = self.0.splitn(6, |piece| *piece == Piece::Literal(':')).collect();
+    fn matches_parts(self, arn: &str) -> Option<bool> {
+        let colons = self.pieces().filter(|piece| *piece == COLON).take(5).count();
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
-        let complete = patterns.len() == 6 && parts.len() == 6;
-        complete.then(|| patterns.into_iter().zip(parts).all(|(pattern, part)| matches(pattern, part)))
+        let (last, first) = parts.split_last().filter(|(_, first)| first.len() == 5 && colons == 5)?;
+        let mut pieces = self.pieces();
+        // `take_while` also takes the colon that ends a part.
+        let mut next_part = || pieces.by_ref().take_while(|piece| *piece != COLON).collect::<Vec<Piece>>();
+        let all_match = first.iter().all(|part| matches(next_part().into_iter(), part));
+        Some(all_match && matches(pieces, last))
     }
 
     /// Whether an ARN matches in an ARN operator, which compares the six parts separately, so that a `*` ends at a
     /// colon. Source:
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html#Conditions_ARN>.
-    pub(crate) fn matches_arn(&self, arn: &str) -> Truth {
-        match (self.matches(arn), self.matches_parts(arn)) {
-            (Truth::No, _) | (_, Some(false)) => Truth::No,
-            (truth, Some(true)) => truth,
-            (_, None) => Truth::unknown("an ARN operator compares it with a text that is not an ARN"),
+    pub(crate) fn matches_arn(self, arn: &str) -> Truth {
+        match self.matches(arn) {
+            Truth::No => Truth::No,
+            truth => match self.matches_parts(arn) {
+                Some(false) => Truth::No,
+                Some(true) => truth,
+                None => Truth::unknown("an ARN operator compares it with a text that is not an ARN"),
+            },
         }
     }
 
     /// Whether an ARN matches in a `Resource` element. AWS forbids wildcards in the service part, and allows a `*` at
     /// the end of a part to reach beyond the colon. If a match needs either, it is unknown.
     /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>.
-    pub(crate) fn matches_resource(&self, arn: &str) -> Truth {
-        if self.0 == [Piece::Many] {
+    pub(crate) fn matches_resource(self, arn: &str) -> Truth {
+        if self.text == "*" {
             return Truth::Yes;
         }
-        let service = self.0.split(|piece| *piece == Piece::Literal(':')).nth(2).unwrap_or_default();
-        let service_is_literal = service.iter().all(|piece| matches!(piece, Piece::Literal(_)));
-        match (self.matches(arn), self.matches_parts(arn)) {
-            (Truth::No, _) => Truth::No,
-            (truth, Some(true)) if service_is_literal => truth,
+        let truth = self.matches(arn);
+        if truth == Truth::No {
+            return truth;
+        }
+        let mut service = self.pieces().skip_while(|piece| *piece != COLON).skip(1);
+        let mut service = service.by_ref().skip_while(|piece| *piece != COLON).skip(1).take_while(|it| *it != COLON);
+        let service_is_literal = service.all(|piece| matches!(piece, Piece::Literal(_)));
+        match self.matches_parts(arn) {
+            Some(true) if service_is_literal => truth,
             _ => Truth::unknown("it matches only if a wildcard reaches over a colon or replaces the service"),
         }
     }
 }
 
-/// Backtracks to the last `*`, which takes one more character whenever the rest does not match.
-fn matches(pieces: &[Piece], text: &str) -> bool {
-    let (mut pieces, mut text) = (pieces, text.chars());
-    let mut last_star = None;
+const COLON: Piece = Piece::Literal(':');
+
+impl Piece {
+    /// Whether it stands for this character.
+    fn takes(self, character: char) -> bool {
+        self == Self::One || self == Self::Literal(character)
+    }
+}
+
+/// The parts of a pattern, in order.
+#[derive(Clone)]
+struct Pieces<'a> {
+    rest: &'a str,
+    pattern: Pattern<'a>,
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        let mut characters = self.rest.chars();
+        let next = characters.next()?;
+        self.rest = characters.as_str();
+        let variable = if next == '$' && self.pattern.variables { self.rest.strip_prefix('{') } else { None };
+        if let Some(variable) = variable {
+            // The meaning of an unclosed variable is not documented.
+            let (name, after) = variable.split_once('}').unwrap_or_default();
+            self.rest = after;
+            return Some(match name {
+                "*" => Piece::Literal('*'),
+                "?" => Piece::Literal('?'),
+                "$" => Piece::Literal('$'),
+                _ => Piece::Variable,
+            });
+        }
+        Some(match next {
+            '*' if self.pattern.wildcards => Piece::Many,
+            '?' if self.pattern.wildcards => Piece::One,
+            character => Piece::Literal(character),
+        })
+    }
+}
+
+fn matches(mut pieces: impl Iterator<Item = Piece>, text: &str) -> bool {
+    let mut rest = text.chars();
     loop {
-        let mut rest = text.clone();
-        match (pieces.split_first(), rest.next()) {
-            (None, None) => return true,
-            (Some((Piece::Many | Piece::Variable, after)), _) => {
-                last_star = Some((after, text.clone()));
-                pieces = after;
-            }
-            (Some((piece, after)), Some(next)) if *piece == Piece::One || *piece == Piece::Literal(next) => {
-                (pieces, text) = (after, rest);
-            }
-            _ => {
-                let Some((after, from)) = &mut last_star else { return false };
-                if from.next().is_none() {
-                    return false;
-                }
-                (pieces, text) = (after, from.clone());
-            }
+        match pieces.next() {
+            None => return rest.as_str().is_empty(),
+            Some(Piece::Many | Piece::Variable) => break,
+            Some(piece) if rest.next().is_some_and(|character| piece.takes(character)) => {}
+            Some(_) => return false,
         }
     }
+    let Some(first) = pieces.next() else { return true };
+    let (pieces, text) = (std::iter::once(first).chain(pieces), rest.as_str());
+    if text.is_ascii() {
+        ends_with(pieces, text.as_bytes(), |character| u8::try_from(character).ok())
+    } else {
+        ends_with(pieces, &text.chars().collect::<Vec<char>>(), Some)
+    }
+}
+
+/// Whether the end of a text matches. Follows every way to match at once, so that the time is at most proportional to
+/// the product of both lengths, whatever the wildcards.
+fn ends_with<T: Copy + PartialEq>(
+    pieces: impl Iterator<Item = Piece>,
+    text: &[T],
+    convert: impl Fn(char) -> Option<T>,
+) -> bool {
+    // The places in the text at which the pieces so far can end.
+    let mut ends = vec![true; text.len().saturating_add(1)];
+    let mut next = ends.clone();
+    for piece in pieces {
+        let Some((none, longer)) = next.split_first_mut() else { return false };
+        *none = false;
+        match piece {
+            Piece::Many | Piece::Variable => {
+                let after = ends.iter_mut().skip_while(|end| !**end);
+                after.for_each(|end| *end = true);
+                continue;
+            }
+            Piece::One => longer.iter_mut().zip(&ends).for_each(|(longer, end)| *longer = *end),
+            Piece::Literal(character) => {
+                let Some(wanted) = convert(character) else { return false };
+                let steps = longer.iter_mut().zip(&ends).zip(text);
+                steps.for_each(|((longer, end), found)| *longer = *end & (*found == wanted));
+            }
+        }
+        std::mem::swap(&mut ends, &mut next);
+        if !ends.iter().fold(false, |any, end| any | end) {
+            return false;
+        }
+    }
+    ends.last().is_some_and(|end| *end)
 }
 
 /// Whether an action matches. Case does not matter. A pattern is `*`, or a service, a colon and an action with
 /// wildcards. Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_action.html>.
 pub(crate) fn matches_action(pattern: &str, action: &str) -> Truth {
-    let lower = Pattern::with_wildcards(&pattern.to_ascii_lowercase(), false);
+    let lower = pattern.to_ascii_lowercase();
     match pattern.split_once(':') {
-        _ if lower.matches(&action.to_ascii_lowercase()) == Truth::No => Truth::No,
+        _ if Pattern::with_wildcards(&lower, false).matches(&action.to_ascii_lowercase()) == Truth::No => Truth::No,
         None if pattern == "*" => Truth::Yes,
         Some((service, _)) if !service.contains(['*', '?']) || service == "*" => Truth::Yes,
         _ => Truth::unknown(format!("the action `{}` does not name a service", shorten(pattern, 80))),

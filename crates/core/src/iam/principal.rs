@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::iam::element::{Effect, Element, strings};
 use crate::iam::request::{Caller, Identity, IdentityKind};
 use crate::iam::truth::Truth;
-use crate::ids::{AccountId, shorten};
+use crate::ids::shorten;
 
 /// A principal that a statement names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +16,8 @@ pub(crate) struct Principal {
     pub(crate) kind: String,
     /// Its name; for the kind `AWS`, `*` is everyone.
     pub(crate) name: String,
+    /// The identity that a name of the kind `AWS` is. An account's ID stands for its root.
+    identity: Option<Identity>,
 }
 
 /// How an element names a caller.
@@ -34,15 +36,20 @@ impl<T: Into<Truth>> From<T> for Naming {
 }
 
 impl Principal {
+    /// A principal of this kind and name.
+    pub(crate) fn new(kind: &str, name: String) -> Self {
+        let identity = if kind == "AWS" { Identity::parse(&name).or_else(|| Identity::root(&name)) } else { None };
+        Self { kind: kind.to_owned(), name, identity }
+    }
+
     /// The principals of an element, with `"*"` as everyone. `None`: it is malformed.
     pub(super) fn parse_all(element: &Value) -> Option<Vec<Self>> {
-        let principal = |kind: &str, name: String| Self { kind: kind.to_owned(), name };
         if element == "*" {
-            return Some(vec![principal("AWS", "*".to_owned())]);
+            return Some(vec![Self::new("AWS", "*".to_owned())]);
         }
         let mut principals = Vec::new();
         for (kind, names) in element.as_object().filter(|kinds| !kinds.is_empty())? {
-            principals.extend(strings(names)?.into_iter().map(|name| principal(kind, name)));
+            principals.extend(strings(names)?.into_iter().map(|name| Self::new(kind, name)));
         }
         Some(principals)
     }
@@ -54,7 +61,7 @@ impl Principal {
     /// Whether it is the unique ID of a role or a user, which replaces the ARN in a policy once it is deleted.
     /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>.
     pub(crate) fn is_deleted(&self) -> bool {
-        let Self { kind, name } = self;
+        let Self { kind, name, .. } = self;
         kind == "AWS"
             && (name.starts_with("AROA") || name.starts_with("AIDA"))
             && name.len() >= 16
@@ -62,12 +69,12 @@ impl Principal {
     }
 
     fn names(&self, caller: &Caller) -> Naming {
-        let Self { kind, name } = self;
+        let Self { kind, name, identity } = self;
         match (kind.as_str(), caller) {
             ("AWS", _) if name == "*" => Truth::Yes.into(),
             // It names no one.
             ("AWS", _) if self.is_deleted() => Truth::No.into(),
-            ("AWS", Caller::Identity(caller)) => names_identity(name, caller),
+            ("AWS", Caller::Identity(caller)) => names_identity(name, identity.as_ref(), caller),
             ("Service", Caller::Service(service)) => names_service(name, service).into(),
             ("Federated", Caller::Identity(Identity { kind: IdentityKind::Root | IdentityKind::User, .. })) => {
                 Truth::No.into()
@@ -92,24 +99,19 @@ fn names_service(name: &str, service: &str) -> Truth {
     (name == service).into()
 }
 
-fn names_identity(name: &str, caller: &Identity) -> Naming {
-    let named = Identity::parse(name);
-    let account = match &named {
-        Some(Identity { kind: IdentityKind::Root, account, .. }) => Some(account.as_str()),
-        _ => Some(name).filter(|name| name.parse::<AccountId>().is_ok()),
+fn names_identity(name: &str, named: Option<&Identity>, caller: &Identity) -> Naming {
+    let Some(named) = named else {
+        let why = format!("it names `{}`, which is no known form of principal", shorten(name, 80));
+        return Truth::unknown(why).into();
     };
-    if let Some(account) = account {
-        let same = caller.account == account;
+    if named.kind == IdentityKind::Root {
+        let same = caller.account == named.account;
         return if caller.kind == IdentityKind::Root {
             same.into()
         } else {
             Naming { itself: Truth::No, account: same }
         };
     }
-    let Some(named) = named else {
-        let why = format!("it names `{}`, which is no known form of principal", shorten(name, 80));
-        return Truth::unknown(why).into();
-    };
     match (&named.kind, &caller.kind) {
         _ if named.arn == caller.arn => Truth::Yes,
         _ if named.account != caller.account => Truth::No,

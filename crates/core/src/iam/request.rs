@@ -36,7 +36,7 @@ impl Caller {
 }
 
 /// The root user of an account, a user, a role or a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     pub(crate) arn: String,
     pub(crate) account: String,
@@ -44,7 +44,7 @@ pub struct Identity {
 }
 
 /// What kind of identity it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IdentityKind {
     Root,
     User,
@@ -75,6 +75,12 @@ impl Identity {
             _ => return None,
         };
         Some(Self { arn: arn.to_owned(), account: parts.account.to_owned(), kind })
+    }
+
+    /// The root user that an account's ID stands for in a policy. `None`: it is another text.
+    pub(crate) fn root(account: &str) -> Option<Self> {
+        let id: AccountId = account.parse().ok()?;
+        Some(Self { arn: account.to_owned(), account: id.to_string(), kind: IdentityKind::Root })
     }
 }
 

@@ -1,5 +1,8 @@
 //! Three-valued logic: yes, no, or unknown for stated reasons.
 
+/// More reasons than these help no one, and a policy can contain thousands.
+const MAX_REASONS: usize = 20;
+
 /// Whether something holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Truth {
@@ -25,7 +28,7 @@ impl Truth {
             (unknown, Self::Yes) => unknown,
             (Self::Unknown(mut reasons), Self::Unknown(more)) => {
                 for reason in more {
-                    if !reasons.contains(&reason) {
+                    if reasons.len() < MAX_REASONS && !reasons.contains(&reason) {
                         reasons.push(reason);
                     }
                 }
@@ -58,12 +61,19 @@ impl Truth {
 
     /// Whether every one holds.
     pub(crate) fn all(truths: impl IntoIterator<Item = Self>) -> Self {
-        truths.into_iter().fold(Self::Yes, Self::and)
+        let mut all = Self::Yes;
+        for truth in truths {
+            all = all.and(truth);
+            if all == Self::No {
+                break;
+            }
+        }
+        all
     }
 
     /// Whether at least one holds.
     pub(crate) fn any(truths: impl IntoIterator<Item = Self>) -> Self {
-        truths.into_iter().fold(Self::No, Self::or)
+        Self::all(truths.into_iter().map(Self::negated)).negated()
     }
 }
 

@@ -93,12 +93,12 @@ fn is_met_wherever(operator: &str, broad: &BTreeSet<String>, narrow: &BTreeSet<S
 /// A principal of a known kind. An account's ID means its root.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-accounts>.
 fn known_principal(principal: &Principal, partition: &Partition) -> Option<Principal> {
-    let Principal { kind, name } = principal.clone();
+    let Principal { kind, name, .. } = principal.clone();
     let name = match name.parse::<AccountId>() {
         Ok(account) if kind == "AWS" => format!("arn:{partition}:iam::{account}:root"),
         _ => name,
     };
-    KINDS.contains(&kind.as_str()).then_some(Principal { kind, name })
+    KINDS.contains(&kind.as_str()).then(|| Principal::new(&kind, name))
 }
 
 /// Whether every action that matches the narrow pattern matches the broad one. The narrow one is taken as a text, so
