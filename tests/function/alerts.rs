@@ -3,7 +3,7 @@
 use fake_aws::Fault;
 use serde_json::{Value, json};
 
-use crate::support::{ALIAS, AUDIT, Scenario, account, event};
+use crate::support::{ALIAS, AUDIT, Scenario, account, add_sealing_key, event, sealed_account, step};
 
 #[test]
 fn an_alert_contains_finding_actor_steps_and_cost() {
@@ -135,4 +135,57 @@ fn without_a_topic_nothing_is_published() {
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["alerts"], json!({ "sent": 0, "failed": 0 }));
     assert!(!scenario.take_calls().contains(&"sns:Publish".to_owned()));
+}
+
+#[test]
+fn a_key_that_terraform_removes_again_is_shown_every_time() {
+    let mut scenario = Scenario::enforce(account());
+    scenario.invoke_event("create-trail-terraform");
+    let key = scenario.audit().kms_key_id.unwrap();
+    scenario.aws.world().trails.get_mut(AUDIT).unwrap().kms_key_id = None;
+    scenario.aws.world().published.clear();
+    let mut again = event("create-trail-terraform");
+    again["detail"]["eventName"] = json!("UpdateTrail");
+    scenario.invoke(&again);
+    let argument = format!("`kms_key_id = \"{key}\"` in `aws_cloudtrail`");
+    assert!(scenario.only_alert().message.contains(&argument), "{}", scenario.only_alert().message);
+    // A sweep has no user agent. That the key existed before shows that the trail may have had it.
+    scenario.aws.world().trails.get_mut(AUDIT).unwrap().kms_key_id = None;
+    scenario.aws.world().published.clear();
+    scenario.invoke(&json!({ "sweep": {} }));
+    let message = scenario.only_alert().message;
+    for part in
+        ["`kms_key_id` (Terraform, OpenTofu, Ansible)", "The key existed before this run", "lookup-events", &key]
+    {
+        assert!(message.contains(part), "{part} is not in\n{message}");
+    }
+}
+
+#[test]
+fn a_dry_run_for_cloudformation_shows_the_argument() {
+    let mut world = account();
+    let key = add_sealing_key(&mut world, "eu-central-1");
+    let mut scenario = Scenario::builder(world).dry_run().start();
+    let mut deployment = event("update-trail-by-name");
+    for field in ["userAgent", "sourceIPAddress"] {
+        deployment["detail"][field] = json!("cloudformation.amazonaws.com");
+    }
+    scenario.invoke(&deployment);
+    let message = scenario.only_alert().message;
+    assert!(message.contains(&format!("`KMSKeyId: {key}` in `AWS::CloudTrail::Trail`")), "{message}");
+}
+
+#[test]
+fn a_key_without_an_administrator_needs_aws_support() {
+    let (mut world, key) = sealed_account();
+    let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Resource": "*", "Action": "kms:Describe*",
+        "Principal": { "AWS": "arn:aws:iam::123456789012:root" } }, { "Effect": "Allow", "Resource": "*",
+        "Action": ["kms:GetKeyPolicy", "kms:ListResourceTags"], "Principal": { "AWS": "arn:aws:iam::123456789012:root" } }] });
+    world.keys.get_mut(&key).unwrap().policy = policy.to_string();
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.before(|call, _| (call.operation == "PutKeyPolicy").then(Fault::access_denied));
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(step(&answer, "extend-key-policy")["status"], "failed");
+    let remedy = answer["trails"][0]["error"]["remedy"].as_str().unwrap();
+    assert!(remedy.contains("contact AWS Support") && !remedy.contains("have an administrator"), "{remedy}");
 }
