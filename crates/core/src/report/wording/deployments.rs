@@ -1,6 +1,7 @@
 //! How to keep a change in the infrastructure as code that deploys the trail. Otherwise, its next deployment undoes the
 //! change, and trailseal makes it again.
 
+use super::list_updates;
 use crate::config::Mode;
 use crate::finding::FindingId;
 use crate::plan::StepName;
@@ -66,8 +67,8 @@ fn with_any(trail: &TrailReport, mode: Mode) -> Vec<String> {
     let existed = !trail.steps.iter().any(|step| is_new(step.step));
     if let (Mode::Enforce, true, true, Ok(arn)) = (mode, existed, trail.has(FindingId::NoCmk), &trail.trail) {
         actions.push(format!(
-            "the key existed before this run, so a deployment may have removed it from the trail. To see how often trails were changed in the last 90 days, and by whom, run `aws cloudtrail lookup-events --region {} --lookup-attributes AttributeKey=EventName,AttributeValue=UpdateTrail --query 'Events[].[EventTime,Username,Resources[0].ResourceName]' --output text`",
-            arn.region()
+            "the key existed before this run, so a deployment may have removed it from the trail. To see how often trails were changed in the last 90 days, and by whom, run {}",
+            list_updates(arn.region())
         ));
     }
     actions

@@ -2,7 +2,7 @@
 
 use super::steps::reason;
 use super::warnings::{allow_readers, locked_out};
-use super::{control_tower, instruction, joined, policy_commands, restore_command, unmanageable};
+use super::{control_tower, instruction, joined, list_updates, policy_commands, restore_command, unmanageable};
 use crate::config::{KEY_ARNS, OWNER_TAG, READERS_LOCKED_OUT};
 use crate::failure::{Class, Failure};
 use crate::finding::{Finding, KeyOwner};
@@ -95,7 +95,7 @@ fn sealing_key_unusable(unusable: &UnusableKey) -> (String, String) {
     let (source, replace) = match source {
         KeySource::Supplied => (format!("set in {KEY_ARNS}"), format!("set {KEY_ARNS} to")),
         KeySource::Alias(alias) => (format!("associated with `{alias}`"), format!("associate `{alias}` with")),
-        KeySource::Tag => ("found by its tag".to_owned(), "supply".to_owned()),
+        KeySource::Tag => ("found by its tag".to_owned(), format!("set {KEY_ARNS} to")),
     };
     let region = key.region();
     let (defects, mut remedy) = match (unknown_state, findings.first()) {
@@ -210,12 +210,12 @@ fn by_administrator(failure: Failure, administrator: KeyAdministrator, key: &Key
 pub(in crate::report) fn other_key(entry: &Entry, named: Option<&str>) -> Failure {
     let named = named.map_or("no key".to_owned(), |named| format!("key `{named}`"));
     let key = entry.key.as_ref().map(ToString::to_string).unwrap_or_default();
-    let trail = match &entry.subject {
-        Subject::Trail(trail) => trail.to_string(),
-        Subject::Key(region) => region.to_string(),
+    let (trail, region) = match &entry.subject {
+        Subject::Trail(trail) => (trail.to_string(), trail.region()),
+        Subject::Key(region) => (region.to_string(), region),
     };
     let message = format!("CloudTrail accepted key `{key}` for trail `{trail}`, but returned {named}");
-    Failure::terminal(message, "find out which other principal is changing this trail")
+    Failure::terminal(message, format!("find out which other principal changes this trail: {}", list_updates(region)))
 }
 
 /// Other settings of a trail changed.
@@ -234,7 +234,10 @@ pub(in crate::report) fn setting_changes(trail: &TrailArn, changes: &[SettingCha
             "trail `{trail}` has its key, but other settings differ from those read before: {}",
             changes.join(", ")
         ),
-        "check which principal changed them at the same time; trailseal sends only the trail's ARN and its key",
+        format!(
+            "trailseal sends only the trail's ARN and its key, so find out which other principal changed them: {}",
+            list_updates(trail.region())
+        ),
     )
 }
 

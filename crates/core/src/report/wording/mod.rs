@@ -29,7 +29,7 @@ use serde_json::json;
 
 use crate::config::{KEY_ALIAS, KEY_ARNS};
 use crate::failure::Failure;
-use crate::ids::KeyArn;
+use crate::ids::{KeyArn, Region};
 
 /// An ID as in the answer.
 pub(super) fn id(value: &impl serde::Serialize) -> String {
@@ -68,6 +68,13 @@ fn control_tower() -> String {
 fn unmanageable(key: &KeyArn) -> String {
     format!(
         "the policy of key `{key}` lets no principal of its account change the key, not even an administrator: contact AWS Support to regain access, or set {KEY_ARNS} to another key, or {KEY_ALIAS} to another alias, for which trailseal creates a key. Keep this key, because older log files cannot be read without it"
+    )
+}
+
+/// The command that lists the updates of the trails in a Region, which CloudTrail keeps for 90 days.
+fn list_updates(region: &Region) -> String {
+    format!(
+        "`aws cloudtrail lookup-events --region {region} --lookup-attributes AttributeKey=EventName,AttributeValue=UpdateTrail --query 'Events[].[EventTime,Username,Resources[0].ResourceName]' --output text`"
     )
 }
 
