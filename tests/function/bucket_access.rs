@@ -242,7 +242,11 @@ fn a_supplied_keys_remedy_does_not_name_log_readers() {
     let detail = only_warning(&answer, "readers-locked-out");
     assert!(detail.contains("ask the key's owner to add them to the key policy"), "{detail}");
     let message = scenario.only_alert().message;
-    assert!(message.contains("LogReaders has no effect on it") && !message.contains("can also decrypt"), "{message}");
+    assert!(
+        message.contains("`LogReaders` (`TRAILSEAL_LOG_READERS`) has no effect on it")
+            && !message.contains("can also decrypt"),
+        "{message}"
+    );
 }
 
 fn replication(rule: &str) -> String {

@@ -143,7 +143,7 @@ fn add_statements(key: &KeyArn, statements: &str) -> String {
 pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failure {
     let failure = Failure { class: entry.failure_class().unwrap_or(failure.class), ..failure.clone() };
     let is_terminal = failure.class == Class::Terminal;
-    // Only then can another principal do what the function's role cannot.
+    // Only then is a policy the cause, and another principal may be allowed what the function's role is not.
     let is_denied = is_terminal && failure.is("AccessDeniedException");
     match (&entry.step, &entry.key) {
         (Step::Key(KeyStep::Create(_)), _) if failure.outcome_unknown => {
@@ -159,8 +159,9 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
             let command = format!("aws kms enable-key-rotation --region {} --key-id {key}", key.region());
             Failure { remedy: Some(format!("enable rotation: `{command}`")), ..failure }
         }
-        (Step::Key(KeyStep::Restore { pending_deletion, administrator }), Some(key)) if is_denied => {
-            by_administrator(failure, *administrator, key, &restore_command(key, *pending_deletion))
+        (Step::Key(KeyStep::Restore { pending_deletion, administrator }), Some(key)) if is_terminal => {
+            let administrator = if is_denied { *administrator } else { KeyAdministrator::Account };
+            by_administrator(failure, administrator, key, &restore_command(key, *pending_deletion))
         }
         (Step::Key(KeyStep::Extend(change)), Some(key)) if is_terminal => {
             let commands = || policy_commands(key, &instruction(&change.extension));
