@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_kms::primitives::DateTime;
+use aws_sdk_kms::primitives::{DateTime, DateTimeFormat as Format};
 use aws_sdk_kms::types::{KeyManagerType, KeySpec, KeyState as SdkKeyState, KeyUsageType, Tag};
 use trailseal_core::config::OWNER_TAG;
 use trailseal_core::failure::Failure;
 use trailseal_core::iam::Document;
 use trailseal_core::ids::{KeyAlias, KeyArn, Region};
-use trailseal_core::observation::{KeyManager, KeyMetadata, KeyState, KeyTags, ParsedPolicy, Reading};
+use trailseal_core::observation::{Expiry, KeyManager, KeyMetadata, KeyState, KeyTags, ParsedPolicy, Reading};
 use trailseal_core::plan::NewKey;
 
 use super::errors::reading;
@@ -176,6 +176,12 @@ impl KeyWrites for Writer<'_> {
     }
 }
 
+/// When imported key material expires.
+fn expiry(valid_to: DateTime) -> Option<Expiry> {
+    let seconds_left = valid_to.secs().checked_sub(DateTime::from(SystemTime::now()).secs())?;
+    Some(Expiry { at: valid_to.fmt(Format::DateTime).ok()?, days_left: seconds_left.checked_div_euclid(86_400)? })
+}
+
 fn metadata(key: aws_sdk_kms::types::KeyMetadata, operation: &Operation) -> Result<KeyMetadata, Failure> {
     Ok(KeyMetadata {
         arn: operation.parse(key.arn, "key ARN")?,
@@ -183,6 +189,8 @@ fn metadata(key: aws_sdk_kms::types::KeyMetadata, operation: &Operation) -> Resu
         spec: key.key_spec.map(|spec| spec.as_str().to_owned()),
         usage: key.key_usage.map(|usage| usage.as_str().to_owned()),
         origin: key.origin.map(|origin| origin.as_str().to_owned()),
+        key_store: key.custom_key_store_id,
+        expiry: key.valid_to.and_then(expiry),
         multi_region: key.multi_region.unwrap_or_default(),
         state: match key.key_state {
             Some(SdkKeyState::Enabled | SdkKeyState::Updating) => KeyState::Usable,

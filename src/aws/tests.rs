@@ -64,6 +64,26 @@ async fn tags_show_whether_a_key_is_ours_and_exempt() {
 }
 
 #[tokio::test]
+async fn the_key_store_and_the_expiry_of_a_key_are_read() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let day = 86_400;
+    let (mut world, imported) = one_key(Key::new(FRANKFURT).imported_until(now + 12 * day + day / 2));
+    let expired = Key::new(FRANKFURT).imported_until(now - 1);
+    let stored = Key::new(FRANKFURT).in_key_store("AWS_CLOUDHSM", "cks-1");
+    let others = [expired, stored, Key::new(FRANKFURT)].map(|key| world.key(key));
+    let fake = FakeAws::start(world);
+    let aws = connect(&fake).await;
+    let mut read = Vec::new();
+    for key in [imported.as_str()].into_iter().chain(others.iter().map(String::as_str)) {
+        let key = aws.reader(soon()).key_metadata(key, &region(FRANKFURT)).await.unwrap();
+        let Reading::Known(key) = key else { panic!("{key:?}") };
+        read.push((key.expiry.map(|expiry| expiry.days_left), key.key_store));
+    }
+    let stored = (None, Some("cks-1".to_owned()));
+    assert_eq!(read, [(Some(12), None), (Some(-1), None), stored, (None, None)]);
+}
+
+#[tokio::test]
 async fn every_alias_of_a_key_is_listed() {
     let (mut world, key) = one_key(Key::new(FRANKFURT));
     let other = world.key(Key::new(FRANKFURT));

@@ -42,6 +42,28 @@ fn throttling_conflicts_and_server_errors_are_retried() {
 }
 
 #[test]
+fn a_key_without_describe_that_cloudtrail_refuses_fails() {
+    let mut world = account();
+    let policy = world.cloudtrail_key_policy().replace("kms:DescribeKey", "kms:Encrypt");
+    let key = world.key(Key::new("eu-central-1").policy(&policy));
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_KEY_ARNS", &key).start();
+    let refusal = Fault::error(400, "InsufficientEncryptionPolicyException", "insufficient permissions");
+    inject(&scenario, "UpdateTrail", usize::MAX, refusal);
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!((&answer["summary"], steps(&answer)), (&json!({ "failed": 1 }), vec!["update-trail failed".into()]));
+    assert_eq!(answer["trails"][0]["warnings"][0]["id"], "describe-key-missing");
+    let error = &answer["trails"][0]["error"];
+    assert_eq!((&error["class"], &error["operation"]), (&json!("terminal"), &json!("cloudtrail:UpdateTrail")));
+    assert!(error["remedy"].as_str().unwrap().contains("CloudTrailDescribes"), "{error:#}");
+    assert_eq!(writes(&scenario.aws.calls()), ["cloudtrail:UpdateTrail", "sns:Publish"]);
+    assert_eq!(scenario.audit().kms_key_id, None);
+    scenario.aws.clear_hooks();
+    assert_eq!(scenario.invoke_event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));
+    assert_eq!(scenario.audit().kms_key_id, Some(key));
+    scenario.assert_converged("update-trail-by-name");
+}
+
+#[test]
 fn throttled_cloudtrail_reads_get_more_attempts() {
     let mut scenario = Scenario::enforce(account());
     // More than the attempts of other calls.

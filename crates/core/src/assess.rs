@@ -9,11 +9,14 @@ use crate::failure::Failure;
 use crate::finding::{DeliveryError, Finding, Warning};
 use crate::iam::Document;
 use crate::ids::{KeyArn, TrailArn};
-use crate::key_policy::{Extension, KeyPolicy};
+use crate::key_policy::KeyPolicy;
 use crate::observation::{
     KeyManager, KeyMetadata, KeyObservation, KeyState, ParsedPolicy, Reading, TrailFacts, TrailObservation,
     TrailSettings, TrailStatus,
 };
+
+/// How long before its expiry key material is reported.
+const EXPIRY_WARNING_DAYS: i64 = 30;
 
 /// What the findings require.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +153,10 @@ fn delivery_errors(status: &TrailStatus) -> Vec<DeliveryError> {
     errors.filter_map(|(files, code)| Some(DeliveryError { files, code: code.clone()? })).collect()
 }
 
+fn may_be_caused_by_key(errors: &[DeliveryError]) -> bool {
+    errors.iter().any(DeliveryError::may_be_caused_by_key)
+}
+
 /// The assessment of a trail's own key.
 struct KeyAssessment {
     findings: Vec<Finding>,
@@ -188,36 +195,48 @@ fn assess_key(
 ) -> KeyAssessment {
     let arn = &key.metadata.arn;
     let mut findings = unusable(&key.metadata);
-    let broken = !findings.is_empty();
+    let is_replaced = |finding: &Finding| match finding {
+        // Another principal disconnected the key store, or must import the key material: a state that can end any time.
+        Finding::KeyUnavailable { .. } => key.trailseal_tags().is_some() || may_be_caused_by_key(delivery_errors),
+        _ => true,
+    };
+    let broken = findings.iter().any(is_replaced);
     let need = broken.then_some(KeyNeed::SealingKey);
     if let KeyState::Unknown(state) = &key.metadata.state {
         let warning = Warning::KeyStateUnknown { key: arn.clone(), state: state.clone() };
         return KeyAssessment { findings, warnings: vec![warning], need };
     }
+    let mut warnings: Vec<Warning> = expiry_warning(&key.metadata).filter(|_| !broken).into_iter().collect();
     let document = match readable_policy(key) {
         Ok(document) => document,
         Err(warning) => {
-            let warnings = Some(warning).filter(|_| !broken).into_iter().collect();
+            warnings.extend(Some(warning).filter(|_| !broken));
             return KeyAssessment { findings, warnings, need };
         }
     };
     let policy = KeyPolicy::new(&context.config, &context.function_arn);
     let extension = policy.extension(document);
     let access = cloudtrail_key_access(document, arn, trail);
-    let mut warnings = Vec::new();
     if let Err(failure) = &key.tags
         && !broken
         && may_be_trailseals(&key.metadata, context)
-        && (!access.denied().is_empty()
-            || access.decrypt.is_denied()
-            || (KeyPolicy::has_trailseal_sid(document) && extension.is_some()))
+        && (!access.denied().is_empty() || (KeyPolicy::has_trailseal_sid(document) && extension.is_some()))
     {
         warnings.push(Warning::KeyTagsDenied { key: arn.clone(), failure: failure.clone() });
     }
-    let finding = policy_finding(key, broken, &access, extension, &policy);
+    // CloudTrail cannot deliver without `kms:GenerateDataKey`. The other calls count if a delivery failed that they
+    // can have caused.
+    let is_gap = match may_be_caused_by_key(delivery_errors) {
+        true => !access.denied().is_empty(),
+        false => access.generate_data_key.is_denied(),
+    };
+    let gap = is_gap.then(|| policy_gap(key, broken, &access, &policy)).flatten();
+    let extension = extension.filter(|_| key.is_maintained());
+    let incomplete = extension.map(|extension| Finding::PolicyIncomplete { key: arn.clone(), extension });
+    let finding = gap.or(incomplete);
     let need = need.or_else(|| policy_need(finding.as_ref()?, key, delivery_errors));
     if finding.is_none() && !broken {
-        warnings.extend(access_warning(arn, access));
+        warnings.extend(access_warnings(arn, access));
     }
     findings.extend(finding);
     if !context.is_supplied_key(arn) {
@@ -226,31 +245,19 @@ fn assess_key(
     KeyAssessment { findings, warnings, need }
 }
 
-/// What is wrong with a key's policy. That of another principal's broken key makes no difference.
-fn policy_finding(
-    key: &KeyObservation,
-    broken: bool,
-    access: &KeyAccess,
-    extension: Option<Extension>,
-    policy: &KeyPolicy,
-) -> Option<Finding> {
-    let arn = key.metadata.arn.clone();
+/// What a key's policy denies CloudTrail. That of another principal's broken key makes no difference.
+fn policy_gap(key: &KeyObservation, broken: bool, access: &KeyAccess, policy: &KeyPolicy) -> Option<Finding> {
     let is_trailseals = key.trailseal_tags().is_some();
-    if !access.denied().is_empty() && (is_trailseals || !broken) {
-        let statements = (!access.explicitly_denied() && !is_trailseals).then(|| policy.cloudtrail_statements());
-        return Some(Finding::CloudTrailDenied { key: arn, access: access.clone(), statements });
-    }
-    let extension = extension.filter(|_| key.is_maintained())?;
-    Some(Finding::PolicyIncomplete { key: arn, extension })
+    let statements = if is_trailseals { None } else { policy.missing_statements(access) };
+    let gap = Finding::CloudTrailDenied { key: key.metadata.arn.clone(), access: access.clone(), statements };
+    (is_trailseals || !broken).then_some(gap)
 }
 
 /// What a finding about the policy of a key that is not broken requires.
 fn policy_need(finding: &Finding, key: &KeyObservation, delivery_errors: &[DeliveryError]) -> Option<KeyNeed> {
     match finding {
         // Reading another principal's policy alone must not move a trail off a working key.
-        Finding::CloudTrailDenied { .. }
-            if key.is_maintained() || delivery_errors.iter().any(DeliveryError::may_be_caused_by_key) =>
-        {
+        Finding::CloudTrailDenied { .. } if key.is_maintained() || may_be_caused_by_key(delivery_errors) => {
             Some(KeyNeed::SealingKey)
         }
         Finding::CloudTrailDenied { .. } if key.trailseal_tags().is_none() => None,
@@ -260,7 +267,19 @@ fn policy_need(finding: &Finding, key: &KeyObservation, delivery_errors: &[Deliv
 
 /// Every reason why CloudTrail cannot use this key, whatever its policy allows.
 pub(crate) fn unusable(key: &KeyMetadata) -> Vec<Finding> {
-    let KeyMetadata { arn, manager, spec, usage, origin: _, multi_region: _, state, created: _, recent: _ } = key;
+    let KeyMetadata {
+        arn,
+        manager,
+        spec,
+        usage,
+        origin: _,
+        key_store,
+        expiry: _,
+        multi_region: _,
+        state,
+        created: _,
+        recent: _,
+    } = key;
     let other = |found: &Option<String>, required: &str| found.clone().filter(|found| found != required);
     let symmetric = other(spec, "SYMMETRIC_DEFAULT").or(other(usage, "ENCRYPT_DECRYPT"));
     let managed = (*manager == KeyManager::Aws).then(|| Finding::KeyNotCustomerManaged(arn.clone()));
@@ -269,9 +288,17 @@ pub(crate) fn unusable(key: &KeyMetadata) -> Vec<Finding> {
         KeyState::Usable | KeyState::Unknown(_) => None,
         KeyState::Disabled => Some(Finding::KeyDisabled(arn.clone())),
         KeyState::PendingDeletion => Some(Finding::KeyPendingDeletion(arn.clone())),
-        KeyState::Unavailable(state) => Some(Finding::KeyUnavailable { key: arn.clone(), state: state.clone() }),
+        KeyState::Unavailable(state) => {
+            Some(Finding::KeyUnavailable { key: arn.clone(), state: state.clone(), key_store: key_store.clone() })
+        }
     };
     managed.into_iter().chain(symmetric).chain(state).collect()
+}
+
+/// The warning about imported key material that expires soon.
+pub(crate) fn expiry_warning(key: &KeyMetadata) -> Option<Warning> {
+    let expiry = key.expiry.clone().filter(|expiry| expiry.days_left < EXPIRY_WARNING_DAYS)?;
+    Some(Warning::KeyMaterialExpires { key: key.arn.clone(), expiry })
 }
 
 /// A key's policy, or why it cannot be evaluated.
@@ -289,13 +316,14 @@ pub(crate) fn readable_policy(key: &KeyObservation) -> Result<&Document, Warning
     }
 }
 
-/// What is uncertain about CloudTrail's access to a key that trailseal does not extend.
-pub(crate) fn access_warning(key: &KeyArn, access: KeyAccess) -> Option<Warning> {
-    let key = key.clone();
-    if !access.unknown().is_empty() {
-        return Some(Warning::KeyPolicyUnclear { key, access });
-    }
-    access.decrypt.is_denied().then_some(Warning::BucketKeyNeedsDecrypt { key, decision: access.decrypt })
+/// What is uncertain about CloudTrail's access to a key, and what the policy denies that CloudTrail may not need.
+pub(crate) fn access_warnings(key: &KeyArn, access: KeyAccess) -> Vec<Warning> {
+    let key = || key.clone();
+    let KeyAccess { generate_data_key: _, describe_key, decrypt } = access.clone();
+    let describe = describe_key.is_denied().then(|| Warning::DescribeKeyMissing { key: key(), decision: describe_key });
+    let decrypt = decrypt.is_denied().then(|| Warning::BucketKeyNeedsDecrypt { key: key(), decision: decrypt });
+    let unclear = (!access.unknown().is_empty()).then(|| Warning::KeyPolicyUnclear { key: key(), access });
+    unclear.into_iter().chain(describe).chain(decrypt).collect()
 }
 
 /// The readers that a statement which trailseal wrote allows and that are no longer configured.

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::iam::{Decision, MalformedPolicy};
 use crate::ids::{KeyArn, Region};
 use crate::key_policy::{Extension, UnrevokedReader};
-use crate::observation::ReplicationRule;
+use crate::observation::{Expiry, ReplicationRule};
 
 /// The stable ID of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -61,16 +61,18 @@ pub enum Finding {
         key: KeyArn,
         /// Its state, as KMS names it.
         state: String,
+        /// The custom key store that holds its key material, if one does.
+        key_store: Option<String>,
     },
     /// See [`FindingId::KeyMissing`]; the key as the trail names it.
     KeyMissing(String),
-    /// See [`FindingId::KeyPolicyGap`]: CloudTrail cannot encrypt with the key.
+    /// See [`FindingId::KeyPolicyGap`]: the policy denies CloudTrail a call.
     CloudTrailDenied {
         /// The key.
         key: KeyArn,
         /// What the policy decides for CloudTrail.
         access: KeyAccess,
-        /// The statements that the key's owner must add, as JSON; none if trailseal adds them or none would help.
+        /// The missing statements, which the key's owner must add, as JSON; none if trailseal adds them or none would help.
         statements: Option<String>,
     },
     /// See [`FindingId::KeyPolicyGap`]: the policy of trailseal's key lacks statements.
@@ -158,8 +160,12 @@ pub enum WarningId {
     ReplicationWillStop,
     /// The replication configuration of the bucket cannot be read.
     ReplicationUnreadable,
+    /// The key's policy does not allow CloudTrail to describe the key, which CloudTrail delivers without.
+    DescribeKeyMissing,
     /// The key's policy does not allow CloudTrail to decrypt, which it needs if the bucket uses an S3 Bucket Key.
     BucketKeyNeedsDecrypt,
+    /// The key's imported key material expires within 30 days.
+    KeyMaterialExpires,
     /// The key's policy cannot be evaluated with certainty.
     KeyPolicyUnclear,
     /// The key, its policy or its tags cannot be read.
@@ -217,12 +223,26 @@ pub enum Warning {
         /// The failed read.
         failure: Failure,
     },
+    /// See [`WarningId::DescribeKeyMissing`].
+    DescribeKeyMissing {
+        /// The key.
+        key: KeyArn,
+        /// What its policy decides.
+        decision: Decision,
+    },
     /// See [`WarningId::BucketKeyNeedsDecrypt`].
     BucketKeyNeedsDecrypt {
         /// The key.
         key: KeyArn,
         /// What its policy decides.
         decision: Decision,
+    },
+    /// See [`WarningId::KeyMaterialExpires`].
+    KeyMaterialExpires {
+        /// The key.
+        key: KeyArn,
+        /// When.
+        expiry: Expiry,
     },
     /// See [`WarningId::KeyPolicyUnclear`]: whether CloudTrail can use the key is unknown.
     KeyPolicyUnclear {
@@ -320,7 +340,9 @@ impl Warning {
             }
             Self::ReplicationWillStop { .. } => WarningId::ReplicationWillStop,
             Self::ReplicationUnreadable { .. } => WarningId::ReplicationUnreadable,
+            Self::DescribeKeyMissing { .. } => WarningId::DescribeKeyMissing,
             Self::BucketKeyNeedsDecrypt { .. } => WarningId::BucketKeyNeedsDecrypt,
+            Self::KeyMaterialExpires { .. } => WarningId::KeyMaterialExpires,
             Self::KeyPolicyUnclear { .. } | Self::KeyPolicyMalformed { .. } | Self::KeyPolicyMissing(_) => {
                 WarningId::KeyPolicyUnclear
             }

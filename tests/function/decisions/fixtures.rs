@@ -4,7 +4,7 @@ use fake_aws::{Bucket, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
 use super::decision_table::Row;
-use crate::support::{ACCOUNT, ALIAS, AUDIT, Scenario, ScenarioBuilder, account, sealing_policy};
+use crate::support::{ACCOUNT, ALIAS, AUDIT, Scenario, ScenarioBuilder, account, now, sealing_policy};
 
 const BUCKET: &str = "audit-logs";
 pub const BUCKET_REGION: &str = "eu-central-1";
@@ -169,12 +169,29 @@ fn with_attribute(key: Key, owner: &str, attribute: &str) -> Key {
         "disabled" => key.state(KeyState::Disabled),
         "pending deletion" => Key { deletion_date: Some(1_900_000_000), ..key.state(KeyState::PendingDeletion) },
         "pending import" => Key { origin: "EXTERNAL".into(), ..key.state(KeyState::PendingImport) },
+        "CloudHSM store disconnected" => {
+            key.in_key_store("AWS_CLOUDHSM", "cks-1234567890abcdef0").state(KeyState::Unavailable)
+        }
+        "external store disconnected" => {
+            key.in_key_store("EXTERNAL_KEY_STORE", "cks-0fedcba0987654321").state(KeyState::Unavailable)
+        }
+        "creating" => key.state(KeyState::Creating),
+        "expires soon" => key.imported_until(now() + 29 * 86_400),
+        "expires later" => key.imported_until(now() + 31 * 86_400),
         "asymmetric" => key.spec("RSA_2048", "SIGN_VERIFY"),
         "policy gap" if owner == "trailseal" => key.policy(&replaced_policy()),
         // KMS's default policy.
         "policy gap" => key.policy(""),
         "no Decrypt" if owner == "trailseal" => key.policy(&without(&policy, "CloudTrailDecryptsForBucketKeys")),
         "no Decrypt" => key.policy(&without(&policy, "Allow CloudTrail to decrypt for bucket keys")),
+        "no DescribeKey" if owner == "trailseal" => key.policy(&without(&policy, "CloudTrailDescribes")),
+        "no DescribeKey" => key.policy(&without(&policy, "Allow CloudTrail to describe key")),
+        "Deny DescribeKey" => {
+            let mut deny = deny(Value::Null);
+            deny["Action"] = json!("kms:Describe*");
+            deny["Principal"] = json!({ "Service": "cloudtrail.amazonaws.com" });
+            key.policy(&with(&policy, deny))
+        }
         "Deny" => key.policy(&with(&policy, deny(Value::Null))),
         "conditional Deny" => {
             let context = json!({ "StringLike": { "kms:EncryptionContext:aws:s3:arn": "arn:aws:s3:::elsewhere*" } });
@@ -187,7 +204,7 @@ fn with_attribute(key: Key, owner: &str, attribute: &str) -> Key {
         }
         "VPC condition" => {
             let vpc = json!({ "StringEquals": { "aws:SourceVpc": "vpc-1" } });
-            key.policy(&with_condition(&policy, "Allow CloudTrail to describe key", &vpc))
+            key.policy(&with_condition(&policy, "Allow CloudTrail to encrypt logs", &vpc))
         }
         "removed reader" => key.policy(&with(&policy, reader_statement("333333333333"))),
         "unknown statement" => {

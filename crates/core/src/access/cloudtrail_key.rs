@@ -10,33 +10,35 @@ use crate::ids::{KeyArn, TrailArn};
 pub struct KeyAccess {
     /// `kms:GenerateDataKey`, for each log file. Required.
     pub generate_data_key: Decision,
-    /// `kms:DescribeKey`, when a trail is given the key. Required.
+    /// `kms:DescribeKey`, when a trail is given the key. AWS documents it as required, but CloudTrail delivers without it,
+    /// as with the policy of this guide:
+    /// <https://docs.aws.amazon.com/controltower/latest/userguide/configure-kms-keys.html>.
     pub describe_key: Decision,
     /// `kms:Decrypt`, needed only if the bucket uses an S3 Bucket Key.
     pub decrypt: Decision,
 }
 
 impl KeyAccess {
-    fn required(&self) -> [(&'static str, &Decision); 2] {
-        [("kms:GenerateDataKey", &self.generate_data_key), ("kms:DescribeKey", &self.describe_key)]
-    }
-
-    /// The required calls that the policy denies.
+    /// The calls that the policy denies.
     #[must_use]
     pub fn denied(&self) -> Vec<(&'static str, &Decision)> {
-        self.required().into_iter().filter(|(_, decision)| decision.is_denied()).collect()
+        let Self { generate_data_key, describe_key, decrypt } = self;
+        let calls =
+            [("kms:GenerateDataKey", generate_data_key), ("kms:DescribeKey", describe_key), ("kms:Decrypt", decrypt)];
+        calls.into_iter().filter(|(_, decision)| decision.is_denied()).collect()
     }
 
-    /// The required calls whose decision is unknown.
+    /// The calls whose decision is unknown, except `kms:Decrypt`, which few buckets need.
     #[must_use]
     pub fn unknown(&self) -> Vec<(&'static str, &Decision)> {
-        self.required().into_iter().filter(|(_, decision)| decision.is_unknown()).collect()
+        let calls = [("kms:GenerateDataKey", &self.generate_data_key), ("kms:DescribeKey", &self.describe_key)];
+        calls.into_iter().filter(|(_, decision)| decision.is_unknown()).collect()
     }
 
-    /// Whether a statement denies a required call, so that no further Allow can help.
+    /// Whether a statement denies a call, so that no further Allow can help.
     #[must_use]
     pub fn explicitly_denied(&self) -> bool {
-        self.required().iter().any(|(_, decision)| decision.explicit_deny().is_some())
+        self.denied().iter().any(|(_, decision)| decision.explicit_deny().is_some())
     }
 }
 
@@ -126,7 +128,7 @@ mod tests {
         let deny = json!({ "Sid": "OnlyOurOrganization", "Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*",
             "Condition": { "StringNotEquals": { "aws:PrincipalOrgID": "o-abcdefghij" } } });
         let denied = access(&policy_with(&deny), OWN_TRAIL);
-        assert!(denied.explicitly_denied() && denied.denied().len() == 2);
+        assert!(denied.explicitly_denied() && denied.denied().len() == 3);
         assert_eq!(denied.decrypt.to_string(), "statement `OnlyOurOrganization` denies it");
     }
 

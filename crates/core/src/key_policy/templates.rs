@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::access::CLOUDTRAIL;
+use crate::access::{CLOUDTRAIL, KeyAccess};
 use crate::config::{Config, LogReaders};
 use crate::iam::Document;
 use crate::iam::statement::to_policy_value;
@@ -234,6 +234,22 @@ impl KeyPolicy {
             self.statements.iter().filter(|it| it.principal == cloudtrail).collect();
         json!(statements).to_string()
     }
+
+    /// Those of these statements whose call no statement of the evaluated policy allows. `None`: none would help.
+    #[must_use]
+    pub fn missing_statements(&self, access: &KeyAccess) -> Option<String> {
+        let is_missing = |statement: &&KeyPolicyStatement| {
+            let decision = match statement.template {
+                Template::CloudTrailEncrypts => &access.generate_data_key,
+                Template::CloudTrailDescribes => &access.describe_key,
+                Template::CloudTrailDecrypts => &access.decrypt,
+                _ => return false,
+            };
+            decision.is_denied() && decision.explicit_deny().is_none()
+        };
+        let missing: Vec<&KeyPolicyStatement> = self.statements.iter().filter(is_missing).collect();
+        (!missing.is_empty()).then(|| json!(missing).to_string())
+    }
 }
 
 #[cfg(test)]
@@ -316,5 +332,25 @@ mod tests {
         let text = KeyPolicy::new(&config(&[]), &home()).cloudtrail_statements();
         let statements: Vec<Value> = serde_json::from_str(&text).unwrap();
         assert_eq!(statements.len(), 3);
+    }
+
+    #[test]
+    fn only_statements_that_help_are_missing() {
+        use crate::iam::{Decision, StatementId};
+        let policy = KeyPolicy::new(&config(&[]), &home());
+        let missing = |generate_data_key, describe_key, decrypt| -> Option<Vec<String>> {
+            let text = policy.missing_statements(&KeyAccess { generate_data_key, describe_key, decrypt })?;
+            let statements: Vec<Value> = serde_json::from_str(&text).unwrap();
+            Some(statements.iter().map(|it| it["Sid"].as_str().unwrap().to_owned()).collect())
+        };
+        let none = || Decision::ImplicitDeny(vec![]);
+        let allow = || Decision::Allowed(StatementId { index: 0, sid: None });
+        let deny = || Decision::ExplicitDeny(StatementId { index: 0, sid: None });
+        let some = |sids: &[&str]| Some(sids.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(missing(allow(), none(), allow()), some(&["CloudTrailDescribes"]));
+        let rest = some(&["CloudTrailEncrypts", "CloudTrailDecryptsForBucketKeys"]);
+        assert_eq!(missing(none(), Decision::Unknown(vec![]), none()), rest);
+        assert_eq!(missing(deny(), none(), allow()), some(&["CloudTrailDescribes"]));
+        assert_eq!(missing(deny(), allow(), deny()), None);
     }
 }

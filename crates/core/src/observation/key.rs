@@ -44,6 +44,10 @@ pub struct KeyMetadata {
     pub usage: Option<String>,
     /// The source of its key material; `AWS_KMS` if KMS generated it.
     pub origin: Option<String>,
+    /// The custom key store that holds its key material, if one does.
+    pub key_store: Option<String>,
+    /// When its imported key material expires, if it does.
+    pub expiry: Option<Expiry>,
     /// Whether it is a multi-Region key.
     pub multi_region: bool,
     /// Its state.
@@ -52,6 +56,15 @@ pub struct KeyMetadata {
     pub created: Option<i64>,
     /// Whether it was created so recently that parts of AWS may not know it yet.
     pub recent: bool,
+}
+
+/// When imported key material expires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// The time, such as `2027-01-31T09:30:00Z`.
+    pub at: String,
+    /// The days that are left, rounded down.
+    pub days_left: i64,
 }
 
 /// A key, its policy and its tags.

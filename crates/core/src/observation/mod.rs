@@ -7,7 +7,9 @@ mod key;
 mod trail;
 
 pub use bucket::{BucketObservation, ReplicationRule};
-pub use key::{Candidates, KeyManager, KeyMetadata, KeyObservation, KeyState, KeyTags, KeyUse, StrayScan, TaggedKey};
+pub use key::{
+    Candidates, Expiry, KeyManager, KeyMetadata, KeyObservation, KeyState, KeyTags, KeyUse, StrayScan, TaggedKey,
+};
 pub use trail::{
     KeptSettings, ListedTrails, MalformedTrail, RemediationFacts, SettingChange, TrailFacts, TrailObservation,
     TrailSettings, TrailStatus, UpdatedTrail,

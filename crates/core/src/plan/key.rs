@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::Planner;
 use super::strays::candidate_warnings;
 use super::types::{Adoption, KeyPlan, KeySource, KeyStep, NewKey, Obstacle, PolicyChange, UnfinishedKey, UnusableKey};
-use crate::assess::{may_be_trailseals, readable_policy, unrevoked_readers, unusable};
+use crate::assess::{expiry_warning, may_be_trailseals, readable_policy, unrevoked_readers, unusable};
 use crate::config::OWNER_TAG;
 use crate::finding::{KeyOwner, Warning};
 use crate::ids::{KeyArn, Region, TrailArn};
@@ -77,6 +77,7 @@ impl Planner<'_> {
         }
         let mut warnings: Vec<Warning> =
             unreadable_tags.map(|failure| Warning::KeyTagsDenied { key: arn.clone(), failure }).into_iter().collect();
+        warnings.extend(expiry_warning(&key.metadata));
         let policy = match policy {
             Ok(document) => {
                 // The principal that supplied a key is responsible for its readers.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Planner;
 use super::types::{Disposition, KeyPlan, Obstacle, TrailPlan, TrailUpdate};
 use crate::access::cloudtrail_key_access;
-use crate::assess::{AssessedTrail, Assessment, KeyNeed, Verdict, access_warning};
+use crate::assess::{AssessedTrail, Assessment, KeyNeed, Verdict, access_warnings};
 use crate::failure::Failure;
 use crate::finding::Warning;
 use crate::ids::{KeyArn, Region, TrailArn, shorten};
@@ -21,8 +21,8 @@ struct Assignment {
 struct CloudTrailAccess {
     /// Whether the policy certainly allows CloudTrail to use the key.
     verified: bool,
-    /// What the policy leaves uncertain, or does not allow although a bucket may need it.
-    warning: Option<Warning>,
+    /// What the policy leaves uncertain, or denies although CloudTrail may need it.
+    warnings: Vec<Warning>,
 }
 
 impl Planner<'_> {
@@ -109,13 +109,14 @@ impl Planner<'_> {
         let placeholder = || KeyArn::placeholder(function.partition(), &region, function.account());
         let arn = key.key.clone().unwrap_or_else(placeholder);
         warnings.extend(key.warnings.iter().cloned());
-        let CloudTrailAccess { verified, warning } = self.cloudtrail_access(&key, &arn, &settings.arn)?;
         let has_key = settings.kms_key_id.as_deref() == Some(arn.as_str());
+        let CloudTrailAccess { verified, warnings: access } =
+            self.cloudtrail_access(&key, &arn, &settings.arn, has_key)?;
         if has_key && key.steps.is_empty() {
             return Err(Obstacle::Inconsistent(arn));
         }
         let bucket_warnings = if has_key { vec![] } else { self.check_bucket(settings, &arn, &key)? };
-        warnings.extend(warning.into_iter().chain(bucket_warnings));
+        warnings.extend(access.into_iter().chain(bucket_warnings));
         remove_repetitions(warnings);
         let config = &self.context.config;
         let update = (!has_key).then(|| TrailUpdate {
@@ -145,7 +146,7 @@ impl Planner<'_> {
             Err(obstacle) if self.is_sealing_key(own) => return Err(obstacle),
             Ok(_) | Err(_) => return Ok(None),
         };
-        self.cloudtrail_access(&key, own, trail)?;
+        self.cloudtrail_access(&key, own, trail, true)?;
         if key.steps.is_empty() {
             return Err(Obstacle::Inconsistent(own.clone()));
         }
@@ -165,22 +166,31 @@ impl Planner<'_> {
     }
 
     /// What the policy of a key, after its steps, means for CloudTrail and a trail. Fails if the policy denies CloudTrail
-    /// to use the key.
-    fn cloudtrail_access(&self, plan: &KeyPlan, key: &KeyArn, trail: &TrailArn) -> Result<CloudTrailAccess, Obstacle> {
+    /// to encrypt. If it denies another call, CloudTrail decides, unless the trail has the key already and no step adds
+    /// what is missing.
+    fn cloudtrail_access(
+        &self,
+        plan: &KeyPlan,
+        key: &KeyArn,
+        trail: &TrailArn,
+        has_key: bool,
+    ) -> Result<CloudTrailAccess, Obstacle> {
         let Some(policy) = &plan.policy else {
-            return Ok(CloudTrailAccess { verified: false, warning: None });
+            return Ok(CloudTrailAccess { verified: false, warnings: vec![] });
         };
         let access = cloudtrail_key_access(policy, key, trail);
-        if !access.denied().is_empty() {
+        let is_denied = !access.denied().is_empty();
+        if access.generate_data_key.is_denied() || (is_denied && has_key && plan.steps.is_empty()) {
             return Err(Obstacle::SealingKeyDenied {
                 key: key.clone(),
                 trail: trail.clone(),
+                statements: self.policy.missing_statements(&access),
                 access,
                 owner: plan.owner,
-                statements: self.policy.cloudtrail_statements(),
             });
         }
-        Ok(CloudTrailAccess { verified: access.unknown().is_empty(), warning: access_warning(key, access) })
+        let verified = !is_denied && access.unknown().is_empty();
+        Ok(CloudTrailAccess { verified, warnings: access_warnings(key, access) })
     }
 }
 

@@ -327,8 +327,8 @@ pub enum Obstacle {
         access: KeyAccess,
         /// Who may edit the policy.
         owner: KeyOwner,
-        /// The statements that allow it, as JSON.
-        statements: String,
+        /// The missing statements, as JSON; none if none would help.
+        statements: Option<String>,
     },
     /// The policy of the sealing key cannot gain what it lacks.
     PolicyTooLong {

@@ -3,7 +3,7 @@
 use trailseal_core::failure::Failure;
 use trailseal_core::iam::Document;
 use trailseal_core::journal::{Effect, StepResult};
-use trailseal_core::observation::{KeyState, KeyTags, Reading, SettingChange};
+use trailseal_core::observation::{KeyMetadata, KeyState, KeyTags, Reading, SettingChange};
 use trailseal_core::plan::StepName;
 use trailseal_core::trigger::Origin;
 
@@ -120,6 +120,22 @@ fn noted_policy_gap() {
     let context = context(&[]);
     let account = Account::new([audit().with_key(key_policy(foreign_key(&context), ACCOUNT_ONLY))]);
     assert_alerts("noted_policy_gap", Run::new(context, &account, done).alerts());
+}
+
+#[test]
+fn noted_key_store_disconnected() {
+    let context = context(&[]);
+    let mut key = foreign_key(&context);
+    key.metadata = KeyMetadata {
+        origin: Some("EXTERNAL_KEY_STORE".into()),
+        key_store: Some("cks-1234567890abcdef0".into()),
+        state: KeyState::Unavailable("Unavailable".into()),
+        ..key.metadata
+    };
+    assert_alerts(
+        "noted_key_store_disconnected",
+        Run::new(context, &Account::new([audit().with_key(key)]), done).alerts(),
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use trailseal_core::iam::{Decision, Document, Reason, StatementId};
 use trailseal_core::ids::TrailArn;
 use trailseal_core::journal::Journal;
 use trailseal_core::key_policy::{KeyPolicy, UnrevokedReader};
-use trailseal_core::observation::ReplicationRule;
+use trailseal_core::observation::{Expiry, ReplicationRule};
 use trailseal_core::plan::{Disposition, KeySource, Obstacle, Plan, TrailPlan, UnusableKey};
 use trailseal_core::report::{AccountReport, Alert, Answer, alerts};
 use trailseal_core::trigger::{Origin, SWEEP};
@@ -42,6 +42,10 @@ fn no_allow() -> Decision {
     Decision::ImplicitDeny(vec![])
 }
 
+fn allowed() -> Decision {
+    Decision::Allowed(StatementId { index: 0, sid: None })
+}
+
 fn uncertain() -> Decision {
     let statement = Some(StatementId { index: 0, sid: Some("OfficeOnly".into()) });
     Decision::Unknown(vec![Reason { statement, why: "the value of `aws:SourceVpce` is unknown".into() }])
@@ -52,7 +56,7 @@ fn explicit_deny() -> Decision {
 }
 
 fn access(decision: Decision) -> KeyAccess {
-    KeyAccess { generate_data_key: decision.clone(), describe_key: decision, decrypt: no_allow() }
+    KeyAccess { generate_data_key: decision.clone(), describe_key: decision, decrypt: allowed() }
 }
 
 #[test]
@@ -85,7 +89,9 @@ fn every_warning() {
         Warning::BucketPolicyUnclear { bucket: bucket(), decision: uncertain() },
         Warning::ReplicationWillStop { bucket: bucket(), rule },
         Warning::ReplicationUnreadable { bucket: bucket(), failure: failure() },
+        Warning::DescribeKeyMissing { key: key(), decision: no_allow() },
         Warning::BucketKeyNeedsDecrypt { key: key(), decision: no_allow() },
+        Warning::KeyMaterialExpires { key: key(), expiry: Expiry { at: "2027-01-31T09:30:00Z".into(), days_left: 12 } },
         Warning::KeyPolicyUnclear { key: key(), access: access(uncertain()) },
         Warning::KeyPolicyMalformed { key: key(), error: malformed() },
         Warning::KeyPolicyMissing(key()),
@@ -109,6 +115,11 @@ fn every_warning() {
 #[test]
 fn every_finding() {
     let key = || with_id(7);
+    let unavailable = |state: &str, key_store: Option<&str>| Finding::KeyUnavailable {
+        key: key(),
+        state: state.into(),
+        key_store: key_store.map(Into::into),
+    };
     let delivery_error = |code: &str| DeliveryError { files: "log", code: code.into() };
     let extension = KeyPolicy::new(&context(&[]).config, &context(&[]).function_arn)
         .extension(&Document::parse(ACCOUNT_ONLY).unwrap())
@@ -119,10 +130,18 @@ fn every_finding() {
         Finding::KeyNotSymmetric { key: key(), found: "RSA_2048".into() },
         Finding::KeyDisabled(key()),
         Finding::KeyPendingDeletion(key()),
-        Finding::KeyUnavailable { key: key(), state: "PendingImport".into() },
+        unavailable("Unavailable", Some("cks-1234567890abcdef0")),
+        unavailable("Unavailable", None),
+        unavailable("PendingImport", None),
+        unavailable("Creating", None),
         Finding::KeyMissing(key().to_string()),
         Finding::CloudTrailDenied { key: key(), access: access(explicit_deny()), statements: None },
         Finding::CloudTrailDenied { key: key(), access: access(no_allow()), statements: Some("[…]".into()) },
+        Finding::CloudTrailDenied {
+            key: key(),
+            access: KeyAccess { generate_data_key: allowed(), ..access(no_allow()) },
+            statements: Some("[…]".into()),
+        },
         Finding::PolicyIncomplete { key: key(), extension },
         Finding::LoggingStopped,
         Finding::DeliveryFailing(vec![delivery_error("KMS.DisabledException"), delivery_error("SlowDown")]),
@@ -147,26 +166,33 @@ fn every_obstacle() {
             unreadable_tags,
         })
     };
-    let key_denied = |decision, owner| Obstacle::SealingKeyDenied {
+    let key_denied = |access: KeyAccess, owner| Obstacle::SealingKeyDenied {
         key: key(),
         trail: audit.clone(),
-        access: access(decision),
+        statements: access.denied().iter().any(|(_, it)| **it == no_allow()).then(|| "[…]".into()),
+        access,
         owner,
-        statements: "[…]".into(),
     };
     let extension = KeyPolicy::new(&context(&[]).config, &context(&[]).function_arn)
         .extension(&Document::parse(ACCOUNT_ONLY).unwrap())
         .unwrap();
     let tags_denied = denied("kms:ListResourceTags", &format!("read the tags of key `{}`", with_id(7)));
     let not_symmetric = Finding::KeyNotSymmetric { key: key(), found: "RSA_2048".into() };
+    let disconnected = Finding::KeyUnavailable {
+        key: key(),
+        state: "Unavailable".into(),
+        key_store: Some("cks-1234567890abcdef0".into()),
+    };
     let obstacles = [
         unusable(alias(), vec![Finding::KeyPendingDeletion(key())], None, Some(tags_denied)),
         unusable(alias(), vec![not_symmetric.clone()], None, None),
         unusable(KeySource::Supplied, vec![not_symmetric.clone()], None, None),
         unusable(KeySource::Tag, vec![not_symmetric], None, None),
+        unusable(KeySource::Supplied, vec![disconnected], None, None),
         unusable(KeySource::Supplied, vec![], Some("Migrating"), None),
-        key_denied(explicit_deny(), KeyOwner::Another),
-        key_denied(no_allow(), KeyOwner::Exempt),
+        key_denied(access(explicit_deny()), KeyOwner::Another),
+        key_denied(KeyAccess { describe_key: explicit_deny(), ..access(no_allow()) }, KeyOwner::Another),
+        key_denied(access(no_allow()), KeyOwner::Exempt),
         Obstacle::PolicyTooLong { key: key(), extension },
         Obstacle::BucketDenied {
             bucket: "logs-eu-west-1".into(),

@@ -44,6 +44,8 @@ pub(crate) fn key(arn: &KeyArn, context: &Context) -> KeyObservation {
             spec: Some("SYMMETRIC_DEFAULT".into()),
             usage: Some("ENCRYPT_DECRYPT".into()),
             origin: Some("AWS_KMS".into()),
+            key_store: None,
+            expiry: None,
             multi_region: false,
             state: KeyState::Usable,
             created: None,

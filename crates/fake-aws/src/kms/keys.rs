@@ -153,6 +153,17 @@ fn metadata(arn: &str, key: &Key) -> Value {
     if key.manager == KeyManager::Customer && key.is_symmetric() {
         metadata["EncryptionAlgorithms"] = json!(["SYMMETRIC_DEFAULT"]);
     }
+    if let Some(key_store) = &key.key_store {
+        metadata["CustomKeyStoreId"] = json!(key_store);
+    }
+    // KMS deletes key material that expires, and returns neither field for a key without key material.
+    if key.origin == "EXTERNAL" && key.state != KeyState::PendingImport {
+        let model = if key.valid_to.is_some() { "KEY_MATERIAL_EXPIRES" } else { "KEY_MATERIAL_DOES_NOT_EXPIRE" };
+        metadata["ExpirationModel"] = json!(model);
+        if let Some(date) = key.valid_to {
+            metadata["ValidTo"] = json!(date);
+        }
+    }
     if let Some(date) = key.deletion_date {
         metadata["DeletionDate"] = json!(date);
     }

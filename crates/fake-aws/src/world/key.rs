@@ -46,8 +46,12 @@ pub struct Key {
     pub spec: String,
     /// `ENCRYPT_DECRYPT`, `SIGN_VERIFY`, …
     pub usage: String,
-    /// `AWS_KMS`, `EXTERNAL`, …
+    /// `AWS_KMS`, `EXTERNAL`, `AWS_CLOUDHSM` or `EXTERNAL_KEY_STORE`.
     pub origin: String,
+    /// The ID of the custom key store that holds its key material, if one does.
+    pub key_store: Option<String>,
+    /// When its imported key material expires, if it does.
+    pub valid_to: Option<u64>,
     /// Its description.
     pub description: String,
     /// Whether it is a multi-Region key.
@@ -88,6 +92,8 @@ impl Key {
             spec: "SYMMETRIC_DEFAULT".to_owned(),
             usage: "ENCRYPT_DECRYPT".to_owned(),
             origin: "AWS_KMS".to_owned(),
+            key_store: None,
+            valid_to: None,
             description: String::new(),
             multi_region: false,
             tags: BTreeMap::new(),
@@ -122,6 +128,21 @@ impl Key {
     #[must_use]
     pub fn state(mut self, state: KeyState) -> Key {
         self.state = state;
+        self
+    }
+
+    /// With its key material in a custom key store: of origin `AWS_CLOUDHSM` or `EXTERNAL_KEY_STORE`.
+    #[must_use]
+    pub fn in_key_store(mut self, origin: &str, id: &str) -> Key {
+        origin.clone_into(&mut self.origin);
+        self.key_store = Some(id.to_owned());
+        self
+    }
+
+    /// With imported key material that expires at this time.
+    #[must_use]
+    pub fn imported_until(mut self, valid_to: u64) -> Key {
+        (self.origin, self.valid_to) = ("EXTERNAL".to_owned(), Some(valid_to));
         self
     }
 

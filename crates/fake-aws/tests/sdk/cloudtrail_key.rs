@@ -117,7 +117,6 @@ async fn a_key_policy_must_allow_cloudtrail() {
     let valid = world.cloudtrail_key_policy();
     let replacements = [
         ("kms:GenerateDataKey*", "kms:Encrypt"),
-        ("kms:DescribeKey", "kms:Encrypt"),
         ("cloudtrail.amazonaws.com", "config.amazonaws.com"),
         ("cloudtrail:*:123456789012", "cloudtrail:*:210987654321"),
         ("cloudtrail:*:", "cloudtrail:eu-west-2:"),
@@ -130,6 +129,18 @@ async fn a_key_policy_must_allow_cloudtrail() {
         world.keys.get_mut(&key).unwrap().policy = valid.replace(from, to);
         assert_eq!(update_error(world.clone(), &key).await, "InsufficientEncryptionPolicyException", "{to}");
     }
+}
+
+#[tokio::test]
+async fn describe_is_not_required() {
+    let (mut world, key) = with_key(Key::new(FRANKFURT));
+    let policy = &mut world.keys.get_mut(&key).unwrap().policy;
+    *policy = policy.replace("kms:DescribeKey", "kms:Encrypt");
+    let aws = FakeAws::start(world);
+    let client = cloudtrail(&aws, IRELAND).await;
+    client.update_trail().name("audit").kms_key_id(&key).send().await.unwrap();
+    let arn = aws.world().trail_arn(IRELAND, "audit");
+    assert_eq!(aws.world().check_delivery(&arn), Ok(()));
 }
 
 #[tokio::test]

@@ -61,6 +61,23 @@ async fn describing_an_unused_aws_alias_creates_its_key() {
 }
 
 #[tokio::test]
+async fn imported_and_stored_key_material_is_described() {
+    let mut world = world();
+    let imported = world.key(Key::new(IRELAND).imported_until(1_900_000_000));
+    let deleted = world.key(Key::new(IRELAND).imported_until(1_900_000_000).state(KeyState::PendingImport));
+    let stored = world.key(Key::new(IRELAND).in_key_store("EXTERNAL_KEY_STORE", "cks-1"));
+    let aws = FakeAws::start(world);
+    let client = kms(&aws, IRELAND).await;
+    for (arn, valid_to, key_store) in
+        [(imported, Some(1_900_000_000), None), (deleted, None, None), (stored, None, Some("cks-1"))]
+    {
+        let key = client.describe_key().key_id(arn).send().await.unwrap().key_metadata.unwrap();
+        assert_eq!((key.valid_to().map(|at| at.secs()), key.custom_key_store_id()), (valid_to, key_store));
+        assert_eq!(key.expiration_model().is_some(), valid_to.is_some());
+    }
+}
+
+#[tokio::test]
 async fn another_accounts_key_is_described_if_its_policy_allows() {
     let (aws, arn) = one_key(Key::new(IRELAND).of_account(OTHER_ACCOUNT));
     let client = kms(&aws, IRELAND).await;

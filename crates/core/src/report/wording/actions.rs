@@ -127,6 +127,12 @@ fn noted(trail: &TrailReport, exempt_tag: &str) -> Vec<String> {
             "as long as CloudTrail delivers log files, trailseal does not assign another key".into(),
         ];
     }
+    if trail.has(FindingId::KeyUnavailable) {
+        return vec![
+            "ask the owner to make the key usable again, as the finding above says".into(),
+            "as long as no delivery fails because of the key, trailseal does not assign another key".into(),
+        ];
+    }
     match delivery_errors {
         Some(errors) if errors.iter().any(is_about_missing_bucket) => vec![
             "create the bucket again with a policy that lets CloudTrail write, or set another bucket in the trail: no log files arrive until then".into(),

@@ -2,7 +2,9 @@
 
 use super::steps::reason;
 use super::warnings::{allow_readers, locked_out};
-use super::{control_tower, instruction, joined, list_updates, policy_commands, restore_command, unmanageable};
+use super::{
+    control_tower, denied_calls, instruction, joined, list_updates, policy_commands, restore_command, unmanageable,
+};
 use crate::config::{KEY_ARNS, OWNER_TAG, READERS_LOCKED_OUT};
 use crate::failure::{Class, Failure};
 use crate::finding::{Finding, KeyOwner};
@@ -28,20 +30,24 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
         ),
         Obstacle::SealingKeyUnusable(unusable) => sealing_key_unusable(unusable),
         Obstacle::SealingKeyDenied { key, trail, access, owner, statements } => {
-            let denied = joined(access.denied().into_iter().map(|(call, decision)| format!("`{call}`: {decision}")));
-            let add = add_statements(key, statements);
-            let remedy = match owner {
-                _ if access.explicitly_denied() => {
-                    "exclude `cloudtrail.amazonaws.com` from the statement that denies it; trailseal never changes an existing statement".into()
+            let (denied, reasons) = denied_calls(access);
+            let exclude = access.explicitly_denied().then(|| {
+                "exclude `cloudtrail.amazonaws.com` from the statement that denies it; trailseal never changes an existing statement".to_owned()
+            });
+            let add = statements.as_ref().map(|statements| {
+                let add = add_statements(key, statements);
+                match owner {
+                    KeyOwner::Exempt => {
+                        format!("remove the exempt tag from the key so that trailseal can extend its policy, or {add}")
+                    }
+                    KeyOwner::Trailseal | KeyOwner::Another => add,
                 }
-                KeyOwner::Exempt => format!("remove the exempt tag from the key so that trailseal can extend its policy, or {add}"),
-                KeyOwner::Trailseal | KeyOwner::Another => add,
-            };
+            });
             (
                 format!(
-                    "the sealing key `{key}` cannot be used: its policy does not allow CloudTrail to encrypt for trail `{trail}` ({denied})"
+                    "the sealing key `{key}` cannot be used: its policy does not allow CloudTrail to {denied} for trail `{trail}` ({reasons})"
                 ),
-                remedy,
+                joined(exclude.into_iter().chain(add)),
             )
         }
         Obstacle::PolicyTooLong { key, extension } => (
@@ -109,6 +115,9 @@ fn sealing_key_unusable(unusable: &UnusableKey) -> (String, String) {
                 Some(Finding::KeyPendingDeletion(_)) => format!(
                     "cancel the key's deletion: {}; without the key, the log files that it encrypted are lost",
                     restore_command(key, true)
+                ),
+                Some(Finding::KeyUnavailable { .. }) => format!(
+                    "make the key usable again, as the message above describes, or {replace} another key in `{region}`"
                 ),
                 _ => format!("{replace} an enabled, symmetric, customer managed key in `{region}`"),
             };

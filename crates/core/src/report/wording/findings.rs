@@ -1,7 +1,8 @@
 //! Findings in words.
 
-use super::{changed_statements, instruction, joined};
+use super::{changed_statements, denied_calls, instruction};
 use crate::finding::{DeliveryCause, DeliveryError, Finding};
+use crate::ids::KeyArn;
 
 /// A finding in words.
 pub(in crate::report) fn finding(finding: &Finding) -> String {
@@ -15,17 +16,18 @@ pub(in crate::report) fn finding(finding: &Finding) -> String {
         }
         Finding::KeyDisabled(key) => format!("key `{key}` is disabled"),
         Finding::KeyPendingDeletion(key) => format!("key `{key}` is pending deletion"),
-        Finding::KeyUnavailable { key, state } => {
-            format!("key `{key}` is in state `{state}`, in which it cannot be used")
+        Finding::KeyUnavailable { key, state, key_store } => {
+            let remedy = restoration(key, state, key_store.as_deref());
+            format!("key `{key}` is in state `{state}`, in which it cannot be used: {remedy}")
         }
         Finding::KeyMissing(key) => format!(
             "key `{key}` does not exist, as a second read confirmed; the log files that it encrypted cannot be read any more"
         ),
         Finding::CloudTrailDenied { key, access, statements } => {
-            let denied = joined(access.denied().into_iter().map(|(call, decision)| format!("`{call}`: {decision}")));
+            let (denied, reasons) = denied_calls(access);
             let remedy = statements.as_ref().map(|statements| format!("; it needs these statements: {statements}"));
             format!(
-                "the policy of key `{key}` does not allow CloudTrail to encrypt ({denied}){}",
+                "the policy of key `{key}` does not allow CloudTrail to {denied} ({reasons}){}",
                 remedy.unwrap_or_default()
             )
         }
@@ -40,6 +42,21 @@ pub(in crate::report) fn finding(finding: &Finding) -> String {
                 errors.join(" and ")
             )
         }
+    }
+}
+
+/// How the owner of a key ends a state in which the key cannot be used.
+/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html>.
+pub(super) fn restoration(key: &KeyArn, state: &str, key_store: Option<&str>) -> String {
+    let region = key.region();
+    match (state, key_store) {
+        ("Unavailable", Some(store)) => format!(
+            "its custom key store `{store}` is disconnected; the owner of the key store must reconnect it: `aws kms connect-custom-key-store --region {region} --custom-key-store-id {store}`"
+        ),
+        ("Unavailable", None) => "its custom key store is disconnected; the owner of the key store must reconnect it with `aws kms connect-custom-key-store`".into(),
+        ("PendingImport", _) => "its imported key material expired, was deleted, or was never imported; the owner of the key must import the same key material again with `aws kms get-parameters-for-import` and `aws kms import-key-material`".into(),
+        ("Creating", _) => "KMS is still creating the key; wait until the key is `Enabled`".into(),
+        _ => "the owner of the key must make the key usable again".into(),
     }
 }
 

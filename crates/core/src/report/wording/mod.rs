@@ -21,7 +21,7 @@ pub(super) use alerts::{
 };
 pub(super) use errors::{abandoned, not_remediated_yet, obstacle, other_key, setting_changes, step_failure};
 pub(super) use findings::finding;
-use key_policies::{changed_statements, instruction};
+use key_policies::{changed_statements, denied_calls, instruction};
 pub(super) use steps::{detail, listed_under, out_of_scope, stray_caution, stray_command, superseded};
 pub(super) use warnings::warning;
 

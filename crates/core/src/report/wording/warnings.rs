@@ -37,8 +37,20 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             "the replication configuration of bucket `{bucket}` cannot be read, so it is unknown whether it selects log files that are encrypted with a KMS key: {}",
             failure.message
         ),
+        Warning::DescribeKeyMissing { key, decision } => format!(
+            "the policy of key `{key}` does not allow CloudTrail to describe the key (`kms:DescribeKey`: {decision}), which AWS documents as required but CloudTrail delivers without"
+        ),
         Warning::BucketKeyNeedsDecrypt { key, decision } => format!(
             "the policy of key `{key}` does not allow CloudTrail to decrypt (`kms:Decrypt`: {decision}), which CloudTrail needs if the bucket uses an S3 Bucket Key. If it does, the key's owner adds `kms:Decrypt` for `cloudtrail.amazonaws.com`"
+        ),
+        Warning::KeyMaterialExpires { key, expiry } => format!(
+            "the imported key material of key `{key}` expires on {} ({}). From then on, CloudTrail cannot deliver, and no log file that the key encrypted can be read, until the owner of the key imports the same key material again with `aws kms import-key-material`",
+            expiry.at,
+            match expiry.days_left {
+                ..1 => "within a day".into(),
+                1 => "in 1 day".into(),
+                days => format!("in {days} days"),
+            }
         ),
         Warning::KeyPolicyUnclear { key, access } => {
             let unknown = joined(access.unknown().into_iter().map(|(call, decision)| format!("`{call}`: {}", reasons(decision))));
