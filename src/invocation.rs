@@ -27,14 +27,19 @@ impl Invocation {
     pub fn new(context: &lambda_runtime::Context) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let remaining = Duration::from_millis(context.deadline).saturating_sub(now);
-        let reserve = remaining.mul_f64(0.1).clamp(Duration::from_millis(500), Duration::from_secs(5));
-        let after = |duration: Duration| Instant::now().checked_add(duration).unwrap_or_else(Instant::now);
         let mut hasher = DefaultHasher::new();
         context.request_id.hash(&mut hasher);
+        Self::within(remaining, hasher.finish())
+    }
+
+    /// The deadlines of work that begins now and takes at most this time.
+    pub fn within(remaining: Duration, start_offset: u64) -> Self {
+        let reserve = remaining.mul_f64(0.1).clamp(Duration::from_millis(500), Duration::from_secs(5));
+        let after = |duration: Duration| Instant::now().checked_add(duration).unwrap_or_else(Instant::now);
         Self {
             work_until: after(remaining.saturating_sub(reserve)),
             alerts_until: after(remaining.saturating_sub(reserve.mul_f64(ANSWER_SHARE))),
-            start_offset: hasher.finish(),
+            start_offset,
         }
     }
 

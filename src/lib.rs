@@ -10,3 +10,5 @@ pub mod logging;
 mod observe;
 pub mod reconcile;
 mod sweep;
+
+pub use invocation::Invocation;

@@ -27,7 +27,7 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
         return Answer::ignored(mode, &origin, reason);
     }
     let started = Instant::now();
-    let only_one_trail = matches!(target, Target::Trail(_));
+    let only_one_trail = matches!(&target, Target::Trails(trails) if trails.len() == 1);
     let reader = aws.reader(invocation.stage_deadline(only_one_trail));
     let mut answer = match (observe::targets(&reader, &target, context).await, &target) {
         (Err(failure), _) => Answer::unlisted(mode, &origin, failure),

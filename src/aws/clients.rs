@@ -48,7 +48,7 @@ impl Aws {
     }
 
     /// The same, with part of the SDK's configuration given.
-    pub(super) async fn configured(loader: ConfigLoader) -> Self {
+    pub async fn configured(loader: ConfigLoader) -> Self {
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
         let sdk = loader
@@ -64,6 +64,11 @@ impl Aws {
             drop((aws.cloudtrail(&region), aws.kms(&region), aws.s3(&region), aws.sns(&region)));
         }
         aws
+    }
+
+    /// The SDK's configuration, for a caller's own clients.
+    pub fn sdk(&self) -> &SdkConfig {
+        &self.sdk
     }
 
     fn client<C: Clone>(&self, clients: &PerRegion<C>, region: &Region, create: impl FnOnce(&SdkConfig) -> C) -> C {

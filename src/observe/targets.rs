@@ -47,7 +47,9 @@ pub(crate) struct Targets {
 pub(crate) async fn targets(reader: &impl Read, target: &Target, context: &Context) -> Result<Targets, Failure> {
     match target {
         Target::Ignored(_) => Ok(Targets::default()),
-        Target::Trail(trail) => Ok(Targets { trails: vec![TrailTarget::new(trail.clone())], malformed: vec![] }),
+        Target::Trails(trails) => {
+            Ok(Targets { trails: trails.iter().cloned().map(TrailTarget::new).collect(), malformed: vec![] })
+        }
         Target::Sweep => every_trail(reader, context).await,
         Target::Key(key) => {
             let Targets { mut trails, .. } = every_trail(reader, context).await?;

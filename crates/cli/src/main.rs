@@ -1,14 +1,20 @@
-//! trailseal's command line. One module per command; each returns the text to print, or what is wrong with its options.
+//! trailseal's command line. One module per command; each returns the text to print, or what is wrong.
 
+mod account;
 mod central_key;
+mod failure;
 mod key_policy;
+mod plan;
+mod settings;
 
-use std::io::Write as _;
+use std::io::{ErrorKind as IoErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::error::{Error, ErrorKind};
+use clap::error::Error;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+
+use failure::Failed;
 
 /// The command line of trailseal, the AWS Lambda function that keeps CloudTrail logs encrypted
 #[derive(Debug, Parser)]
@@ -20,6 +26,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Plan(plan::Options),
     KeyPolicy(key_policy::Options),
     /// Print the completion script for a shell
     Completions {
@@ -28,36 +35,73 @@ enum Command {
     },
 }
 
-fn main() -> ExitCode {
-    let text = Cli::try_parse().and_then(|cli| run(&cli.command));
-    match text {
-        Ok(text) => match std::io::stdout().lock().write_all(&text) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                report(&Cli::command().error(ErrorKind::Io, format!("cannot write to standard output: {error}")))
-            }
-        },
-        Err(error) => report(&error),
+/// The exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Success = 0,
+    Error = 1,
+    /// Changes are planned, or something has a finding.
+    Findings = 2,
+}
+
+/// Why nothing was printed.
+enum Stop {
+    /// The options are wrong, or ask for help.
+    Usage(Error),
+    Failed(Failed),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Usage(error)
     }
 }
 
-fn run(command: &Command) -> Result<Vec<u8>, Error> {
-    match command {
-        Command::KeyPolicy(options) => options.policy().map(String::into_bytes),
+impl From<Failed> for Stop {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+fn main() -> ExitCode {
+    let exit = match Cli::try_parse().map_err(Stop::from).and_then(|cli| run(&cli.command)) {
+        Ok((text, exit)) => print(text.as_bytes()).unwrap_or(exit),
+        Err(Stop::Usage(error)) => {
+            // If standard error is closed, there is no other place to report this.
+            let _ = error.print();
+            if error.exit_code() == 0 { Exit::Success } else { Exit::Error }
+        }
+        Err(Stop::Failed(failed)) => report(&failed),
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn run(command: &Command) -> Result<(String, Exit), Stop> {
+    Ok(match command {
+        Command::Plan(options) => options.run()?,
+        Command::KeyPolicy(options) => (options.policy()?, Exit::Success),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "trailseal", &mut script);
-            Ok(script)
+            (String::from_utf8_lossy(&script).into_owned(), Exit::Success)
         }
+    })
+}
+
+/// Writes to standard output. Returns the exit code if that fails. A reader that closed the pipe, such as `head`, has what it
+/// wants.
+fn print(text: &[u8]) -> Option<Exit> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != IoErrorKind::BrokenPipe => {
+            Some(report(&Failed::new(format!("cannot write to standard output: {error}"), "")))
+        }
+        _ => None,
     }
 }
 
-/// Prints the help or the error. The exit code is 0 for help, 1 if output cannot be written, 2 for wrong options.
-fn report(error: &Error) -> ExitCode {
+fn report(failed: &Failed) -> Exit {
     // If standard error is closed, there is no other place to report this.
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::Io => ExitCode::FAILURE,
-        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
-    }
+    let _ = writeln!(std::io::stderr().lock(), "{failed}");
+    Exit::Error
 }

@@ -41,8 +41,8 @@ pub struct Origin {
 /// What to reconcile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// One trail.
-    Trail(TrailRef),
+    /// These trails.
+    Trails(Vec<TrailRef>),
     /// Every trail that uses this key.
     Key(KeyArn),
     /// Every trail.
@@ -132,7 +132,7 @@ fn trail_request(fields: &Map<String, Value>, function_arn: &FunctionArn) -> Res
         return Err(InvalidInput(format!("`region` is `{region}`, but `trail` is in `{}`", arn.region())));
     }
     let origin = Origin { kind: REQUEST.into(), region, ..Origin::default() };
-    Ok(Trigger { origin, target: Target::Trail(trail) })
+    Ok(Trigger { origin, target: Target::Trails(vec![trail]) })
 }
 
 /// A trail's name or ARN. CloudTrail accepts both in its requests.

@@ -105,7 +105,8 @@ fn every_event_file_triggers_what_is_expected() {
     for (name, expected) in EXPECTATIONS {
         let parsed = read(&event(name), &function_arn());
         match (expected, parsed) {
-            (Trail(arn, kind, actor), Ok(Trigger { origin, target: Target::Trail(trail) })) => {
+            (Trail(arn, kind, actor), Ok(Trigger { origin, target: Target::Trails(trails) })) => {
+                let [trail] = trails.as_slice() else { panic!("{name}: {trails:?}") };
                 assert_eq!(trail.arn(&function_arn()).as_str(), *arn, "{name}");
                 assert_eq!(origin.kind, *kind, "{name}");
                 assert_eq!(origin.actor.as_deref(), *actor, "{name}");
@@ -192,7 +193,7 @@ fn a_field_of_another_type_counts_as_absent() {
     event["detail"]["errorCode"] = json!(null);
     event["detail"]["eventID"] = json!([]);
     let Trigger { origin, target } = read(&event, &function_arn()).unwrap();
-    assert!(matches!(target, Target::Trail(_)));
+    assert!(matches!(target, Target::Trails(_)));
     assert_eq!((origin.actor, origin.user_agent), (None, None));
     assert_eq!(origin.event_id.as_deref(), event["id"].as_str());
 }

@@ -1,6 +1,6 @@
 //! A small stateful AWS on 127.0.0.1 for tests, benchmarks and fault injection.
 //!
-//! It knows the parts of CloudTrail, KMS, S3, SNS and the Resource Groups Tagging API that matter
+//! It knows the parts of CloudTrail, KMS, S3, SNS, STS and the Resource Groups Tagging API that matter
 //! to a trail's encryption, with the rules that general emulators lack: `UpdateTrail` validates the
 //! key, its Region, its state and its policy; `PutKeyPolicy` validates principals and runs the lockout
 //! check; trails have home Regions; new resources are eventually consistent. With the caller's IAM
@@ -35,6 +35,7 @@ mod response;
 mod s3;
 mod server;
 mod sns;
+mod sts;
 mod tagging;
 mod tls;
 mod world;

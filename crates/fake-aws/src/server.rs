@@ -17,7 +17,7 @@ use crate::handle::{Shared, lock};
 use crate::request::Request;
 use crate::response::{ApiError, Protocol, Response};
 use crate::tls::Identity;
-use crate::{Call, Fault, World, authorization, cloudtrail, kms, s3, sns, tagging};
+use crate::{Call, Fault, World, authorization, cloudtrail, kms, s3, sns, sts, tagging};
 
 /// Serves on its own runtime until it is stopped.
 pub(crate) fn run(
@@ -175,6 +175,7 @@ fn perform(shared: &Shared, request: &Request, world: &mut World) -> Response {
         "tagging" => tagging::perform(world, region, operation, input),
         "s3" => return s3::perform(world, region, operation, input, *protocol),
         "sns" => return sns::perform(world, region, operation, input),
+        "sts" => return sts::perform(world, operation),
         _ => Err(unknown_operation(operation)),
     };
     match outcome {

@@ -7,8 +7,10 @@ mod answer;
 mod compose;
 mod digest;
 mod message;
+mod terminal;
 mod wording;
 
 pub use account::AccountReport;
 pub use alert::{Alert, alerts};
 pub use answer::{Alerts, Answer, Outcome, StepReport, TrailReport, TriggerReport};
+pub use terminal::plan_text;

@@ -69,7 +69,7 @@ impl Event {
         // Of any type, because a trail that was named must not be mistaken for an absent one.
         let Some(name) = self.detail.pointer("/requestParameters/name").filter(|name| !name.is_null()) else {
             return match response {
-                Some(arn) => Ok(Target::Trail(TrailRef::Arn(parse(arn, "responseElements.trailARN")?))),
+                Some(arn) => Ok(Target::Trails(vec![TrailRef::Arn(parse(arn, "responseElements.trailARN")?)])),
                 None => Ok(Target::Ignored("the event names no trail".into())),
             };
         };
@@ -79,9 +79,9 @@ impl Event {
         if let (TrailRef::Name { name, .. }, Some(Ok(arn))) = (&trail, response.map(str::parse::<TrailArn>))
             && arn.name() == name
         {
-            return Ok(Target::Trail(TrailRef::Arn(arn)));
+            return Ok(Target::Trails(vec![TrailRef::Arn(arn)]));
         }
-        Ok(Target::Trail(trail))
+        Ok(Target::Trails(vec![trail]))
     }
 
     /// The key that the call used: by its ARN, or by its bare ID in the event's Region.

@@ -55,6 +55,30 @@ pub(in crate::report) fn digest_headline(unlisted: bool, reported: &[&TrailRepor
     }
 }
 
+/// The outcomes of a dry run, in one line.
+pub(in crate::report) fn plan_summary(trails: &[TrailReport]) -> String {
+    let outcomes = [
+        Outcome::Failed,
+        Outcome::Planned,
+        Outcome::Noted,
+        Outcome::OutOfScope,
+        Outcome::Exempt,
+        Outcome::Gone,
+        Outcome::Compliant,
+    ];
+    let counts = outcomes.into_iter().filter_map(|outcome| {
+        let count = trails.iter().filter(|trail| trail.outcome == outcome).count();
+        (count > 0).then(|| format!("{count} {}", outcome.as_str()))
+    });
+    match counts.collect::<Vec<_>>().as_slice() {
+        [] => "No trails were found.".into(),
+        counts => {
+            let (all, plural) = (trails.len(), if trails.len() == 1 { "" } else { "s" });
+            format!("{all} trail{plural}: {}. Nothing was changed.", counts.join(", "))
+        }
+    }
+}
+
 /// What became of keys that may be strays, in one line.
 pub(in crate::report) fn key_headline(strays: &[Stray]) -> &'static str {
     match strays.iter().any(Stray::is_certain) {
@@ -65,6 +89,9 @@ pub(in crate::report) fn key_headline(strays: &[Stray]) -> &'static str {
 
 /// Follows the headline in dry-run mode.
 pub(in crate::report) const DRY_RUN: &str = "This was a dry run. Nothing was changed.";
+
+/// The heading of the policy of new keys.
+pub(in crate::report) const NEW_KEY_POLICY: &str = "Policy of each new key";
 
 /// The heading of a trail's steps.
 pub(in crate::report) fn steps_heading(outcome: Outcome, mode: Mode) -> &'static str {

@@ -1,0 +1,185 @@
+//! `trailseal plan` against the fake AWS.
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use fake_aws::{FakeAws, Fault, Key, KeyState, Trail, World};
+use serde_json::{Value, json};
+
+const ACCOUNT: &str = "123456789012";
+
+fn account() -> World {
+    World::new(ACCOUNT).bucket("audit-logs", "eu-central-1").bucket("app-logs", "us-east-1")
+}
+
+/// An unencrypted trail, one whose key is disabled, and a healthy one.
+fn three_trails() -> World {
+    let mut world = account();
+    let policy = world.cloudtrail_key_policy();
+    let disabled = world.key(Key::new("us-east-1").policy(&policy).state(KeyState::Disabled));
+    let healthy = world.key(Key::new("eu-central-1").policy(&policy));
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").multi_region());
+    world.add_trail(Trail::new("app", "us-east-1", "app-logs").encrypted_with(&disabled));
+    world.add_trail(Trail::new("security", "eu-west-1", "audit-logs").encrypted_with(&healthy));
+    world
+}
+
+fn healthy() -> World {
+    let mut world = account();
+    let policy = world.cloudtrail_key_policy();
+    let key = world.key(Key::new("eu-central-1").policy(&policy));
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&key));
+    world
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trailseal"));
+    command.arg("plan").args(arguments).env_clear().env("AWS_EC2_METADATA_DISABLED", "true");
+    command
+}
+
+fn with_credentials(aws: &FakeAws, arguments: &[&str]) -> Command {
+    let mut command = command(arguments);
+    let variables = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_REGION", "eu-west-1")];
+    command.env("AWS_ENDPOINT_URL", aws.url()).envs(variables);
+    command
+}
+
+fn plan(aws: &FakeAws, arguments: &[&str]) -> Output {
+    with_credentials(aws, arguments).output().unwrap()
+}
+
+fn code_and_text(output: &Output) -> (i32, String) {
+    let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+/// The error of a command that prints nothing else.
+fn error(output: &Output) -> String {
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn config_file(name: &str, text: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_plan_of_an_account_names_every_trail() {
+    let aws = FakeAws::start(three_trails());
+    let before = aws.snapshot();
+    let (code, text) = code_and_text(&plan(&aws, &[]));
+    assert_eq!(code, 2, "{text}");
+    assert_eq!(aws.snapshot(), before, "nothing changed");
+    insta::assert_snapshot!(text);
+    let operations: BTreeSet<String> = aws.names().into_iter().collect();
+    let writes = ["Create", "Update", "Put", "Enable", "Start", "Cancel", "Publish"];
+    let is_write = |name: &&String| writes.iter().any(|verb| name.contains(&format!(":{verb}")));
+    assert_eq!(operations.iter().find(is_write), None);
+}
+
+#[test]
+fn a_compliant_account_exits_with_zero() {
+    let aws = FakeAws::start(healthy());
+    let expected = "Trail: arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit: compliant\n\n1 trail: 1 compliant. Nothing was changed.\n";
+    assert_eq!(code_and_text(&plan(&aws, &[])), (0, expected.to_owned()));
+    let (code, text) = code_and_text(&plan(&FakeAws::start(World::new(ACCOUNT)), &[]));
+    assert_eq!((code, text.lines().last()), (0, Some("No trails were found.")), "{text}");
+}
+
+#[test]
+fn json_is_the_answer_of_a_dry_run() {
+    let aws = FakeAws::start(three_trails());
+    let output = plan(&aws, &["--format", "json"]);
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(2), 0));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["mode"], "dry-run");
+    assert_eq!(answer["trigger"]["kind"], "sweep");
+    assert_eq!(answer["summary"], json!({ "compliant": 1, "planned": 2 }));
+}
+
+#[test]
+fn trails_are_selected_by_name_and_by_arn() {
+    let aws = FakeAws::start(three_trails());
+    let app = "arn:aws:cloudtrail:us-east-1:123456789012:trail/app";
+    let output = plan(&aws, &["--trail", "security", "--trail", app, "--format", "json"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let trails: Vec<&str> =
+        answer["trails"].as_array().unwrap().iter().map(|it| it["trail_arn"].as_str().unwrap()).collect();
+    assert_eq!(trails, ["arn:aws:cloudtrail:eu-west-1:123456789012:trail/security", app]);
+    assert!(!aws.names().iter().any(|name| name == "cloudtrail:ListTrails"));
+    let text = error(&plan(&aws, &["--trail", "a trail"]));
+    assert!(text.starts_with("error: invalid --trail: `a trail` is not a trail name"), "{text}");
+}
+
+#[test]
+fn settings_come_from_a_file_with_any_line_ending() {
+    let aws = FakeAws::start(three_trails());
+    let file = config_file(
+        "a file.env",
+        "\u{feff}# settings\r\n\r\nTRAILSEAL_MODE=enforce\r\nTRAILSEAL_KEY_ALIAS = \"alias/own\"\r\n",
+    );
+    let (code, text) = code_and_text(&plan(&aws, &["--config", &file]));
+    assert_eq!(code, 2);
+    assert!(text.contains("create-alias: `alias/own`") && text.ends_with("Nothing was changed.\n"), "{text}");
+}
+
+#[test]
+fn a_malformed_settings_file_is_one_clear_error() {
+    let aws = FakeAws::start(healthy());
+    for (text, part) in [
+        ("TRAILSEAL_KEY_ALIAS", "line 1 of the settings file"),
+        ("\nTRAILSEAL_KEYALIAS=alias/x", "has an unknown setting: `TRAILSEAL_KEYALIAS`"),
+        ("TRAILSEAL_KEY_ALIAS=alias/a\nTRAILSEAL_KEY_ALIAS=alias/b", "line 2 of the settings file"),
+        ("TRAILSEAL_KEY_ALIAS=alias/aws/s3", "`KeyAlias` (`TRAILSEAL_KEY_ALIAS`): `alias/aws/s3`"),
+    ] {
+        let file = config_file("malformed.env", text);
+        let error = error(&plan(&aws, &["--config", &file]));
+        assert!(error.contains(part) && error.contains("\n  hint: "), "{error}");
+    }
+    let error = error(&plan(&aws, &["--config", "/no/such file"]));
+    assert!(error.starts_with("error: cannot read the settings file `/no/such file`: "), "{error}");
+    assert_eq!(aws.names(), Vec::<String>::new());
+}
+
+#[test]
+fn missing_credentials_and_regions_are_one_clear_error() {
+    let text = error(&command(&["--region", "eu-west-1"]).output().unwrap());
+    assert!(text.starts_with("error: cannot determine the AWS account with sts:GetCallerIdentity: "), "{text}");
+    assert!(text.contains("aws sso login"), "{text}");
+    let text = error(&command(&[]).output().unwrap());
+    assert_eq!(text, "error: no AWS Region is configured\n  hint: specify --region, or set AWS_REGION\n");
+    let text = error(&command(&["--region", "Frankfurt"]).output().unwrap());
+    assert!(text.contains("invalid value 'Frankfurt' for '--region <REGION>'"), "{text}");
+}
+
+#[test]
+fn a_denied_list_names_the_action_to_allow() {
+    let aws = FakeAws::start(healthy());
+    aws.before(|call, _| {
+        (call.operation == "ListTrails").then(|| Fault::Error {
+            status: 400,
+            code: "AccessDeniedException".to_owned(),
+            message: "User is not authorized to perform: cloudtrail:ListTrails".to_owned(),
+        })
+    });
+    let text = error(&plan(&aws, &[]));
+    assert!(
+        text.starts_with("error: cannot list the account's trails in `eu-west-1`: AccessDeniedException"),
+        "{text}"
+    );
+    assert!(text.contains("\n  hint: allow `cloudtrail:ListTrails`"), "{text}");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let aws = FakeAws::start(three_trails());
+    let mut child = with_credentials(&aws, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(2), vec![]));
+}
