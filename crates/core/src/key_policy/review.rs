@@ -28,7 +28,7 @@ pub enum KeyAdministrator {
     Role,
     /// No principal: KMS calls such a key unmanageable, and only AWS Support can help.
     /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html>.
-    Nobody,
+    NoPrincipal,
 }
 
 impl KeyPolicy {
@@ -44,7 +44,7 @@ impl KeyPolicy {
         let elements: Vec<Option<&Elements>> = document.statements().iter().map(|it| it.elements().ok()).collect();
         let denies_everyone = |it: &Elements| it.effect == Effect::Deny && is_unconditional(it) && names_everyone(it);
         if elements.iter().flatten().any(|it| denies_everyone(it) && may_put_policy(it) == Truth::Yes) {
-            return KeyAdministrator::Nobody;
+            return KeyAdministrator::NoPrincipal;
         }
         // A malformed statement may allow anything.
         let allows = |names: &dyn Fn(&Elements) -> bool| {
@@ -57,7 +57,7 @@ impl KeyPolicy {
         match () {
             () if allows(&names_other) => KeyAdministrator::Account,
             () if allows(&names_role) => KeyAdministrator::Role,
-            () => KeyAdministrator::Nobody,
+            () => KeyAdministrator::NoPrincipal,
         }
     }
 
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_key_without_an_administrator_is_unmanageable() {
-        use KeyAdministrator::{Account, Nobody, Role};
+        use KeyAdministrator::{Account, NoPrincipal, Role};
         let allow = |principal: &str, action: &str| json!({ "Effect": "Allow", "Principal": { "AWS": principal }, "Action": action, "Resource": "*" });
         let root = "arn:aws:iam::123456789012:root";
         let role = "arn:aws:iam::123456789012:role/trailseal";
@@ -193,14 +193,14 @@ mod tests {
             (json!([allow("*", "*")]), Account),
             (json!([allow(role, "kms:PutKeyPolicy"), allow(root, "kms:Describe*")]), Role),
             (json!([allow(role, "kms:PutKeyPolicy"), allow(root, "kms:PutKeyPolicy")]), Account),
-            (json!([allow(root, "kms:Decrypt")]), Nobody),
-            (json!([allow("arn:aws:iam::210987654321:root", "kms:*")]), Nobody),
-            (json!([allow(DELETED, "kms:*")]), Nobody),
+            (json!([allow(root, "kms:Decrypt")]), NoPrincipal),
+            (json!([allow("arn:aws:iam::210987654321:root", "kms:*")]), NoPrincipal),
+            (json!([allow(DELETED, "kms:*")]), NoPrincipal),
             (
                 json!([{ "Effect": "Allow", "Principal": { "Service": "cloudtrail.amazonaws.com" }, "Action": "kms:*", "Resource": "*" }]),
-                Nobody,
+                NoPrincipal,
             ),
-            (json!([allow(root, "kms:*"), deny(json!("*"), "kms:PutKeyPolicy")]), Nobody),
+            (json!([allow(root, "kms:*"), deny(json!("*"), "kms:PutKeyPolicy")]), NoPrincipal),
             (json!([allow(root, "kms:*"), deny(json!("*"), "kms:ScheduleKeyDeletion")]), Account),
             (json!([allow(root, "kms:*"), conditional]), Account),
             (json!([7]), Account),

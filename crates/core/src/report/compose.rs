@@ -86,8 +86,8 @@ fn obstructions(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> V
         (Step::Update(update), _) if update.is_control_towers() => Some(Obstruction::ControlTower),
         (
             Step::Key(
-                KeyStep::Restore { administrator: KeyAdministrator::Nobody, .. }
-                | KeyStep::Extend(PolicyChange { administrator: KeyAdministrator::Nobody, .. }),
+                KeyStep::Restore { administrator: KeyAdministrator::NoPrincipal, .. }
+                | KeyStep::Extend(PolicyChange { administrator: KeyAdministrator::NoPrincipal, .. }),
             ),
             Some(key),
         ) => Some(Obstruction::Unmanageable(key.clone())),

@@ -208,7 +208,7 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
 /// The failure, with what an administrator of the key can do instead, if it has one.
 fn by_administrator(failure: Failure, administrator: KeyAdministrator, key: &KeyArn, command: &str) -> Failure {
     let remedy = match failure.remedy.as_deref() {
-        _ if administrator == KeyAdministrator::Nobody => unmanageable(key),
+        _ if administrator == KeyAdministrator::NoPrincipal => unmanageable(key),
         Some(_) if administrator == KeyAdministrator::Role => return failure,
         None | Some("") => format!("have an administrator do this: {command}"),
         Some(remedy) => format!("{remedy}; or have an administrator do this: {command}"),
