@@ -104,7 +104,8 @@ fn locked_out(bucket_policy: &Document, check: &Value) -> (Value, String) {
     let trail = trail(check);
     let account: AccountId = trail.account().clone();
     let (partition, region) = (trail.partition(), trail.region());
-    let key_policy = check["log_readers"].as_str().map(|readers| {
+    let written = check["key_policy"].is_object().then(|| Document::parse(&check["key_policy"].to_string()).unwrap());
+    let created = check["log_readers"].as_str().map(|readers| {
         let config = Config::parse(|name| match name {
             "TRAILSEAL_ROLE_ARN" => Some(format!("arn:{partition}:iam::{account}:role/trailseal")),
             "TRAILSEAL_LOG_READERS" => Some(readers.to_owned()),
@@ -113,7 +114,7 @@ fn locked_out(bucket_policy: &Document, check: &Value) -> (Value, String) {
         let function = format!("arn:{partition}:lambda:{region}:{account}:function:trailseal");
         KeyPolicy::new(&config.unwrap(), &function.parse().unwrap()).document()
     });
-    let files = log_files(check, &trail);
+    let (files, key_policy) = (log_files(check, &trail), written.or(created));
     let found = locked_out_readers(bucket_policy, &files, key_policy.as_ref(), &key(check), &account);
     let names = found.iter().map(|it| format!("{}{}", it.reader, if it.certain { "" } else { "?" }));
     let barriers: Vec<String> = found.iter().map(|it| format!("{}: {:?}", it.statement, it.barrier)).collect();
@@ -139,7 +140,7 @@ fn every_vector_is_complete_and_sourced() {
     assert!(vectors.len() >= 100, "only {} vectors", vectors.len());
     let kinds = ["requests", "key_access", "bucket_access", "locked_out_readers"];
     let known = ["caller", "action", "resource", "context", "absent_prefixes", "expected", "because"];
-    let known = [&known[..], &["key", "trail", "organization", "prefix", "log_readers"]].concat();
+    let known = [&known[..], &["key", "trail", "organization", "prefix", "log_readers", "key_policy"]].concat();
     for Vector { path, json } in vectors {
         let members = json.as_object().unwrap();
         let expected =

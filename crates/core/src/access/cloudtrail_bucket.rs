@@ -43,6 +43,13 @@ pub(crate) struct Example {
     pub(crate) certain: bool,
 }
 
+impl Example {
+    /// Whether it is of a kind of files that the trail may not deliver.
+    pub(crate) fn is_optional(&self) -> bool {
+        OPTIONAL_FAMILIES.iter().any(|family| self.object.contains(&format!("/{family}/")))
+    }
+}
+
 /// Evaluates only the Deny statements of a bucket policy: whether one stops CloudTrail from writing these files,
 /// encrypted with that key. An Allow for everything is added, because CloudTrail itself checks for an Allow whenever a
 /// trail is changed. For a key that does not exist yet, use a placeholder ARN of the same account and Region.
@@ -67,7 +74,7 @@ pub fn cloudtrail_bucket_access(policy: &Document, files: &LogFiles<'_>, key: &K
         let caller = Caller::service(CLOUDTRAIL);
         match evaluate(&policy, &Request { caller, action: "s3:PutObject".to_owned(), resource, context }) {
             Decision::ExplicitDeny(statement) if !certain => {
-                let why = "it denies some accounts or Regions, whose files this trail may not have".to_owned();
+                let why = "it denies only files that this trail may not have".to_owned();
                 Decision::Unknown(vec![Reason { statement: Some(statement), why }])
             }
             decision => decision,
@@ -95,18 +102,23 @@ pub(crate) fn resources(statement: &Statement) -> impl Iterator<Item = &str> {
 const FOLDER: &str = "AWSLogs/";
 
 /// The parts of an object's path that a `Resource` element names.
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 struct PathParts<'a> {
     organization: Option<&'a str>,
     account: Option<&'a str>,
     region: Option<&'a str>,
+    family: Option<&'static str>,
 }
+
+/// The folders of what CloudTrail delivers beside log files and digest files, if the trail logs it.
+/// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html>.
+const OPTIONAL_FAMILIES: [&str; 3] = ["CloudTrail-Insight", "CloudTrail-NetworkActivity", "CloudTrail-Aggregated"];
 
 impl<'a> PathParts<'a> {
     fn of(resource: &'a str) -> Self {
         let mut parts = Self::default();
-        let (_, path) = resource.split_once(FOLDER).unwrap_or_default();
-        for part in path.split('/') {
+        parts.family = OPTIONAL_FAMILIES.into_iter().find(|family| resource.contains(family));
+        for part in resource.split('/') {
             if part.parse::<OrganizationId>().is_ok() {
                 parts.organization = Some(part);
             } else if part.parse::<AccountId>().is_ok() {
@@ -151,6 +163,10 @@ impl LogFiles<'_> {
         let own = PathParts { organization: Some(organization), ..PathParts::default() };
         let example = |certain| move |object| Example { object, certain };
         let mut examples: Vec<Example> = self.objects(&own).map(example(true)).collect();
+        for family in OPTIONAL_FAMILIES {
+            let own = PathParts { family: Some(family), ..own };
+            examples.extend(self.objects(&own).last().map(example(false)));
+        }
         let mut known: BTreeSet<String> = examples.iter().map(|example| example.object.clone()).collect();
         for resource in resources {
             let named = PathParts::of(resource);
@@ -158,6 +174,7 @@ impl LogFiles<'_> {
                 organization: named.organization.or(own.organization),
                 account: named.account.filter(|_| self.organization),
                 region: named.region.filter(|_| self.every_region),
+                family: named.family,
             };
             let others = self.objects(&parts).filter(|object| known.insert(object.clone()));
             examples.extend(others.map(example(false)));
@@ -165,18 +182,20 @@ impl LogFiles<'_> {
         examples
     }
 
-    /// The ARNs of a log file and, if the trail has any, a digest file.
+    /// The ARNs of a log file, of a digest file if the trail has any, and of a file of the named family. What differs
+    /// between the files of a folder is the date.
     fn objects(&self, parts: &PathParts<'_>) -> impl Iterator<Item = String> {
         let (trail, bucket, folder) = (self.trail, self.bucket, self.folder());
         let account = parts.account.unwrap_or(trail.account().as_str()).to_owned();
         let region = parts.region.unwrap_or(trail.region().as_str()).to_owned();
         let organization = parts.organization.filter(|_| self.organization);
         let organization = organization.map(|id| format!("{id}/")).unwrap_or_default();
-        let log = ("CloudTrail", "20260131T0005Z_0123456789abcdef".to_owned());
-        let digest = ("CloudTrail-Digest", format!("{}_20260131T000500Z", trail.name()));
-        [Some(log), self.digests.then_some(digest)].into_iter().flatten().map(move |(kind, end)| {
+        let events = |family| (family, "########T####Z_0123456789abcdef".to_owned());
+        let digest = ("CloudTrail-Digest", format!("{}_{}_########T######Z", trail.name(), trail.region()));
+        let families = [Some(events("CloudTrail")), self.digests.then_some(digest), parts.family.map(events)];
+        families.into_iter().flatten().map(move |(kind, end)| {
             format!(
-                "arn:{}:s3:::{bucket}/{folder}{organization}{account}/{kind}/{region}/2026/01/31/{account}_{kind}_{region}_{end}.json.gz",
+                "arn:{}:s3:::{bucket}/{folder}{organization}{account}/{kind}/{region}/####/##/##/{account}_{kind}_{region}_{end}.json.gz",
                 trail.partition()
             )
         })
@@ -194,9 +213,10 @@ mod tests {
     fn about(resources: &[&str], organization: bool) -> Vec<String> {
         let trail = trail();
         let files = LogFiles { organization, digests: false, ..LogFiles::new("logs", Some("audit"), &trail) };
-        let examples = files.examples(&files.organization_among(resources), resources);
+        let mut examples = files.examples(&files.organization_among(resources), resources);
+        examples.retain(|it| OPTIONAL_FAMILIES.iter().all(|family| !it.object.contains(family)));
         let folder =
-            |it: Example| it.object.split("/2026/").next().unwrap().replace("arn:aws:s3:::logs/audit/AWSLogs/", "");
+            |it: Example| it.object.split("/####/").next().unwrap().replace("arn:aws:s3:::logs/audit/AWSLogs/", "");
         examples.into_iter().map(folder).collect()
     }
 
@@ -205,7 +225,11 @@ mod tests {
         assert_eq!(about(&[], false), ["123456789012/CloudTrail/eu-west-1"]);
         assert_eq!(about(&["arn:aws:s3:::logs/*"], true), ["o-0000000000/123456789012/CloudTrail/eu-west-1"]);
         let trail = trail();
-        let examples = LogFiles::new("logs", Some(""), &trail).examples("", &[]);
+        let mut examples = LogFiles::new("logs", Some(""), &trail).examples("", &[]);
+        assert!(
+            examples.iter().all(|it| it.certain != OPTIONAL_FAMILIES.iter().any(|family| it.object.contains(family)))
+        );
+        examples.retain(|it| it.certain);
         let begins =
             ["CloudTrail", "CloudTrail-Digest"].map(|kind| format!("arn:aws:s3:::logs/AWSLogs/123456789012/{kind}/"));
         assert_eq!(examples.len(), 2);

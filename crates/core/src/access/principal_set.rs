@@ -45,6 +45,38 @@ const NO_ACCOUNT: &str = "000000000000";
 /// The principals outside an account that an Allow statement names. CloudTrail itself is left out, and so are deleted
 /// roles and users.
 pub(crate) fn external_principals(statement: &Statement, own: &AccountId) -> Vec<PrincipalSet> {
+    let mut principals = allowed_principals(statement);
+    principals.retain(|set| !set.is_of(own));
+    principals
+}
+
+/// The principals of an account itself that an Allow statement names.
+pub(crate) fn own_principals(statement: &Statement, own: &AccountId) -> Vec<PrincipalSet> {
+    let mut principals = allowed_principals(statement);
+    principals.retain(|set| set.is_of(own) && !matches!(set.kind, PrincipalKind::Service(_) | PrincipalKind::Unknown));
+    principals
+}
+
+/// The principals that a Deny statement names, or that are exempt from it by its `NotPrincipal` element or by a negated
+/// condition on their ARN: the policy treats them differently from other members of their account or organization.
+pub(crate) fn singled_out_principals(statement: &Statement) -> Vec<PrincipalSet> {
+    let Ok(elements @ Elements { effect: Effect::Deny, .. }) = statement.elements() else { return Vec::new() };
+    let principals = elements.principal.named().into_iter().flatten();
+    let everyone = |principal: &&Principal| principal.is_everyone();
+    let named = principals.clone().filter(|it| !everyone(it)).flat_map(|principal| kinds(principal, elements));
+    let selected = principals.filter(everyone).flat_map(|_| selected_kinds(elements));
+    const EXEMPTING: [&str; 4] = ["StringNotEquals", "StringNotLike", "ArnNotEquals", "ArnNotLike"];
+    let exempts = |it: &&Condition| {
+        EXEMPTING.contains(&it.operator.trim_end_matches("IfExists")) && it.key.eq_ignore_ascii_case("aws:PrincipalArn")
+    };
+    let exempted = elements.conditions.iter().filter(exempts).flat_map(|it| &it.values);
+    let exempted = exempted.map(|arn| (arn.as_str(), arn_kind(arn)));
+    let one = named.chain(selected).chain(exempted);
+    let set = |(name, kind): (&str, PrincipalKind)| PrincipalSet { name: shorten(name, 200), kind, organization: None };
+    one.map(set).filter(|set| set.has_many() || matches!(set.kind, PrincipalKind::One(_))).collect()
+}
+
+fn allowed_principals(statement: &Statement) -> Vec<PrincipalSet> {
     let unknown = |name: String| vec![PrincipalSet { name, kind: PrincipalKind::Unknown, organization: None }];
     let elements = match statement.elements() {
         Ok(Elements { effect: Effect::Deny, .. }) => return Vec::new(),
@@ -66,13 +98,18 @@ pub(crate) fn external_principals(statement: &Statement, own: &AccountId) -> Vec
         _ => None,
     };
     let named = principals.iter().flat_map(|principal| kinds(principal, elements));
-    let outside = named.filter(|(name, kind)| match kind {
-        PrincipalKind::Service(service) => service != CLOUDTRAIL,
-        PrincipalKind::Account(account) => account != own.as_str(),
-        _ => split_arn(name).is_none_or(|arn| arn.account != own.as_str()),
-    });
-    let set = |(name, kind)| PrincipalSet { name: shorten(name, 200), kind, organization: organization.clone() };
-    outside.map(set).collect()
+    let named = named.filter(|(_, kind)| !matches!(kind, PrincipalKind::Service(service) if service == CLOUDTRAIL));
+    let set = |(name, kind): (&str, PrincipalKind)| {
+        let of_access_points = elements.conditions.iter().any(|it| it.key.eq_ignore_ascii_case(ACCESS_POINT_ACCOUNT));
+        let name = match kind {
+            PrincipalKind::Unknown if of_access_points && name.parse::<AccountId>().is_ok() => {
+                format!("whoever the access points of account {name} let in")
+            }
+            _ => shorten(name, 200),
+        };
+        PrincipalSet { name, kind, organization: organization.clone() }
+    };
+    named.map(set).collect()
 }
 
 /// What kind a principal is, with its name. For everyone, each principal that the conditions select.
@@ -104,17 +141,27 @@ const SELECTING_KEYS: [&str; 7] = [
     "aws:principalarn",
     "aws:principalaccount",
     "kms:calleraccount",
-    "s3:dataaccesspointaccount",
     "aws:principalservicename",
     "aws:principalorgpaths",
     "aws:principalorgid",
+    // A bucket delegates to access points, whose own policies decide:
+    // <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-policies.html>.
+    ACCESS_POINT_ACCOUNT,
 ];
+
+const ACCESS_POINT_ACCOUNT: &str = "s3:dataaccesspointaccount";
+
+/// What a value for `aws:PrincipalArn` selects.
+fn arn_kind(value: &str) -> PrincipalKind {
+    identity_kind(value).unwrap_or_else(|| PrincipalKind::Matching(value.to_owned()))
+}
 
 /// The principals that the conditions of a statement for everyone select.
 fn selected_kinds(elements: &Elements) -> Vec<(&str, PrincipalKind)> {
     let kind = |key: &str, value: &str| match key {
         _ if value.contains("${") => PrincipalKind::Unknown,
-        "aws:principalarn" => identity_kind(value).unwrap_or_else(|| PrincipalKind::Matching(value.to_owned())),
+        "aws:principalarn" => arn_kind(value),
+        ACCESS_POINT_ACCOUNT => PrincipalKind::Unknown,
         "aws:principalservicename" => PrincipalKind::Service(value.to_owned()),
         "aws:principalorgid" | "aws:principalorgpaths" if organization_id(value).is_some() => {
             PrincipalKind::Organization
@@ -146,6 +193,20 @@ fn organization_id(path: &str) -> Option<&str> {
 }
 
 impl PrincipalSet {
+    /// Whether they are principals of this account.
+    pub(crate) fn is_of(&self, account: &AccountId) -> bool {
+        match &self.kind {
+            PrincipalKind::Service(_) => false,
+            PrincipalKind::Account(own) => own == account.as_str(),
+            _ => split_arn(&self.name).is_some_and(|arn| arn.account == account.as_str()),
+        }
+    }
+
+    /// Their account; for principals of several accounts, one that is none of theirs that is known.
+    pub(crate) fn example_account(&self) -> &str {
+        self.account().unwrap_or(NO_ACCOUNT)
+    }
+
     /// Whether it has many members, which may have different permissions.
     pub(crate) fn has_many(&self) -> bool {
         matches!(self.kind, PrincipalKind::Account(_) | PrincipalKind::Organization | PrincipalKind::Matching(_))
@@ -206,6 +267,15 @@ impl PrincipalSet {
             PrincipalKind::Everyone | PrincipalKind::Unknown => Context::new(),
             _ if self.has_many() => self.identity_context(self.account(), None),
             _ => self.context_of(example),
+        }
+    }
+
+    /// The same context, for the statement whose conditions select the principals: all of them meet these.
+    pub(crate) fn selected_context(&self, context: Context) -> Context {
+        match &self.kind {
+            PrincipalKind::Matching(pattern) => context.with("aws:PrincipalArn", pattern),
+            PrincipalKind::Organization if self.name.contains('/') => context.with("aws:PrincipalOrgPaths", &self.name),
+            _ => context,
         }
     }
 

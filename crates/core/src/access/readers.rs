@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::access::cloudtrail_bucket::{Example, LogFiles, over_tls, resources};
-use crate::access::principal_set::{PrincipalKind, PrincipalSet, external_principals};
+use crate::access::principal_set::{
+    PrincipalKind, PrincipalSet, external_principals, own_principals, singled_out_principals,
+};
 use crate::iam::parts::{Applies, Matches, Statements};
 use crate::iam::{Caller, Context, Decision, Document, Reason, Request, Statement, StatementId, evaluate};
-use crate::ids::{AccountId, KeyArn, shorten};
+use crate::ids::{AccountId, KeyArn, Partition, shorten};
 
 /// Principals that a bucket policy allows to read and a key policy does not allow to decrypt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub enum DecryptBarrier {
     ImplicitDeny,
     /// The key policy may allow only some of them: these.
     SomeAllowed(String),
+    /// The key policy may deny some of them: these.
+    SomeDenied(String),
 }
 
 impl DecryptBarrier {
@@ -64,16 +68,38 @@ pub fn locked_out_readers(
     let named: Vec<&str> = bucket_policy.statements().iter().filter(|it| it.is_allow()).flat_map(resources).collect();
     let organization = files.organization_among(&named);
     let mut denies = Denies::new(bucket_policy);
+    let exempt: Vec<PrincipalSet> = bucket_policy
+        .statements()
+        .iter()
+        .flat_map(singled_out_principals)
+        .filter(|one| matches!(one.kind, PrincipalKind::One(_)) && !one.is_of(account))
+        .collect();
     let mut found: BTreeMap<String, LockedOutReader> = BTreeMap::new();
     for (id, statement) in bucket_policy.identified() {
         let readers = external_principals(statement, account);
         if readers.is_empty() {
             continue;
         }
-        let examples = files.examples(&organization, &resources(statement).collect::<Vec<&str>>());
-        let statement_reads = StatementReads::new(bucket_policy, &mut denies, id, statement, &examples);
-        for principals in readers {
-            let Some(reader) = statement_reads.locked_out(&denies, &key, principals) else { continue };
+        let resolve = |denies: &mut Denies, statement: &Statement| {
+            let examples = files.examples(&organization, &resources(statement).collect::<Vec<&str>>());
+            StatementReads::new(bucket_policy, denies, id.clone(), statement, &examples)
+        };
+        let of_any_account = resolve(&mut denies, statement);
+        let mut of_accounts: BTreeMap<String, StatementReads> = BTreeMap::new();
+        let binds_account = bucket_policy.has_variables() && resources(statement).any(|it| it.contains(OWN_ACCOUNT));
+        // A Deny can name everyone but them.
+        let is_everyone = |set: &PrincipalSet| set.has_many() || set.kind == PrincipalKind::Everyone;
+        let sets: Vec<&PrincipalSet> = readers.iter().filter(|set| is_everyone(set)).collect();
+        let members = exempt.iter().filter_map(|one| Some(one.within(sets.iter().find(|set| set.may_include(one))?)));
+        let members: Vec<PrincipalSet> = members.collect();
+        for principals in readers.into_iter().chain(members) {
+            let account = principals.example_account();
+            if binds_account && of_accounts.len() < MAX_ACCOUNTS && !of_accounts.contains_key(account) {
+                of_accounts
+                    .insert(account.to_owned(), resolve(&mut denies, &statement.with_text(OWN_ACCOUNT, account)));
+            }
+            let reads = of_accounts.get(account).unwrap_or(&of_any_account);
+            let Some(reader) = reads.locked_out(&denies, &key, principals) else { continue };
             let known = found.entry(reader.reader.clone()).or_insert_with(|| reader.clone());
             if reader.certain && !known.certain {
                 *known = reader;
@@ -83,21 +109,40 @@ pub fn locked_out_readers(
     found.into_values().collect()
 }
 
+/// The principals of the account itself that a bucket policy names and may allow to read these log files, by name. Their
+/// own IAM policies must allow them to decrypt.
+pub fn account_readers(bucket_policy: &Document, files: &LogFiles<'_>, account: &AccountId) -> Vec<String> {
+    let mut denies = Denies::new(bucket_policy);
+    let mut readers = BTreeSet::new();
+    for (id, statement) in bucket_policy.identified() {
+        let named = own_principals(statement, account);
+        if named.is_empty() {
+            continue;
+        }
+        let resources: Vec<&str> = resources(statement).collect();
+        let examples = files.examples(&files.organization_among(&resources), &resources);
+        let reads = StatementReads::new(bucket_policy, &mut denies, id, statement, &examples);
+        let named = named.into_iter().filter(|one| reads.reads(&denies, files.trail.partition(), one) != Applies::No);
+        readers.extend(named.map(|one| one.name));
+    }
+    readers.into_iter().collect()
+}
+
 /// The actions that read an object, or one of its versions.
 /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>.
 const READS: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
 
 /// The statements that may deny reading: every Deny, and every malformed statement.
-struct Denies<'a> {
-    statements: Statements<'a>,
+struct Denies {
+    statements: Statements,
     actions: [Matches; 2],
     objects: BTreeMap<String, Matches>,
     /// Whether the policy contains what makes every decision unknown.
     any_unknown: bool,
 }
 
-impl<'a> Denies<'a> {
-    fn new(bucket_policy: &'a Document) -> Self {
+impl Denies {
+    fn new(bucket_policy: &Document) -> Self {
         let statements = Statements::select(bucket_policy, |statement| !statement.is_allow());
         let actions = READS.map(|action| statements.match_action(action));
         let any_unknown = !bucket_policy.unsupported().is_empty();
@@ -114,69 +159,70 @@ impl<'a> Denies<'a> {
     }
 }
 
+/// The folder of the reader's own account, in a `Resource`.
+const OWN_ACCOUNT: &str = "${aws:PrincipalAccount}";
+
+/// The most accounts whose own folders are evaluated for one statement.
+const MAX_ACCOUNTS: usize = 20;
+
 /// The most examples that are evaluated for one statement.
 const MAX_EXAMPLES: usize = 40;
 
 /// What one statement of a bucket policy allows to read.
-struct StatementReads<'a> {
+struct StatementReads {
     id: StatementId,
-    statement: Statements<'a>,
+    statement: Statements,
     /// How the statement, and then every Deny, matches each read of an example. Examples that the policy does not tell
-    /// apart are one.
-    reads: BTreeSet<(Matches, Matches)>,
+    /// apart are one. The last part is whether the trail may have no such files.
+    reads: BTreeSet<(Matches, Matches, bool)>,
     /// Whether it names more accounts or Regions than are evaluated.
     is_partial: bool,
 }
 
-impl<'a> StatementReads<'a> {
+impl StatementReads {
     fn new(
         bucket_policy: &Document,
-        denies: &mut Denies<'_>,
+        denies: &mut Denies,
         id: StatementId,
-        statement: &'a Statement,
+        statement: &Statement,
         examples: &[Example],
     ) -> Self {
         let statement = Statements::one(bucket_policy, statement);
         let actions = READS.map(|action| statement.match_action(action));
         let mut reads = BTreeSet::new();
-        for Example { object, .. } in examples.iter().take(MAX_EXAMPLES) {
-            let (allowed, denied) = (statement.match_resource(object), denies.match_object(object));
-            reads.extend(
-                actions.iter().zip(&denies.actions).map(|(allow, deny)| (allowed.and(allow), denied.and(deny))),
-            );
+        for example in examples.iter().take(MAX_EXAMPLES) {
+            let (allowed, denied) = (statement.match_resource(&example.object), denies.match_object(&example.object));
+            let optional = example.is_optional();
+            let read = |(allow, deny)| (allowed.and(allow), denied.and(deny), optional);
+            reads.extend(actions.iter().zip(&denies.actions).map(read));
         }
         let id = StatementId { sid: id.sid.as_deref().map(|sid| shorten(sid, 80)), ..id };
         Self { id, statement, reads, is_partial: examples.len() > MAX_EXAMPLES }
     }
 
     /// The principals, if the statement may allow them to read and they may be unable to decrypt.
-    fn locked_out(&self, denies: &Denies<'_>, key: &Key<'_>, principals: PrincipalSet) -> Option<LockedOutReader> {
-        let reads_certainly = match self.reads(denies, key, &principals) {
+    fn locked_out(&self, denies: &Denies, key: &Key<'_>, principals: PrincipalSet) -> Option<LockedOutReader> {
+        let reads_certainly = match self.reads(denies, key.arn.partition(), &principals) {
             Applies::No => return None,
             reads => reads == Applies::Certainly,
         };
         let barrier = key.decrypt_barrier(&principals)?;
-        let certain = match principals.kind {
-            PrincipalKind::Unknown => false,
-            // The statement's condition may select principals that can decrypt.
-            PrincipalKind::Everyone => barrier.is_certain() && reads_certainly,
-            _ => barrier.is_certain(),
-        };
+        let certain = principals.kind != PrincipalKind::Unknown && barrier.is_certain() && reads_certainly;
         let statement = self.id.clone();
         Some(LockedOutReader { reader: principals.name, statement, reads_certainly, barrier, certain })
     }
 
     /// Whether the statement allows the principals to read an example, and no Deny denies it.
-    fn reads(&self, denies: &Denies<'_>, key: &Key<'_>, principals: &PrincipalSet) -> Applies {
-        let caller = principals.example(key.arn.partition());
+    fn reads(&self, denies: &Denies, partition: &Partition, principals: &PrincipalSet) -> Applies {
+        let caller = principals.example(partition);
         let context = read_context(principals, &caller);
-        let allows = self.statement.match_caller(&caller, &context);
         let denied = denies.statements.match_caller(&caller, &context);
-        let decide = |(allow, deny): &(Matches, Matches)| match denied.applies_with(deny) {
+        let allows = self.statement.match_caller(&caller, &principals.selected_context(context));
+        let decide = |(allow, deny, optional): &(Matches, Matches, bool)| match denied.applies_with(deny) {
             _ if denies.any_unknown => Applies::Possibly,
             Applies::Certainly => Applies::No,
-            Applies::Possibly => allows.applies_with(allow).min(Applies::Possibly),
-            Applies::No => allows.applies_with(allow),
+            Applies::No if !optional => allows.applies_with(allow),
+            _ => allows.applies_with(allow).min(Applies::Possibly),
         };
         let reads = self.reads.iter().map(decide).max().unwrap_or(Applies::No);
         if self.is_partial { reads.max(Applies::Possibly) } else { reads }
@@ -201,6 +247,8 @@ struct Key<'a> {
     policy: Option<&'a Document>,
     /// The principals outside the account that its policy allows something, by name.
     named: Vec<PrincipalSet>,
+    /// The principals that a Deny names or exempts.
+    singled_out: Vec<PrincipalSet>,
 }
 
 impl<'a> Key<'a> {
@@ -208,14 +256,26 @@ impl<'a> Key<'a> {
         let statements = policy.into_iter().flat_map(Document::statements);
         let named = statements.flat_map(|statement| external_principals(statement, account));
         let named = named.filter(|it| it.has_many() || matches!(it.kind, PrincipalKind::One(_))).collect();
-        Self { arn, policy, named }
+        let singled_out = policy.into_iter().flat_map(Document::statements).flat_map(singled_out_principals).collect();
+        Self { arn, policy, named, singled_out }
     }
 
     /// Why the principals cannot decrypt, or may be unable to; `None` if they can.
     fn decrypt_barrier(&self, principals: &PrincipalSet) -> Option<DecryptBarrier> {
         let Some(policy) = self.policy else { return Some(DecryptBarrier::UnknownPolicy) };
+        let members = |of: &'_ [PrincipalSet], can_decrypt: bool| {
+            let mut members = of.iter().filter(|one| principals.has_many() && principals.may_include(one));
+            members
+                .find(|one| {
+                    let decision = self.decide_decrypt(policy, &one.within(principals));
+                    if can_decrypt { !decision.is_denied() } else { !decision.is_allowed() }
+                })
+                .map(|one| one.name.clone())
+        };
         let barrier = match self.decide_decrypt(policy, principals) {
-            Decision::Allowed(_) | Decision::Delegated(_) => return None,
+            Decision::Allowed(_) | Decision::Delegated(_) => {
+                return members(&self.singled_out, false).map(DecryptBarrier::SomeDenied);
+            }
             Decision::Unknown(reasons) => {
                 let reason = reasons.into_iter().next();
                 return Some(reason.map_or(DecryptBarrier::UnknownPolicy, DecryptBarrier::UnknownDecision));
@@ -223,9 +283,8 @@ impl<'a> Key<'a> {
             Decision::ExplicitDeny(by) => DecryptBarrier::ExplicitDeny(by),
             Decision::ImplicitDeny(_) => DecryptBarrier::ImplicitDeny,
         };
-        let mut members = self.named.iter().filter(|one| principals.has_many() && principals.may_include(one));
-        let some = members.find(|one| !self.decide_decrypt(policy, &one.within(principals)).is_denied());
-        Some(some.map_or(barrier, |one| DecryptBarrier::SomeAllowed(one.name.clone())))
+        let some = members(&self.named, true).or_else(|| members(&self.singled_out, true));
+        Some(some.map_or(barrier, DecryptBarrier::SomeAllowed))
     }
 
     /// Source for the contents of the request:

@@ -10,8 +10,8 @@ use crate::iam::statement::{Elements, Statement};
 use crate::iam::truth::Truth;
 
 /// Some statements of a policy.
-pub(crate) struct Statements<'a> {
-    statements: Vec<&'a Statement>,
+pub(crate) struct Statements {
+    statements: Vec<Statement>,
     variables: bool,
 }
 
@@ -31,16 +31,16 @@ pub(crate) enum Applies {
     Certainly,
 }
 
-impl<'a> Statements<'a> {
+impl Statements {
     /// The statements of a policy that `is_selected` selects.
-    pub(crate) fn select(policy: &'a Document, is_selected: impl Fn(&Statement) -> bool) -> Self {
-        let statements = policy.statements().iter().filter(|statement| is_selected(statement)).collect();
+    pub(crate) fn select(policy: &Document, is_selected: impl Fn(&Statement) -> bool) -> Self {
+        let statements = policy.statements().iter().filter(|statement| is_selected(statement)).cloned().collect();
         Self { statements, variables: policy.has_variables() }
     }
 
     /// One statement of a policy.
-    pub(crate) fn one(policy: &Document, statement: &'a Statement) -> Self {
-        Self { statements: vec![statement], variables: policy.has_variables() }
+    pub(crate) fn one(policy: &Document, statement: &Statement) -> Self {
+        Self { statements: vec![statement.clone()], variables: policy.has_variables() }
     }
 
     /// Those that name a caller, or its account, and whose conditions the caller's request meets.

@@ -47,7 +47,7 @@ impl<'a> Pattern<'a> {
         if !self.wildcards && !self.text.contains('$') {
             return (self.text == text).into();
         }
-        match matches(self.pieces(), text) {
+        match matches(self.pieces(), text, false) {
             true if self.pieces().any(|piece| piece == Piece::Variable) => {
                 Truth::unknown("it contains a policy variable")
             }
@@ -63,8 +63,8 @@ impl<'a> Pattern<'a> {
         let mut pieces = self.pieces();
         // `take_while` also takes the colon that ends a part.
         let mut next_part = || pieces.by_ref().take_while(|piece| *piece != COLON).collect::<Vec<Piece>>();
-        let all_match = first.iter().all(|part| matches(next_part().into_iter(), part));
-        Some(all_match && matches(pieces, last))
+        let all_match = first.iter().all(|part| matches(next_part().into_iter(), part, false));
+        Some(all_match && matches(pieces, last, false))
     }
 
     /// Whether an ARN matches in an ARN operator, which compares the six parts separately, so that a `*` ends at a
@@ -82,7 +82,8 @@ impl<'a> Pattern<'a> {
     }
 
     /// Whether an ARN matches in a `Resource` element. AWS forbids wildcards in the service part, and allows a `*` at
-    /// the end of a part to reach beyond the colon. If a match needs either, it is unknown.
+    /// the end of a part to reach beyond the colon. If a match needs either, it is unknown. So is a match of
+    /// [`ANY_DIGIT`] in the ARN with a digit.
     /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>.
     pub(crate) fn matches_resource(self, arn: &str) -> Truth {
         if self.text == "*" {
@@ -90,7 +91,10 @@ impl<'a> Pattern<'a> {
         }
         let truth = self.matches(arn);
         if truth == Truth::No {
-            return truth;
+            return match arn.contains(ANY_DIGIT) && matches(self.pieces(), arn, true) {
+                true => Truth::unknown("it names only some dates"),
+                false => Truth::No,
+            };
         }
         let mut service = self.pieces().skip_while(|piece| *piece != COLON).skip(1);
         let mut service = service.by_ref().skip_while(|piece| *piece != COLON).skip(1).take_while(|it| *it != COLON);
@@ -102,12 +106,19 @@ impl<'a> Pattern<'a> {
     }
 }
 
+/// In the ARN of an object: a digit that differs between objects, such as those of dates.
+pub(crate) const ANY_DIGIT: char = '#';
+
 const COLON: Piece = Piece::Literal(':');
 
 impl Piece {
     /// Whether it stands for this character.
-    fn takes(self, character: char) -> bool {
-        self == Self::One || self == Self::Literal(character)
+    fn takes(self, character: char, any_digit: bool) -> bool {
+        match self {
+            Self::One => true,
+            Self::Literal(own) => own == character || any_digit && character == ANY_DIGIT && own.is_ascii_digit(),
+            Self::Many | Self::Variable => false,
+        }
     }
 }
 
@@ -145,22 +156,23 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-fn matches(mut pieces: impl Iterator<Item = Piece>, text: &str) -> bool {
+/// Whether a text matches; with `any_digit`, an [`ANY_DIGIT`] in it is each digit.
+fn matches(mut pieces: impl Iterator<Item = Piece>, text: &str, any_digit: bool) -> bool {
     let mut rest = text.chars();
     loop {
         match pieces.next() {
             None => return rest.as_str().is_empty(),
             Some(Piece::Many | Piece::Variable) => break,
-            Some(piece) if rest.next().is_some_and(|character| piece.takes(character)) => {}
+            Some(piece) if rest.next().is_some_and(|character| piece.takes(character, any_digit)) => {}
             Some(_) => return false,
         }
     }
     let Some(first) = pieces.next() else { return true };
     let (pieces, text) = (std::iter::once(first).chain(pieces), rest.as_str());
     if text.is_ascii() {
-        ends_with(pieces, text.as_bytes(), |character| u8::try_from(character).ok())
+        ends_with(pieces, text.as_bytes(), any_digit, |character| u8::try_from(character).ok())
     } else {
-        ends_with(pieces, &text.chars().collect::<Vec<char>>(), Some)
+        ends_with(pieces, &text.chars().collect::<Vec<char>>(), any_digit, Some)
     }
 }
 
@@ -169,6 +181,7 @@ fn matches(mut pieces: impl Iterator<Item = Piece>, text: &str) -> bool {
 fn ends_with<T: Copy + PartialEq>(
     pieces: impl Iterator<Item = Piece>,
     text: &[T],
+    any_digit: bool,
     convert: impl Fn(char) -> Option<T>,
 ) -> bool {
     // The places in the text at which the pieces so far can end.
@@ -185,9 +198,13 @@ fn ends_with<T: Copy + PartialEq>(
             }
             Piece::One => longer.iter_mut().zip(&ends).for_each(|(longer, end)| *longer = *end),
             Piece::Literal(character) => {
-                let Some(wanted) = convert(character) else { return false };
+                let placeholder = if any_digit && character.is_ascii_digit() { ANY_DIGIT } else { character };
+                let (Some(wanted), Some(placeholder)) = (convert(character), convert(placeholder)) else {
+                    return false;
+                };
                 let steps = longer.iter_mut().zip(&ends).zip(text);
-                steps.for_each(|((longer, end), found)| *longer = *end & (*found == wanted));
+                steps
+                    .for_each(|((longer, end), found)| *longer = *end & ((*found == wanted) | (*found == placeholder)));
             }
         }
         std::mem::swap(&mut ends, &mut next);

@@ -2,12 +2,23 @@
 
 use super::Planner;
 use super::types::{KeyPlan, Obstacle};
-use crate::access::{LogFiles, cloudtrail_bucket_access, locked_out_readers, unreplicated_rules};
+use crate::access::{LogFiles, account_readers, cloudtrail_bucket_access, locked_out_readers, unreplicated_rules};
 use crate::config::ReadersLockedOut;
 use crate::finding::Warning;
 use crate::iam::Document;
 use crate::ids::KeyArn;
 use crate::observation::{BucketObservation, KeptSettings, Reading, TrailSettings};
+
+/// Where the trail's log files are.
+fn log_files(trail: &TrailSettings) -> LogFiles<'_> {
+    let KeptSettings { bucket, key_prefix, organization_trail, multi_region, log_file_validation, .. } = &trail.kept;
+    LogFiles {
+        organization: organization_trail.unwrap_or(false),
+        every_region: multi_region.unwrap_or(true),
+        digests: log_file_validation.unwrap_or(true),
+        ..LogFiles::new(bucket, key_prefix.as_deref(), &trail.arn)
+    }
+}
 
 impl Planner<'_> {
     /// The warnings about readers and replicas. Fails if CloudTrail could not write with the key, or if
@@ -18,14 +29,7 @@ impl Planner<'_> {
         key: &KeyArn,
         plan: &KeyPlan,
     ) -> Result<Vec<Warning>, Obstacle> {
-        let KeptSettings { bucket, key_prefix, organization_trail, multi_region, log_file_validation, .. } =
-            &trail.kept;
-        let files = LogFiles {
-            organization: organization_trail.unwrap_or(false),
-            every_region: multi_region.unwrap_or(true),
-            digests: log_file_validation.unwrap_or(true),
-            ..LogFiles::new(bucket, key_prefix.as_deref(), &trail.arn)
-        };
+        let (files, bucket) = (log_files(trail), &trail.kept.bucket);
         let observation = self.facts.buckets.get(bucket).ok_or_else(|| Obstacle::NotRead(trail.arn.clone()))?;
         let BucketObservation { policy, replication } = observation.clone()?;
         let bucket = bucket.clone();
@@ -53,6 +57,16 @@ impl Planner<'_> {
             ),
         }
         Ok(warnings)
+    }
+
+    /// The principals of this account that the bucket policy names as readers, as far as it can be read.
+    pub(super) fn account_readers(&self, trail: &TrailSettings) -> Vec<String> {
+        match self.facts.buckets.get(&trail.kept.bucket) {
+            Some(Ok(BucketObservation { policy: Reading::Known(Ok(policy)), .. })) => {
+                account_readers(policy, &log_files(trail), self.context.function_arn.account())
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn check_readers(

@@ -124,8 +124,9 @@ impl Planner<'_> {
             observed: settings.clone(),
             access_verified: verified,
             statements: self.policy.cloudtrail_statements(),
-            account_readers_need_permission: !config.supplied_keys.contains_key(&region)
-                && !config.log_readers.own_account,
+            account_readers_need_permission: config.supplied_keys.contains_key(&region)
+                || !config.log_readers.own_account,
+            account_readers: self.account_readers(settings),
         });
         keys.insert(region.clone(), key);
         Ok(Assignment { region, update })

@@ -238,6 +238,8 @@ pub struct TrailUpdate {
     pub statements: String,
     /// Whether readers in the key's account need permission in their own IAM policies.
     pub account_readers_need_permission: bool,
+    /// Those of them that the bucket policy names.
+    pub account_readers: Vec<String>,
 }
 
 impl TrailUpdate {

@@ -1,6 +1,6 @@
 //! Steps, with what became of them, and strays in words.
 
-use super::{changed_statements, instruction};
+use super::{changed_statements, instruction, joined};
 use crate::failure::Failure;
 use crate::ids::{AccountId, KeyArn, Region, TrailArn};
 use crate::journal::{Contradiction, Effect, Entry, StepResult};
@@ -51,7 +51,10 @@ fn planned(entry: &Entry) -> String {
         Step::Update(update) => {
             let given =
                 entry.key.as_ref().map_or(format!("`KmsKeyId` = the new key in `{}`", update.bucket_region), assigned);
-            let readers = "; readers in this account need `kms:Decrypt` in their IAM policies";
+            let named = joined(update.account_readers.iter().map(|reader| format!("`{reader}`")));
+            let named = if named.is_empty() { named } else { format!("; the bucket policy names {named}") };
+            let readers = format!("; readers in this account need `kms:Decrypt` in their IAM policies{named}");
+            let readers = readers.as_str();
             let control = "; in a member account, AWS Control Tower denies this change of its trail";
             let notes = [(update.account_readers_need_permission, readers), (update.is_control_towers(), control)];
             notes.into_iter().filter(|(applies, _)| *applies).fold(given, |given, (_, note)| given + note)

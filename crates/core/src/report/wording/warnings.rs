@@ -146,6 +146,7 @@ fn barrier(reader: &LockedOutReader) -> String {
         DecryptBarrier::SomeAllowed(some) => {
             format!("the key policy may allow only some of them to decrypt: `{some}`")
         }
+        DecryptBarrier::SomeDenied(some) => format!("the key policy may deny some of them `kms:Decrypt`: `{some}`"),
     };
     let allows = if reader.reads_certainly { "allows" } else { "may allow" };
     format!("{} of the bucket policy {allows} them to read; {barrier}", reader.statement)
