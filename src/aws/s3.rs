@@ -52,7 +52,10 @@ impl BucketReads for Reader<'_> {
         let send = || self.0.aws.s3(region).get_bucket_replication().bucket(bucket).send();
         let output = self.0.call(&operation, send).await;
         let replication = output.and_then(|output| operation.require(output.replication_configuration, "rules"));
-        let rules = replication.map(|replication| replication.rules.into_iter().map(rule).collect());
+        let rules = replication.map(|replication| {
+            let role = replication.role;
+            replication.rules.into_iter().map(|it| rule(it, &role)).collect()
+        });
         reading(rules, "ReplicationConfigurationNotFoundError")
     }
 }
@@ -81,7 +84,7 @@ fn region_header(
 /// A rule without a filter is of the first version of replication configurations, which has the prefix in the rule:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ReplicationRule.html>.
 #[expect(deprecated, reason = "existing rules may have a prefix of their own")]
-fn rule(rule: SdkRule) -> ReplicationRule {
+fn rule(rule: SdkRule, role: &str) -> ReplicationRule {
     let filter = rule.filter.unwrap_or_else(|| aws_sdk_s3::types::ReplicationRuleFilter::builder().build());
     let (and_prefix, and_tags) = filter.and.map_or((None, None), |and| (and.prefix, and.tags));
     let kms = rule.source_selection_criteria.and_then(|criteria| criteria.sse_kms_encrypted_objects);
@@ -93,6 +96,7 @@ fn rule(rule: SdkRule) -> ReplicationRule {
         filters_by_tag: filter.tag.is_some() || and_tags.is_some_and(|tags| !tags.is_empty()),
         destination: rule.destination.map(|destination| destination.bucket).unwrap_or_default(),
         replicates_sse_kms: kms.is_some_and(|kms| kms.status == SseKmsEncryptedObjectsStatus::Enabled),
+        role: role.to_owned(),
     }
 }
 
@@ -109,7 +113,7 @@ mod tests {
     fn read(rule: ReplicationRuleBuilder) -> ReplicationRule {
         let status = rule.get_status().clone().unwrap_or(ReplicationRuleStatus::Enabled);
         let destination = Destination::builder().bucket("arn:aws:s3:::copy").build().unwrap();
-        super::rule(rule.status(status).destination(destination).build().unwrap())
+        super::rule(rule.status(status).destination(destination).build().unwrap(), "arn:aws:iam::123456789012:role/r")
     }
 
     fn filtered(filter: ReplicationRuleFilterBuilder) -> ReplicationRule {

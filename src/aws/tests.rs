@@ -169,6 +169,7 @@ async fn an_absent_policy_differs_from_an_unreadable_one() {
         filters_by_tag: false,
         destination: "arn:aws:s3:::copy".into(),
         replicates_sse_kms: false,
+        role: "arn:aws:iam::123456789012:role/r".to_owned(),
     };
     assert_eq!(reader.bucket_replication("full", &there).await.unwrap(), Reading::Known(vec![rule]));
     for (bucket, code) in [("foreign", "AccessDenied"), ("owners-only", "MethodNotAllowed")] {

@@ -269,7 +269,7 @@ fn replication_that_stops_is_a_warning() {
         (rule(whole_bucket, "Enabled"), true),
         (rule("<Filter><Prefix>AWSLogs/</Prefix></Filter>", "Enabled"), true),
         (rule(whole_bucket, "Disabled"), false),
-        (rule(&format!("{whole_bucket}{selects_sse_kms}"), "Enabled"), false),
+        (rule(&format!("{whole_bucket}{selects_sse_kms}"), "Disabled"), false),
         (rule("<Filter><Prefix>reports/</Prefix></Filter>", "Enabled"), false),
         (rule("<Filter><Tag><Key>a</Key><Value>b</Value></Tag></Filter>", "Enabled"), false),
     ] {
@@ -284,6 +284,22 @@ fn replication_that_stops_is_a_warning() {
         } else {
             assert_eq!(warnings(&answer), [], "{rule}");
         }
+    }
+}
+
+#[test]
+fn a_replication_role_without_the_new_key_is_a_warning() {
+    let elements = "<Filter><Prefix></Prefix></Filter><SourceSelectionCriteria><SseKmsEncryptedObjects><Status>Enabled</Status></SseKmsEncryptedObjects></SourceSelectionCriteria>";
+    let world = || with_bucket(|bucket| bucket.replication(&replication(&rule(elements, "Enabled"))));
+    let role = "arn:aws:iam::123456789012:role/r";
+    let mut scenario = Scenario::builder(world()).dry_run().start();
+    let answer = scenario.invoke_event("update-trail-by-name");
+    let detail = only_warning(&answer, "replication-will-stop");
+    assert!(detail.contains(role) && detail.contains("kms:Decrypt") && detail.contains("s3.eu-central-1."), "{detail}");
+    for readers in ["account", role] {
+        let mut scenario = Scenario::builder(world()).env("TRAILSEAL_LOG_READERS", readers).dry_run().start();
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(warnings(&answer), [], "{readers}");
     }
 }
 

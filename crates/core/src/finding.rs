@@ -156,7 +156,8 @@ pub enum WarningId {
     ReadersLockedOut,
     /// The bucket policy cannot be read, or cannot be evaluated with certainty.
     BucketPolicyUnreadable,
-    /// A replication rule of the bucket does not select objects that are encrypted with a KMS key.
+    /// A replication rule of the bucket does not select objects that are encrypted with a KMS key, or its role may be unable
+    /// to decrypt them.
     ReplicationWillStop,
     /// The replication configuration of the bucket cannot be read.
     ReplicationUnreadable,
@@ -215,6 +216,19 @@ pub enum Warning {
         bucket: String,
         /// The rule.
         rule: ReplicationRule,
+    },
+    /// See [`WarningId::ReplicationWillStop`]: the role of the rule may be unable to decrypt.
+    ReplicationNeedsDecrypt {
+        /// The bucket.
+        bucket: String,
+        /// The rule.
+        rule: ReplicationRule,
+        /// The key; none if it is created.
+        key: Option<KeyArn>,
+        /// The Region of the key.
+        region: Region,
+        /// Who may edit the key policy.
+        owner: KeyOwner,
     },
     /// See [`WarningId::ReplicationUnreadable`].
     ReplicationUnreadable {
@@ -338,7 +352,7 @@ impl Warning {
             Self::BucketPolicyDenied { .. } | Self::BucketPolicyMalformed { .. } | Self::BucketPolicyUnclear { .. } => {
                 WarningId::BucketPolicyUnreadable
             }
-            Self::ReplicationWillStop { .. } => WarningId::ReplicationWillStop,
+            Self::ReplicationWillStop { .. } | Self::ReplicationNeedsDecrypt { .. } => WarningId::ReplicationWillStop,
             Self::ReplicationUnreadable { .. } => WarningId::ReplicationUnreadable,
             Self::DescribeKeyMissing { .. } => WarningId::DescribeKeyMissing,
             Self::BucketKeyNeedsDecrypt { .. } => WarningId::BucketKeyNeedsDecrypt,

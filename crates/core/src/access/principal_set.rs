@@ -193,6 +193,11 @@ fn organization_id(path: &str) -> Option<&str> {
 }
 
 impl PrincipalSet {
+    /// One role, user or session.
+    pub(crate) fn one(identity: Identity) -> Self {
+        Self { name: identity.arn.clone(), kind: PrincipalKind::One(identity), organization: None }
+    }
+
     /// Whether they are principals of this account.
     pub(crate) fn is_of(&self, account: &AccountId) -> bool {
         match &self.kind {

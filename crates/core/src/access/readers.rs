@@ -7,7 +7,7 @@ use crate::access::principal_set::{
     PrincipalKind, PrincipalSet, external_principals, own_principals, singled_out_principals,
 };
 use crate::iam::parts::{Applies, Matches, Statements};
-use crate::iam::{Caller, Context, Decision, Document, Reason, Request, Statement, StatementId, evaluate};
+use crate::iam::{Caller, Context, Decision, Document, Identity, Reason, Request, Statement, StatementId, evaluate};
 use crate::ids::{AccountId, KeyArn, Partition, shorten};
 
 /// Principals that a bucket policy allows to read and a key policy does not allow to decrypt.
@@ -287,22 +287,31 @@ impl<'a> Key<'a> {
         Some(some.map_or(barrier, DecryptBarrier::SomeAllowed))
     }
 
-    /// Source for the contents of the request:
-    /// <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html>.
     fn decide_decrypt(&self, policy: &Document, principals: &PrincipalSet) -> Decision {
-        let caller = principals.example(self.arn.partition());
-        let context = principals
-            .context_of(&caller)
-            .with("aws:SecureTransport", "true")
-            .with_all("kms:ViaService", via_s3(self.arn))
-            // The object, or with an S3 Bucket Key the bucket; CloudTrail adds the trail.
-            .without_any("kms:EncryptionContext:")
-            .with_some("kms:EncryptionContext:aws:s3:arn")
-            .with_some("kms:EncryptionContext:aws:cloudtrail:arn")
-            .with_some("kms:EncryptionContextKeys");
-        let (action, resource) = ("kms:Decrypt".to_owned(), self.arn.to_string());
-        evaluate(policy, &Request { caller, action, resource, context })
+        decide_set(policy, self.arn, principals)
     }
+}
+
+/// What a key policy decides about a role's or a user's request to decrypt log files through S3.
+pub(crate) fn decide_decrypt(policy: &Document, key: &KeyArn, identity: Identity) -> Decision {
+    decide_set(policy, key, &PrincipalSet::one(identity))
+}
+
+/// Source for the contents of the request:
+/// <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html>.
+fn decide_set(policy: &Document, key: &KeyArn, principals: &PrincipalSet) -> Decision {
+    let caller = principals.example(key.partition());
+    let context = principals
+        .context_of(&caller)
+        .with("aws:SecureTransport", "true")
+        .with_all("kms:ViaService", via_s3(key))
+        // The object, or with an S3 Bucket Key the bucket; CloudTrail adds the trail.
+        .without_any("kms:EncryptionContext:")
+        .with_some("kms:EncryptionContext:aws:s3:arn")
+        .with_some("kms:EncryptionContext:aws:cloudtrail:arn")
+        .with_some("kms:EncryptionContextKeys");
+    let (action, resource) = ("kms:Decrypt".to_owned(), key.to_string());
+    evaluate(policy, &Request { caller, action, resource, context })
 }
 
 /// The names of S3 in the key's Region, which is the bucket's, in `kms:ViaService`. Whether every partition has its own

@@ -1,6 +1,9 @@
 //! Which replication stops once a trail's log files are encrypted with a KMS key.
 
 use crate::access::cloudtrail_bucket::LogFiles;
+use crate::access::readers::decide_decrypt;
+use crate::iam::{Decision, Document, Identity};
+use crate::ids::KeyArn;
 use crate::observation::ReplicationRule;
 
 /// The rules that replicate these log files until they are encrypted with a KMS key. S3 does not replicate objects
@@ -8,13 +11,32 @@ use crate::observation::ReplicationRule;
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>.
 pub fn unreplicated_rules<'a>(rules: &'a [ReplicationRule], files: &LogFiles<'_>) -> Vec<&'a ReplicationRule> {
+    applied_rules(rules, files).filter(|rule| !rule.replicates_sse_kms).collect()
+}
+
+/// The rules that replicate these log files although they are encrypted, but whose role the key's policy does not
+/// certainly allow to decrypt them. The role of an account that the policy lets decrypt through IAM is one of them,
+/// because its IAM policies are not read.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>.
+pub fn rules_without_decrypt<'a>(
+    rules: &'a [ReplicationRule],
+    files: &LogFiles<'_>,
+    key_policy: Option<&Document>,
+    key: &KeyArn,
+) -> Vec<&'a ReplicationRule> {
+    let can_decrypt = |rule: &&ReplicationRule| {
+        let role = Identity::parse(&rule.role).zip(key_policy);
+        role.is_some_and(|(role, policy)| matches!(decide_decrypt(policy, key, role), Decision::Allowed(_)))
+    };
+    applied_rules(rules, files).filter(|rule| rule.replicates_sse_kms && !can_decrypt(rule)).collect()
+}
+
+/// The rules that select these log files. CloudTrail's objects have no tags, so a rule for tagged objects does not.
+fn applied_rules<'a>(rules: &'a [ReplicationRule], files: &LogFiles<'_>) -> impl Iterator<Item = &'a ReplicationRule> {
     let files = files.common_prefix();
-    let applies = |rule: &ReplicationRule| files.starts_with(&rule.prefix) || rule.prefix.starts_with(&files);
-    // CloudTrail's objects have no tags, so a rule for tagged objects does not apply.
-    rules
-        .iter()
-        .filter(|rule| rule.enabled && !rule.replicates_sse_kms && !rule.filters_by_tag && applies(rule))
-        .collect()
+    let selects = move |rule: &&ReplicationRule| files.starts_with(&rule.prefix) || rule.prefix.starts_with(&files);
+    rules.iter().filter(|rule| rule.enabled && !rule.filters_by_tag).filter(selects)
 }
 
 #[cfg(test)]
@@ -29,6 +51,7 @@ mod tests {
             filters_by_tag: false,
             destination: "arn:aws:s3:::copy".to_owned(),
             replicates_sse_kms: false,
+            role: "arn:aws:iam::123456789012:role/replicate".to_owned(),
         }
     }
 
@@ -43,6 +66,30 @@ mod tests {
         assert!(!stops(ReplicationRule { replicates_sse_kms: true, ..rule("") }, None, false));
         assert!(!stops(ReplicationRule { enabled: false, ..rule("") }, None, false));
         assert!(!stops(ReplicationRule { filters_by_tag: true, ..rule("") }, None, false));
+    }
+
+    #[test]
+    fn a_replication_role_needs_the_new_key() {
+        let key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd".parse().unwrap();
+        let trail = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap();
+        let rules = [ReplicationRule { replicates_sse_kms: true, ..rule("") }];
+        let lacks = |rules: &[ReplicationRule], principal: &str, condition: serde_json::Value| {
+            let statement = serde_json::json!({
+                "Effect": "Allow", "Principal": { "AWS": principal }, "Action": "kms:Decrypt", "Resource": "*",
+                "Condition": condition,
+            });
+            let policy = Document::new([statement]);
+            !rules_without_decrypt(rules, &LogFiles::new("logs", None, &trail), Some(&policy), &key).is_empty()
+        };
+        let via_s3 = || serde_json::json!({ "StringLike": { "kms:ViaService": "s3.*" } });
+        let role = "arn:aws:iam::123456789012:role/replicate";
+        assert!(!lacks(&rules, role, via_s3()));
+        assert!(!lacks(&rules, "*", serde_json::json!({ "ArnEquals": { "aws:PrincipalArn": role } })));
+        assert!(lacks(&rules, "123456789012", via_s3()), "the account's IAM policies decide");
+        assert!(lacks(&rules, "arn:aws:iam::123456789012:role/other", via_s3()));
+        assert!(lacks(&rules, role, serde_json::json!({ "StringEquals": { "aws:SourceVpce": "vpce-1" } })));
+        assert!(rules_without_decrypt(&[rule("")], &LogFiles::new("logs", None, &trail), None, &key).is_empty());
+        assert_eq!(rules_without_decrypt(&rules, &LogFiles::new("logs", None, &trail), None, &key).len(), 1);
     }
 
     #[test]

@@ -26,4 +26,6 @@ pub struct ReplicationRule {
     pub destination: String,
     /// Whether it replicates objects that are encrypted with a KMS key.
     pub replicates_sse_kms: bool,
+    /// The ARN of the role with which S3 replicates.
+    pub role: String,
 }

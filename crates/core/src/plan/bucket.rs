@@ -2,12 +2,14 @@
 
 use super::Planner;
 use super::types::{KeyPlan, Obstacle};
-use crate::access::{LogFiles, account_readers, cloudtrail_bucket_access, locked_out_readers, unreplicated_rules};
+use crate::access::{
+    LogFiles, account_readers, cloudtrail_bucket_access, locked_out_readers, rules_without_decrypt, unreplicated_rules,
+};
 use crate::config::ReadersLockedOut;
 use crate::finding::Warning;
 use crate::iam::Document;
 use crate::ids::KeyArn;
-use crate::observation::{BucketObservation, KeptSettings, Reading, TrailSettings};
+use crate::observation::{BucketObservation, KeptSettings, Reading, ReplicationRule, TrailSettings};
 
 /// Where the trail's log files are.
 fn log_files(trail: &TrailSettings) -> LogFiles<'_> {
@@ -50,11 +52,19 @@ impl Planner<'_> {
         match replication {
             Reading::Absent => {}
             Reading::Denied(failure) => warnings.push(Warning::ReplicationUnreadable { bucket, failure }),
-            Reading::Known(rules) => warnings.extend(
-                unreplicated_rules(&rules, &files)
-                    .into_iter()
-                    .map(|rule| Warning::ReplicationWillStop { bucket: bucket.clone(), rule: rule.clone() }),
-            ),
+            Reading::Known(rules) => {
+                let of = |rule: &ReplicationRule| (bucket.clone(), rule.clone());
+                let stopped = unreplicated_rules(&rules, &files).into_iter().map(of);
+                warnings.extend(stopped.map(|(bucket, rule)| Warning::ReplicationWillStop { bucket, rule }));
+                let undecrypted = rules_without_decrypt(&rules, &files, plan.policy.as_ref(), key).into_iter().map(of);
+                warnings.extend(undecrypted.map(|(bucket, rule)| Warning::ReplicationNeedsDecrypt {
+                    bucket,
+                    rule,
+                    key: plan.key.clone(),
+                    region: key.region().clone(),
+                    owner: plan.owner,
+                }));
+            }
         }
         Ok(warnings)
     }

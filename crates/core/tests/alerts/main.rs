@@ -142,6 +142,7 @@ fn replicated(mut scenario: Scenario) -> Scenario {
         filters_by_tag: false,
         destination: "arn:aws:s3:::logs-archive".into(),
         replicates_sse_kms: false,
+        role: "arn:aws:iam::123456789012:role/replicate".into(),
     }]);
     scenario
 }

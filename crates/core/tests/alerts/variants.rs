@@ -81,13 +81,21 @@ fn every_warning() {
         filters_by_tag: false,
         destination: "arn:aws:s3:::logs-archive".into(),
         replicates_sse_kms: false,
+        role: "arn:aws:iam::123456789012:role/replicate".into(),
     };
     let warnings = vec![
         Warning::ReadersLockedOut { bucket: bucket(), readers, owner: KeyOwner::Trailseal },
         Warning::BucketPolicyDenied { bucket: bucket(), failure: failure() },
         Warning::BucketPolicyMalformed { bucket: bucket(), error: malformed() },
         Warning::BucketPolicyUnclear { bucket: bucket(), decision: uncertain() },
-        Warning::ReplicationWillStop { bucket: bucket(), rule },
+        Warning::ReplicationWillStop { bucket: bucket(), rule: rule.clone() },
+        Warning::ReplicationNeedsDecrypt {
+            bucket: bucket(),
+            rule: ReplicationRule { replicates_sse_kms: true, ..rule },
+            key: None,
+            region: "eu-west-1".parse().unwrap(),
+            owner: KeyOwner::Trailseal,
+        },
         Warning::ReplicationUnreadable { bucket: bucket(), failure: failure() },
         Warning::DescribeKeyMissing { key: key(), decision: no_allow() },
         Warning::BucketKeyNeedsDecrypt { key: key(), decision: no_allow() },

@@ -33,6 +33,19 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
                 rule.destination
             )
         }
+        Warning::ReplicationNeedsDecrypt { bucket, rule, key, region, owner } => {
+            let id = rule.id.as_ref().map_or("a rule without an ID".into(), |id| format!("rule `{id}`"));
+            let key = key.as_ref().map_or("ARN of the new key".into(), ToString::to_string);
+            let statement = format!(
+                r#"{{"Effect":"Allow","Action":"kms:Decrypt","Resource":"{key}","Condition":{{"StringLike":{{"kms:ViaService":"s3.{region}.*"}}}}}}"#
+            );
+            format!(
+                "{id} replicates new log files of bucket `{bucket}` to `{}` only if its role `{}` can decrypt with the trail's new key. The role needs kms:Decrypt in its own policy: add the statement {statement}. If the key policy does not let the role's account decide, also {}",
+                rule.destination,
+                rule.role,
+                allow_readers(*owner).replace("them", "the role")
+            )
+        }
         Warning::ReplicationUnreadable { bucket, failure } => format!(
             "the replication configuration of bucket `{bucket}` cannot be read, so it is unknown whether it selects log files that are encrypted with a KMS key: {}",
             failure.message
