@@ -32,12 +32,14 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
     let mut answer = match (observe::targets(&reader, &target, context).await, &target) {
         (Err(failure), _) => Answer::unlisted(mode, &origin, failure),
         (Ok(targets), Target::Key(key)) if targets.trails.is_empty() => {
-            Answer::ignored(mode, &origin, format!("no trail uses key `{key}`"))
+            let AccountReport { warnings, .. } = AccountReport::of_key(key, &targets.malformed, &targets.regions);
+            Answer::unused_key(mode, &origin, key, &targets.regions, warnings)
         }
         (Ok(targets), _) => {
             let passes = run_passes(aws, context, targets.trails.clone(), invocation, started);
-            let (journal, account) = match target {
+            let (journal, account) = match &target {
                 Target::Sweep => sweep::reconcile_and_scan(passes, aws, context, targets, invocation).await,
+                Target::Key(key) => (passes.await, AccountReport::of_key(key, &targets.malformed, &targets.regions)),
                 _ => (passes.await, AccountReport::default()),
             };
             Answer::compose(context, &origin, &journal, account)

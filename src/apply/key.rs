@@ -44,6 +44,10 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             let subject = Subject::Key(region.clone());
             let end = match &result {
                 StepResult::Contradicted(contradiction) => Some(KeyResult::Contradicted(contradiction.clone())),
+                // The policy must be evaluated again.
+                StepResult::Done(Effect::AppliedThenChanged) => {
+                    key.clone().map(|key| KeyResult::Contradicted(Contradiction::PolicyChanged(key)))
+                }
                 StepResult::Done(_) => None,
                 _ if !step.is_essential() => None,
                 // An unanswered step ends the pass once; a second time, the key is unusable.
@@ -84,9 +88,15 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             KeyStep::Restore { pending_deletion, .. } => self.restore(key, *pending_deletion).await,
             KeyStep::Extend(change) => self.extend(key, change).await,
             KeyStep::EnableRotation => self.writer.enable_rotation(key).await.and(applied),
-            KeyStep::CreateAlias(alias) => match self.writer.create_alias(alias, key).await? {
-                AliasCreation::Created => applied,
-                AliasCreation::AlreadyExists => Ok(StepResult::Contradicted(Contradiction::AliasExists)),
+            KeyStep::CreateAlias(alias) => match self.writer.create_alias(alias, key).await {
+                Ok(AliasCreation::Created) => applied,
+                Ok(AliasCreation::AlreadyExists) => Ok(StepResult::Contradicted(Contradiction::AliasExists)),
+                // The next pass, or the next run, reads the alias.
+                Err(failure) if failure.outcome_unknown || failure.not_sent => Err(failure),
+                Err(failure) => match self.reader.key_metadata(alias.as_str(), region).await {
+                    Ok(Reading::Known(holder)) if holder.arn == *key => Ok(StepResult::Done(Effect::ReadBack(vec![]))),
+                    _ => Err(failure),
+                },
             },
         }
     }
@@ -113,7 +123,16 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 self.reader.wait(PAUSE).await?;
                 return Ok(StepResult::Contradicted(Contradiction::StateChanged(failure)));
             }
-            Err(failure) => return Err(failure),
+            Err(failure) if failure.outcome_unknown || failure.not_sent => return Err(failure),
+            // A later run finds the key enabled and would not report that this one enabled it.
+            Err(failure) => {
+                return match self.reader.key_metadata(key.as_str(), key.region()).await {
+                    Ok(Reading::Known(current)) if current.state == KeyState::Usable => {
+                        Ok(StepResult::Done(Effect::ReadBack(vec![])))
+                    }
+                    _ => Err(failure),
+                };
+            }
         }
         for _ in 0..REPEATS {
             match self.reader.key_metadata(key.as_str(), key.region()).await {
@@ -141,16 +160,22 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             Reading::Denied(failure) => return Err(failure),
             Reading::Known(_) | Reading::Absent => return changed(),
         }
-        let unconfirmed = match self.writer.put_key_policy(key, extended).await {
+        let failed = match self.writer.put_key_policy(key, extended).await {
             Ok(()) => None,
-            Err(failure) if failure.outcome_unknown => Some(failure),
-            Err(failure) => return Err(failure),
+            Err(failure) if failure.not_sent => return Err(failure),
+            Err(failure) => Some(failure),
         };
         for _ in 0..REPEATS {
-            match self.reader.key_policy(key).await? {
-                Reading::Known(Ok(current)) if policies_equal(&current, extended) => {
-                    return Ok(StepResult::Done(Effect::Applied));
+            let current = match (self.reader.key_policy(key).await, &failed) {
+                (Ok(Reading::Known(Ok(current))), _) if policies_equal(&current, extended) => {
+                    let effect = if failed.is_some() { Effect::ReadBack(vec![]) } else { Effect::Applied };
+                    return Ok(StepResult::Done(effect));
                 }
+                // An error that normally means that the call had no effect is final.
+                (_, Some(failure)) if !failure.outcome_unknown => return Err(failure.clone()),
+                (current, _) => current?,
+            };
+            match current {
                 // KMS does not return it yet.
                 Reading::Known(Ok(current)) if policies_equal(&current, &change.before) => {
                     self.reader.wait(PAUSE).await?
@@ -167,6 +192,6 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             }
         }
         let invisible = || Failure::transient(format!("KMS does not return the new policy of key `{key}`"));
-        Err(unconfirmed.unwrap_or_else(invisible))
+        Err(failed.unwrap_or_else(invisible))
     }
 }

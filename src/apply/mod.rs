@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use trailseal_core::ids::{Region, TrailArn};
-use trailseal_core::journal::{Contradiction, Entry, Journal, StepResult};
-use trailseal_core::plan::{Plan, Step, Subject};
+use trailseal_core::journal::{Contradiction, Entry, Journal, StepResult, StepStatus};
+use trailseal_core::plan::{Disposition, Plan, Step, Subject, TrailPlan};
 
 use crate::aws::{Read, Write};
 
@@ -62,18 +62,22 @@ impl<'a, R: Read, W: Write> Executor<'a, R, W> {
     /// Starts logging, with a writer of its own. This comes first: it must not depend on how long encryption takes, nor
     /// on whether it is possible.
     async fn start_logging_for_all(&self, plan: &Plan, logging_writer: &impl Write) -> Applied {
-        let mut regions: BTreeMap<&Region, Vec<(&TrailArn, &Region)>> = BTreeMap::new();
+        let mut regions: BTreeMap<&Region, Vec<(&TrailArn, &Region, &TrailPlan)>> = BTreeMap::new();
         for (arn, trail) in &plan.trails {
             if let Some(home_region) = &trail.restart {
-                regions.entry(arn.region()).or_default().push((arn, home_region));
+                regions.entry(arn.region()).or_default().push((arn, home_region, trail));
             }
         }
         let started = join_all(regions.into_values().map(|trails| {
-            join_all(
-                starting_at(self.start_offset, trails)
-                    .into_iter()
-                    .map(async |(arn, home_region)| (arn, self.start_logging(logging_writer, arn, home_region).await)),
-            )
+            join_all(starting_at(self.start_offset, trails).into_iter().map(async |(arn, home_region, trail)| {
+                let (entries, mut contradiction) = self.start_logging(logging_writer, arn, home_region).await;
+                let is_started = entries.iter().any(|entry| entry.status() == StepStatus::Done);
+                // A trail with a sealing key is verified, or updated, after the steps of the key.
+                if is_started && trail.disposition == Disposition::Remediate && trail.sealing_region.is_none() {
+                    contradiction = self.verify(arn, trail).await;
+                }
+                (arn, (entries, contradiction))
+            }))
         }));
         Applied::of(started.await.into_iter().flatten())
     }
@@ -98,12 +102,12 @@ impl<'a, R: Read, W: Write> Executor<'a, R, W> {
                     }));
                 }
                 key::KeyResult::Usable(arn) => {
-                    let updates = trails.filter(|(trail, _)| !restarted.contradictions.contains_key(*trail));
-                    let updates = updates.filter_map(|(trail, plan)| Some((trail, plan.update.as_ref()?)));
-                    let tasks = starting_at(self.start_offset, updates.collect()).into_iter();
-                    let updated = join_all(
-                        tasks.map(async |(trail, update)| (trail, self.update_trail(update, &arn, key).await)),
-                    );
+                    let trails = trails.filter(|(trail, _)| !restarted.contradictions.contains_key(*trail));
+                    let tasks = starting_at(self.start_offset, trails.collect()).into_iter();
+                    let updated = join_all(tasks.map(async |(trail, plan)| match &plan.update {
+                        Some(update) => (trail, self.update_trail(update, &arn, key).await),
+                        None => (trail, (vec![], self.verify(trail, plan).await)),
+                    }));
                     applied.merge(Applied::of(updated.await));
                 }
             }

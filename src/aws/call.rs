@@ -54,18 +54,17 @@ impl<'a> CallRunner<'a> {
     }
 
     /// Reads a list, page by page. `send` requests the page of a token. `split` returns the items of a page, and the token
-    /// of the next page if that is needed.
+    /// of the next page if that is needed; or why the page is unreadable.
     pub(super) async fn list<P, I, E: Into<AttemptError>>(
         &self,
         operation: &Operation,
         send: impl AsyncFn(Option<String>) -> Result<P, E>,
-        split: impl Fn(P) -> (Option<Vec<I>>, Option<String>),
+        split: impl Fn(P) -> Result<(Vec<I>, Option<String>), Failure>,
     ) -> Result<Vec<I>, Failure> {
         let (mut list, mut token) = (Vec::new(), None);
         loop {
-            let (items, next) = split(self.call(operation, async || send(token.clone()).await).await?);
-            // A missing list is not an empty list.
-            list.extend(operation.require(items, "list")?);
+            let (items, next) = split(self.call(operation, async || send(token.clone()).await).await?)?;
+            list.extend(items);
             token = non_empty(next);
             if token.is_none() {
                 return Ok(list);
@@ -74,7 +73,7 @@ impl<'a> CallRunner<'a> {
     }
 
     /// Makes a call as long as `condition` holds, which is awaited before every attempt, at the head of the queue for
-    /// the rate. `None`: it does not hold, and no earlier attempt had an effect.
+    /// the rate. `None`: it does not hold, and nothing was sent.
     pub(super) async fn call_while<T, E: Into<AttemptError>>(
         &self,
         operation: &Operation,
@@ -174,9 +173,9 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// The condition does not hold: an error only if an earlier attempt may have had an effect.
+    /// The condition does not hold any more. An earlier attempt may be the cause, whatever error it returned.
     fn when_condition_is_false<T>(self) -> Result<Option<T>, Failure> {
-        match self.last.filter(|_| self.outcome_unknown) {
+        match self.last {
             None => Ok(None),
             Some(last) => Err(Failure { outcome_unknown: true, ..last }),
         }
@@ -305,8 +304,10 @@ mod tests {
             sent.fetch_add(1, Ordering::Relaxed);
             Err::<(), _>(refused(400, "ConflictException"))
         };
-        assert_eq!(within(&aws, 900).call_while(&operation(), condition, send).await, Ok(None));
-        assert_eq!((checks.into_inner(), sent.into_inner()), (3, 2));
+        let failure = within(&aws, 900).call_while(&operation(), condition, send).await.unwrap_err();
+        assert_eq!((checks.load(Ordering::Relaxed), sent.load(Ordering::Relaxed)), (3, 2));
+        assert!(failure.is("ConflictException") && failure.outcome_unknown, "an attempt may be the cause: {failure:?}");
+        assert_eq!(within(&aws, 900).call_while(&operation(), || ready(Ok(false)), send).await, Ok(None));
     }
 
     #[tokio::test(start_paused = true)]

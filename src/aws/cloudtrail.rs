@@ -71,7 +71,7 @@ impl TrailReads for Reader<'_> {
         let (name, region) = name(trail);
         let operation = read("cloudtrail:GetTrail", region, format!("read trail `{name}` in `{region}`"));
         let output = self.0.call(&operation, || self.0.aws.cloudtrail(region).get_trail().name(name).send()).await;
-        existing(output.and_then(|output| settings(operation.require(output.trail, "trail")?, &operation)))
+        existing(output.and_then(|output| settings(operation.require(output.trail, "Trail")?, &operation)))
     }
 
     async fn trail_status(&self, trail: &TrailRef) -> Result<Option<TrailStatus>, Failure> {
@@ -79,11 +79,13 @@ impl TrailReads for Reader<'_> {
         let description = format!("read the status of trail `{name}` in `{region}`");
         let operation = read("cloudtrail:GetTrailStatus", region, description);
         let send = || self.0.aws.cloudtrail(region).get_trail_status().name(name).send();
-        existing(self.0.call(&operation, send).await.map(|status| TrailStatus {
-            logging: status.is_logging.unwrap_or(false),
-            ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
-            delivery_error: non_empty(status.latest_delivery_error),
-            digest_error: non_empty(status.latest_digest_delivery_error),
+        existing(self.0.call(&operation, send).await.and_then(|status| {
+            Ok(TrailStatus {
+                logging: operation.require(status.is_logging, "IsLogging")?,
+                ever_started: status.start_logging_time.is_some() || status.stop_logging_time.is_some(),
+                delivery_error: non_empty(status.latest_delivery_error),
+                digest_error: non_empty(status.latest_digest_delivery_error),
+            })
         }))
     }
 
@@ -91,27 +93,41 @@ impl TrailReads for Reader<'_> {
         let operation = read("cloudtrail:ListTags", home_region, format!("read the tags of trail `{trail}`"));
         let cloudtrail = self.0.aws.cloudtrail(home_region);
         let page = |token| cloudtrail.list_tags().resource_id_list(trail.as_str()).set_next_token(token).send();
-        // A list about another resource does not mean that the trail lacks the tag.
-        let is_about_this_trail =
-            |resource: &ResourceTag| resource.resource_id.as_deref().is_none_or(|id| id == trail.as_str());
         let resources = self.0.list(&operation, page, |page| {
-            let list = page.resource_tag_list.filter(|resources| resources.iter().all(is_about_this_trail));
-            (list, page.next_token)
+            Ok((operation.require(page.resource_tag_list, "ResourceTagList")?, page.next_token))
         });
-        let mut tags = resources.await?.into_iter().flat_map(|resource| resource.tags_list.unwrap_or_default());
-        Ok(tags.find(|tag| tag.key == key).map(|tag| tag.value.unwrap_or_default()))
+        // A list that does not contain the trail does not mean that the trail lacks the tag.
+        let is_trails = |resource: &ResourceTag| resource.resource_id.as_deref() == Some(trail.as_str());
+        let mut found = resources.await?.into_iter().filter(is_trails).peekable();
+        if found.peek().is_none() {
+            return Err(operation.malformed_response(&format!("{} returned no tags of this trail", operation.name)));
+        }
+        let mut value = None;
+        for resource in found {
+            for tag in operation.require(resource.tags_list, "TagsList")? {
+                // The SDK returns an empty key for a missing one. A tag may have no value.
+                if operation.require(non_empty(Some(tag.key)), "Key")? == key {
+                    value = Some(tag.value.unwrap_or_default());
+                }
+            }
+        }
+        Ok(value)
     }
 
     async fn list_trails(&self, region: &Region) -> Result<ListedTrails, Failure> {
         let operation = read("cloudtrail:ListTrails", region, format!("list the account's trails in `{region}`"));
         let page = |token| self.0.aws.cloudtrail(region).list_trails().set_next_token(token).send();
         let mut listed = ListedTrails::default();
-        for trail in self.0.list(&operation, page, |page| (page.trails, page.next_token)).await? {
-            match operation.parse(trail.trail_arn.clone(), "trail ARN") {
-                Ok(arn) => {
-                    let home_region = home_region(trail.home_region.as_deref(), &arn);
-                    listed.trails.push((arn, home_region));
-                }
+        let trails =
+            self.0.list(&operation, page, |page| Ok((operation.require(page.trails, "Trails")?, page.next_token)));
+        for trail in trails.await? {
+            let arn = operation.parse(trail.trail_arn.clone(), "TrailARN");
+            let arn_and_region = arn.and_then(|arn| {
+                let home_region = home_region(trail.home_region, &arn, &operation)?;
+                Ok((arn, home_region))
+            });
+            match arn_and_region {
+                Ok(trail) => listed.trails.push(trail),
                 Err(failure) => {
                     let name = trail.trail_arn.or(trail.name).unwrap_or_default();
                     listed.malformed.push(MalformedTrail { name: shorten(&name, 256), failure });
@@ -127,8 +143,8 @@ impl TrailReads for Reader<'_> {
     async fn describe_trails(&self, region: &Region) -> Result<Vec<TrailSettings>, Failure> {
         let operation = read("cloudtrail:DescribeTrails", region, format!("read the trails of `{region}`"));
         let output = self.0.call(&operation, || self.0.aws.cloudtrail(region).describe_trails().send()).await?;
-        let trails = operation.require(output.trail_list, "list")?;
-        // A malformed trail does not affect the others. `list_trails` reports it.
+        let trails = operation.require(output.trail_list, "trailList")?;
+        // A malformed trail does not affect the others. It is read by its ARN, which `list_trails` returns.
         let trails = trails.into_iter().filter_map(|trail| settings(trail, &operation).ok());
         Ok(trails.filter(|trail| trail.home_region == *region).collect())
     }
@@ -149,9 +165,12 @@ impl TrailWrites for Writer<'_> {
         let cloudtrail = self.0.aws.cloudtrail(home_region);
         let send = || cloudtrail.update_trail().name(trail.as_str()).kms_key_id(key.as_str()).send();
         match self.0.call_while(&operation, unchanged, send).await {
-            // The SDK has a separate type for this response. As a `Trail`, `kept` reads it like the trail before the update.
-            Ok(updated) => Ok(updated.map(|updated| {
-                let trail = Trail::builder()
+            Ok(None) => Ok(None),
+            // The SDK has a separate type for this response. As a `Trail`, it is read like the trail before the update.
+            Ok(Some(updated)) => {
+                let response = Trail::builder()
+                    .set_trail_arn(updated.trail_arn)
+                    .set_kms_key_id(updated.kms_key_id)
                     .set_s3_bucket_name(updated.s3_bucket_name)
                     .set_s3_key_prefix(updated.s3_key_prefix)
                     .set_sns_topic_arn(updated.sns_topic_arn)
@@ -162,8 +181,10 @@ impl TrailWrites for Writer<'_> {
                     .set_log_file_validation_enabled(updated.log_file_validation_enabled)
                     .set_is_organization_trail(updated.is_organization_trail)
                     .set_recursive_logging(updated.recursive_logging);
-                UpdatedTrail { kms_key_id: non_empty(updated.kms_key_id), kept: kept(trail.build()) }
-            })),
+                let read = updated_trail(response.build(), trail, &operation);
+                // CloudTrail may have updated the trail.
+                read.map(Some).map_err(|failure| Failure { outcome_unknown: true, ..failure })
+            }
             // A later invocation may succeed, when the key is visible.
             Err(failure) if propagating && has_code(&failure, NEW_TO_CLOUDTRAIL) => {
                 Err(Failure { class: Class::Transient, ..failure })
@@ -187,31 +208,43 @@ fn existing<T>(response: Result<T, Failure>) -> Result<Option<T>, Failure> {
 }
 
 fn settings(trail: Trail, operation: &Operation) -> Result<TrailSettings, Failure> {
-    let arn: TrailArn = operation.parse(trail.trail_arn.clone(), "trail ARN")?;
+    let arn: TrailArn = operation.parse(trail.trail_arn.clone(), "TrailARN")?;
     Ok(TrailSettings {
-        home_region: home_region(trail.home_region.as_deref(), &arn),
+        home_region: home_region(trail.home_region.clone(), &arn, operation)?,
         arn,
         kms_key_id: non_empty(trail.kms_key_id.clone()),
-        kept: kept(trail),
+        kept: kept(trail, operation)?,
     })
 }
 
-fn kept(trail: Trail) -> KeptSettings {
-    KeptSettings {
-        bucket: trail.s3_bucket_name.unwrap_or_default(),
+/// The trail in the response to an update, which contains the key that was sent.
+fn updated_trail(trail: Trail, arn: &TrailArn, operation: &Operation) -> Result<UpdatedTrail, Failure> {
+    if operation.require(trail.trail_arn.as_deref(), "TrailARN")? != arn.as_str() {
+        return Err(operation.malformed_response("the response is about another trail"));
+    }
+    let kms_key_id = operation.require(non_empty(trail.kms_key_id.clone()), "KmsKeyId")?;
+    Ok(UpdatedTrail { kms_key_id, kept: kept(trail, operation)? })
+}
+
+fn kept(trail: Trail, operation: &Operation) -> Result<KeptSettings, Failure> {
+    Ok(KeptSettings {
+        bucket: operation.require(non_empty(trail.s3_bucket_name), "S3BucketName")?,
         key_prefix: non_empty(trail.s3_key_prefix),
         sns_topic: non_empty(trail.sns_topic_arn),
         log_group: non_empty(trail.cloud_watch_logs_log_group_arn),
         log_role: non_empty(trail.cloud_watch_logs_role_arn),
         global_service_events: trail.include_global_service_events,
-        multi_region: trail.is_multi_region_trail,
-        log_file_validation: trail.log_file_validation_enabled,
-        organization_trail: trail.is_organization_trail,
+        multi_region: Some(operation.require(trail.is_multi_region_trail, "IsMultiRegionTrail")?),
+        log_file_validation: Some(operation.require(trail.log_file_validation_enabled, "LogFileValidationEnabled")?),
+        organization_trail: Some(operation.require(trail.is_organization_trail, "IsOrganizationTrail")?),
         recursive_logging: trail.recursive_logging,
-    }
+    })
 }
 
-/// Some emulators omit the home Region. The ARN's Region is the same.
-fn home_region(region: Option<&str>, arn: &TrailArn) -> Region {
-    region.and_then(|region| region.parse().ok()).unwrap_or_else(|| arn.region().clone())
+/// Some emulators omit the home Region. It is no default: the ARN contains the same Region.
+fn home_region(region: Option<String>, arn: &TrailArn, operation: &Operation) -> Result<Region, Failure> {
+    match region {
+        None => Ok(arn.region().clone()),
+        region => operation.parse(region, "HomeRegion"),
+    }
 }

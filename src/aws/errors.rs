@@ -215,22 +215,24 @@ impl Operation {
         Failure { not_sent: true, ..self.transient(&format!("{} ran out before it was sent", deadline.name)) }
     }
 
-    /// The failure of a call whose response lacks what it must contain.
-    fn malformed_response(&self, cause: &str) -> Failure {
+    /// The failure of a call whose response cannot be used. A retry does not help: AWS does not send such responses.
+    pub(super) fn malformed_response(&self, cause: &str) -> Failure {
         let remedy =
             "check that no proxy between the function and AWS changes responses; otherwise contact AWS Support";
         Failure { operation: Some(self.name), ..Failure::terminal(self.message(cause), remedy) }
     }
 
-    /// A part of the response without which it cannot be used.
-    pub(super) fn require<T>(&self, part: Option<T>, name: &str) -> Result<T, Failure> {
-        part.ok_or_else(|| self.malformed_response(&format!("the response contains no {name}")))
+    /// A field that AWS always sends. Without it, the response is unreadable, not a default.
+    pub(super) fn require<T>(&self, field: Option<T>, name: &str) -> Result<T, Failure> {
+        field.ok_or_else(|| self.malformed_response(&format!("{} returned no `{name}`", self.name)))
     }
 
-    /// A name or ARN in the response.
+    /// A name or ARN that AWS always sends.
     pub(super) fn parse<T: FromStr<Err = Malformed>>(&self, text: Option<String>, name: &str) -> Result<T, Failure> {
         let parsed = self.require(text, name)?.parse();
-        parsed.map_err(|malformed| self.malformed_response(&format!("the {name} is malformed: {malformed}")))
+        parsed.map_err(|malformed| {
+            self.malformed_response(&format!("{} returned a malformed `{name}`: {malformed}", self.name))
+        })
     }
 
     fn transient(&self, cause: &str) -> Failure {

@@ -13,7 +13,7 @@ use trailseal_core::plan::NewKey;
 
 use super::errors::reading;
 use super::operation::{Operation, RetryRule};
-use super::{Reader, Writer};
+use super::{Reader, Writer, non_empty};
 
 /// How long after its creation a key may be unknown to parts of AWS. KMS documents seconds, and minutes in some cases:
 /// <https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html>.
@@ -73,7 +73,8 @@ impl KeyReads for Reader<'_> {
         let operation = Operation::new("kms:DescribeKey", region, format!("read key `{key}` in `{region}`"));
         let send = || self.0.aws.kms(region).describe_key().key_id(key).send();
         let output = self.0.call(&operation, send).await;
-        let metadata = output.and_then(|output| metadata(operation.require(output.key_metadata, "key")?, &operation));
+        let metadata =
+            output.and_then(|output| metadata(operation.require(output.key_metadata, "KeyMetadata")?, &operation));
         reading(metadata, "NotFoundException")
     }
 
@@ -81,9 +82,13 @@ impl KeyReads for Reader<'_> {
         let operation = on_key("kms:GetKeyPolicy", key, "read the policy of");
         let kms = self.0.aws.kms(key.region());
         let send = || kms.get_key_policy().key_id(key.as_str()).policy_name("default").send();
-        match self.0.call(&operation, send).await.map(|output| output.policy) {
-            Ok(None) => Ok(Reading::Absent),
-            policy => reading(policy.map(|policy| Document::parse(&policy.unwrap_or_default())), "NotFoundException"),
+        match reading(self.0.call(&operation, send).await, "NotFoundException")? {
+            Reading::Known(output) => Ok(match operation.require(output.policy, "Policy") {
+                Ok(policy) => Reading::Known(Document::parse(&policy)),
+                Err(failure) => Reading::Denied(failure),
+            }),
+            Reading::Absent => Ok(Reading::Absent),
+            Reading::Denied(failure) => Ok(Reading::Denied(failure)),
         }
     }
 
@@ -92,7 +97,13 @@ impl KeyReads for Reader<'_> {
         let kms = self.0.aws.kms(key.region());
         let page = |token| kms.list_resource_tags().key_id(key.as_str()).set_marker(token).send();
         let mut tags = KeyTags::default();
-        for tag in self.0.list(&operation, page, |page| (page.tags, page.next_marker)).await? {
+        let list = self.0.list(&operation, page, |page| {
+            let marker = marker(page.truncated, page.next_marker, &operation)?;
+            Ok((operation.require(page.tags, "Tags")?, marker))
+        });
+        for tag in list.await? {
+            // The SDK returns an empty key for a missing one.
+            operation.require(non_empty(Some(tag.tag_key.clone())), "TagKey")?;
             tags.managed_by_trailseal |= (tag.tag_key.as_str(), tag.tag_value.as_str()) == OWNER_TAG;
             if tag.tag_key == exempt_tag {
                 tags.exempt = Some(tag.tag_value);
@@ -105,8 +116,11 @@ impl KeyReads for Reader<'_> {
         let operation = on_key("kms:ListAliases", key, "list the aliases of");
         let kms = self.0.aws.kms(key.region());
         let page = |token| kms.list_aliases().key_id(key.as_str()).set_marker(token).send();
-        let aliases = self.0.list(&operation, page, |page| (page.aliases, page.next_marker)).await?;
-        Ok(aliases.into_iter().filter_map(|alias| alias.alias_name).collect())
+        let aliases = self.0.list(&operation, page, |page| {
+            let marker = marker(page.truncated, page.next_marker, &operation)?;
+            Ok((operation.require(page.aliases, "Aliases")?, marker))
+        });
+        aliases.await?.into_iter().map(|alias| operation.require(alias.alias_name, "AliasName")).collect()
     }
 
     async fn key_has_grants(&self, key: &KeyArn) -> Result<bool, Failure> {
@@ -115,8 +129,10 @@ impl KeyReads for Reader<'_> {
         let page = |token| kms.list_grants().key_id(key.as_str()).set_marker(token).send();
         // One grant is enough. An empty page may be followed by others.
         let grants = self.0.list(&operation, page, |page| {
-            let next = page.next_marker.filter(|_| page.grants.as_ref().is_some_and(Vec::is_empty));
-            (page.grants, next)
+            let marker = marker(page.truncated, page.next_marker, &operation)?;
+            let grants = operation.require(page.grants, "Grants")?;
+            let next = marker.filter(|_| grants.is_empty());
+            Ok((grants, next))
         });
         Ok(!grants.await?.is_empty())
     }
@@ -133,7 +149,7 @@ impl KeyWrites for Writer<'_> {
         let call = kms.create_key().key_spec(KeySpec::SymmetricDefault).key_usage(KeyUsageType::EncryptDecrypt);
         let call = call.multi_region(false).description(key.description).policy(key.policy.text()).set_tags(Some(tags));
         let output = self.0.call(&operation, || call.clone().send()).await?;
-        let arn = operation.parse(output.key_metadata.and_then(|metadata| metadata.arn), "ARN of the new key");
+        let arn = operation.parse(output.key_metadata.and_then(|metadata| metadata.arn), "Arn");
         // KMS may have created the key.
         arn.map_err(|failure| Failure { outcome_unknown: true, ..failure })
     }
@@ -182,25 +198,36 @@ fn expiry(valid_to: DateTime) -> Option<Expiry> {
     Some(Expiry { at: valid_to.fmt(Format::DateTime).ok()?, days_left: seconds_left.checked_div_euclid(86_400)? })
 }
 
+/// The marker of the next page, which KMS returns if the list is truncated.
+fn marker(truncated: bool, marker: Option<String>, operation: &Operation) -> Result<Option<String>, Failure> {
+    match truncated {
+        true => operation.require(non_empty(marker), "NextMarker").map(Some),
+        false => Ok(None),
+    }
+}
+
 fn metadata(key: aws_sdk_kms::types::KeyMetadata, operation: &Operation) -> Result<KeyMetadata, Failure> {
     Ok(KeyMetadata {
-        arn: operation.parse(key.arn, "key ARN")?,
-        manager: if key.key_manager == Some(KeyManagerType::Aws) { KeyManager::Aws } else { KeyManager::Customer },
-        spec: key.key_spec.map(|spec| spec.as_str().to_owned()),
-        usage: key.key_usage.map(|usage| usage.as_str().to_owned()),
-        origin: key.origin.map(|origin| origin.as_str().to_owned()),
+        arn: operation.parse(key.arn, "Arn")?,
+        manager: match operation.require(key.key_manager, "KeyManager")? {
+            KeyManagerType::Aws => KeyManager::Aws,
+            KeyManagerType::Customer => KeyManager::Customer,
+            other => return Err(operation.malformed_response(&format!("the key manager `{other}` is unknown"))),
+        },
+        spec: Some(operation.require(key.key_spec, "KeySpec")?.as_str().to_owned()),
+        usage: Some(operation.require(key.key_usage, "KeyUsage")?.as_str().to_owned()),
+        origin: Some(operation.require(key.origin, "Origin")?.as_str().to_owned()),
         key_store: key.custom_key_store_id,
         expiry: key.valid_to.and_then(expiry),
-        multi_region: key.multi_region.unwrap_or_default(),
-        state: match key.key_state {
-            Some(SdkKeyState::Enabled | SdkKeyState::Updating) => KeyState::Usable,
-            Some(SdkKeyState::Disabled) => KeyState::Disabled,
-            Some(SdkKeyState::PendingDeletion | SdkKeyState::PendingReplicaDeletion) => KeyState::PendingDeletion,
-            Some(state @ (SdkKeyState::Creating | SdkKeyState::PendingImport | SdkKeyState::Unavailable)) => {
+        multi_region: operation.require(key.multi_region, "MultiRegion")?,
+        state: match operation.require(key.key_state, "KeyState")? {
+            SdkKeyState::Enabled | SdkKeyState::Updating => KeyState::Usable,
+            SdkKeyState::Disabled => KeyState::Disabled,
+            SdkKeyState::PendingDeletion | SdkKeyState::PendingReplicaDeletion => KeyState::PendingDeletion,
+            state @ (SdkKeyState::Creating | SdkKeyState::PendingImport | SdkKeyState::Unavailable) => {
                 KeyState::Unavailable(state.as_str().to_owned())
             }
-            Some(other) => KeyState::Unknown(other.as_str().to_owned()),
-            None => KeyState::Unknown("not reported".into()),
+            other => KeyState::Unknown(other.as_str().to_owned()),
         },
         created: key.creation_date.map(|created| created.secs()),
         recent: key.creation_date > SystemTime::now().checked_sub(PROPAGATION_TIME).map(DateTime::from),

@@ -30,7 +30,7 @@ impl BucketReads for Reader<'_> {
         let operation = Operation::new("s3:HeadBucket", region, format!("find the Region of bucket `{bucket}`"));
         let s3 = self.0.aws.s3(region);
         let send = async || region_header(s3.head_bucket().bucket(bucket).send().await);
-        operation.parse(self.0.call(&operation, send).await?, "bucket Region")
+        operation.parse(self.0.call(&operation, send).await?, "x-amz-bucket-region")
     }
 
     async fn bucket_policy(&self, bucket: &str, region: &Region) -> Result<Reading<ParsedPolicy>, Failure> {
@@ -38,7 +38,7 @@ impl BucketReads for Reader<'_> {
         let operation = Operation::new("s3:GetBucketPolicy", region, description);
         let send = || self.0.aws.s3(region).get_bucket_policy().bucket(bucket).send();
         let output = self.0.call(&operation, send).await;
-        let policy = output.and_then(|output| operation.require(output.policy, "policy"));
+        let policy = output.and_then(|output| operation.require(output.policy, "Policy"));
         reading(policy.map(|policy| Document::parse(&policy)), "NoSuchBucketPolicy")
     }
 
@@ -51,10 +51,13 @@ impl BucketReads for Reader<'_> {
         let operation = Operation::new("s3:GetBucketReplication", region, description);
         let send = || self.0.aws.s3(region).get_bucket_replication().bucket(bucket).send();
         let output = self.0.call(&operation, send).await;
-        let replication = output.and_then(|output| operation.require(output.replication_configuration, "rules"));
-        let rules = replication.map(|replication| {
-            let role = replication.role;
-            replication.rules.into_iter().map(|it| rule(it, &role)).collect()
+        let replication =
+            output.and_then(|output| operation.require(output.replication_configuration, "ReplicationConfiguration"));
+        // The SDK returns no rules for a configuration that contains none. S3 stores no such configuration.
+        let rules = replication.and_then(|replication| {
+            let role = non_empty(Some(replication.role));
+            let rules = operation.require(Some(replication.rules).filter(|rules| !rules.is_empty()), "Rule")?;
+            rules.into_iter().map(|it| rule(it, role.as_deref(), &operation)).collect()
         });
         reading(rules, "ReplicationConfigurationNotFoundError")
     }
@@ -84,20 +87,21 @@ fn region_header(
 /// A rule without a filter is of the first version of replication configurations, which has the prefix in the rule:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ReplicationRule.html>.
 #[expect(deprecated, reason = "existing rules may have a prefix of their own")]
-fn rule(rule: SdkRule, role: &str) -> ReplicationRule {
+fn rule(rule: SdkRule, role: Option<&str>, operation: &Operation) -> Result<ReplicationRule, Failure> {
     let filter = rule.filter.unwrap_or_else(|| aws_sdk_s3::types::ReplicationRuleFilter::builder().build());
     let (and_prefix, and_tags) = filter.and.map_or((None, None), |and| (and.prefix, and.tags));
     let kms = rule.source_selection_criteria.and_then(|criteria| criteria.sse_kms_encrypted_objects);
-    ReplicationRule {
+    let destination = non_empty(rule.destination.map(|destination| destination.bucket));
+    Ok(ReplicationRule {
         id: non_empty(rule.id),
         // An unknown status may be in force.
         enabled: rule.status != ReplicationRuleStatus::Disabled,
         prefix: and_prefix.or(filter.prefix).or(rule.prefix).unwrap_or_default(),
         filters_by_tag: filter.tag.is_some() || and_tags.is_some_and(|tags| !tags.is_empty()),
-        destination: rule.destination.map(|destination| destination.bucket).unwrap_or_default(),
+        destination: operation.require(destination, "Destination")?,
         replicates_sse_kms: kms.is_some_and(|kms| kms.status == SseKmsEncryptedObjectsStatus::Enabled),
-        role: role.to_owned(),
-    }
+        role: operation.require(role, "Role")?.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -113,7 +117,8 @@ mod tests {
     fn read(rule: ReplicationRuleBuilder) -> ReplicationRule {
         let status = rule.get_status().clone().unwrap_or(ReplicationRuleStatus::Enabled);
         let destination = Destination::builder().bucket("arn:aws:s3:::copy").build().unwrap();
-        super::rule(rule.status(status).destination(destination).build().unwrap(), "arn:aws:iam::123456789012:role/r")
+        let operation = Operation::new("s3:GetBucketReplication", &"eu-west-1".parse().unwrap(), String::new());
+        super::rule(rule.status(status).destination(destination).build().unwrap(), Some("arn:aws:iam::123456789012:role/r"), &operation).unwrap()
     }
 
     fn filtered(filter: ReplicationRuleFilterBuilder) -> ReplicationRule {

@@ -27,6 +27,7 @@ impl Publisher<'_> {
             let value = value.map_err(|error| operation.malformed_request(&error.to_string()))?;
             call = call.message_attributes(*name, value);
         }
-        self.0.call(&operation, || call.clone().send()).await.map(drop)
+        let published = self.0.call(&operation, || call.clone().send()).await?;
+        operation.require(published.message_id, "MessageId").map(drop)
     }
 }

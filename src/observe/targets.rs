@@ -37,6 +37,8 @@ pub(crate) struct Targets {
     pub(crate) trails: Vec<TrailTarget>,
     /// Trails that were listed with a malformed ARN.
     pub(crate) malformed: Vec<MalformedTrail>,
+    /// The Regions of the listed trails, with the failure of those whose trails could not be read.
+    pub(crate) regions: BTreeMap<Region, Result<(), Failure>>,
 }
 
 /// The trails that a trigger names.
@@ -48,22 +50,21 @@ pub(crate) async fn targets(reader: &impl Read, target: &Target, context: &Conte
     match target {
         Target::Ignored(_) => Ok(Targets::default()),
         Target::Trails(trails) => {
-            Ok(Targets { trails: trails.iter().cloned().map(TrailTarget::new).collect(), malformed: vec![] })
+            Ok(Targets { trails: trails.iter().cloned().map(TrailTarget::new).collect(), ..Targets::default() })
         }
         Target::Sweep => every_trail(reader, context).await,
         Target::Key(key) => {
-            let Targets { mut trails, .. } = every_trail(reader, context).await?;
-            trails.retain(|target| match &target.settings {
+            let mut targets = every_trail(reader, context).await?;
+            targets.trails.retain(|target| match &target.settings {
                 Some(Ok(settings)) => {
                     let used = settings.kms_key_id.clone().into_iter().collect();
                     is_named(&used, key)
                 }
-                // A retry may show that it uses the key. A failure that persists does not concern this key; every sweep
-                // reports it.
+                // A retry may show that it uses the key. The answer warns about a failure that persists.
                 Some(Err(failure)) => failure.is_transient(),
                 None => true,
             });
-            Ok(Targets { trails, malformed: vec![] })
+            Ok(targets)
         }
     }
 }
@@ -75,23 +76,21 @@ async fn every_trail(reader: &impl Read, context: &Context) -> Result<Targets, F
     let regions: BTreeSet<&Region> = listed.values().collect();
     let read = regions.into_iter().map(async |region| (region, reader.describe_trails(region).await));
     let mut settings = BTreeMap::new();
-    let mut unreadable = BTreeMap::new();
+    let mut regions_read = BTreeMap::new();
     for (region, trails) in join_unordered(read).await {
-        match trails {
-            Ok(trails) => settings.extend(trails.into_iter().map(|trail| (trail.arn.clone(), trail))),
-            Err(failure) => drop(unreadable.insert(region, failure)),
-        }
+        let read = trails.map(|trails| settings.extend(trails.into_iter().map(|trail| (trail.arn.clone(), trail))));
+        regions_read.insert(region.clone(), read);
     }
     let trails = listed.iter().map(|(arn, region)| TrailTarget {
         trail: TrailRef::Arn(arn.clone()),
-        settings: match (settings.remove(arn), unreadable.get(region)) {
+        settings: match (settings.remove(arn), regions_read.get(region)) {
             (Some(settings), _) => Some(Ok(settings)),
-            (None, Some(failure)) => Some(Err(failure.clone())),
-            // Deleted since it was listed, or hidden from `DescribeTrails`: it is read by its name.
-            (None, None) => None,
+            (None, Some(Err(failure))) => Some(Err(failure.clone())),
+            // Deleted since it was listed, or malformed in or hidden from `DescribeTrails`: it is read by its name.
+            (None, _) => None,
         },
     });
-    Ok(Targets { trails: trails.collect(), malformed })
+    Ok(Targets { trails: trails.collect(), malformed, regions: regions_read })
 }
 
 impl Targets {

@@ -164,7 +164,8 @@ fn an_unverified_restore_is_reported() {
         (enabled && call.operation == "DescribeKey").then(Fault::access_denied)
     });
     let answer = scenario.invoke_event("update-trail-by-name");
-    assert_eq!(steps(&answer), ["restore-key done"]);
+    assert_eq!((answer["summary"].clone(), steps(&answer)), (json!({ "failed": 1 }), vec!["restore-key done".into()]));
+    assert_eq!(answer["trails"][0]["error"]["operation"], "kms:DescribeKey");
     assert!(
         step(&answer, "restore-key")["detail"]
             .as_str()

@@ -36,3 +36,4 @@ mod sweeps;
 mod template;
 mod triggers;
 mod unfinished_keys;
+mod verification;

@@ -305,5 +305,8 @@ fn a_malformed_trail_does_not_stop_the_sweep() {
     let mut event = event("disable-key");
     event["detail"]["requestParameters"]["keyId"] = json!(perhaps);
     event["detail"]["resources"] = json!([{ "ARN": perhaps }]);
-    assert!(scenario.invoke(&event)["ignored"].as_str().unwrap().contains("no trail uses key"));
+    let answer = scenario.invoke(&event);
+    let ignored = answer["ignored"].as_str().unwrap();
+    assert!(ignored.contains("no trail uses key") && ignored.contains("could be read"), "{answer:#}");
+    assert!(answer["warnings"][0]["detail"].as_str().unwrap().contains(&malformed), "{answer:#}");
 }

@@ -319,15 +319,55 @@ fn a_key_event_repairs_the_key_for_its_trails() {
 }
 
 #[test]
-fn a_key_event_does_not_report_unreadable_regions() {
-    let mut scenario = Scenario::enforce(mixed_account());
-    scenario.aws.before(|call, _| {
-        let refused = call.region == "us-west-2" && call.operation == "DescribeTrails";
-        refused.then(|| Fault::error(400, "UnrecognizedClientException", "no"))
-    });
+fn a_key_event_names_the_regions_that_it_could_not_read() {
+    let malformed = || Fault::Raw { status: 200, body: "{}".into() };
+    let faults: [(&[&str], Fault); 3] = [
+        (&["us-west-2"], Fault::error(400, "UnrecognizedClientException", "no")),
+        (&["us-west-2", "eu-north-1"], Fault::access_denied()),
+        (&["eu-west-1"], malformed()),
+    ];
+    for (regions, fault) in faults {
+        let mut scenario = Scenario::enforce(mixed_account());
+        scenario.aws.before(move |call, _| {
+            (call.operation == "DescribeTrails" && regions.contains(&call.region.as_str())).then(|| fault.clone())
+        });
+        let answer = scenario.invoke(&event("disable-key"));
+        let ignored = answer["ignored"].as_str().unwrap();
+        assert!(ignored.contains("in the Regions that could be read: `eu-central-1`"), "{answer:#}");
+        let (id, detail) = (&answer["warnings"][0]["id"], answer["warnings"][0]["detail"].as_str().unwrap());
+        assert_eq!((answer["warnings"].as_array().unwrap().len(), id), (1, &json!("key-unreadable")));
+        for region in regions {
+            assert!(detail.contains(&format!("`{region}`")) && !ignored.contains(region), "{answer:#}");
+        }
+        assert_eq!(scenario.aws.world().published.len(), 0);
+    }
+}
+
+#[test]
+fn a_key_event_that_reads_no_region_says_so() {
+    let (world, _) = sealed_account();
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.before(|call, _| (call.operation == "DescribeTrails").then(Fault::access_denied));
     let answer = scenario.invoke(&event("disable-key"));
-    assert!(answer["ignored"].as_str().unwrap().contains("no trail uses key"), "{answer:#}");
-    assert_eq!(scenario.aws.world().published.len(), 0);
+    assert!(answer["ignored"].as_str().unwrap().starts_with("no trail could be read"), "{answer:#}");
+    assert!(answer["warnings"][0]["detail"].as_str().unwrap().contains("cloudtrail:DescribeTrails"), "{answer:#}");
+}
+
+#[test]
+fn a_repair_after_a_key_event_names_the_unread_regions() {
+    let mut world = mixed_account();
+    let key = world.alias_target("us-east-1", "alias/trailseal").unwrap().to_owned();
+    world.keys.get_mut(&key).unwrap().state = KeyState::Disabled;
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.before(|call, _| {
+        (call.operation == "DescribeTrails" && call.region == "eu-west-2").then(Fault::access_denied)
+    });
+    let answer = scenario.invoke(&key_event("disable-key", &key));
+    assert_eq!(answer["summary"], json!({ "remediated": 2 }), "{answer:#}");
+    assert!(
+        answer["warnings"][0]["detail"].as_str().unwrap().contains("any trail in `eu-west-2` uses key"),
+        "{answer:#}"
+    );
 }
 
 #[test]

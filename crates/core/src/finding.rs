@@ -169,12 +169,21 @@ pub enum WarningId {
     KeyMaterialExpires,
     /// The key's policy cannot be evaluated with certainty.
     KeyPolicyUnclear,
-    /// The key, its policy or its tags cannot be read.
+    /// The key, its policy or its tags cannot be read, or whether trails use it is unknown.
     KeyUnreadable,
     /// A reader that is no longer configured can still decrypt.
     ReaderNotRevoked,
     /// No trail of the account is logging.
     NoLoggingTrail,
+}
+
+/// Trails that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnreadTrails {
+    /// Every trail of these Regions.
+    Regions(Vec<Region>),
+    /// These trails, as AWS lists them.
+    Listed(Vec<String>),
 }
 
 /// Information without a required change.
@@ -325,6 +334,15 @@ pub enum Warning {
         /// The failed read.
         failure: Failure,
     },
+    /// See [`WarningId::KeyUnreadable`]: whether these trails use a key is unknown.
+    KeyUseUnknown {
+        /// The key.
+        key: KeyArn,
+        /// The trails.
+        trails: UnreadTrails,
+        /// The failed read.
+        failure: Failure,
+    },
     /// See [`WarningId::KeyUnreadable`]: whether this Region contains an unfinished key is unknown.
     UnfinishedKeyUnknown {
         /// The Region.
@@ -367,9 +385,32 @@ impl Warning {
             | Self::KeyStateUnknown { .. }
             | Self::StrayUnknown { .. }
             | Self::StraysUnknown { .. }
+            | Self::KeyUseUnknown { .. }
             | Self::UnfinishedKeyUnknown { .. } => WarningId::KeyUnreadable,
             Self::ReaderNotRevoked { .. } => WarningId::ReaderNotRevoked,
             Self::NoLoggingTrail => WarningId::NoLoggingTrail,
+        }
+    }
+
+    /// The key, if it is unknown whether CloudTrail can use it.
+    pub fn key_of_unknown_access(&self) -> Option<&str> {
+        match self {
+            Self::KeyPolicyUnclear { key, .. }
+            | Self::KeyPolicyMalformed { key, .. }
+            | Self::KeyPolicyMissing(key)
+            | Self::KeyPolicyDenied { key, .. }
+            | Self::KeyStateUnknown { key, .. } => Some(key.as_str()),
+            Self::KeyDenied { key, .. } | Self::KeyNameUnresolved { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The failed read of a key that could not be evaluated, if a read failed.
+    pub fn failed_key_read(&self) -> Option<&Failure> {
+        match self {
+            Self::KeyDenied { failure, .. } => Some(failure),
+            Self::KeyPolicyDenied { failure, .. } => failure.as_ref(),
+            _ => None,
         }
     }
 

@@ -49,8 +49,8 @@ pub enum StepResult {
     /// `CreateKey` failed, and a later read shows the key that it created, which is the entry's key. A report shows a
     /// failed step, because another step adopts the key.
     CreatedKeyFound(Failure),
-    /// CloudTrail accepted the key and then returned another key, or none.
-    OtherKey(Option<String>),
+    /// CloudTrail accepted the key and then returned another key.
+    OtherKey(String),
 }
 
 /// What a step that was taken changed.
@@ -64,7 +64,7 @@ pub enum Effect {
     AppliedThenChanged,
     /// The trail has the key; these other settings differ from those read before.
     Updated(Vec<SettingChange>),
-    /// There was no response, and a later read shows the effect. For a trail, with other settings that differ.
+    /// The call failed or got no response, and a later read shows the effect. For a trail, with other settings that differ.
     ReadBack(Vec<SettingChange>),
 }
 
@@ -335,11 +335,11 @@ impl Journal {
         entries.any(|entry| entry.step == Step::Restart && entry.status() == StepStatus::Done)
     }
 
-    /// Whether a key that trails may use already was repaired.
-    pub fn is_repaired(&self, region: &Region) -> bool {
+    /// The entry of the last repair of a key that trails may use already.
+    pub fn last_repair(&self, region: &Region) -> Option<&Entry> {
         let is_repair = |entry: &Entry| matches!(&entry.step, Step::Key(step) if step.is_repair());
         let mut entries = self.entries_of(Subject::Key(region.clone()));
-        entries.any(|entry| is_repair(entry) && entry.status() == StepStatus::Done)
+        entries.rfind(|entry| is_repair(entry) && entry.status() == StepStatus::Done)
     }
 
     /// The keys of a Region created or adopted by this run.

@@ -25,7 +25,7 @@ pub enum Reading<T> {
     Known(T),
     /// It does not exist.
     Absent,
-    /// Access was denied.
+    /// It cannot be read: access was denied, or the response does not contain it.
     Denied(Failure),
 }
 

@@ -127,7 +127,7 @@ impl KeptSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdatedTrail {
     /// The key that the trail has now.
-    pub kms_key_id: Option<String>,
+    pub kms_key_id: String,
     /// Every other setting.
     pub kept: KeptSettings,
 }

@@ -37,7 +37,10 @@ impl Planner<'_> {
             (None, Reading::Known(key)) => self.behind_alias(key),
             (None, Reading::Absent) => match (self.unfinished.get(region), &candidates.tagged) {
                 (Some(unfinished), _) => self.finish_key(unfinished, candidates.created.as_ref()),
-                (None, Err(failure)) if failure.is_transient() => Err(Obstacle::ReadFailed(failure.clone())),
+                // Without a code, AWS did not refuse the call: a malformed response may hide an unfinished key.
+                (None, Err(failure)) if failure.is_transient() || failure.code.is_none() => {
+                    Err(Obstacle::ReadFailed(failure.clone()))
+                }
                 (None, _) => match self.adoptable_key(candidates) {
                     Some(adoptable) => self.adopt(adoptable, candidates),
                     None => Ok(self.new_key(region, candidates)),

@@ -1,9 +1,10 @@
-//! What a sweep reports about the account: malformed trails, strays and warnings that are not about a single trail.
+//! What is reported about the account: a sweep's malformed trails and strays, and warnings that are not about a single
+//! trail.
 
 use std::collections::BTreeMap;
 
 use crate::failure::Failure;
-use crate::finding::Warning;
+use crate::finding::{UnreadTrails, Warning};
 use crate::ids::{KeyArn, Region};
 use crate::journal::Journal;
 use crate::observation::{MalformedTrail, StrayScan};
@@ -32,6 +33,35 @@ impl AccountReport {
         }
         Self { malformed, warnings, strays: find_strays(&scan.keys) }
     }
+
+    /// The report of an event about a key: the trails that may use the key and could not be read. A transient failure is
+    /// a trail's own, because the invocation is retried.
+    pub fn of_key(key: &KeyArn, malformed: &[MalformedTrail], regions: &BTreeMap<Region, Result<(), Failure>>) -> Self {
+        let warning = |trails, failure: &Failure| {
+            let (key, failure) = (key.clone(), failure.clone());
+            Warning::KeyUseUnknown { key, trails, failure }
+        };
+        let unread = regions.iter().filter_map(|(region, read)| Some((region, read.as_ref().err()?)));
+        let mut warnings: Vec<Warning> = by_cause(unread)
+            .into_iter()
+            .map(|(regions, failure)| warning(UnreadTrails::Regions(regions), failure))
+            .collect();
+        if let Some(first) = malformed.first() {
+            let names = malformed.iter().map(|trail| trail.name.clone()).collect();
+            warnings.push(warning(UnreadTrails::Listed(names), &first.failure));
+        }
+        Self { warnings, ..Self::default() }
+    }
+}
+
+/// The Regions with a failure that no retry resolves, with the same cause together.
+fn by_cause<'a>(unread: impl Iterator<Item = (&'a Region, &'a Failure)>) -> Vec<(Vec<Region>, &'a Failure)> {
+    let mut causes: BTreeMap<_, (Vec<Region>, &Failure)> = BTreeMap::new();
+    for (region, failure) in unread.filter(|(_, failure)| !failure.is_transient()) {
+        let (regions, _) = causes.entry((&failure.code, &failure.remedy)).or_insert_with(|| (vec![], failure));
+        regions.push(region.clone());
+    }
+    causes.into_values().collect()
 }
 
 /// What is unknown about strays. Not about keys that this run uses or reports under a trail, nor because of a transient
@@ -50,12 +80,8 @@ fn stray_warnings(scan: &StrayScan, journal: &Journal) -> Vec<Warning> {
     let keys = unknown.chain(unreadable.map(|(key, failure)| (key, failure))).filter(|(key, _)| is_new(key));
     let keys =
         keys.map(|(key, failure)| Warning::StrayUnknown { key: key.clone(), failure: failure.clone(), unused: true });
-    let mut causes: BTreeMap<_, (Vec<Region>, &Failure)> = BTreeMap::new();
-    for (region, failure) in scan.unreadable_regions.iter().filter(|(_, failure)| !failure.is_transient()) {
-        let (regions, _) = causes.entry((&failure.code, &failure.remedy)).or_insert_with(|| (vec![], failure));
-        regions.push(region.clone());
-    }
-    let regions =
-        causes.into_values().map(|(regions, failure)| Warning::StraysUnknown { regions, failure: failure.clone() });
+    let regions = by_cause(scan.unreadable_regions.iter())
+        .into_iter()
+        .map(|(regions, failure)| Warning::StraysUnknown { regions, failure: failure.clone() });
     keys.chain(regions).collect()
 }

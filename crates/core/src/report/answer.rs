@@ -247,6 +247,19 @@ impl Answer {
         Self { ignored: Some(reason), ..Self::new(mode, origin, vec![], vec![]) }
     }
 
+    /// The answer to an event about a key that no trail uses in these Regions, as far as they could be read.
+    pub fn unused_key(
+        mode: Mode,
+        origin: &Origin,
+        key: &KeyArn,
+        regions: &BTreeMap<Region, Result<(), Failure>>,
+        warnings: Vec<Warning>,
+    ) -> Self {
+        let read: Vec<&Region> = regions.iter().filter(|(_, read)| read.is_ok()).map(|(region, _)| region).collect();
+        let reason = wording::unused_key(key, &read, warnings.is_empty());
+        Self { warnings, ..Self::ignored(mode, origin, reason) }
+    }
+
     /// The answer if the trails could not be listed.
     pub fn unlisted(mode: Mode, origin: &Origin, failure: Failure) -> Self {
         Self { error: Some(failure), ..Self::new(mode, origin, vec![], vec![]) }

@@ -6,8 +6,9 @@ use super::wording;
 use crate::config::Mode;
 use crate::context::Context;
 use crate::failure::{Class, Failure};
+use crate::finding::Warning;
 use crate::ids::{KeyArn, Region, TrailArn};
-use crate::journal::{AliasState, Entry, Journal, StepResult, StepStatus};
+use crate::journal::{AliasState, Effect, Entry, Journal, StepResult, StepStatus};
 use crate::key_policy::KeyAdministrator;
 use crate::observation::MalformedTrail;
 use crate::plan::strays::Stray;
@@ -102,7 +103,7 @@ fn obstructions(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> V
 /// The key that the trail names, as far as was read.
 fn current_key(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal) -> Option<String> {
     let mut other = journal.entries_of(Subject::Trail(arn.clone())).filter_map(|entry| match &entry.result {
-        StepResult::OtherKey(named) => named.clone(),
+        StepResult::OtherKey(named) => Some(named.clone()),
         _ => None,
     });
     match plan.disposition {
@@ -149,7 +150,7 @@ fn outcome(mode: Mode, plan: &TrailPlan, acted: bool) -> Outcome {
 fn has_acted(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> bool {
     journal.assigned_key(arn).is_some()
         || journal.is_restarted(arn)
-        || region.is_some_and(|region| journal.is_repaired(region))
+        || region.is_some_and(|region| journal.last_repair(region).is_some())
 }
 
 /// What failed for a trail. A transient failure has precedence: the invocation is retried, and every other failure
@@ -158,8 +159,9 @@ fn has_acted(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> bool
 /// 1. The assignment of the key: `UpdateTrail`, else why it could not be planned, else why the run ended before it.
 /// 2. An essential step of the sealing key. It also replaces the reason why the run ended.
 /// 3. The start of logging.
-/// 4. Other settings of the trail that changed.
-/// 5. The rotation of the key.
+/// 4. What is unknown about the repaired key of the trail.
+/// 5. Other settings of the trail that changed.
+/// 6. The rotation of the key.
 fn error(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> Option<Failure> {
     let (pass, plan) = journal.last_plan(arn)?;
     if matches!(plan.disposition, Disposition::Gone | Disposition::OutOfScope { .. } | Disposition::Exempt(_)) {
@@ -179,6 +181,7 @@ fn error(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> Option<F
         last_error(StepName::UpdateTrail).or(obstacle).or(abandoned),
         key,
         last_error(StepName::StartLogging),
+        region.and_then(|region| unverified_repair(arn, region, journal)),
         setting_changes(arn, journal),
         region.and_then(|region| rotation_error(region, journal)),
     ];
@@ -189,9 +192,24 @@ fn error(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> Option<F
 
 fn step_error(entry: &Entry) -> Option<Failure> {
     match &entry.result {
-        StepResult::OtherKey(named) => Some(wording::other_key(entry, named.as_deref())),
+        StepResult::OtherKey(named) => Some(wording::other_key(entry, named)),
         _ => Some(wording::step_failure(entry, entry.failure()?)),
     }
+}
+
+/// The trail's own key was repaired, and nothing shows that CloudTrail can use it. A key that CloudTrail accepted in an
+/// update of the trail is verified.
+fn unverified_repair(arn: &TrailArn, region: &Region, journal: &Journal) -> Option<Failure> {
+    let (pass, plan) = journal.last_plan(arn)?;
+    let repair = journal.last_repair(region).filter(|_| journal.assigned_key(arn).is_none())?;
+    let key = repair.key.as_ref()?;
+    if let StepResult::Done(Effect::Unverified(failure)) = &repair.result
+        && repair.pass == pass
+    {
+        return Some(wording::unverified_repair(key, failure));
+    }
+    let is_about_key = |warning: &&Warning| warning.key_of_unknown_access() == Some(key.as_str());
+    plan.warnings.iter().find(is_about_key).map(|warning| wording::unknown_access(key, warning))
 }
 
 /// Other settings of a trail changed while it got its key: no later pass undoes that.

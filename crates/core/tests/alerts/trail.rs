@@ -267,7 +267,7 @@ fn failed_settings_changed() {
 
 #[test]
 fn failed_trail_has_another_key() {
-    let result = except(StepName::UpdateTrail, StepResult::OtherKey(Some(with_id(9).to_string())));
+    let result = except(StepName::UpdateTrail, StepResult::OtherKey(with_id(9).to_string()));
     let context = context(&[]);
     let account = Account::new([audit()]).with_sealing_key(key(&with_id(1), &context));
     assert_alerts("failed_trail_has_another_key", Run::new(context, &account, result).alerts());

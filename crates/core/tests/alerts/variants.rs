@@ -1,7 +1,7 @@
 //! The text of each variant of a warning, a finding and an obstacle.
 
 use trailseal_core::access::{DecryptBarrier, KeyAccess, LockedOutReader};
-use trailseal_core::finding::{DeliveryError, Finding, KeyOwner, Warning};
+use trailseal_core::finding::{DeliveryError, Finding, KeyOwner, UnreadTrails, Warning};
 use trailseal_core::iam::{Decision, Document, Reason, StatementId};
 use trailseal_core::ids::TrailArn;
 use trailseal_core::journal::Journal;
@@ -111,6 +111,12 @@ fn every_warning() {
         Warning::KeyStateUnknown { key: key(), state: "Migrating".into() },
         Warning::StrayUnknown { key: key(), failure: failure(), unused: true },
         Warning::StrayUnknown { key: key(), failure: failure(), unused: false },
+        Warning::KeyUseUnknown {
+            key: key(),
+            trails: UnreadTrails::Regions(vec![region(HERE), region("us-east-1")]),
+            failure: failure(),
+        },
+        Warning::KeyUseUnknown { key: key(), trails: UnreadTrails::Listed(vec!["o dd".into()]), failure: failure() },
         Warning::StraysUnknown { regions: vec![region(HERE), region("us-east-1")], failure: failure() },
         Warning::UnfinishedKeyUnknown { region: region(HERE), failure: failure() },
         Warning::ReaderNotRevoked { key: key(), reader: unrevoked },

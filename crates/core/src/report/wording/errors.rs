@@ -7,7 +7,7 @@ use super::{
 };
 use crate::config::{KEY_ARNS, OWNER_TAG, READERS_LOCKED_OUT};
 use crate::failure::{Class, Failure};
-use crate::finding::{Finding, KeyOwner};
+use crate::finding::{Finding, KeyOwner, Warning};
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::journal::{Contradiction, Entry};
 use crate::key_policy::{KeyAdministrator, MAX_BYTES};
@@ -216,15 +216,33 @@ fn by_administrator(failure: Failure, administrator: KeyAdministrator, key: &Key
     Failure { remedy: Some(remedy), ..failure }
 }
 
+/// The key was repaired, and could not be read afterwards.
+pub(in crate::report) fn unverified_repair(key: &KeyArn, failure: &Failure) -> Failure {
+    let message =
+        format!("key `{key}` was repaired, but it is unknown whether CloudTrail can use it: {}", failure.message);
+    Failure { message, ..failure.clone() }
+}
+
+/// The key was repaired, and this warning says why it is unknown whether CloudTrail can use it.
+pub(in crate::report) fn unknown_access(key: &KeyArn, warning: &Warning) -> Failure {
+    if let Some(failure) = warning.failed_key_read() {
+        return unverified_repair(key, failure);
+    }
+    let message = format!("key `{key}` was repaired, but {}", super::warning(warning));
+    let remedy = format!(
+        "check that the policy of key `{key}` allows CloudTrail to use it, and that `aws cloudtrail get-trail-status` returns no `LatestDeliveryError`"
+    );
+    Failure::terminal(message, remedy)
+}
+
 /// CloudTrail accepted the key and then returned another.
-pub(in crate::report) fn other_key(entry: &Entry, named: Option<&str>) -> Failure {
-    let named = named.map_or("no key".to_owned(), |named| format!("key `{named}`"));
+pub(in crate::report) fn other_key(entry: &Entry, named: &str) -> Failure {
     let key = entry.key.as_ref().map(ToString::to_string).unwrap_or_default();
     let (trail, region) = match &entry.subject {
         Subject::Trail(trail) => (trail.to_string(), trail.region()),
         Subject::Key(region) => (region.to_string(), region),
     };
-    let message = format!("CloudTrail accepted key `{key}` for trail `{trail}`, but returned {named}");
+    let message = format!("CloudTrail accepted key `{key}` for trail `{trail}`, but returned key `{named}`");
     Failure::terminal(message, format!("find out which other principal changes this trail: {}", list_updates(region)))
 }
 

@@ -19,11 +19,14 @@ pub(super) use alerts::{
     DRY_RUN, NEW_KEY_POLICY, access_consequences, capitalized, caused_by, cost, digest_headline, failure_notice,
     headline, key_headline, omitted_trails, plan_summary, steps_heading, stray_notice,
 };
-pub(super) use errors::{abandoned, not_remediated_yet, obstacle, other_key, setting_changes, step_failure};
+pub(super) use errors::{
+    abandoned, not_remediated_yet, obstacle, other_key, setting_changes, step_failure, unknown_access,
+    unverified_repair,
+};
 pub(super) use findings::finding;
 use key_policies::{changed_statements, denied_calls, instruction};
 pub(super) use steps::{detail, listed_under, out_of_scope, stray_caution, stray_command, superseded};
-pub(super) use warnings::warning;
+pub(super) use warnings::{unused_key, warning};
 
 use serde_json::json;
 

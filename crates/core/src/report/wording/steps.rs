@@ -21,7 +21,7 @@ pub(in crate::report) fn detail(entry: &Entry) -> String {
             let key = entry.key.as_ref().map(ToString::to_string).unwrap_or_default();
             format!("{}; a later read shows that it created key `{key}`", failure.message)
         }
-        StepResult::OtherKey(named) => super::other_key(entry, named.as_deref()).message,
+        StepResult::OtherKey(named) => super::other_key(entry, named).message,
     }
 }
 
@@ -65,7 +65,7 @@ fn planned(entry: &Entry) -> String {
 
 fn done(entry: &Entry, effect: &Effect) -> String {
     let key = entry.key.as_ref().map(ToString::to_string).unwrap_or_default();
-    let read_back = if matches!(effect, Effect::ReadBack(_)) { " (there was no response; read back)" } else { "" };
+    let read_back = if matches!(effect, Effect::ReadBack(_)) { " (the call failed; read back)" } else { "" };
     match &entry.step {
         Step::Key(KeyStep::Create(_)) => format!("`{key}`"),
         Step::Key(KeyStep::Adopt(_)) => planned(entry),
@@ -75,7 +75,7 @@ fn done(entry: &Entry, effect: &Effect) -> String {
                 Effect::Unverified(failure) => {
                     format!("`{key}`: {done}, according to KMS; it was not read back: {}", failure.message)
                 }
-                _ => format!("`{key}`: {done}"),
+                _ => format!("`{key}`: {done}{read_back}"),
             }
         }
         Step::Key(KeyStep::Extend(change)) => {
@@ -83,12 +83,12 @@ fn done(entry: &Entry, effect: &Effect) -> String {
                 Effect::AppliedThenChanged => "; another principal has changed the policy since then",
                 _ => "",
             };
-            format!("{} in the policy of `{key}`{since}", changed_statements(&change.extension))
+            format!("{} in the policy of `{key}`{since}{read_back}", changed_statements(&change.extension))
         }
         Step::Key(KeyStep::EnableRotation) => "yearly rotation".into(),
         Step::Key(KeyStep::CreateAlias(alias)) => format!("`{alias}` for `{key}`{read_back}"),
         Step::Update(_) => format!("{}{read_back}", entry.key.as_ref().map(assigned).unwrap_or_default()),
-        Step::Restart => "the trail is logging again".into(),
+        Step::Restart => format!("the trail is logging again{read_back}"),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Warnings in words.
 
+use std::fmt::Display;
+
 use super::{joined, policy_commands, with_remedy};
 use crate::access::{DecryptBarrier, LockedOutReader};
 use crate::config::LOG_READERS;
-use crate::finding::{KeyOwner, Warning};
+use crate::finding::{KeyOwner, UnreadTrails, Warning};
 use crate::iam::Decision;
-use crate::ids::shorten;
+use crate::ids::{KeyArn, Region, shorten};
 
 /// A warning in words.
 pub(in crate::report) fn warning(warning: &Warning) -> String {
@@ -103,12 +105,18 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             with_remedy(failure)
         ),
         Warning::StraysUnknown { regions, failure } => {
-            let regions: Vec<String> = regions.iter().map(|region| format!("`{region}`")).collect();
             format!(
                 "it is unknown whether trailseal has stray keys in {}: {}",
-                regions.join(", "),
+                quoted(regions),
                 with_remedy(failure)
             )
+        }
+        Warning::KeyUseUnknown { key, trails, failure } => {
+            let trails = match trails {
+                UnreadTrails::Regions(regions) => format!("any trail in {}", quoted(regions)),
+                UnreadTrails::Listed(names) => format!("any trail listed as {}", quoted(names)),
+            };
+            format!("it is unknown whether {trails} uses key `{key}`: {}", with_remedy(failure))
         }
         Warning::UnfinishedKeyUnknown { region, failure } => format!(
             "it is unknown whether an earlier run left an unfinished key in `{region}`: {}",
@@ -122,6 +130,20 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             )
         }
         Warning::NoLoggingTrail => "no trail in this account is logging: API activity is not recorded, and trailseal receives no events about trails until one is. Create a trail, or start one: `aws cloudtrail start-logging --region HOME_REGION --name TRAIL_ARN`".into(),
+    }
+}
+
+/// `` `one`, `two` ``.
+fn quoted<T: Display>(names: impl IntoIterator<Item = T>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Why an event about a key is ignored: no trail in the Regions that could be read uses it.
+pub(in crate::report) fn unused_key(key: &KeyArn, read: &[&Region], is_complete: bool) -> String {
+    match read {
+        _ if is_complete => format!("no trail uses key `{key}`"),
+        [] => format!("no trail could be read, so it is unknown whether one uses key `{key}`"),
+        read => format!("no trail uses key `{key}` in the Regions that could be read: {}", quoted(read)),
     }
 }
 
