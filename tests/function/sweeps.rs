@@ -337,7 +337,8 @@ fn a_key_event_names_the_regions_that_it_could_not_read() {
         let (id, detail) = (&answer["warnings"][0]["id"], answer["warnings"][0]["detail"].as_str().unwrap());
         assert_eq!((answer["warnings"].as_array().unwrap().len(), id), (1, &json!("key-unreadable")));
         for region in regions {
-            assert!(detail.contains(&format!("`{region}`")) && !ignored.contains(region), "{answer:#}");
+            let region = format!("`{region}`");
+            assert!(detail.contains(&region) && !ignored.contains(&region), "{answer:#}");
         }
         assert_eq!(scenario.aws.world().published.len(), 0);
     }
