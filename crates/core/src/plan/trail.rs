@@ -147,11 +147,11 @@ impl Planner<'_> {
             Err(obstacle) if self.is_sealing_key(own) => return Err(obstacle),
             Ok(_) | Err(_) => return Ok(None),
         };
-        let CloudTrailAccess { verified: _, warning } = self.cloudtrail_access(&key, own, trail, true)?;
+        let CloudTrailAccess { verified: _, warnings: access } = self.cloudtrail_access(&key, own, trail, true)?;
         if key.steps.is_empty() {
             return Err(Obstacle::Inconsistent(own.clone()));
         }
-        warnings.extend(key.warnings.iter().cloned().chain(warning));
+        warnings.extend(key.warnings.iter().cloned().chain(access));
         remove_repetitions(warnings);
         keys.insert(region.clone(), key);
         Ok(Some(Assignment { region, update: None }))
