@@ -118,7 +118,12 @@ mod tests {
         let status = rule.get_status().clone().unwrap_or(ReplicationRuleStatus::Enabled);
         let destination = Destination::builder().bucket("arn:aws:s3:::copy").build().unwrap();
         let operation = Operation::new("s3:GetBucketReplication", &"eu-west-1".parse().unwrap(), String::new());
-        super::rule(rule.status(status).destination(destination).build().unwrap(), Some("arn:aws:iam::123456789012:role/r"), &operation).unwrap()
+        super::rule(
+            rule.status(status).destination(destination).build().unwrap(),
+            Some("arn:aws:iam::123456789012:role/r"),
+            &operation,
+        )
+        .unwrap()
     }
 
     fn filtered(filter: ReplicationRuleFilterBuilder) -> ReplicationRule {
