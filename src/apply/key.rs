@@ -160,7 +160,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             Reading::Denied(failure) => return Err(failure),
             Reading::Known(_) | Reading::Absent => return changed(),
         }
-        let failed = match self.writer.put_key_policy(key, extended).await {
+        let failed = match self.writer.put_key_policy(key, extended, !change.rejected.is_empty()).await {
             Ok(()) => None,
             Err(failure) if failure.not_sent => return Err(failure),
             Err(failure) => Some(failure),

@@ -45,7 +45,9 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             }
             Ok(self.reader.trail(&TrailRef::Arn(arn.clone())).await?.as_ref() == Some(observed))
         };
-        let updated = self.writer.update_trail(arn, &observed.home_region, key, plan.settling, unchanged).await;
+        // One response of KMS with the change is no proof that CloudTrail sees it.
+        let propagating = plan.settling || self.journal.has_changed_key(key);
+        let updated = self.writer.update_trail(arn, &observed.home_region, key, propagating, unchanged).await;
         let (result, contradiction) = match updated {
             Ok(Some(updated)) if updated.kms_key_id == key.as_str() => {
                 (StepResult::Done(Effect::Updated(observed.kept.changes(&updated.kept))), None)

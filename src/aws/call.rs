@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{Instant, sleep, timeout_at};
-use trailseal_core::failure::{Class, Failure};
+use trailseal_core::failure::Failure;
 
 use super::clients::Aws;
 use super::errors::{AttemptError, has_code, is_retryable, is_throttled};
@@ -25,8 +25,12 @@ const CLOUDTRAIL_WRITE_RETRIES: usize = 9;
 impl RetryRule {
     fn allows(self, failure: &Failure) -> bool {
         match self {
-            Self::OnlyIfThrottled => is_throttled(failure),
-            Self::WhilePropagating(codes) => has_code(failure, codes) || is_retryable(failure),
+            Self::OnlyIfRefused(codes) => {
+                is_throttled(failure) || (!failure.outcome_unknown && has_code(failure, codes))
+            }
+            Self::WhilePropagating(lists) => {
+                lists.iter().any(|codes| has_code(failure, codes)) || is_retryable(failure)
+            }
             Self::Standard => is_retryable(failure),
         }
     }
@@ -159,13 +163,13 @@ impl<'a> Attempts<'a> {
         self.delays.next().or_else(|| until_deadline.then_some(MAX_DELAY))
     }
 
-    /// The failure when the deadline ends the retries: the last refusal, or `first` if there was no attempt before.
+    /// The failure when the deadline ends the retries: the last refusal, or `first` if there was no attempt before. It keeps
+    /// its class: a refusal that only a recent change could explain is terminal if it lasts.
     fn at_deadline(&mut self, first: Failure) -> Failure {
         let outcome_unknown = self.outcome_unknown || first.outcome_unknown;
         match self.last.take() {
             None => first,
             Some(last) => Failure {
-                class: Class::Transient,
                 message: format!("{} (retried until {} ran out)", last.message, self.deadline.name),
                 outcome_unknown,
                 ..last
@@ -236,8 +240,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_without_a_token_is_resent_only_if_throttled() {
-        let once = || operation().with_retry(RetryRule::OnlyIfThrottled);
+        let once = || operation().with_retry(RetryRule::OnlyIfRefused("MalformedPolicyDocumentException"));
         assert_eq!(attempts(once(), "ThrottlingException", 900).await.0, 8);
+        assert_eq!(attempts(once(), "MalformedPolicyDocumentException", 900).await.0, 8);
         for code in ["KMSInternalException", "DependencyTimeoutException", "ConflictException"] {
             assert_eq!(attempts(once(), code, 900).await.0, 1, "{code}");
         }
@@ -245,9 +250,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_key_is_waited_for_only_where_it_may_be_new() {
-        let propagating = operation().with_retry(RetryRule::WhilePropagating("NotFoundException"));
+        let propagating = operation().with_retry(RetryRule::WhilePropagating(&["NotFoundException"]));
         assert_eq!(attempts(propagating, "NotFoundException", 900).await.0, 8);
         assert_eq!(attempts(operation(), "NotFoundException", 900).await.0, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_terminal_refusal_stays_terminal_at_the_deadline() {
+        for seconds in [3, 900] {
+            let retried = operation().with_retry(RetryRule::OnlyIfRefused("MalformedPolicyDocumentException"));
+            let (sent, failure) = attempts(retried, "MalformedPolicyDocumentException", seconds).await;
+            assert!(sent > 2 && !failure.is_transient(), "{failure:?}");
+        }
+        let (_, failure) = attempts(operation(), "ConflictException", 3).await;
+        assert!(failure.is_transient(), "{failure:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,9 @@ use super::{Reader, Writer, non_empty};
 /// The errors that CloudTrail may return while a new key, or a change to its policy, is not visible to it.
 const NEW_TO_CLOUDTRAIL: &str =
     "KmsKeyNotFoundException InsufficientEncryptionPolicyException KmsException KmsKeyDisabledException";
+/// The errors that CloudTrail returns for a few seconds after the trail's role for CloudWatch Logs was created or changed. They
+/// stay terminal: a role that lacks a permission does not gain one by retries of the invocation.
+const NEW_ROLE: &str = "InvalidCloudWatchLogsLogGroupArnException InvalidCloudWatchLogsRoleArnException";
 
 /// Reads of trails.
 pub(crate) trait TrailReads {
@@ -160,8 +163,9 @@ impl TrailWrites for Writer<'_> {
         unchanged: impl AsyncFn() -> Result<bool, Failure>,
     ) -> Result<Option<UpdatedTrail>, Failure> {
         let description = format!("assign key `{key}` to trail `{trail}`");
-        let retry = if propagating { RetryRule::WhilePropagating(NEW_TO_CLOUDTRAIL) } else { RetryRule::Standard };
-        let operation = write("cloudtrail:UpdateTrail", home_region, description).with_retry(retry);
+        let codes: &[&str] = if propagating { &[NEW_ROLE, NEW_TO_CLOUDTRAIL] } else { &[NEW_ROLE] };
+        let operation =
+            write("cloudtrail:UpdateTrail", home_region, description).with_retry(RetryRule::WhilePropagating(codes));
         let cloudtrail = self.0.aws.cloudtrail(home_region);
         let send = || cloudtrail.update_trail().name(trail.as_str()).kms_key_id(key.as_str()).send();
         match self.0.call_while(&operation, unchanged, send).await {

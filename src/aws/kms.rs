@@ -19,10 +19,15 @@ use super::{Reader, Writer, non_empty};
 /// <https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html>.
 const PROPAGATION_TIME: Duration = Duration::from_secs(180);
 
-/// KMS may not know a key yet that was just created.
-const NEW_KEY: RetryRule = RetryRule::WhilePropagating("NotFoundException");
+/// KMS may not know a key yet that was just created, or not that it is enabled.
+const NEW_KEY: RetryRule = RetryRule::WhilePropagating(&["NotFoundException DisabledException"]);
 /// KMS may report a key as pending deletion after the deletion was canceled.
-const DELETION_CANCELED: RetryRule = RetryRule::WhilePropagating("KMSInvalidStateException");
+const DELETION_CANCELED: RetryRule = RetryRule::WhilePropagating(&["KMSInvalidStateException"]);
+/// KMS may not know a role yet that was just created, and refuses a policy that names it ("invalid principals"):
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency>.
+const NEW_PRINCIPAL: RetryRule = RetryRule::OnlyIfRefused("MalformedPolicyDocumentException");
+/// For a write that KMS must not get twice, and that names no principal.
+const ONLY_IF_THROTTLED: RetryRule = RetryRule::OnlyIfRefused("");
 
 /// Reads of keys.
 pub(crate) trait KeyReads {
@@ -51,8 +56,9 @@ pub(crate) trait KeyWrites {
     async fn cancel_key_deletion(&self, key: &KeyArn) -> Result<(), Failure>;
     /// `EnableKey`.
     async fn enable_key(&self, key: &KeyArn) -> Result<(), Failure>;
-    /// `PutKeyPolicy`, with the lockout safety check. Not retried after an unknown outcome.
-    async fn put_key_policy(&self, key: &KeyArn, policy: &Document) -> Result<(), Failure>;
+    /// `PutKeyPolicy`, with the lockout safety check. Not retried after an unknown outcome, and with `certainly_rejected`
+    /// not if KMS rejects the policy.
+    async fn put_key_policy(&self, key: &KeyArn, policy: &Document, certainly_rejected: bool) -> Result<(), Failure>;
 }
 
 /// The result of `CreateAlias`.
@@ -140,8 +146,8 @@ impl KeyReads for Reader<'_> {
 
 impl KeyWrites for Writer<'_> {
     async fn create_key(&self, region: &Region, key: &NewKey) -> Result<KeyArn, Failure> {
-        let operation = Operation::new("kms:CreateKey", region, format!("create a key in `{region}`"))
-            .with_retry(RetryRule::OnlyIfThrottled);
+        let operation =
+            Operation::new("kms:CreateKey", region, format!("create a key in `{region}`")).with_retry(NEW_PRINCIPAL);
         let tags = key.tags.iter().map(|(name, value)| Tag::builder().tag_key(name).tag_value(value).build());
         let tags = tags.collect::<Result<Vec<_>, _>>();
         let tags = tags.map_err(|error| operation.malformed_request(&error.to_string()))?;
@@ -173,7 +179,7 @@ impl KeyWrites for Writer<'_> {
 
     async fn cancel_key_deletion(&self, key: &KeyArn) -> Result<(), Failure> {
         let operation = on_key("kms:CancelKeyDeletion", key, "cancel the deletion of");
-        let operation = operation.with_retry(RetryRule::OnlyIfThrottled);
+        let operation = operation.with_retry(ONLY_IF_THROTTLED);
         let send = || self.0.aws.kms(key.region()).cancel_key_deletion().key_id(key.as_str()).send();
         self.0.call(&operation, send).await.map(drop)
     }
@@ -184,8 +190,9 @@ impl KeyWrites for Writer<'_> {
         self.0.call(&operation, send).await.map(drop)
     }
 
-    async fn put_key_policy(&self, key: &KeyArn, policy: &Document) -> Result<(), Failure> {
-        let operation = on_key("kms:PutKeyPolicy", key, "extend the policy of").with_retry(RetryRule::OnlyIfThrottled);
+    async fn put_key_policy(&self, key: &KeyArn, policy: &Document, certainly_rejected: bool) -> Result<(), Failure> {
+        let retry = if certainly_rejected { ONLY_IF_THROTTLED } else { NEW_PRINCIPAL };
+        let operation = on_key("kms:PutKeyPolicy", key, "extend the policy of").with_retry(retry);
         let kms = self.0.aws.kms(key.region());
         let send = || kms.put_key_policy().key_id(key.as_str()).policy_name("default").policy(policy.text()).send();
         self.0.call(&operation, send).await.map(drop)

@@ -45,10 +45,11 @@ pub(super) struct Operation {
 pub(super) enum RetryRule {
     /// Those that the error table calls retryable.
     Standard,
-    /// Also these codes, separated by spaces, which AWS may return until a recent change is visible everywhere.
-    WhilePropagating(&'static str),
-    /// Throttling only. For operations without an idempotency token: a throttled request certainly had no effect.
-    OnlyIfThrottled,
+    /// Also these codes, each a list separated by spaces, which AWS may return until a recent change is visible everywhere.
+    WhilePropagating(&'static [&'static str]),
+    /// Throttling and these codes only. For operations without an idempotency token: the refused request certainly had no
+    /// effect.
+    OnlyIfRefused(&'static str),
 }
 
 impl Operation {

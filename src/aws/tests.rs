@@ -210,7 +210,7 @@ async fn a_policy_is_put_with_the_lockout_check_and_sent_once() {
     let aws = connect(&fake).await;
     let writer = aws.writer(soon());
     let document = Document::parse(&policy).unwrap();
-    writer.put_key_policy(&key, &document).await.unwrap();
+    writer.put_key_policy(&key, &document, false).await.unwrap();
     let policy = document.text();
     assert_eq!(fake.world().keys[key.as_str()].policy, policy);
     let input = fake.calls()[0].input.clone();
@@ -218,7 +218,7 @@ async fn a_policy_is_put_with_the_lockout_check_and_sent_once() {
 
     fake.after(|_, _| Some(Fault::internal()));
     fake.clear_calls();
-    let failure = writer.put_key_policy(&key, &document).await.unwrap_err();
+    let failure = writer.put_key_policy(&key, &document, false).await.unwrap_err();
     assert!(failure.outcome_unknown && failure.class == Class::Transient, "{failure:?}");
     assert_eq!(fake.names(), ["kms:PutKeyPolicy"]);
 }

@@ -6,19 +6,8 @@ use fake_aws::{Fault, Key, Trail};
 use serde_json::json;
 
 use crate::support::{
-    Scenario, account, add_sealing_key, assert_request_id, count_calls, logged_answers, steps, writes,
+    Scenario, account, add_sealing_key, assert_request_id, count_calls, inject, logged_answers, steps, writes,
 };
-
-/// Injects `fault` into the first `times` calls of an operation.
-fn inject(scenario: &Scenario, operation: &'static str, mut times: usize, fault: Fault) {
-    scenario.aws.before(move |call, _| {
-        if call.operation != operation || times == 0 {
-            return None;
-        }
-        times -= 1;
-        Some(fault.clone())
-    });
-}
 
 #[test]
 fn throttling_conflicts_and_server_errors_are_retried() {

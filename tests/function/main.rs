@@ -10,6 +10,7 @@
 )]
 
 mod alerts;
+mod aws_errors;
 mod aws_responses;
 mod bucket_access;
 mod central_key;

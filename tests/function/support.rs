@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use fake_aws::lambda::{Function, FunctionError, Invocation, Launch};
-use fake_aws::{Call, FakeAws, Key, Trail, World};
+use fake_aws::{Call, FakeAws, Fault, Key, Trail, World};
 use serde_json::{Value, json};
 
 use crate::role;
@@ -265,6 +265,17 @@ pub fn findings(answer: &Value) -> Vec<&str> {
 pub fn writes(calls: &[Call]) -> Vec<String> {
     let is_read = |call: &Call| ["Get", "List", "Describe", "Head"].iter().any(|read| call.operation.starts_with(read));
     calls.iter().filter(|call| !is_read(call)).map(Call::name).collect()
+}
+
+/// Injects `fault` into the first `times` calls of an operation.
+pub fn inject(scenario: &Scenario, operation: &'static str, mut times: usize, fault: Fault) {
+    scenario.aws.before(move |call, _| {
+        if call.operation != operation || times == 0 {
+            return None;
+        }
+        times -= 1;
+        Some(fault.clone())
+    });
 }
 
 /// How often an operation was called.

@@ -342,6 +342,14 @@ impl Journal {
         entries.rfind(|entry| is_repair(entry) && entry.status() == StepStatus::Done)
     }
 
+    /// Whether an earlier pass changed the key, or tried to, so that parts of AWS may not know its state yet.
+    pub fn has_changed_key(&self, key: &KeyArn) -> bool {
+        let is_change = |entry: &Entry| matches!(&entry.step, Step::Key(step) if step.is_repair() || matches!(step, KeyStep::Create(_)));
+        let mut entries = self.entries_of(Subject::Key(key.region().clone()));
+        entries
+            .any(|entry| entry.key.as_ref() == Some(key) && is_change(entry) && entry.status() != StepStatus::Planned)
+    }
+
     /// The keys of a Region created or adopted by this run.
     pub fn created_keys(&self, region: &Region) -> Vec<CreatedKey> {
         let mut keys: Vec<CreatedKey> = Vec::new();

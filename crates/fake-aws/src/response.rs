@@ -25,6 +25,15 @@ impl ApiError {
     }
 }
 
+/// The errors whose text CloudTrail and the authorization layer send as `Message`, as recorded on AWS; others have `message`.
+/// Source: <https://github.com/hashicorp/terraform-provider-aws/issues/1820>.
+const CAPITALIZED: [&str; 4] = [
+    "AccessDeniedException",
+    "InsufficientS3BucketPolicyException",
+    "InvalidCloudWatchLogsLogGroupArnException",
+    "InvalidCloudWatchLogsRoleArnException",
+];
+
 /// The protocol of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -62,7 +71,10 @@ impl Response {
     pub(crate) fn error(error: &ApiError, protocol: Protocol) -> Response {
         let ApiError { status, code, message } = error;
         let (content_type, body) = match protocol {
-            Protocol::Json => ("application/x-amz-json-1.1", json!({"__type": code, "message": message}).to_string()),
+            Protocol::Json => {
+                let field = if CAPITALIZED.contains(&code.as_str()) { "Message" } else { "message" };
+                ("application/x-amz-json-1.1", json!({"__type": code, field: message}).to_string())
+            }
             Protocol::Rest { head: true } => ("application/xml", String::new()),
             Protocol::Rest { head: false } => (
                 "application/xml",

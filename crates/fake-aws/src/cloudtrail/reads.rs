@@ -15,6 +15,17 @@ pub(super) fn get_trail(request: &ServiceRequest<'_>) -> Outcome {
 pub(super) fn get_trail_status(request: &ServiceRequest<'_>) -> Outcome {
     let (_, trail) = request.trail()?;
     let mut output = json!({"IsLogging": trail.logging});
+    // AWS always returns these texts, empty if they have no value.
+    for name in [
+        "LatestDeliveryAttemptTime",
+        "LatestDeliveryAttemptSucceeded",
+        "LatestNotificationAttemptTime",
+        "LatestNotificationAttemptSucceeded",
+        "TimeLoggingStarted",
+        "TimeLoggingStopped",
+    ] {
+        output[name] = json!("");
+    }
     put(&mut output, "LatestDeliveryError", trail.latest_delivery_error.as_deref());
     put(&mut output, "LatestDigestDeliveryError", trail.latest_digest_delivery_error.as_deref());
     let times = [

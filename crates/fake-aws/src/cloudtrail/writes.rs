@@ -46,7 +46,11 @@ pub(super) fn update_trail(request: &mut ServiceRequest<'_>) -> Outcome {
     let arn = request.writable_trail()?;
     let mut trail = request.world.trails[&arn].clone();
     apply(request, &arn, &mut trail)?;
-    let output = reads::settings(&arn, &trail);
+    let mut output = reads::settings(&arn, &trail);
+    // UpdateTrail returns both, empty for a trail without a topic.
+    let topic = trail.sns_topic_arn.clone().unwrap_or_default();
+    output["SnsTopicName"] = json!(topic.rsplit(':').next());
+    output["SnsTopicARN"] = json!(topic);
     request.world.trails.insert(arn.clone(), trail);
     request.world.deliver(&arn);
     Ok(output)

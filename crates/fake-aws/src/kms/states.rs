@@ -103,6 +103,8 @@ pub(super) fn get_key_rotation_status(request: &mut ServiceRequest<'_>) -> Outco
 fn wrong_state(arn: &str, state: KeyState) -> ApiError {
     match state {
         KeyState::PendingDeletion => invalid_state(arn, "pending deletion"),
+        KeyState::PendingImport => invalid_state(arn, "pending import"),
+        KeyState::Disabled => invalid_state(arn, "disabled"),
         other => invalid_state(arn, &format!("{other:?}")),
     }
 }

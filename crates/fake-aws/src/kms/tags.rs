@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{ServiceRequest, invalid_state, keys};
+use super::{ServiceRequest, invalid_state, keys, validation};
 use crate::KeyState;
 use crate::policy::as_list;
 use crate::response::{ApiError, Outcome};
@@ -16,11 +16,23 @@ pub(super) fn read(tags: &Value) -> Result<BTreeMap<String, String>, ApiError> {
     for tag in as_list(tags) {
         let name = tag["TagKey"].as_str().unwrap_or_default();
         let text = tag["TagValue"].as_str().unwrap_or_default();
-        if name.is_empty() || name.len() > 128 || text.len() > 256 || name.starts_with("aws:") {
-            return Err(invalid(format!("Invalid tag key or value: '{name}'")));
+        for (field, value, most) in [("tagKey", name, 128), ("tagValue", text, 256)] {
+            if value.len() > most {
+                return Err(validation(format!(
+                    "1 validation error detected: Value '{value}' at '{field}' failed to satisfy constraint: Member must have length less than or equal to {most}"
+                )));
+            }
+        }
+        if name.is_empty() {
+            return Err(validation(
+                "1 validation error detected: Value '' at 'tagKey' failed to satisfy constraint: Member must have length greater than or equal to 1",
+            ));
+        }
+        if name.starts_with("aws:") {
+            return Err(invalid("Tags beginning with aws: are reserved".to_owned()));
         }
         if read.insert(name.to_owned(), text.to_owned()).is_some() {
-            return Err(invalid(format!("Duplicate tag key: '{name}'")));
+            return Err(invalid("Duplicate tag keys".to_owned()));
         }
     }
     match read.len() {

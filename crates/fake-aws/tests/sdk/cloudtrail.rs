@@ -220,3 +220,28 @@ async fn rate_limits_reset_with_time_and_with_the_world() {
     client.update_trail().name("audit").send().await.unwrap();
     assert_eq!(code(client.update_trail().name("audit").send().await), "ThrottlingException");
 }
+
+#[tokio::test]
+async fn an_error_has_its_text_in_either_spelling() {
+    let aws = FakeAws::start(world().trail(Trail::new("audit", IRELAND, "logs")));
+    let client = cloudtrail(&aws, IRELAND).await;
+    for code in ["InvalidCloudWatchLogsLogGroupArnException", "ConflictException"] {
+        aws.clear_hooks();
+        aws.before(move |_, _| Some(Fault::error(400, code, "Access denied.")));
+        let error = client.update_trail().name("audit").send().await.unwrap_err().into_service_error();
+        assert_eq!((error.meta().code(), error.meta().message()), (Some(code), Some("Access denied.")));
+    }
+}
+
+#[tokio::test]
+async fn texts_without_a_value_are_empty() {
+    let aws = FakeAws::start(world().bucket("logs", FRANKFURT).trail(Trail::new("audit", IRELAND, "logs")));
+    let client = cloudtrail(&aws, IRELAND).await;
+    let status = client.get_trail_status().name("audit").send().await.unwrap();
+    assert_eq!((status.time_logging_started(), status.latest_delivery_attempt_succeeded()), (Some(""), Some("")));
+    let updated = client.update_trail().name("audit").send().await.unwrap();
+    assert_eq!(updated.sns_topic_arn(), Some(""));
+    assert_eq!(client.get_trail().name("audit").send().await.unwrap().trail.unwrap().sns_topic_arn(), None);
+    let updated = client.update_trail().name("audit").sns_topic_name("news").send().await.unwrap();
+    assert_eq!(updated.sns_topic_arn(), Some("arn:aws:sns:eu-west-1:123456789012:news"));
+}

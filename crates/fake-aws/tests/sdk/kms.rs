@@ -247,6 +247,20 @@ async fn internal_errors_have_kms_codes() {
 }
 
 #[tokio::test]
+async fn an_error_names_the_state_of_the_key() {
+    for (state, words) in [
+        (KeyState::PendingImport, "is pending import."),
+        (KeyState::PendingDeletion, "is pending deletion."),
+        (KeyState::Disabled, "is disabled."),
+    ] {
+        let (aws, arn) = one_key(Key::new(IRELAND).state(state));
+        let client = kms(&aws, IRELAND).await;
+        let error = client.enable_key_rotation().key_id(&arn).send().await.unwrap_err().into_service_error();
+        assert_eq!(error.meta().message(), Some(format!("{arn} {words}").as_str()));
+    }
+}
+
+#[tokio::test]
 async fn tags_are_added_and_removed() {
     let (aws, arn) = one_key(Key::new(IRELAND).tag("a", "1"));
     let client = kms(&aws, IRELAND).await;
@@ -255,6 +269,11 @@ async fn tags_are_added_and_removed() {
     client.untag_resource().key_id(&arn).tag_keys("a").send().await.unwrap();
     let twice = client.tag_resource().key_id(&arn).tags(tag("c")).tags(tag("c")).send().await;
     assert_eq!(code(twice), "TagException");
+    assert_eq!(code(client.tag_resource().key_id(&arn).tags(tag("aws:c")).send().await), "TagException");
+    assert_eq!(
+        code(client.tag_resource().key_id(&arn).tags(tag(&"c".repeat(129))).send().await),
+        "ValidationException"
+    );
     let tags = client.list_resource_tags().key_id(&arn).send().await.unwrap();
     assert_eq!(tags.tags().len(), 1);
     assert_eq!(tags.tags()[0].tag_key(), "b");
