@@ -150,7 +150,7 @@ fn a_failing_region_does_not_stop_the_sweep() {
         outcomes.contains(&"plain failed".into()) && outcomes.contains(&"elsewhere remediated".into()),
         "{outcomes:?}"
     );
-    assert!(answer["trails"][0]["error"]["remedy"].as_str().unwrap().contains("that the Region is enabled"));
+    assert!(answer["trails"][0]["error"]["remedy"].as_str().unwrap().contains("that `eu-central-1` is enabled"));
 }
 
 #[test]
