@@ -160,7 +160,36 @@ fn an_unreadable_bucket_is_a_warning() {
         let answer = scenario.invoke_event("update-trail-by-name");
         assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
         let ids: Vec<&str> = warnings(&answer).into_iter().map(|(id, _)| id).collect();
-        assert_eq!(ids, ["bucket-policy-unreadable", "replication-unreadable"]);
+        let locked_out = not_allowed.then_some("readers-locked-out");
+        let unreadable = ["bucket-policy-unreadable", "replication-unreadable"];
+        assert_eq!(ids, locked_out.into_iter().chain(unreadable).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn hold_does_not_lock_out_the_owner_of_the_bucket() {
+    let world = || {
+        with_bucket(|bucket| {
+            let mut bucket = bucket.of_account("210987654321");
+            bucket.method_not_allowed = true;
+            bucket
+        })
+    };
+    let hold = |readers| {
+        let scenario = Scenario::builder(world()).env("TRAILSEAL_READERS_LOCKED_OUT", "hold");
+        scenario.env("TRAILSEAL_LOG_READERS", readers).start()
+    };
+    for readers in ["", "account", "arn:aws:iam::123456789012:role/auditor"] {
+        let mut scenario = hold(readers);
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "failed": 1 }), "{readers}");
+        let message = answer["trails"][0]["error"]["message"].as_str().unwrap();
+        assert!(message.contains("the account that owns bucket `audit-logs`"), "{message}");
+        assert_eq!(writes(&scenario.aws.calls()), ["sns:Publish"]);
+    }
+    for readers in ["210987654321", "o-abcdefghij"] {
+        let answer = hold(readers).invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{readers}");
     }
 }
 

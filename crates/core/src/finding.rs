@@ -198,6 +198,13 @@ pub enum Warning {
         /// Who may edit the key policy.
         owner: KeyOwner,
     },
+    /// See [`WarningId::ReadersLockedOut`]: the bucket is another account's, and the key lets no other account decrypt.
+    BucketOwnerLockedOut {
+        /// The bucket.
+        bucket: String,
+        /// Who may edit the key policy.
+        owner: KeyOwner,
+    },
     /// See [`WarningId::BucketPolicyUnreadable`]: access was denied.
     BucketPolicyDenied {
         /// The bucket.
@@ -366,7 +373,7 @@ impl Warning {
     /// The stable ID.
     pub fn id(&self) -> WarningId {
         match self {
-            Self::ReadersLockedOut { .. } => WarningId::ReadersLockedOut,
+            Self::ReadersLockedOut { .. } | Self::BucketOwnerLockedOut { .. } => WarningId::ReadersLockedOut,
             Self::BucketPolicyDenied { .. } | Self::BucketPolicyMalformed { .. } | Self::BucketPolicyUnclear { .. } => {
                 WarningId::BucketPolicyUnreadable
             }

@@ -11,7 +11,7 @@ mod replication;
 
 pub use cloudtrail_bucket::{LogFiles, cloudtrail_bucket_access};
 pub use cloudtrail_key::{KeyAccess, cloudtrail_context, cloudtrail_key_access};
-pub use readers::{DecryptBarrier, LockedOutReader, account_readers, locked_out_readers};
+pub use readers::{DecryptBarrier, LockedOutReader, account_readers, excludes_other_accounts, locked_out_readers};
 pub use replication::{rules_without_decrypt, unreplicated_rules};
 
 use crate::iam::Context;

@@ -229,6 +229,15 @@ impl StatementReads {
     }
 }
 
+/// Whether a key policy, if it is known, certainly allows no principal of another account anything.
+pub fn excludes_other_accounts(key_policy: Option<&Document>, account: &AccountId) -> bool {
+    let is_service = |set: &PrincipalSet| matches!(set.kind, PrincipalKind::Service(_));
+    key_policy.is_some_and(|policy| {
+        policy.unsupported().is_empty()
+            && policy.statements().iter().flat_map(|it| external_principals(it, account)).all(|set| is_service(&set))
+    })
+}
+
 /// What is known about a request to read an object.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>.

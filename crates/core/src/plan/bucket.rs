@@ -3,9 +3,11 @@
 use super::Planner;
 use super::types::{KeyPlan, Obstacle};
 use crate::access::{
-    LogFiles, account_readers, cloudtrail_bucket_access, locked_out_readers, rules_without_decrypt, unreplicated_rules,
+    LogFiles, account_readers, cloudtrail_bucket_access, excludes_other_accounts, locked_out_readers,
+    rules_without_decrypt, unreplicated_rules,
 };
 use crate::config::ReadersLockedOut;
+use crate::failure::Failure;
 use crate::finding::Warning;
 use crate::iam::Document;
 use crate::ids::KeyArn;
@@ -39,6 +41,7 @@ impl Planner<'_> {
         match policy {
             Reading::Absent => {}
             Reading::Denied(failure) => {
+                warnings.extend(self.check_owner(&failure, &files, key, plan)?);
                 warnings.push(Warning::BucketPolicyDenied { bucket: bucket.clone(), failure });
             }
             Reading::Known(Err(error)) => {
@@ -67,6 +70,32 @@ impl Planner<'_> {
             }
         }
         Ok(warnings)
+    }
+
+    /// Whether the account that owns the bucket is locked out. S3 returns 405 only to principals of other accounts:
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketPolicy.html>.
+    fn check_owner(
+        &self,
+        denied: &Failure,
+        files: &LogFiles<'_>,
+        key: &KeyArn,
+        plan: &KeyPlan,
+    ) -> Result<Option<Warning>, Obstacle> {
+        let is_anothers = denied.code.as_deref() == Some("MethodNotAllowed");
+        if !is_anothers || !excludes_other_accounts(plan.policy.as_ref(), self.context.function_arn.account()) {
+            return Ok(None);
+        }
+        let (bucket, owner) = (files.bucket.to_owned(), plan.owner);
+        match self.context.config.readers_locked_out {
+            ReadersLockedOut::Hold => Err(Obstacle::BucketOwnerHeld {
+                bucket,
+                trail: files.trail.clone(),
+                key: plan.key.clone(),
+                region: key.region().clone(),
+                owner,
+            }),
+            ReadersLockedOut::Proceed => Ok(Some(Warning::BucketOwnerLockedOut { bucket, owner })),
+        }
     }
 
     /// The principals of this account that the bucket policy names as readers, as far as it can be read.

@@ -352,6 +352,19 @@ pub enum Obstacle {
         /// The statement that denies it.
         statement: StatementId,
     },
+    /// The key would lock out the account that owns the bucket, and `ReadersLockedOut` is `hold`.
+    BucketOwnerHeld {
+        /// The bucket.
+        bucket: String,
+        /// The trail.
+        trail: TrailArn,
+        /// The key; none if it would be created.
+        key: Option<KeyArn>,
+        /// The key's Region.
+        region: Region,
+        /// Who may edit the key policy.
+        owner: KeyOwner,
+    },
     /// Readers would be locked out, and `ReadersLockedOut` is `hold`.
     ReadersHeld {
         /// The bucket.

@@ -81,6 +81,13 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
                 ),
             )
         }
+        Obstacle::BucketOwnerHeld { bucket, trail, key, region, owner } => (
+            format!(
+                "encrypting trail `{trail}` with {} would lock out the account that owns bucket `{bucket}`; ReadersLockedOut (`TRAILSEAL_READERS_LOCKED_OUT`) is `hold`, so trailseal does not change the trail",
+                key_or_new(key.as_ref(), region)
+            ),
+            format!("{}, or set ReadersLockedOut to `proceed`", allow_readers(*owner).replace("them", "that account")),
+        ),
         Obstacle::ReadersHeld { bucket, trail, key, region, readers, owner } => (
             format!(
                 "encrypting trail `{trail}` with {} would lock out readers of bucket `{bucket}`: {}; {READERS_LOCKED_OUT} is `hold`, so trailseal does not change the trail",

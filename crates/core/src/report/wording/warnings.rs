@@ -17,6 +17,10 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             locked_out(readers),
             allow_readers(*owner)
         ),
+        Warning::BucketOwnerLockedOut { bucket, owner } => format!(
+            "the account that owns bucket `{bucket}` could not decrypt its new log files, because the key policy allows no other account to decrypt. To allow it, {}, and allow `kms:Decrypt` on the key in that account's IAM policies",
+            allow_readers(*owner).replace("them", "that account")
+        ),
         Warning::BucketPolicyDenied { bucket, failure } => format!(
             "the policy of bucket `{bucket}` cannot be read, so it is unknown whether CloudTrail can write with the key and which readers outside this account could not decrypt: {}",
             failure.message
