@@ -2,8 +2,6 @@
 //! as long as S3 allows, the debug build would take minutes if each combination were evaluated by itself.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 use trailseal_core::access::{LockedOutReader, LogFiles, locked_out_readers};
 use trailseal_core::iam::Document;
@@ -13,7 +11,7 @@ use trailseal_core::iam::Document;
 const MAX_BYTES: usize = 20 * 1024;
 
 fn account(number: usize) -> String {
-    format!("{:012}", 200_000_000_000 + number)
+    format!("2{number:011}")
 }
 
 fn role(number: usize) -> String {
@@ -41,13 +39,10 @@ fn judge(name: &str, statements: Vec<Value>) -> Vec<LockedOutReader> {
     let files = LogFiles { organization: true, ..LogFiles::new("logs", None, &trail) };
     let key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd".parse().unwrap();
     let key_policy = Document::new([json!({
-        "Effect": "Allow", "Principal": { "AWS": list(20, |number| account(number * 7)) },
+        "Effect": "Allow", "Principal": { "AWS": list(20, |number| account(number.saturating_mul(7))) },
         "Action": "kms:Decrypt", "Resource": "*", "Condition": { "StringLike": { "kms:ViaService": "s3.*" } },
     })]);
-    let begun = Instant::now();
-    let readers = locked_out_readers(&policy, &files, Some(&key_policy), &key, trail.account());
-    println!("{name}: {:?}, {} readers", begun.elapsed(), readers.len());
-    readers
+    locked_out_readers(&policy, &files, Some(&key_policy), &key, trail.account())
 }
 
 #[test]

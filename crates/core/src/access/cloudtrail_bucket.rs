@@ -116,8 +116,8 @@ const OPTIONAL_FAMILIES: [&str; 3] = ["CloudTrail-Insight", "CloudTrail-NetworkA
 
 impl<'a> PathParts<'a> {
     fn of(resource: &'a str) -> Self {
-        let mut parts = Self::default();
-        parts.family = OPTIONAL_FAMILIES.into_iter().find(|family| resource.contains(family));
+        let family = OPTIONAL_FAMILIES.into_iter().find(|family| resource.contains(family));
+        let mut parts = Self { family, ..Self::default() };
         for part in resource.split('/') {
             if part.parse::<OrganizationId>().is_ok() {
                 parts.organization = Some(part);
