@@ -13,7 +13,7 @@ use trailseal_core::trigger::{Origin, Target, Trigger};
 use crate::apply::Executor;
 use crate::aws::Aws;
 use crate::invocation::Invocation;
-use crate::observe::{self, TrailTarget, observe_health, observe_remediation};
+use crate::observe::{self, Targets, observe_health, observe_remediation};
 use crate::sweep;
 
 /// Maximum number of passes per invocation.
@@ -31,15 +31,17 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
     let reader = aws.reader(invocation.stage_deadline(only_one_trail));
     let mut answer = match (observe::targets(&reader, &target, context).await, &target) {
         (Err(failure), _) => Answer::unlisted(mode, &origin, failure),
-        (Ok(targets), Target::Key(key)) if targets.trails.is_empty() => {
+        (Ok(targets), Target::Key { key, .. }) if targets.trails.is_empty() => {
             let AccountReport { warnings, .. } = AccountReport::of_key(key, &targets.malformed, &targets.regions);
             Answer::unused_key(mode, &origin, key, &targets.regions, warnings)
         }
         (Ok(targets), _) => {
-            let passes = run_passes(aws, context, targets.trails.clone(), invocation, started);
+            let passes = run_passes(aws, context, targets.clone(), invocation, started);
             let (journal, account) = match &target {
                 Target::Sweep => sweep::reconcile_and_scan(passes, aws, context, targets, invocation).await,
-                Target::Key(key) => (passes.await, AccountReport::of_key(key, &targets.malformed, &targets.regions)),
+                Target::Key { key, .. } => {
+                    (passes.await, AccountReport::of_key(key, &targets.malformed, &targets.regions))
+                }
                 _ => (passes.await, AccountReport::default()),
             };
             Answer::compose(context, &origin, &journal, account)
@@ -54,19 +56,20 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
 async fn run_passes(
     aws: &Aws,
     context: &Context,
-    mut targets: Vec<TrailTarget>,
+    mut targets: Targets,
     invocation: Invocation,
     mut observed_at: Instant,
 ) -> Journal {
     let mut journal = Journal::default();
     loop {
-        let only_one_trail = targets.len() == 1;
+        let only_one_trail = targets.trails.len() == 1;
         let new_reader = || aws.reader(invocation.stage_deadline(only_one_trail));
         let pending = Pending::of(&journal);
 
         let health = observe_health(&new_reader(), &targets, context).await;
         let assessed = assess_all(health, context);
-        let facts = observe_remediation(new_reader, &required_reads(&assessed), &pending, context).await;
+        let facts =
+            observe_remediation(new_reader, &required_reads(&assessed), &pending, context, targets.rotation).await;
         let plan = make_plan(&assessed, &facts, &pending.unfinished, context);
         journal.append(pending.resolve(&assessed, &facts, &plan));
         journal.begin_pass(plan);
@@ -91,8 +94,8 @@ async fn run_passes(
         tracing::info!(pass = journal.pass(), contradictions = ?applied.contradictions, "observing again");
         // `TrailTarget::arn` may differ from the ARN of a trail that is named otherwise, but a single target is certainly
         // the contradicted one.
-        targets.retain(|target| only_one_trail || applied.contradictions.contains_key(&target.arn(context)));
-        targets.iter_mut().for_each(|target| target.settings = None);
+        targets.trails.retain(|target| only_one_trail || applied.contradictions.contains_key(&target.arn(context)));
+        targets.trails.iter_mut().for_each(|target| target.settings = None);
         observed_at = Instant::now();
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_kms::primitives::{DateTime, DateTimeFormat as Format};
-use aws_sdk_kms::types::{KeyManagerType, KeySpec, KeyState as SdkKeyState, KeyUsageType, Tag};
+use aws_sdk_kms::types::{KeyManagerType, KeySpec, KeyState as SdkKeyState, KeyUsageType, MultiRegionKeyType, Tag};
 use trailseal_core::config::OWNER_TAG;
 use trailseal_core::failure::Failure;
 use trailseal_core::iam::Document;
@@ -21,6 +21,9 @@ const PROPAGATION_TIME: Duration = Duration::from_secs(180);
 
 /// KMS may not know a key yet that was just created, or not that it is enabled.
 const NEW_KEY: RetryRule = RetryRule::WhilePropagating(&["NotFoundException DisabledException"]);
+/// Rotation is also enabled on a key whose deletion was just canceled.
+const ENABLED_KEY: RetryRule =
+    RetryRule::WhilePropagating(&["NotFoundException DisabledException KMSInvalidStateException"]);
 /// KMS may report a key as pending deletion after the deletion was canceled.
 const DELETION_CANCELED: RetryRule = RetryRule::WhilePropagating(&["KMSInvalidStateException"]);
 /// KMS may not know a role yet that was just created, and refuses a policy that names it ("invalid principals"):
@@ -37,6 +40,8 @@ pub(crate) trait KeyReads {
     async fn key_policy(&self, key: &KeyArn) -> Result<Reading<ParsedPolicy>, Failure>;
     /// The tags of a key that matter here, by `ListResourceTags`.
     async fn key_tags(&self, key: &KeyArn, exempt_tag: &str) -> Result<KeyTags, Failure>;
+    /// Whether a key rotates automatically, by `GetKeyRotationStatus`.
+    async fn key_rotation(&self, key: &KeyArn) -> Result<bool, Failure>;
     /// The names of a key's aliases (`alias/…`), by `ListAliases`.
     async fn key_aliases(&self, key: &KeyArn) -> Result<Vec<String>, Failure>;
     /// Whether a key has any grant, by `ListGrants`.
@@ -47,7 +52,7 @@ pub(crate) trait KeyReads {
 pub(crate) trait KeyWrites {
     /// `CreateKey`. Not retried after an unknown outcome.
     async fn create_key(&self, region: &Region, key: &NewKey) -> Result<KeyArn, Failure>;
-    /// `EnableKeyRotation` of a new key.
+    /// `EnableKeyRotation`.
     async fn enable_rotation(&self, key: &KeyArn) -> Result<(), Failure>;
     /// `CreateAlias` for a new key.
     async fn create_alias(&self, alias: &KeyAlias, key: &KeyArn) -> Result<AliasCreation, Failure>;
@@ -118,6 +123,12 @@ impl KeyReads for Reader<'_> {
         Ok(tags)
     }
 
+    async fn key_rotation(&self, key: &KeyArn) -> Result<bool, Failure> {
+        let operation = on_key("kms:GetKeyRotationStatus", key, "read the rotation of");
+        let send = || self.0.aws.kms(key.region()).get_key_rotation_status().key_id(key.as_str()).send();
+        self.0.call(&operation, send).await.map(|output| output.key_rotation_enabled)
+    }
+
     async fn key_aliases(&self, key: &KeyArn) -> Result<Vec<String>, Failure> {
         let operation = on_key("kms:ListAliases", key, "list the aliases of");
         let kms = self.0.aws.kms(key.region());
@@ -161,7 +172,7 @@ impl KeyWrites for Writer<'_> {
     }
 
     async fn enable_rotation(&self, key: &KeyArn) -> Result<(), Failure> {
-        let operation = on_key("kms:EnableKeyRotation", key, "enable rotation of").with_retry(NEW_KEY);
+        let operation = on_key("kms:EnableKeyRotation", key, "enable rotation of").with_retry(ENABLED_KEY);
         let send = || self.0.aws.kms(key.region()).enable_key_rotation().key_id(key.as_str()).send();
         self.0.call(&operation, send).await.map(drop)
     }
@@ -227,6 +238,9 @@ fn metadata(key: aws_sdk_kms::types::KeyMetadata, operation: &Operation) -> Resu
         key_store: key.custom_key_store_id,
         expiry: key.valid_to.and_then(expiry),
         multi_region: operation.require(key.multi_region, "MultiRegion")?,
+        replica: key
+            .multi_region_configuration
+            .is_some_and(|it| it.multi_region_key_type == Some(MultiRegionKeyType::Replica)),
         state: match operation.require(key.key_state, "KeyState")? {
             SdkKeyState::Enabled | SdkKeyState::Updating => KeyState::Usable,
             SdkKeyState::Disabled => KeyState::Disabled,

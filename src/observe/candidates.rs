@@ -7,17 +7,18 @@ use trailseal_core::ids::{KeyArn, Region};
 use trailseal_core::observation::{Candidates, KeyUse, Reading, TaggedKey};
 use trailseal_core::pending::Pending;
 
-use super::shared::{read_key, repeat_while};
+use super::shared::{read_key, read_rotation, repeat_while};
 use super::{is_named, keys_used_in_account};
 use crate::aws::Read;
 
 /// Reads the supplied key, or the key behind the alias; if neither exists, the key that this run created; if it created
-/// none, the keys with trailseal's tag.
+/// none, the keys with trailseal's tag. With `rotation`, also whether the supplied or aliased key rotates.
 pub(super) async fn candidates(
     reader: &impl Read,
     region: &Region,
     pending: &Pending,
     context: &Context,
+    rotation: bool,
 ) -> Candidates {
     let supplied = context.config.supplied_keys.get(region);
     let name = supplied.map_or(context.config.key_alias.as_str(), KeyArn::as_str);
@@ -29,6 +30,10 @@ pub(super) async fn candidates(
         || read_key(reader, name, region, context),
     )
     .await;
+    let named = match named {
+        Ok(Reading::Known(key)) if rotation => read_rotation(reader, key).await.map(Reading::Known),
+        named => named,
+    };
     let mut candidates = Candidates { named, tagged: Ok(vec![]), created: None };
     if supplied.is_some() || !matches!(candidates.named, Ok(Reading::Absent)) {
         return candidates;

@@ -11,7 +11,7 @@ use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::observation::{KeyObservation, Reading, TrailFacts, TrailObservation, TrailSettings};
 
 use super::shared::SharedKeys;
-use super::{TrailTarget, join_unordered};
+use super::{Targets, TrailTarget, join_unordered};
 use crate::aws::Read;
 
 /// A missing key is read again after this time: a wrong reading must not move a trail off a working key.
@@ -20,16 +20,18 @@ const CONFIRMATION: Duration = Duration::from_secs(30);
 /// Reads the health of each trail. The map's key is the trail's ARN, also for a trail that was named otherwise.
 pub(crate) async fn observe_health(
     reader: &impl Read,
-    targets: &[TrailTarget],
+    targets: &Targets,
     context: &Context,
 ) -> BTreeMap<TrailArn, TrailObservation> {
-    let keys = SharedKeys::new(reader, context);
+    let keys = SharedKeys::new(reader, context, targets.rotation);
     let read =
-        join_unordered(targets.iter().map(async |target| match read_trail(reader, &keys, target, context).await {
-            Ok(Some(facts)) => (facts.settings.arn.clone(), TrailObservation::Readable(Box::new(facts))),
-            Ok(None) => (target.arn(context), TrailObservation::Gone),
-            Err(failure) => (target.arn(context), TrailObservation::Unreadable(failure)),
-        }));
+        join_unordered(targets.trails.iter().map(
+            async |target| match read_trail(reader, &keys, target, context).await {
+                Ok(Some(facts)) => (facts.settings.arn.clone(), TrailObservation::Readable(Box::new(facts))),
+                Ok(None) => (target.arn(context), TrailObservation::Gone),
+                Err(failure) => (target.arn(context), TrailObservation::Unreadable(failure)),
+            },
+        ));
     read.await.into_iter().collect()
 }
 

@@ -37,6 +37,7 @@ pub(crate) async fn observe_remediation<R: Read>(
     required: &RequiredReads,
     pending: &Pending,
     context: &Context,
+    rotation: bool,
 ) -> RemediationFacts {
     let reader = &new_reader();
     let tags = join_unordered(required.trails_to_check.iter().map(async |trail| {
@@ -67,11 +68,11 @@ pub(crate) async fn observe_remediation<R: Read>(
         }
         facts.bucket_regions.insert(trail.arn.clone(), region.clone());
     }
-    let extended = required.keys_to_extend.iter().filter(|(trail, _)| !may_be_exempt(trail));
-    key_regions.extend(extended.map(|(_, key)| key.region().clone()));
+    let repaired = required.keys_to_repair.iter().filter(|(trail, _)| !may_be_exempt(trail));
+    key_regions.extend(repaired.map(|(_, key)| key.region().clone()));
     let reader = &new_reader();
     let candidates = join_unordered(key_regions.into_iter().map(async |region| {
-        let candidates = candidates::candidates(reader, &region, pending, context).await;
+        let candidates = candidates::candidates(reader, &region, pending, context, rotation).await;
         (region, candidates)
     }));
     let buckets = join_unordered(

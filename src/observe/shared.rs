@@ -21,13 +21,15 @@ type SharedRead = Arc<OnceCell<Result<Reading<KeyObservation>, Failure>>>;
 pub(super) struct SharedKeys<'a, R> {
     reader: &'a R,
     context: &'a Context,
+    rotation: bool,
     /// By Region and name, with the time of the first request.
     reads: Mutex<BTreeMap<(Region, String), (Instant, SharedRead)>>,
 }
 
 impl<'a, R: Read> SharedKeys<'a, R> {
-    pub(super) fn new(reader: &'a R, context: &'a Context) -> Self {
-        Self { reader, context, reads: Mutex::default() }
+    /// With `rotation`, the rotation of the keys is read, too.
+    pub(super) fn new(reader: &'a R, context: &'a Context, rotation: bool) -> Self {
+        Self { reader, context, rotation, reads: Mutex::default() }
     }
 
     /// A key by its ARN, ID or alias; with `after`, from a read that began later.
@@ -46,7 +48,22 @@ impl<'a, R: Read> SharedKeys<'a, R> {
             }
             Arc::clone(read)
         };
-        read.get_or_init(|| read_key(self.reader, name, region, self.context)).await.clone()
+        let read_anew = async || match (read_key(self.reader, name, region, self.context).await?, self.rotation) {
+            (Reading::Known(key), true) => read_rotation(self.reader, key).await.map(Reading::Known),
+            (reading, _) => Ok(reading),
+        };
+        read.get_or_init(read_anew).await.clone()
+    }
+}
+
+/// The key with its rotation, if trailseal maintains that.
+pub(super) async fn read_rotation(reader: &impl Read, key: KeyObservation) -> Result<KeyObservation, Failure> {
+    if !key.has_maintained_rotation() {
+        return Ok(key);
+    }
+    match reader.key_rotation(&key.metadata.arn).await {
+        Err(failure) if failure.is_transient() => Err(failure),
+        rotation => Ok(KeyObservation { rotation: Some(rotation), ..key }),
     }
 }
 
@@ -74,7 +91,7 @@ pub(super) async fn read_key(
         Some(read) => read?,
         None => policy_and_tags(reader, &metadata.arn, context).await?,
     };
-    Ok(Reading::Known(KeyObservation { metadata, policy, tags }))
+    Ok(Reading::Known(KeyObservation { metadata, policy, tags, rotation: None }))
 }
 
 type PolicyAndTags = (Option<Reading<ParsedPolicy>>, Result<KeyTags, Failure>);

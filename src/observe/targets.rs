@@ -39,6 +39,8 @@ pub(crate) struct Targets {
     pub(crate) malformed: Vec<MalformedTrail>,
     /// The Regions of the listed trails, with the failure of those whose trails could not be read.
     pub(crate) regions: BTreeMap<Region, Result<(), Failure>>,
+    /// Whether the rotation of keys is read.
+    pub(crate) rotation: bool,
 }
 
 /// The trails that a trigger names.
@@ -47,13 +49,15 @@ pub(crate) struct Targets {
 ///
 /// The trails could not be listed.
 pub(crate) async fn targets(reader: &impl Read, target: &Target, context: &Context) -> Result<Targets, Failure> {
+    let rotation = target.includes_rotation();
     match target {
         Target::Ignored(_) => Ok(Targets::default()),
         Target::Trails(trails) => {
-            Ok(Targets { trails: trails.iter().cloned().map(TrailTarget::new).collect(), ..Targets::default() })
+            let trails = trails.iter().cloned().map(TrailTarget::new).collect();
+            Ok(Targets { trails, ..Targets::default() })
         }
-        Target::Sweep => every_trail(reader, context).await,
-        Target::Key(key) => {
+        Target::Sweep => Ok(Targets { rotation, ..every_trail(reader, context).await? }),
+        Target::Key { key, .. } => {
             let mut targets = every_trail(reader, context).await?;
             targets.trails.retain(|target| match &target.settings {
                 Some(Ok(settings)) => {
@@ -64,7 +68,7 @@ pub(crate) async fn targets(reader: &impl Read, target: &Target, context: &Conte
                 Some(Err(failure)) => failure.is_transient(),
                 None => true,
             });
-            Ok(targets)
+            Ok(Targets { rotation, ..targets })
         }
     }
 }
@@ -90,7 +94,7 @@ async fn every_trail(reader: &impl Read, context: &Context) -> Result<Targets, F
             (None, _) => None,
         },
     });
-    Ok(Targets { trails: trails.collect(), malformed, regions: regions_read })
+    Ok(Targets { trails: trails.collect(), malformed, regions: regions_read, rotation: false })
 }
 
 impl Targets {

@@ -121,7 +121,7 @@ impl Problems {
 fn run_dry(row: &Row, problems: &mut Problems) -> Scenario {
     let fixture = Fixture::new(row);
     let mut scenario = fixture.scenario().dry_run().start();
-    let answer = scenario.invoke_event(fixture.event);
+    let answer = scenario.invoke(&fixture.input);
     let planned: Vec<String> = match row.dry_run.as_str() {
         // A trail that fails may still plan `start-logging`.
         "planned" | "failed" => row.steps().iter().map(|(step, _)| format!("{step} planned")).collect(),
@@ -144,7 +144,7 @@ fn run_dry(row: &Row, problems: &mut Problems) -> Scenario {
 fn run_enforce(row: &Row, problems: &mut Problems) -> Scenario {
     let fixture = Fixture::new(row);
     let mut scenario = fixture.scenario().start();
-    let answer = scenario.invoke_event(fixture.event);
+    let answer = scenario.invoke(&fixture.input);
     let completed: Vec<String> = row.steps().iter().map(|(step, status)| format!("{step} {status}")).collect();
     check_answer(row, &row.enforce, &completed, &answer, problems);
     let after = comparable(scenario.aws.snapshot());
@@ -213,7 +213,7 @@ fn require_unchanged(before: &World, scenario: &Scenario, problems: &mut Problem
 fn run_again(row: &Row, fixture: &Fixture, scenario: &mut Scenario, problems: &mut Problems) {
     let before = scenario.aws.snapshot();
     scenario.aws.clear_calls();
-    let answer = scenario.invoke_event(fixture.event);
+    let answer = scenario.invoke(&fixture.input);
     problems.equal("next run: outcome", &json!(row.next_outcome()), &answer["trails"][0]["outcome"]);
     require_unchanged(&before, scenario, problems);
     if row.next_outcome() != "failed" || !row.steps().iter().any(|(_, status)| *status == "failed") {

@@ -20,6 +20,7 @@ mod denied_actions;
 mod failures;
 mod key_races;
 mod key_repair;
+mod key_rotation;
 mod metrics;
 mod moto;
 mod out_of_scope;

@@ -71,7 +71,8 @@ pub fn now() -> u64 {
 
 /// Adds a trailseal key behind the alias in that Region.
 pub fn add_sealing_key(world: &mut World, region: &str) -> String {
-    let key = world.key(Key::new(region).policy(&sealing_policy()).tag("managed-by", "trailseal"));
+    let key = Key { rotation_days: Some(365), ..Key::new(region) };
+    let key = world.key(key.policy(&sealing_policy()).tag("managed-by", "trailseal"));
     world.alias(region, ALIAS, &key);
     key
 }

@@ -130,6 +130,7 @@ fn shadow_trails_and_shared_keys_are_read_once() {
             "cloudtrail:ListTrails",
             "kms:DescribeKey",
             "kms:GetKeyPolicy",
+            "kms:GetKeyRotationStatus",
             "kms:ListResourceTags",
             "tagging:GetResources",
         ]

@@ -24,6 +24,7 @@ EVENT_FILES = {
     "create-trail-with-key": ("trail", "compliant"),
     "delete-trail": (None, "`DeleteTrail`"),
     "disable-key": ("key", "no trail uses key"),
+    "disable-key-rotation": ("key", "no trail uses key"),
     "ec2-state-change": (None, "InvalidInput"),
     "get-trail": (None, "`GetTrail`"),
     "put-event-selectors": (None, "`PutEventSelectors`"),
@@ -55,7 +56,7 @@ REQUESTS = {"request-by-arn": "compliant", "request-by-name": "compliant", "swee
 
 TRAIL = f"arn:aws:cloudtrail:{HOME}:{ACCOUNT}:trail/audit"
 TRAIL_EVENTS = ["CreateTrail", "UpdateTrail", "StopLogging", "StartLogging"]
-KEY_EVENTS = ["DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy"]
+KEY_EVENTS = ["DisableKey", "DisableKeyRotation", "ScheduleKeyDeletion", "PutKeyPolicy"]
 
 
 def setUpModule() -> None:

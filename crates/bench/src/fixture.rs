@@ -159,7 +159,8 @@ pub fn many_trails(regions: usize, state: SweptTrails) -> World {
 
 /// A key as the function creates it, with its alias.
 fn sealing_key(world: &mut World, region: &str) -> String {
-    let mut key = Key::new(region).policy(&world.cloudtrail_key_policy()).tag("managed-by", "trailseal");
+    let key = Key { rotation_days: Some(365), ..Key::new(region) };
+    let mut key = key.policy(&world.cloudtrail_key_policy()).tag("managed-by", "trailseal");
     key.rotation_days = Some(365);
     let arn = world.key(key);
     world.alias(region, "alias/trailseal", &arn);

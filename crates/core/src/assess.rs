@@ -41,8 +41,8 @@ pub enum Verdict {
 pub enum KeyNeed {
     /// The sealing key of its bucket's Region, in a usable state.
     SealingKey,
-    /// What the policy of its own key lacks. It is trailseal's key and can be used.
-    Extension(KeyArn),
+    /// What its own key lacks: statements of its policy, or rotation. It is trailseal's key and can be used.
+    Repair(KeyArn),
 }
 
 /// A trail after assessment.
@@ -79,8 +79,8 @@ pub struct RequiredReads {
     pub trails_to_check: Vec<TrailSettings>,
     /// Of these, the trails that need the sealing key of their bucket's Region.
     pub trails_to_seal: BTreeSet<TrailArn>,
-    /// The trails whose own key needs an extension, with that key.
-    pub keys_to_extend: BTreeMap<TrailArn, KeyArn>,
+    /// The trails whose own key needs a repair, with that key.
+    pub keys_to_repair: BTreeMap<TrailArn, KeyArn>,
 }
 
 /// Assesses every trail.
@@ -107,8 +107,8 @@ pub fn required_reads(trails: &BTreeMap<TrailArn, AssessedTrail>) -> RequiredRea
             Verdict::Remediate { key: Some(KeyNeed::SealingKey), .. } => {
                 reads.trails_to_seal.insert(settings.arn.clone());
             }
-            Verdict::Remediate { key: Some(KeyNeed::Extension(key)), .. } => {
-                reads.keys_to_extend.insert(settings.arn.clone(), key.clone());
+            Verdict::Remediate { key: Some(KeyNeed::Repair(key)), .. } => {
+                reads.keys_to_repair.insert(settings.arn.clone(), key.clone());
             }
             Verdict::Note | Verdict::Remediate { key: None, .. } => {}
         }
@@ -202,16 +202,23 @@ fn assess_key(
     };
     let broken = findings.iter().any(is_replaced);
     let need = broken.then_some(KeyNeed::SealingKey);
+    let rotation_need = || key.is_rotation_off().then(|| KeyNeed::Repair(arn.clone()));
+    if key.is_rotation_off() {
+        findings.push(Finding::KeyRotationOff(arn.clone()));
+    }
     if let KeyState::Unknown(state) = &key.metadata.state {
         let warning = Warning::KeyStateUnknown { key: arn.clone(), state: state.clone() };
         return KeyAssessment { findings, warnings: vec![warning], need };
     }
     let mut warnings: Vec<Warning> = expiry_warning(&key.metadata).filter(|_| !broken).into_iter().collect();
+    if let Some(Err(failure)) = &key.rotation {
+        warnings.push(Warning::KeyRotationDenied { key: arn.clone(), failure: failure.clone() });
+    }
     let document = match readable_policy(key) {
         Ok(document) => document,
         Err(warning) => {
             warnings.extend(Some(warning).filter(|_| !broken));
-            return KeyAssessment { findings, warnings, need };
+            return KeyAssessment { findings, warnings, need: need.or_else(rotation_need) };
         }
     };
     let policy = KeyPolicy::new(&context.config, &context.function_arn);
@@ -234,7 +241,7 @@ fn assess_key(
     let extension = extension.filter(|_| key.is_maintained());
     let incomplete = extension.map(|extension| Finding::PolicyIncomplete { key: arn.clone(), extension });
     let finding = gap.or(incomplete);
-    let need = need.or_else(|| policy_need(finding.as_ref()?, key, delivery_errors));
+    let need = need.or_else(|| policy_need(finding.as_ref()?, key, delivery_errors)).or_else(rotation_need);
     if finding.is_none() && !broken {
         warnings.extend(access_warnings(arn, access));
     }
@@ -261,7 +268,7 @@ fn policy_need(finding: &Finding, key: &KeyObservation, delivery_errors: &[Deliv
             Some(KeyNeed::SealingKey)
         }
         Finding::CloudTrailDenied { .. } if key.trailseal_tags().is_none() => None,
-        _ => Some(KeyNeed::Extension(key.metadata.arn.clone())),
+        _ => Some(KeyNeed::Repair(key.metadata.arn.clone())),
     }
 }
 
@@ -276,6 +283,7 @@ pub(crate) fn unusable(key: &KeyMetadata) -> Vec<Finding> {
         key_store,
         expiry: _,
         multi_region: _,
+        replica: _,
         state,
         created: _,
         recent: _,

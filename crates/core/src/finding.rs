@@ -31,6 +31,8 @@ pub enum FindingId {
     KeyMissing,
     /// The key's policy does not allow CloudTrail to use the key; or the policy of trailseal's key lacks a statement.
     KeyPolicyGap,
+    /// The yearly rotation of trailseal's key is off.
+    KeyRotationOff,
     /// The trail was stopped.
     LoggingStopped,
     /// The last delivery to the bucket failed.
@@ -82,6 +84,8 @@ pub enum Finding {
         /// What its policy lacks.
         extension: Extension,
     },
+    /// See [`FindingId::KeyRotationOff`].
+    KeyRotationOff(KeyArn),
     /// See [`FindingId::LoggingStopped`].
     LoggingStopped,
     /// See [`FindingId::DeliveryFailing`].
@@ -141,6 +145,7 @@ impl Finding {
             Self::KeyUnavailable { .. } => FindingId::KeyUnavailable,
             Self::KeyMissing(_) => FindingId::KeyMissing,
             Self::CloudTrailDenied { .. } | Self::PolicyIncomplete { .. } => FindingId::KeyPolicyGap,
+            Self::KeyRotationOff(_) => FindingId::KeyRotationOff,
             Self::LoggingStopped => FindingId::LoggingStopped,
             Self::DeliveryFailing(_) => FindingId::DeliveryFailing,
         }
@@ -169,7 +174,7 @@ pub enum WarningId {
     KeyMaterialExpires,
     /// The key's policy cannot be evaluated with certainty.
     KeyPolicyUnclear,
-    /// The key, its policy or its tags cannot be read, or whether trails use it is unknown.
+    /// The key, its policy, its tags or its rotation cannot be read, or whether trails use it is unknown.
     KeyUnreadable,
     /// A reader that is no longer configured can still decrypt.
     ReaderNotRevoked,
@@ -318,6 +323,13 @@ pub enum Warning {
         /// The failed read.
         failure: Failure,
     },
+    /// See [`WarningId::KeyUnreadable`]: whether the key rotates.
+    KeyRotationDenied {
+        /// The key.
+        key: KeyArn,
+        /// The failed read.
+        failure: Failure,
+    },
     /// See [`WarningId::KeyUnreadable`]: a state that trailseal does not know.
     KeyStateUnknown {
         /// The key.
@@ -389,6 +401,7 @@ impl Warning {
             | Self::KeyNameUnresolved { .. }
             | Self::KeyPolicyDenied { .. }
             | Self::KeyTagsDenied { .. }
+            | Self::KeyRotationDenied { .. }
             | Self::KeyStateUnknown { .. }
             | Self::StrayUnknown { .. }
             | Self::StraysUnknown { .. }
@@ -427,6 +440,7 @@ impl Warning {
             Self::KeyDenied { key, .. } | Self::KeyNameUnresolved { key, .. } => Some(key),
             Self::KeyPolicyDenied { key, .. }
             | Self::KeyTagsDenied { key, .. }
+            | Self::KeyRotationDenied { key, .. }
             | Self::KeyStateUnknown { key, .. }
             | Self::StrayUnknown { key, .. } => Some(key.as_str()),
             _ => None,

@@ -139,8 +139,8 @@ impl Entry {
         }
     }
 
-    /// Whether a retry can help with the failure, if the step failed. Rotation is not retried: once the trail is
-    /// encrypted, no later run reads the rotation of its key.
+    /// Whether a retry can help with the failure, if the step failed. Not with that of rotation: once the trail is
+    /// encrypted, a retry does not read the rotation of its key, and the next sweep tries again.
     pub fn failure_class(&self) -> Option<Class> {
         let is_retried = self.step.name() != StepName::EnableRotation;
         self.failure().map(|failure| if is_retried { failure.class } else { Class::Terminal })
@@ -348,6 +348,16 @@ impl Journal {
         let mut entries = self.entries_of(Subject::Key(key.region().clone()));
         entries
             .any(|entry| entry.key.as_ref() == Some(key) && is_change(entry) && entry.status() != StepStatus::Planned)
+    }
+
+    /// Whether rotation was enabled on a key that trails may use already.
+    pub fn is_rotation_enabled(&self, region: &Region) -> bool {
+        let new: Vec<CreatedKey> = self.created_keys(region).into_iter().filter(|created| !created.in_use).collect();
+        let is_new = |entry: &Entry| new.iter().any(|created| entry.key.as_ref() == Some(&created.key));
+        let mut entries = self.entries_of(Subject::Key(region.clone()));
+        entries.any(|entry| {
+            entry.step.name() == StepName::EnableRotation && entry.status() == StepStatus::Done && !is_new(entry)
+        })
     }
 
     /// The keys of a Region created or adopted by this run.

@@ -43,12 +43,24 @@ pub struct Origin {
 pub enum Target {
     /// These trails.
     Trails(Vec<TrailRef>),
-    /// Every trail that uses this key.
-    Key(KeyArn),
+    /// Every trail that uses a key.
+    Key {
+        /// The key.
+        key: KeyArn,
+        /// Whether the event may have turned its rotation off.
+        rotation: bool,
+    },
     /// Every trail.
     Sweep,
     /// Nothing, for this reason.
     Ignored(String),
+}
+
+impl Target {
+    /// Whether the rotation of keys is read. Not for every event, because it takes one more call for each key.
+    pub fn includes_rotation(&self) -> bool {
+        matches!(self, Self::Sweep | Self::Key { rotation: true, .. })
+    }
 }
 
 /// A trail as the trigger names it.

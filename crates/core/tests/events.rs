@@ -59,6 +59,7 @@ const EXPECTATIONS: &[(&str, Expected)] = &[
     ("get-trail", Ignored("`GetTrail`")),
     ("run-instances", Ignored("`RunInstances`")),
     ("disable-key", Key(KEY, "DisableKey", ANN)),
+    ("disable-key-rotation", Key(KEY, "DisableKeyRotation", ANN)),
     ("schedule-key-deletion", Key(KEY, "ScheduleKeyDeletion", ANN)),
     ("put-key-policy", Key(KEY, "PutKeyPolicy", ANN)),
     ("update-trail-malformed-name", Invalid("`../../etc/passwd` is not a trail name")),
@@ -111,7 +112,8 @@ fn every_event_file_triggers_what_is_expected() {
                 assert_eq!(origin.kind, *kind, "{name}");
                 assert_eq!(origin.actor.as_deref(), *actor, "{name}");
             }
-            (Key(arn, kind, actor), Ok(Trigger { origin, target: Target::Key(key) })) => {
+            (Key(arn, kind, actor), Ok(Trigger { origin, target: Target::Key { key, rotation } })) => {
+                assert_eq!(rotation, *kind == "DisableKeyRotation", "{name}");
                 assert_eq!(key.as_str(), *arn, "{name}");
                 assert_eq!((origin.kind.as_str(), origin.actor.as_deref()), (*kind, *actor), "{name}");
             }
@@ -151,7 +153,10 @@ fn a_key_is_named_by_its_arn_or_by_id_and_region() {
     let mut event = event("disable-key");
     event["detail"]["resources"] = json!(null);
     event["detail"]["requestParameters"]["keyId"] = json!("1234abcd-12ab-34cd-56ef-1234567890ab");
-    assert_eq!(read(&event, &function_arn()).unwrap().target, Target::Key(KEY.parse().unwrap()));
+    assert_eq!(
+        read(&event, &function_arn()).unwrap().target,
+        Target::Key { key: KEY.parse().unwrap(), rotation: false }
+    );
     event["detail"]["requestParameters"]["keyId"] = json!("../../x");
     assert!(read(&event, &function_arn()).is_err());
     event["detail"]["requestParameters"] = json!(null);

@@ -9,7 +9,7 @@ use trailseal_core::context::Context;
 use trailseal_core::failure::{Class, Failure};
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::journal::{AliasState, Contradiction, Effect, Entry, Journal, StepResult, StepStatus};
-use trailseal_core::observation::{KeyUse, TaggedKey};
+use trailseal_core::observation::{KeyObservation, KeyUse, TaggedKey};
 use trailseal_core::plan::strays::{Stray, StrayCause};
 use trailseal_core::plan::{Step, StepName, Subject};
 use trailseal_core::report::{AccountReport, Answer, Outcome, TrailReport};
@@ -249,6 +249,29 @@ fn a_key_failure_of_an_earlier_pass_does_not_fail_the_trail() {
     let run = run.again(&account(), done);
     let trail = run.trail();
     assert_eq!((trail.outcome, trail.error), (Outcome::Remediated, None));
+}
+
+#[test]
+fn rotation_that_a_later_pass_enables_is_no_error() {
+    let key = KeyObservation { rotation: Some(Ok(false)), ..key(&new_key(&here()), &context(&[])) };
+    let trail = Scenario::new("audit", "eu-west-1", "eu-west-1").with_key(key.clone());
+    let account = Account::new([trail]).with_sealing_key(key);
+    let failed = StepResult::Failed(denied("kms:EnableKeyRotation", "enable rotation"));
+    let run = Run::new(&account, except(StepName::EnableRotation, failed));
+    assert_eq!((run.trail().outcome, run.trail().error.unwrap().class), (Outcome::Failed, Class::Terminal));
+    let run = run.again(&account, done);
+    assert_eq!((run.trail().outcome, run.trail().error), (Outcome::Remediated, None));
+}
+
+#[test]
+fn rotation_of_a_new_key_repairs_no_trail() {
+    let lost = except(StepName::CreateAlias, StepResult::Contradicted(Contradiction::AliasExists));
+    let run = Run::new(&account(), lost);
+    // Another principal encrypted the trail meanwhile.
+    let theirs = key(&winner(), &run.context);
+    let healthy = Scenario::new("audit", "eu-west-1", "eu-west-1").with_key(theirs.clone());
+    let run = run.again(&Account::new([healthy]).with_sealing_key(theirs), done);
+    assert_eq!(run.trail().outcome, Outcome::Compliant);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use fake_aws::{Bucket, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
 use super::decision_table::Row;
-use crate::support::{ACCOUNT, ALIAS, AUDIT, Scenario, ScenarioBuilder, account, now, sealing_policy};
+use crate::support::{ACCOUNT, ALIAS, AUDIT, Scenario, ScenarioBuilder, account, event, now, sealing_policy};
 
 const BUCKET: &str = "audit-logs";
 pub const BUCKET_REGION: &str = "eu-central-1";
@@ -21,8 +21,8 @@ pub struct Fixture {
     pub world: World,
     /// The ARN of the row's trail.
     pub trail: &'static str,
-    /// The event that names the trail.
-    pub event: &'static str,
+    /// The event that names the trail, or a sweep.
+    pub input: Value,
     /// The ARN of the sealing key, which may be missing.
     pub sealing_key: Option<String>,
     /// Whether `TRAILSEAL_KEY_ARNS` supplies the sealing key.
@@ -37,7 +37,7 @@ impl Fixture {
         let mut fixture = Self {
             world,
             trail: AUDIT,
-            event: "update-trail-by-name",
+            input: event("update-trail-by-name"),
             sealing_key: None,
             supplied: false,
             variables: vec![],
@@ -53,6 +53,9 @@ impl Fixture {
             terms => Some(fixture.add_key(terms)),
         };
         fixture.add_trail(&row.trail, key);
+        if [&row.trail_key, &row.sealing_key].iter().any(|key| key.contains("rotation off")) {
+            fixture.input = json!({ "sweep": {} });
+        }
         row.denied.iter().for_each(|action| fixture.deny(action));
         row.parameters.iter().for_each(|parameter| fixture.configure(parameter));
         fixture
@@ -104,7 +107,7 @@ impl Fixture {
                 "never started" => trail.never_started(),
                 "exempt" => trail.tag("trailseal:exempt", "SEC-42"),
                 "organization" => {
-                    (self.trail, self.event) = (ORGANIZATION_TRAIL, "update-trail-organization");
+                    (self.trail, self.input) = (ORGANIZATION_TRAIL, event("update-trail-organization"));
                     Trail::new("organization", "us-east-1", BUCKET).organization(MANAGEMENT_ACCOUNT)
                 }
                 "deleted" => return None,
@@ -123,7 +126,9 @@ impl Fixture {
         let key = Key::new(BUCKET_REGION).created(LONG_AGO);
         let documented = self.world.cloudtrail_key_policy();
         let key = match owner {
-            "trailseal" => key.policy(&sealing_policy()).tag("managed-by", "trailseal"),
+            "trailseal" => {
+                Key { rotation_days: Some(365), ..key }.policy(&sealing_policy()).tag("managed-by", "trailseal")
+            }
             "customer" => key.policy(&documented),
             // The policy delegates to its own account what the documented one delegates to this account.
             "cross-account" => key
@@ -175,6 +180,7 @@ fn with_attribute(key: Key, owner: &str, attribute: &str) -> Key {
         "external store disconnected" => {
             key.in_key_store("EXTERNAL_KEY_STORE", "cks-0fedcba0987654321").state(KeyState::Unavailable)
         }
+        "rotation off" => Key { rotation_days: None, ..key },
         "creating" => key.state(KeyState::Creating),
         "expires soon" => key.imported_until(now() + 29 * 86_400),
         "expires later" => key.imported_until(now() + 31 * 86_400),

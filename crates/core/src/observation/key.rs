@@ -50,6 +50,8 @@ pub struct KeyMetadata {
     pub expiry: Option<Expiry>,
     /// Whether it is a multi-Region key.
     pub multi_region: bool,
+    /// Whether it is the replica of a multi-Region key, which rotates with its primary key.
+    pub replica: bool,
     /// Its state.
     pub state: KeyState,
     /// When it was created, in seconds since 1970.
@@ -76,6 +78,8 @@ pub struct KeyObservation {
     pub policy: Option<Reading<ParsedPolicy>>,
     /// Its tags, or why they cannot be read. Not read, and none here, for a supplied key and for another account's key.
     pub tags: Result<KeyTags, Failure>,
+    /// Whether its yearly rotation is on, or why that cannot be read; `None` if it was not read.
+    pub rotation: Option<Result<bool, Failure>>,
 }
 
 impl KeyObservation {
@@ -87,6 +91,23 @@ impl KeyObservation {
     /// Whether trailseal created the key and no exempt tag forbids changes.
     pub fn is_maintained(&self) -> bool {
         self.trailseal_tags().is_some_and(|tags| tags.exempt.is_none())
+    }
+
+    /// Whether trailseal maintains the key's rotation. KMS rotates a symmetric key whose material it generated; a key that
+    /// is pending deletion gets its rotation back when the deletion is canceled.
+    /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html>.
+    pub fn has_maintained_rotation(&self) -> bool {
+        let KeyMetadata { origin, spec, replica, state, .. } = &self.metadata;
+        self.is_maintained()
+            && origin.as_deref() == Some("AWS_KMS")
+            && spec.as_deref() == Some("SYMMETRIC_DEFAULT")
+            && !replica
+            && matches!(state, KeyState::Usable | KeyState::Disabled)
+    }
+
+    /// Whether trailseal turns the key's rotation on.
+    pub fn is_rotation_off(&self) -> bool {
+        self.rotation == Some(Ok(false)) && self.has_maintained_rotation()
     }
 }
 

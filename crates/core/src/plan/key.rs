@@ -137,6 +137,10 @@ impl Planner<'_> {
             }
         };
         let settling = *recent || !steps.is_empty();
+        // The last step, because the policy allows it to the role, and a new or adopted key has the step already.
+        if key.is_rotation_off() && !steps.contains(&KeyStep::EnableRotation) {
+            steps.push(KeyStep::EnableRotation);
+        }
         Ok(KeyPlan { steps, warnings, policy, settling, ..KeyPlan::unchanged(arn, KeyOwner::Trailseal) })
     }
 

@@ -1,13 +1,14 @@
 //! What one trail needs, given its assessment and the sealing key of its bucket's Region.
 
 use std::collections::BTreeMap;
+use std::mem::discriminant;
 
 use super::Planner;
 use super::types::{Disposition, KeyPlan, Obstacle, TrailPlan, TrailUpdate};
 use crate::access::cloudtrail_key_access;
 use crate::assess::{AssessedTrail, Assessment, KeyNeed, Verdict, access_warnings};
 use crate::failure::Failure;
-use crate::finding::Warning;
+use crate::finding::{FindingId, Warning};
 use crate::ids::{KeyArn, Region, TrailArn, shorten};
 use crate::observation::TrailSettings;
 
@@ -72,10 +73,15 @@ impl Planner<'_> {
         let assignment = match key {
             None => Ok(None),
             Some(KeyNeed::SealingKey) => self.assign(settings, &mut plan.warnings, keys).map(Some),
-            Some(KeyNeed::Extension(key)) => self.extend(key, &settings.arn, &mut plan.warnings, keys),
+            Some(KeyNeed::Repair(key)) => self.repair(key, &settings.arn, &mut plan.warnings, keys),
         };
+        if let (Some(KeyNeed::Repair(_)), Ok(None)) = (key, &assignment) {
+            // Only sealing keys must rotate.
+            plan.findings.retain(|finding| finding.id() != FindingId::KeyRotationOff);
+        }
         match assignment {
             Err(obstacle) => Disposition::Failed(obstacle),
+            Ok(None) if plan.restart.is_none() && plan.findings.is_empty() => Disposition::Compliant,
             Ok(None) if plan.restart.is_none() => Disposition::Note,
             Ok(None) => Disposition::Remediate,
             Ok(Some(Assignment { region, update })) => {
@@ -132,9 +138,9 @@ impl Planner<'_> {
         Ok(Assignment { region, update })
     }
 
-    /// Adds what the policy of a trail's own, usable key lacks. `None`: it is not the sealing key of its Region, and
-    /// trailseal maintains no other.
-    fn extend(
+    /// Adds what a trail's own, usable key lacks. `None`: it is not the sealing key of its Region, and trailseal maintains
+    /// no other.
+    fn repair(
         &self,
         own: &KeyArn,
         trail: &TrailArn,
@@ -210,11 +216,16 @@ impl TrailPlan {
     }
 }
 
-/// A warning about the trail's own key is not repeated for the same key as the sealing key.
+/// A warning about the trail's own key is not repeated for the same key as the sealing key, which was read again.
 fn remove_repetitions(warnings: &mut Vec<Warning>) {
     let mut kept: Vec<Warning> = Vec::new();
+    let is_same_read = |one: &Warning, other: &Warning| {
+        discriminant(one) == discriminant(other)
+            && one.unreadable_key().is_some()
+            && one.unreadable_key() == other.unreadable_key()
+    };
     warnings.retain(|warning| {
-        let is_new = !kept.contains(warning);
+        let is_new = !kept.iter().any(|known| known == warning || is_same_read(known, warning));
         if is_new {
             kept.push(warning.clone());
         }

@@ -140,7 +140,7 @@ impl KeyStep {
         !matches!(self, Self::EnableRotation)
     }
 
-    /// Whether it repairs a key that trails may use already.
+    /// Whether it lets CloudTrail use a key again that trails may use already.
     pub fn is_repair(&self) -> bool {
         matches!(self, Self::Restore { .. } | Self::Extend(_))
     }

@@ -66,7 +66,8 @@ fn needs_alert(trail: &TrailReport) -> bool {
 
 fn repaired_key(trail: &TrailReport) -> bool {
     let is_repair = |step: StepName| matches!(step, StepName::RestoreKey | StepName::ExtendKeyPolicy);
-    trail.steps.iter().any(|it| is_repair(it.step) && it.status == StepStatus::Done)
+    let rotates = |step: StepName| step == StepName::EnableRotation && trail.has(FindingId::KeyRotationOff);
+    trail.steps.iter().any(|it| (is_repair(it.step) || rotates(it.step)) && it.status == StepStatus::Done)
 }
 
 /// The alert about keys alone.

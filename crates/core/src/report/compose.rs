@@ -150,7 +150,7 @@ fn outcome(mode: Mode, plan: &TrailPlan, acted: bool) -> Outcome {
 fn has_acted(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> bool {
     journal.assigned_key(arn).is_some()
         || journal.is_restarted(arn)
-        || region.is_some_and(|region| journal.last_repair(region).is_some())
+        || region.is_some_and(|region| journal.last_repair(region).is_some() || journal.is_rotation_enabled(region))
 }
 
 /// What failed for a trail. A transient failure has precedence: the invocation is retried, and every other failure
@@ -218,7 +218,7 @@ fn setting_changes(arn: &TrailArn, journal: &Journal) -> Option<Failure> {
     changes.rfind(|changes| !changes.is_empty()).map(|changes| wording::setting_changes(arn, changes))
 }
 
-/// Rotation that could not be enabled: no later pass retries it. A key that lost the alias does not count.
+/// Rotation that could not be enabled. A key that lost the alias does not count.
 fn rotation_error(region: &Region, journal: &Journal) -> Option<Failure> {
     let created = journal.created_keys(region);
     let lost: Vec<&KeyArn> =
@@ -226,7 +226,7 @@ fn rotation_error(region: &Region, journal: &Journal) -> Option<Failure> {
     let is_lost = |entry: &&Entry| entry.key.as_ref().is_some_and(|key| lost.contains(&key));
     let subject = Subject::Key(region.clone());
     let entries = journal.entries_of(subject).filter(|entry| entry.step.name() == StepName::EnableRotation);
-    entries.filter(|entry| !is_lost(entry)).filter_map(step_error).next_back()
+    entries.filter(|entry| !is_lost(entry)).next_back().and_then(step_error)
 }
 
 /// Keys that may exist, and failures that are not the error of a trail.

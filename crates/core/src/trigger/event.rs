@@ -7,7 +7,7 @@ use super::{DeploymentTool, InvalidInput, Origin, SWEEP, Target, TrailRef, Trigg
 use crate::ids::{AccountId, FunctionArn, Region, TrailArn, shorten};
 
 const TRAIL_EVENTS: [&str; 4] = ["CreateTrail", "UpdateTrail", "StopLogging", "StartLogging"];
-const KEY_EVENTS: [&str; 3] = ["DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy"];
+const KEY_EVENTS: [&str; 4] = ["DisableKey", "DisableKeyRotation", "ScheduleKeyDeletion", "PutKeyPolicy"];
 
 /// An EventBridge event: the part of the envelope that trailseal reads, and the event's own content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,14 +87,15 @@ impl Event {
     /// The key that the call used: by its ARN, or by its bare ID in the event's Region.
     fn key(&self, region: Option<&Region>, function_arn: &FunctionArn) -> Result<Target, InvalidInput> {
         let fields = ["/resources/0/ARN", "/requestParameters/keyId", "/responseElements/keyId"];
+        let rotation = self.text("/eventName") == Some("DisableKeyRotation");
         let named: Vec<&str> = fields.into_iter().filter_map(|field| self.text(field)).collect();
         if let Some(arn) = named.iter().find_map(|text| text.parse().ok()) {
-            return Ok(Target::Key(arn));
+            return Ok(Target::Key { key: arn, rotation });
         }
         let Some(id) = named.first() else { return Ok(Target::Ignored("the event names no key".into())) };
         let Some(region) = region else { return Ok(Target::Ignored("the event names no Region".into())) };
         let arn = format!("arn:{}:kms:{region}:{}:key/{id}", function_arn.partition(), function_arn.account());
-        parse(&arn, "requestParameters.keyId").map(Target::Key)
+        Ok(Target::Key { key: parse(&arn, "requestParameters.keyId")?, rotation })
     }
 
     /// Why the event is ignored, if it is.

@@ -3,7 +3,7 @@
 use trailseal_core::failure::Failure;
 use trailseal_core::iam::Document;
 use trailseal_core::journal::{Effect, StepResult};
-use trailseal_core::observation::{KeyMetadata, KeyState, KeyTags, Reading, SettingChange};
+use trailseal_core::observation::{KeyMetadata, KeyObservation, KeyState, KeyTags, Reading, SettingChange};
 use trailseal_core::plan::StepName;
 use trailseal_core::trigger::Origin;
 
@@ -106,6 +106,15 @@ fn remediated_extended_policy() {
     let account = Account::new([audit().with_key(before.clone())]).with_sealing_key(before);
     let context = context(&[("TRAILSEAL_LOG_READERS", "arn:aws:iam::210987654321:role/siem")]);
     assert_alerts("remediated_extended_policy", Run::new(context, &account, done).alerts());
+}
+
+#[test]
+fn remediated_rotation() {
+    let context = context(&[]);
+    let key = KeyObservation { rotation: Some(Ok(false)), ..key(&with_id(1), &context) };
+    let trails = ["audit", "second"].map(|name| Scenario::new(name, HERE, HERE).with_key(key.clone()));
+    let account = Account::new(trails).with_sealing_key(key);
+    assert_alerts("remediated_rotation", Run::new(context, &account, done).alerts());
 }
 
 #[test]

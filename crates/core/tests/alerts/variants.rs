@@ -108,6 +108,7 @@ fn every_warning() {
         Warning::KeyPolicyDenied { key: key(), failure: Some(failure()) },
         Warning::KeyPolicyDenied { key: key(), failure: None },
         Warning::KeyTagsDenied { key: key(), failure: failure() },
+        Warning::KeyRotationDenied { key: key(), failure: failure() },
         Warning::KeyStateUnknown { key: key(), state: "Migrating".into() },
         Warning::StrayUnknown { key: key(), failure: failure(), unused: true },
         Warning::StrayUnknown { key: key(), failure: failure(), unused: false },
@@ -157,6 +158,7 @@ fn every_finding() {
             statements: Some("[…]".into()),
         },
         Finding::PolicyIncomplete { key: key(), extension },
+        Finding::KeyRotationOff(key()),
         Finding::LoggingStopped,
         Finding::DeliveryFailing(vec![delivery_error("KMS.DisabledException"), delivery_error("SlowDown")]),
     ];

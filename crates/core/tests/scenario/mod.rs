@@ -47,12 +47,14 @@ pub(crate) fn key(arn: &KeyArn, context: &Context) -> KeyObservation {
             key_store: None,
             expiry: None,
             multi_region: false,
+            replica: false,
             state: KeyState::Usable,
             created: None,
             recent: false,
         },
         policy: Some(Reading::Known(Ok(KeyPolicy::new(&context.config, &context.function_arn).document()))),
         tags: Ok(KeyTags { managed_by_trailseal: true, exempt: None }),
+        rotation: None,
     }
 }
 
@@ -169,7 +171,7 @@ impl Account {
     fn remediation_facts(&self, assessed: &BTreeMap<TrailArn, AssessedTrail>, pending: &Pending) -> RemediationFacts {
         let reads = required_reads(assessed);
         let mut facts = RemediationFacts::default();
-        let mut regions: BTreeSet<Region> = reads.keys_to_extend.values().map(|key| key.region().clone()).collect();
+        let mut regions: BTreeSet<Region> = reads.keys_to_repair.values().map(|key| key.region().clone()).collect();
         regions.extend(pending.alias_regions().cloned());
         let tagged = |scenario: &&Scenario| reads.trails_to_check.iter().any(|trail| trail.arn == *scenario.arn());
         for scenario in self.scenarios.iter().filter(tagged) {

@@ -153,6 +153,10 @@ fn metadata(arn: &str, key: &Key) -> Value {
     if key.manager == KeyManager::Customer && key.is_symmetric() {
         metadata["EncryptionAlgorithms"] = json!(["SYMMETRIC_DEFAULT"]);
     }
+    if key.multi_region {
+        let kind = if key.replica { "REPLICA" } else { "PRIMARY" };
+        metadata["MultiRegionConfiguration"] = json!({"MultiRegionKeyType": kind, "ReplicaKeys": []});
+    }
     if let Some(key_store) = &key.key_store {
         metadata["CustomKeyStoreId"] = json!(key_store);
     }

@@ -81,7 +81,7 @@ fn rotatable(request: &mut ServiceRequest<'_>) -> Result<String, ApiError> {
     let arn = request.own_changeable_key()?;
     let key = request.key(&arn);
     match key.state {
-        _ if !key.is_symmetric() || key.origin != "AWS_KMS" => {
+        _ if !key.is_symmetric() || key.origin != "AWS_KMS" || key.replica => {
             Err(ApiError::new("UnsupportedOperationException", format!("{arn} does not support rotation.")))
         }
         KeyState::Disabled => Err(ApiError::new("DisabledException", format!("{arn} is disabled."))),
@@ -93,8 +93,13 @@ fn rotatable(request: &mut ServiceRequest<'_>) -> Result<String, ApiError> {
 pub(super) fn get_key_rotation_status(request: &mut ServiceRequest<'_>) -> Outcome {
     let arn = request.own_key()?;
     let key = request.key(&arn);
-    let mut output = json!({"KeyId": arn, "KeyRotationEnabled": key.rotation_days.is_some()});
-    if let Some(days) = key.rotation_days {
+    if !key.is_symmetric() || key.origin != "AWS_KMS" {
+        return Err(ApiError::new("UnsupportedOperationException", format!("{arn} does not support rotation.")));
+    }
+    // False while it is pending deletion; it rotates again when the deletion is canceled.
+    let days = key.rotation_days.filter(|_| key.state != KeyState::PendingDeletion);
+    let mut output = json!({"KeyId": arn, "KeyRotationEnabled": days.is_some()});
+    if let Some(days) = days {
         output["RotationPeriodInDays"] = Value::from(days);
     }
     Ok(output)

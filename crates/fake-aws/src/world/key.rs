@@ -56,6 +56,8 @@ pub struct Key {
     pub description: String,
     /// Whether it is a multi-Region key.
     pub multi_region: bool,
+    /// Whether it is the replica of a multi-Region key.
+    pub replica: bool,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
     /// Its policy, verbatim. Empty until it joins a world, then KMS's default.
@@ -96,6 +98,7 @@ impl Key {
             valid_to: None,
             description: String::new(),
             multi_region: false,
+            replica: false,
             tags: BTreeMap::new(),
             policy: String::new(),
             grants: Vec::new(),

@@ -112,7 +112,9 @@ fn remediated(trail: &TrailReport, exempt_tag: &str) -> Vec<String> {
     let key = key.map(|key| format!("the key was disabled on purpose, tag key `{key}` `{exempt_tag}`"));
     let stopped = trail.takes(StepName::StartLogging);
     let stopped = stopped.then(|| format!("logging was stopped on purpose, tag the trail `{exempt_tag}`"));
-    let purposes = key.into_iter().chain(stopped);
+    let rotation = trail.key_arn.as_deref().filter(|_| trail.has(FindingId::KeyRotationOff));
+    let rotation = rotation.map(|key| format!("rotation was disabled on purpose, tag key `{key}` `{exempt_tag}`"));
+    let purposes = key.into_iter().chain(rotation).chain(stopped);
     purposes.map(|it| format!("if {it} with the reason as the value; trailseal then leaves it alone")).collect()
 }
 

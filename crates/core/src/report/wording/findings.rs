@@ -34,6 +34,7 @@ pub(in crate::report) fn finding(finding: &Finding) -> String {
         Finding::PolicyIncomplete { key, extension } => {
             format!("the policy of key `{key}` lacks {}: {}", changed_statements(extension), instruction(extension))
         }
+        Finding::KeyRotationOff(key) => format!("yearly rotation of key `{key}` is off"),
         Finding::LoggingStopped => "logging was stopped".into(),
         Finding::DeliveryFailing(errors) => {
             let errors: Vec<String> = errors.iter().map(delivery_error).collect();

@@ -46,6 +46,10 @@ fn planned(entry: &Entry) -> String {
             };
             format!("change the policy of {key}: {}{rejected}", instruction(&change.extension))
         }
+        // The cost of a new key includes that of its rotation.
+        Step::Key(KeyStep::EnableRotation) if entry.key.is_some() => {
+            format!("yearly rotation of {key}; each of the first two rotations adds $1 a month")
+        }
         Step::Key(KeyStep::EnableRotation) => format!("yearly rotation of {key}"),
         Step::Key(KeyStep::CreateAlias(alias)) => format!("`{alias}` in `{region}` for {key}"),
         Step::Update(update) => {

@@ -97,6 +97,9 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
         Warning::KeyTagsDenied { key, failure } => {
             format!("the tags of key `{key}` cannot be read, so trailseal does not change it: {}", with_remedy(failure))
         }
+        Warning::KeyRotationDenied { key, failure } => {
+            format!("it is unknown whether yearly rotation of key `{key}` is on: {}", failure.message)
+        }
         Warning::KeyStateUnknown { key, state } => {
             format!("key `{key}` is in state `{state}`, which trailseal does not support, so it was not evaluated")
         }
