@@ -94,7 +94,7 @@ fn an_unusable_sealing_key_fails_with_its_remedy() {
         (disabled, "aws kms enable-key --region eu-central-1"),
         (pending_deletion, "aws kms cancel-key-deletion --region eu-central-1"),
         (asymmetric, "associate `alias/trailseal` with an enabled, symmetric"),
-        (pending_import, "associate `alias/trailseal` with an enabled, symmetric"),
+        (pending_import, "make the key usable again, as the message above describes"),
     ] {
         let mut world = account();
         let key = world.key(make(Key::new("eu-central-1")));

@@ -225,8 +225,8 @@ fn rotation_error(region: &Region, journal: &Journal) -> Option<Failure> {
         created.iter().filter(|created| created.alias == AliasState::Lost).map(|created| &created.key).collect();
     let is_lost = |entry: &&Entry| entry.key.as_ref().is_some_and(|key| lost.contains(&key));
     let subject = Subject::Key(region.clone());
-    let entries = journal.entries_of(subject).filter(|entry| entry.step.name() == StepName::EnableRotation);
-    entries.filter(|entry| !is_lost(entry)).next_back().and_then(step_error)
+    let mut entries = journal.entries_of(subject).filter(|entry| entry.step.name() == StepName::EnableRotation);
+    entries.rfind(|entry| !is_lost(entry)).and_then(step_error)
 }
 
 /// Keys that may exist, and failures that are not the error of a trail.
