@@ -223,7 +223,7 @@ fn assess_key(
     };
     let policy = KeyPolicy::new(&context.config, &context.function_arn);
     let extension = policy.extension(document);
-    let access = cloudtrail_key_access(document, arn, trail);
+    let access = cloudtrail_key_access(document, arn, trail, context.config.organization_id.as_ref());
     if let Err(failure) = &key.tags
         && !broken
         && may_be_trailseals(&key.metadata, context)

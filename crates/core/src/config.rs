@@ -43,6 +43,8 @@ pub(crate) const RESTART_LOGGING: Setting =
     Setting { parameter: Some("RestartLogging"), variable: "TRAILSEAL_RESTART_LOGGING" };
 pub(crate) const ORG_TRAIL_OWNER: Setting =
     Setting { parameter: Some("OrgTrailOwner"), variable: "TRAILSEAL_ORG_TRAIL_OWNER" };
+pub(crate) const ORGANIZATION_ID: Setting =
+    Setting { parameter: Some("OrganizationId"), variable: "TRAILSEAL_ORGANIZATION_ID" };
 pub(crate) const ALERT_FORMAT: Setting = Setting { parameter: Some("AlertFormat"), variable: "TRAILSEAL_ALERT_FORMAT" };
 const ROLE_ARN: Setting = Setting { parameter: None, variable: "TRAILSEAL_ROLE_ARN" };
 const ALERT_TOPIC_ARN: Setting = Setting { parameter: None, variable: "TRAILSEAL_ALERT_TOPIC_ARN" };
@@ -151,6 +153,8 @@ pub struct Config {
     pub restart_logging: bool,
     /// `TRAILSEAL_ORG_TRAIL_OWNER`.
     pub org_trail_owner: Option<AccountId>,
+    /// `TRAILSEAL_ORGANIZATION_ID`.
+    pub organization_id: Option<OrganizationId>,
     /// `TRAILSEAL_ROLE_ARN`; always present in [`Mode::Enforce`].
     pub role_arn: Option<RoleArn>,
     /// `TRAILSEAL_ALERT_TOPIC_ARN`.
@@ -188,6 +192,7 @@ impl Config {
             exempt_tag: exempt_tag.unwrap_or_else(|| "trailseal:exempt".into()),
             restart_logging: settings.choice(RESTART_LOGGING, restart),
             org_trail_owner: settings.value(ORG_TRAIL_OWNER, str::parse),
+            organization_id: settings.value(ORGANIZATION_ID, str::parse),
             role_arn: settings.value(ROLE_ARN, str::parse),
             alert_topic: settings.value(ALERT_TOPIC_ARN, str::parse),
             alert_format: settings.choice(ALERT_FORMAT, formats),
@@ -305,6 +310,7 @@ mod tests {
             ("TRAILSEAL_EXEMPT_TAG", &"x".repeat(129)),
             ("TRAILSEAL_RESTART_LOGGING", "yes"),
             ("TRAILSEAL_ORG_TRAIL_OWNER", "12"),
+            ("TRAILSEAL_ORGANIZATION_ID", "r-abcd"),
             ("TRAILSEAL_ROLE_ARN", "role"),
             ("TRAILSEAL_ALERT_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:a.fifo"),
             ("TRAILSEAL_ALERT_FORMAT", "html"),
@@ -320,6 +326,7 @@ mod tests {
             "`ExemptTag` (`TRAILSEAL_EXEMPT_TAG`): `xxx",
             "`RestartLogging` (`TRAILSEAL_RESTART_LOGGING`): `yes` is not a valid value (expected `false` or `true`)",
             "`OrgTrailOwner` (`TRAILSEAL_ORG_TRAIL_OWNER`): `12` is not an AWS account ID (expected 12 digits)",
+            "`OrganizationId` (`TRAILSEAL_ORGANIZATION_ID`): `r-abcd` is not an organization ID (expected",
             "`TRAILSEAL_ROLE_ARN`: `role` is not an IAM role ARN (expected `arn:aws:iam::ACCOUNT:role/NAME`)",
             "`TRAILSEAL_ALERT_TOPIC_ARN`: `arn:aws:sns",
             "`AlertFormat` (`TRAILSEAL_ALERT_FORMAT`): `html` is not a valid value (expected `text` or `chatbot`)",

@@ -373,7 +373,7 @@ proptest! {
         for owner in setup.owners() {
             let trail = format!("arn:aws:cloudtrail:us-east-1:{owner}:trail/audit").parse().unwrap();
             let document = Document::parse(&after).unwrap();
-            let KeyAccess { generate_data_key, describe_key, decrypt } = cloudtrail_key_access(&document, &key, &trail);
+            let KeyAccess { generate_data_key, describe_key, decrypt } = cloudtrail_key_access(&document, &key, &trail, None);
             prop_assert!([generate_data_key, describe_key, decrypt].iter().all(Decision::is_allowed), "{}", after);
         }
     }

@@ -281,7 +281,7 @@ proptest! {
             prop_assert!(observed.metadata.state == KeyState::Usable || is_restored);
             prop_assert!(key.steps.is_empty() || observed.is_maintained(), "another's key is never changed");
             let trail = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/any".parse().unwrap();
-            let access = cloudtrail_key_access(key.policy.as_ref().unwrap(), arn, &trail);
+            let access = cloudtrail_key_access(key.policy.as_ref().unwrap(), arn, &trail, None);
             prop_assert!(access.generate_data_key.is_allowed());
         }
         let used: BTreeSet<&Region> = plan.trails.values().filter_map(|trail| trail.sealing_region.as_ref()).collect();

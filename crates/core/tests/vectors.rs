@@ -10,7 +10,7 @@ use trailseal_core::access::{
 };
 use trailseal_core::config::Config;
 use trailseal_core::iam::{Decision, Document, evaluate};
-use trailseal_core::ids::{AccountId, KeyArn, TrailArn};
+use trailseal_core::ids::{AccountId, KeyArn, OrganizationId, TrailArn};
 use trailseal_core::key_policy::KeyPolicy;
 
 #[expect(dead_code, reason = "each test uses some of it")]
@@ -70,14 +70,22 @@ impl Vector {
             (check, words(&evaluate(&policy, &support::request(&request))))
         });
         let key_access = self.checks("key_access").map(|check| {
-            let access = cloudtrail_key_access(&policy, &key(check), &trail(check));
+            let id = organization_id(check);
+            let access = cloudtrail_key_access(&policy, &key(check), &trail(check), id.as_ref());
             let KeyAccess { generate_data_key, describe_key, decrypt } = access;
             let decisions = [generate_data_key, describe_key, decrypt];
             (check, (json!(decisions.each_ref().map(Decision::name)), decisions.map(|it| it.to_string()).join("; ")))
         });
         let bucket_access = self.checks("bucket_access").map(|check| {
             let trail = trail(check);
-            (check, words(&cloudtrail_bucket_access(&policy, &log_files(check, &trail), &key(check))))
+            let id = organization_id(check);
+            let files = LogFiles {
+                organization_id: id.as_ref(),
+                bucket_owner: Some(trail.account()),
+                ..log_files(check, &trail)
+            };
+            let access = cloudtrail_bucket_access(&policy, &files, &key(check), check["current_key"].as_str());
+            (check, words(access.decisive().1))
         });
         let readers = self.checks("locked_out_readers").map(|check| (check, locked_out(&policy, check)));
         let all = requests.chain(key_access).chain(bucket_access).chain(readers);
@@ -91,6 +99,10 @@ fn key(check: &Value) -> KeyArn {
 
 fn trail(check: &Value) -> TrailArn {
     check["trail"].as_str().unwrap_or(TRAIL).parse().unwrap()
+}
+
+fn organization_id(check: &Value) -> Option<OrganizationId> {
+    check["organization_id"].as_str().map(|id| id.parse().unwrap())
 }
 
 fn log_files<'a>(check: &'a Value, trail: &'a TrailArn) -> LogFiles<'a> {
@@ -140,7 +152,11 @@ fn every_vector_is_complete_and_sourced() {
     assert!(vectors.len() >= 100, "only {} vectors", vectors.len());
     let kinds = ["requests", "key_access", "bucket_access", "locked_out_readers"];
     let known = ["caller", "action", "resource", "context", "absent_prefixes", "expected", "because"];
-    let known = [&known[..], &["key", "trail", "organization", "prefix", "log_readers", "key_policy"]].concat();
+    let known = [
+        &known[..],
+        &["key", "trail", "organization", "prefix", "log_readers", "key_policy", "organization_id", "current_key"],
+    ]
+    .concat();
     for Vector { path, json } in vectors {
         let members = json.as_object().unwrap();
         let expected =

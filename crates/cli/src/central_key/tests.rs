@@ -38,7 +38,12 @@ fn own_policy(readers: &str) -> KeyPolicy {
 }
 
 fn key_access(policy: &str, account: &str) -> KeyAccess {
-    cloudtrail_key_access(&Document::parse(policy).unwrap(), &KEY.parse().unwrap(), &trail(account).parse().unwrap())
+    cloudtrail_key_access(
+        &Document::parse(policy).unwrap(),
+        &KEY.parse().unwrap(),
+        &trail(account).parse().unwrap(),
+        None,
+    )
 }
 
 fn statements(policy: &str) -> Vec<Value> {

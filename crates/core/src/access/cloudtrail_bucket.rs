@@ -1,12 +1,17 @@
-//! Whether a bucket policy denies CloudTrail's writes, and which objects are a trail's log files.
+//! Whether a bucket policy lets CloudTrail deliver, and which objects are a trail's log files.
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::access::{CLOUDTRAIL, cloudtrail_context};
-use crate::iam::{Caller, Context, Decision, Document, Reason, Request, Statement, evaluate};
-use crate::ids::{AccountId, KeyArn, OrganizationId, Region, TrailArn};
+use crate::iam::principal::Principal;
+use crate::iam::statement::Condition;
+use crate::iam::{
+    Caller, Context, Decision, Document, Identity, IdentityKind, Reason, Request, Statement, StatementId, evaluate,
+    evaluate_change,
+};
+use crate::ids::{AccountId, KeyArn, OrganizationId, Region, TrailArn, shorten};
 
 /// Where a trail's log files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +30,48 @@ pub struct LogFiles<'a> {
     /// Whether it delivers digest files, which are encrypted with the same key.
     /// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-document-history.html>.
     pub digests: bool,
+    /// The organization of the trail's account, if known.
+    pub organization_id: Option<&'a OrganizationId>,
+    /// The account of the bucket, if known.
+    pub bucket_owner: Option<&'a AccountId>,
 }
 
 impl<'a> LogFiles<'a> {
     /// The files of a trail of one account that logs every Region and delivers digest files.
     pub fn new(bucket: &'a str, prefix: Option<&'a str>, trail: &'a TrailArn) -> Self {
-        Self { bucket, prefix, trail, organization: false, every_region: true, digests: true }
+        Self {
+            bucket,
+            prefix,
+            trail,
+            organization: false,
+            every_region: true,
+            digests: true,
+            organization_id: None,
+            bucket_owner: None,
+        }
+    }
+
+    /// The statements of a bucket policy that let CloudTrail deliver the files, as AWS documents them. They have no
+    /// `Sid`, which another statement might have.
+    ///
+    /// Sources:
+    /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html>,
+    /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/creating-an-organizational-trail-prepare.html>.
+    pub fn cloudtrail_statements(&self) -> Value {
+        let (bucket, folder) = (format!("arn:{}:s3:::{}", self.trail.partition(), self.bucket), self.folder());
+        let source = json!({ "aws:SourceArn": self.trail.as_str() });
+        let own = format!("{bucket}/{folder}{}/*", self.trail.account());
+        let organization = self.organization_id.map_or("o-*", OrganizationId::as_str);
+        let objects = match self.organization {
+            true => json!([own, format!("{bucket}/{folder}{organization}/*")]),
+            false => json!(own),
+        };
+        let allow = |action, resource, string_equals| {
+            json!({ "Effect": "Allow", "Principal": { "Service": CLOUDTRAIL }, "Action": action, "Resource": resource,
+                "Condition": { "StringEquals": string_equals } })
+        };
+        let with_acl = json!({ "aws:SourceArn": self.trail.as_str(), "s3:x-amz-acl": "bucket-owner-full-control" });
+        json!([allow("s3:GetBucketAcl", json!(bucket), source), allow("s3:PutObject", objects, with_acl)])
     }
 }
 
@@ -50,47 +91,183 @@ impl Example {
     }
 }
 
-/// Evaluates only the Deny statements of a bucket policy: whether one stops CloudTrail from writing these files,
-/// encrypted with that key. An Allow for everything is added, because CloudTrail itself checks for an Allow whenever a
-/// trail is changed. For a key that does not exist yet, use a placeholder ARN of the same account and Region.
-///
-/// The decision is allowed if no Deny applies, and denied only if a Deny applies to log files that the trail certainly
-/// has.
-///
-/// Sources for the contents of the request:
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>,
-/// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html>.
-pub fn cloudtrail_bucket_access(policy: &Document, files: &LogFiles<'_>, key: &KeyArn) -> Decision {
-    let resources: Vec<&str> = policy.statements().iter().flat_map(resources).collect();
-    let examples = files.examples(&files.organization_among(&resources), &resources);
-    let everything = json!({ "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*" });
-    let policy = policy.clone().with(&everything);
-    let decide = |Example { object: resource, certain }| {
-        let context = over_tls(cloudtrail_context(files.trail))
-            .with("s3:x-amz-acl", "bucket-owner-full-control")
-            .with("s3:x-amz-server-side-encryption", "aws:kms")
-            .with("s3:x-amz-server-side-encryption-aws-kms-key-id", key.as_str())
-            .without("s3:x-amz-server-side-encryption-customer-algorithm");
-        let caller = Caller::service(CLOUDTRAIL);
-        match evaluate(&policy, &Request { caller, action: "s3:PutObject".to_owned(), resource, context }) {
-            Decision::ExplicitDeny(statement) if !certain => {
-                let why = "it denies only files that this trail may not have".to_owned();
-                Decision::Unknown(vec![Reason { statement: Some(statement), why }])
-            }
-            decision => decision,
-        }
-    };
-    let decisions: Vec<Decision> = examples.into_iter().map(decide).collect();
-    let denied = decisions.iter().find(|decision| decision.is_denied());
-    let decisive = denied.or_else(|| decisions.iter().find(|decision| decision.is_unknown())).or(decisions.first());
-    decisive.cloned().unwrap_or(Decision::Unknown(Vec::new()))
+/// What a bucket policy decides about each of CloudTrail's calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct BucketAccess {
+    /// `s3:GetBucketAcl`, when a trail is changed.
+    pub get_bucket_acl: Decision,
+    /// `s3:PutObject`, for each file.
+    pub put_object: Decision,
 }
 
-/// Adds what is known about the transport of every request to S3, which requires TLS 1.2. Both newer versions are given,
-/// so that a decision needs the same result for each.
+impl BucketAccess {
+    /// The call that decides whether CloudTrail can use the bucket: one that is denied, or else one that is unknown.
+    #[must_use]
+    pub fn decisive(&self) -> (&'static str, &Decision) {
+        let calls = [("s3:PutObject", &self.put_object), ("s3:GetBucketAcl", &self.get_bucket_acl)];
+        let denied = calls.into_iter().find(|(_, decision)| decision.is_denied());
+        denied.or_else(|| calls.into_iter().find(|(_, decision)| decision.is_unknown())).unwrap_or(calls[0])
+    }
+}
+
+/// What a bucket policy decides about CloudTrail's calls for a trail once its files are encrypted with `key`. For a key
+/// that does not exist yet, use a placeholder ARN of the same account and Region. `current_key`: the key that encrypts
+/// them now; without one, S3's own key.
+///
+/// A Deny that may apply, but in the same way to today's files, says nothing about the key and is left out. A Deny that
+/// certainly applies counts even then, because CloudTrail checks the bucket whenever a trail is changed.
+///
+/// Sources for the contents of the requests:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>,
+/// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html>.
+pub fn cloudtrail_bucket_access(
+    policy: &Document,
+    files: &LogFiles<'_>,
+    key: &KeyArn,
+    current_key: Option<&str>,
+) -> BucketAccess {
+    let calls = Calls { policy, files };
+    BucketAccess { get_bucket_acl: calls.get_bucket_acl(), put_object: calls.put_object(key, current_key) }
+}
+
+/// CloudTrail's calls, as a bucket policy decides them.
+struct Calls<'a> {
+    policy: &'a Document,
+    files: &'a LogFiles<'a>,
+}
+
+impl Calls<'_> {
+    fn get_bucket_acl(&self) -> Decision {
+        let resource = format!("arn:{}:s3:::{}", self.files.trail.partition(), self.files.bucket);
+        let call = |caller, context: Context| Request {
+            caller,
+            action: "s3:GetBucketAcl".to_owned(),
+            resource: resource.clone(),
+            context: over_tls(context)
+                .without_any("s3:x-amz-server-side-encryption")
+                .without("s3:x-amz-acl")
+                .without("s3:x-amz-storage-class"),
+        };
+        let request = self.by_service(call);
+        self.or_by_account(evaluate_change(self.policy, &request, &request, |_| false), call)
+    }
+
+    fn put_object(&self, key: &KeyArn, current_key: Option<&str>) -> Decision {
+        let resources: Vec<&str> = self.policy.statements().iter().flat_map(resources).collect();
+        let organization = self.files.organization_among(&resources);
+        // Such a pattern may or may not match the organization's folder.
+        let is_pattern = |name: &&str| name.contains("AWSLogs/o-") && PathParts::of(name).organization.is_none();
+        let pattern = resources.iter().find(|name| is_pattern(name) && self.files.organization_is_unknown());
+        let mut decisions = Vec::new();
+        for (index, Example { object, certain }) in
+            self.files.examples(&organization, &resources).into_iter().enumerate()
+        {
+            let call = |key| {
+                let object = object.clone();
+                move |caller, context| put_object(object.clone(), key, caller, context)
+            };
+            let new = call(Some(key.as_str()));
+            let (after, before) = (self.by_service(&new), self.by_service(call(current_key)));
+            let unknown = |statement, why: &str| Decision::Unknown(vec![Reason { statement, why: why.to_owned() }]);
+            decisions.push(match evaluate_change(self.policy, &after, &before, is_about_encryption) {
+                Decision::ImplicitDeny(unmet) if index == 0 => {
+                    match (self.or_by_account(Decision::ImplicitDeny(unmet), new), pattern) {
+                        (Decision::ImplicitDeny(_), Some(name)) => unknown(
+                            None,
+                            &format!("whether `{}` contains the organization's folder is unknown", shorten(name, 200)),
+                        ),
+                        (decision, _) => decision,
+                    }
+                }
+                decision if !decision.is_denied() || decision.explicit_deny().is_some() && certain => decision,
+                // CloudTrail has accepted the trail so, and a new key does not change it.
+                _ if evaluate(self.policy, &before).is_denied() => continue,
+                Decision::ExplicitDeny(statement) => {
+                    unknown(Some(statement), "it denies only files that this trail may not have")
+                }
+                _ if !certain => unknown(None, "no statement allows some files that this trail may not have"),
+                decision => decision,
+            });
+        }
+        let denied = decisions.iter().find(|decision| decision.is_denied());
+        let decisive = denied.or_else(|| decisions.iter().find(|decision| decision.is_unknown())).or(decisions.first());
+        decisive.cloned().unwrap_or(Decision::Unknown(Vec::new()))
+    }
+
+    fn by_service(&self, call: impl Fn(Caller, Context) -> Request) -> Request {
+        let LogFiles { trail, organization_id, bucket_owner, .. } = *self.files;
+        let context = cloudtrail_context(trail, organization_id);
+        let context = match bucket_owner {
+            Some(owner) => {
+                context.with("aws:ResourceAccount", owner.as_str()).with("s3:ResourceAccount", owner.as_str())
+            }
+            None => context,
+        };
+        call(Caller::service(CLOUDTRAIL), context)
+    }
+
+    /// Before March 2015, CloudTrail called S3 with an account of its own in each Region. AWS no longer documents these
+    /// accounts, nor whether CloudTrail still uses them. A call is therefore unknown if another account may make it.
+    fn or_by_account(&self, decision: Decision, call: impl Fn(Caller, Context) -> Request) -> Decision {
+        let Decision::ImplicitDeny(unmet) = decision else { return decision };
+        let own = self.files.bucket_owner.unwrap_or(self.files.trail.account()).as_str();
+        for (id, statement) in self.policy.identified().filter(|(_, statement)| statement.is_allow()) {
+            let alone = self.policy.with_statements([statement.clone()]);
+            let principals = statement.elements().ok().and_then(|elements| elements.principal.named());
+            let mut others =
+                principals.into_iter().flatten().filter_map(|it| self.root_user(it)).filter(|it| it.account != own);
+            let may_call =
+                |root: &Identity| !evaluate(&alone, &call(Caller::Identity(root.clone()), Context::new())).is_denied();
+            if let Some(Identity { account, .. }) = others.find(may_call) {
+                let why = format!("account `{account}` may be one that CloudTrail used before 2015");
+                return Decision::Unknown(vec![Reason { statement: Some(id), why }]);
+            }
+        }
+        Decision::ImplicitDeny(unmet)
+    }
+
+    /// The root user of the account that a principal names.
+    fn root_user(&self, principal: &Principal) -> Option<Identity> {
+        let Principal { kind, name, .. } = principal;
+        let arn = if name.parse::<AccountId>().is_ok() {
+            format!("arn:{}:iam::{name}:root", self.files.trail.partition())
+        } else {
+            name.clone()
+        };
+        Identity::parse(&arn).filter(|it| kind == "AWS" && it.kind == IdentityKind::Root)
+    }
+}
+
+fn put_object(object: String, key: Option<&str>, caller: Caller, context: Context) -> Request {
+    const ENCRYPTION: &str = "s3:x-amz-server-side-encryption";
+    const KEY_ID: &str = "s3:x-amz-server-side-encryption-aws-kms-key-id";
+    let context = over_tls(context)
+        .with("s3:x-amz-acl", "bucket-owner-full-control")
+        .without("s3:x-amz-server-side-encryption-customer-algorithm");
+    let context = match key {
+        Some(key) => context.with(ENCRYPTION, "aws:kms").with(KEY_ID, key),
+        None => context.with(ENCRYPTION, "AES256").without(KEY_ID),
+    };
+    Request { caller, action: "s3:PutObject".to_owned(), resource: object, context }
+}
+
+/// Whether a statement of a bucket policy tests how an object is encrypted.
+#[must_use]
+pub fn tests_encryption(policy: &Document, statement: &StatementId) -> bool {
+    let statement = policy.statements().get(statement.index).and_then(|statement| statement.elements().ok());
+    statement.is_some_and(|elements| elements.conditions.iter().any(is_about_encryption))
+}
+
+fn is_about_encryption(condition: &Condition) -> bool {
+    let names = |text: &String| text.to_ascii_lowercase().contains("s3:x-amz-server-side-encryption");
+    names(&condition.key) || condition.values.iter().any(names)
+}
+
+/// Adds what is known about the transport of every request to S3, which requires TLS 1.2.
 /// Source: <https://aws.amazon.com/blogs/security/tls-1-2-required-for-aws-endpoints/>.
 pub(crate) fn over_tls(context: Context) -> Context {
-    context.with("aws:SecureTransport", "true").with_all("s3:TlsVersion", ["1.2", "1.3"])
+    context.with("aws:SecureTransport", "true").with_one_of("s3:TlsVersion", ["1.2", "1.3"])
 }
 
 /// What a statement's `Resource` or `NotResource` names.
@@ -148,8 +325,16 @@ impl LogFiles<'_> {
         }
     }
 
-    /// The organization that contains the files, as far as `Resource` elements name it.
+    /// Whether the files are in a folder whose name is unknown.
+    fn organization_is_unknown(&self) -> bool {
+        self.organization && self.organization_id.is_none()
+    }
+
+    /// The organization that contains the files, as far as it is known or `Resource` elements name it.
     pub(crate) fn organization_among(&self, resources: &[&str]) -> String {
+        if let Some(known) = self.organization_id {
+            return known.to_string();
+        }
         let named = resources.iter().find_map(|resource| PathParts::of(resource).organization);
         named.unwrap_or("o-0000000000").to_owned()
     }

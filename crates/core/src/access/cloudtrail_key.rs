@@ -2,7 +2,7 @@
 
 use crate::access::{CLOUDTRAIL, service_context};
 use crate::iam::{Caller, Context, Decision, Document, Request, evaluate};
-use crate::ids::{KeyArn, TrailArn};
+use crate::ids::{KeyArn, OrganizationId, TrailArn};
 
 /// What a key policy decides about each of CloudTrail's calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +46,17 @@ impl KeyAccess {
 ///
 /// Source for the contents of CloudTrail's requests:
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/how-kms-works-with-cloudtrail.html>.
-pub fn cloudtrail_key_access(policy: &Document, key: &KeyArn, trail: &TrailArn) -> KeyAccess {
+pub fn cloudtrail_key_access(
+    policy: &Document,
+    key: &KeyArn,
+    trail: &TrailArn,
+    organization: Option<&OrganizationId>,
+) -> KeyAccess {
     let decide = |action: &str, context: Context| {
         let caller = Caller::service(CLOUDTRAIL);
         evaluate(policy, &Request { caller, action: action.to_owned(), resource: key.to_string(), context })
     };
-    let base = || cloudtrail_context(trail);
+    let base = || cloudtrail_context(trail, organization).with("aws:ResourceAccount", key.account().as_str());
     KeyAccess {
         generate_data_key: decide(
             "kms:GenerateDataKey",
@@ -72,9 +77,14 @@ pub fn cloudtrail_key_access(policy: &Document, key: &KeyArn, trail: &TrailArn) 
     }
 }
 
-/// What every request of CloudTrail for a trail contains.
-pub fn cloudtrail_context(trail: &TrailArn) -> Context {
-    service_context(CLOUDTRAIL)
+/// What every request of CloudTrail for a trail contains. `organization`: the one of the trail's account, if known.
+pub fn cloudtrail_context(trail: &TrailArn, organization: Option<&OrganizationId>) -> Context {
+    let context = service_context(CLOUDTRAIL);
+    let context = match organization {
+        Some(id) => context.with("aws:SourceOrgID", id.as_str()),
+        None => context,
+    };
+    context
         .with("aws:SourceArn", trail.as_str())
         .with("aws:SourceAccount", trail.account().as_str())
         .with("aws:SecureTransport", "true")
@@ -92,7 +102,7 @@ mod tests {
 
     fn access(policy: &Document, trail: &str) -> KeyAccess {
         let key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd".parse().unwrap();
-        cloudtrail_key_access(policy, &key, &trail.parse().unwrap())
+        cloudtrail_key_access(policy, &key, &trail.parse().unwrap(), None)
     }
 
     /// The outcomes of `GenerateDataKey`, `DescribeKey` and `Decrypt`.

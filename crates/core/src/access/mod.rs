@@ -9,7 +9,7 @@ mod principal_set;
 mod readers;
 mod replication;
 
-pub use cloudtrail_bucket::{LogFiles, cloudtrail_bucket_access};
+pub use cloudtrail_bucket::{BucketAccess, LogFiles, cloudtrail_bucket_access, tests_encryption};
 pub use cloudtrail_key::{KeyAccess, cloudtrail_context, cloudtrail_key_access};
 pub use readers::{DecryptBarrier, LockedOutReader, account_readers, excludes_other_accounts, locked_out_readers};
 pub use replication::{rules_without_decrypt, unreplicated_rules};
@@ -19,14 +19,28 @@ use crate::iam::Context;
 /// The service principal of CloudTrail, in every partition.
 pub const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";
 
-/// What every request of an AWS service contains. A service belongs to no organization.
-/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>.
+/// What every request of an AWS service contains. A service belongs to no organization, is no IAM user, and uses no
+/// VPC endpoint. Whether it has an account is not documented, but it would be none of a customer's.
+/// Sources: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>,
+/// <https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html>.
 fn service_context(name: &str) -> Context {
-    Context::new()
+    const ABSENT: [&str; 10] = [
+        "aws:PrincipalOrgID",
+        "aws:PrincipalOrgPaths",
+        "aws:username",
+        "aws:SourceVpc",
+        "aws:SourceVpcArn",
+        "aws:SourceVpce",
+        "aws:VpcSourceIp",
+        "aws:VpceAccount",
+        "aws:VpceOrgID",
+        "aws:VpceOrgPaths",
+    ];
+    let context = Context::new()
         .with("aws:PrincipalIsAWSService", "true")
         .with("aws:PrincipalServiceName", name)
         .with_some("aws:PrincipalServiceNamesList")
-        .without("aws:PrincipalOrgID")
-        .without("aws:PrincipalOrgPaths")
-        .without_any("aws:PrincipalTag/")
+        .maybe_with("aws:PrincipalAccount", "an account of AWS")
+        .without_any("aws:PrincipalTag/");
+    ABSENT.into_iter().fold(context, Context::without)
 }

@@ -7,7 +7,7 @@ use crate::iam::pattern::Pattern;
 use crate::iam::principal::Principal;
 use crate::iam::statement::{Condition, Elements};
 use crate::iam::truth::Truth;
-use crate::iam::{Caller, Context, Identity, IdentityKind, Statement};
+use crate::iam::{Caller, Context, Identity, IdentityKind, Statement, is_session_arn};
 use crate::ids::{AccountId, OrganizationId, Partition, shorten, split_arn};
 
 /// One or more principals that a statement allows something.
@@ -173,8 +173,14 @@ fn selected_kinds(elements: &Elements) -> Vec<(&str, PrincipalKind)> {
         return vec![("*", PrincipalKind::Everyone)];
     };
     // The bucket's own account.
-    let is_own = |value: &&str| value.contains("${aws:ResourceAccount}") || value.contains("${s3:ResourceAccount}");
-    values.into_iter().filter(|value| !is_own(value)).map(|value| (value, kind(key, value))).collect()
+    let is_own = |value: &str| value.contains("${aws:ResourceAccount}") || value.contains("${s3:ResourceAccount}");
+    // A session's `aws:PrincipalArn` is the ARN of its role.
+    let is_no_one = |value: &str| key == "aws:principalarn" && is_session_arn(value);
+    values
+        .into_iter()
+        .filter(|value| !is_own(value) && !is_no_one(value))
+        .map(|value| (value, kind(key, value)))
+        .collect()
 }
 
 /// The values of which a request must have one for a key, given in lower case, to meet the statement's conditions.

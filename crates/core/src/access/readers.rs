@@ -313,7 +313,7 @@ fn decide_set(policy: &Document, key: &KeyArn, principals: &PrincipalSet) -> Dec
     let context = principals
         .context_of(&caller)
         .with("aws:SecureTransport", "true")
-        .with_all("kms:ViaService", via_s3(key))
+        .with_one_of("kms:ViaService", via_s3(key))
         // The object, or with an S3 Bucket Key the bucket; CloudTrail adds the trail.
         .without_any("kms:EncryptionContext:")
         .with_some("kms:EncryptionContext:aws:s3:arn")

@@ -6,7 +6,7 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>.
 
 use crate::iam::pattern::Pattern;
-use crate::iam::request::{Context, Fact};
+use crate::iam::request::{Context, Fact, is_session_arn};
 use crate::iam::statement::{Condition, to_policy_value};
 use crate::iam::truth::Truth;
 use crate::ids::shorten;
@@ -59,15 +59,26 @@ impl Operator {
             "NumericLessThanEquals" => |wanted, actual, _| compare(wanted, actual, decimal, f64::le),
             "NumericGreaterThan" => |wanted, actual, _| compare(wanted, actual, decimal, f64::gt),
             "NumericGreaterThanEquals" => |wanted, actual, _| compare(wanted, actual, decimal, f64::ge),
-            "Bool" => |wanted, actual, _| compare(wanted, actual, |text| text.parse().ok(), bool::eq),
+            "Bool" => |wanted, actual, _| compare(wanted, actual, boolean, bool::eq),
             _ => return None,
         };
         Some(Self { quantifier, comparison, negated, if_exists })
     }
 
+    /// Whether the condition is met if no value of the key can match.
+    fn is_met_by_no_value(&self, fact: &Fact) -> Truth {
+        match (fact, &self.quantifier) {
+            (Fact::Absent, _) => self.is_met(&[], fact, false),
+            (Fact::Unknown | Fact::OneOf(_), _) if self.if_exists && !self.negated => unknown_value(),
+            (_, None) => self.negated.into(),
+            (_, Some(_)) => unknown_value(),
+        }
+    }
+
     fn is_met(&self, wanted: &[String], fact: &Fact, variables: bool) -> Truth {
         let matches = |actual: &String| Truth::any(wanted.iter().map(|it| (self.comparison)(it, actual, variables)));
         match (fact, &self.quantifier) {
+            (Fact::OneOf(facts), _) => same_for_all(facts.iter().map(|fact| self.is_met(wanted, fact, variables))),
             (Fact::Values(values), Some(quantifier)) => multivalued_is_met(quantifier, self.negated, values, matches),
             (Fact::Values(values), None) => value_is_met(self.negated, values, matches),
             (Fact::Absent, None) => (self.if_exists || self.negated).into(),
@@ -87,11 +98,21 @@ fn compare<T>(wanted: &str, actual: &str, parse: fn(&str) -> Option<T>, holds: f
     }
 }
 
+/// `true` and `false` in any case: Python's `str` writes `True` and `False`.
+fn boolean(text: &str) -> Option<bool> {
+    text.to_ascii_lowercase().parse().ok()
+}
+
 /// Whether a request meets a condition.
 pub(crate) fn is_met(condition: &Condition, context: &Context, variables: bool) -> Truth {
     let Condition { operator, key, values } = condition;
     let fact = context.get(key);
     let met = match Operator::parse(operator) {
+        Some(parsed) if is_never_principal_arn(key, values) => parsed.is_met_by_no_value(fact),
+        Some(parsed) if variables => {
+            let values: Vec<String> = values.iter().map(|value| context.expand(value).into_owned()).collect();
+            parsed.is_met(&values, fact, variables)
+        }
         Some(parsed) => parsed.is_met(values, fact, variables),
         None if operator == "Null" => is_absent(values, fact),
         None => Truth::unknown("the operator is not evaluated"),
@@ -104,12 +125,25 @@ pub(crate) fn describe_unmet(condition: &Condition, context: &Context) -> String
     let Condition { operator, key, values } = condition;
     let found = match context.get(key) {
         Fact::Values(values) => format!("the request has `{}`", shorten(&values.join("`, `"), 200)),
-        Fact::Present => "the request has the key".to_owned(),
+        Fact::OneOf(_) | Fact::Present => "the request has another value".to_owned(),
         Fact::Absent => "the request does not have the key".to_owned(),
         Fact::Unknown => "the request's value is unknown".to_owned(),
     };
     let required = shorten(&to_policy_value(values).to_string(), 200);
     format!("its condition `{operator}` on `{key}` requires `{required}` and {found}")
+}
+
+/// Whether the only values are ARNs of role sessions. The key's value for a session is the ARN of its role.
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn>.
+fn is_never_principal_arn(key: &str, values: &[String]) -> bool {
+    key.eq_ignore_ascii_case("aws:PrincipalArn") && values.iter().all(|value| is_session_arn(value))
+}
+
+/// The result that every alternative has, or else unknown.
+fn same_for_all(alternatives: impl IntoIterator<Item = Truth>) -> Truth {
+    let mut alternatives = alternatives.into_iter();
+    let first = alternatives.next().unwrap_or_else(unknown_value);
+    if alternatives.all(|other| other == first) { first } else { unknown_value() }
 }
 
 fn unknown_value() -> Truth {
@@ -120,13 +154,14 @@ fn is_absent(wanted: &[String], fact: &Fact) -> Truth {
     let absent = match fact {
         // Whether AWS treats an empty value as absent is not documented.
         Fact::Values(values) if values.iter().all(String::is_empty) => return unknown_value(),
+        Fact::OneOf(facts) => return same_for_all(facts.iter().map(|fact| is_absent(wanted, fact))),
         Fact::Unknown => return unknown_value(),
         Fact::Values(_) | Fact::Present => false,
         Fact::Absent => true,
     };
-    Truth::any(wanted.iter().map(|value| match value.parse::<bool>() {
-        Ok(wanted) => (wanted == absent).into(),
-        Err(_) => Truth::unknown("its value is neither `true` nor `false`"),
+    Truth::any(wanted.iter().map(|value| match boolean(value) {
+        Some(wanted) => (wanted == absent).into(),
+        None => Truth::unknown("its value is neither `true` nor `false`"),
     }))
 }
 
@@ -149,13 +184,11 @@ fn multivalued_is_met(
 }
 
 /// Whether the request's only value matches. What an operator without a set prefix does with several values is not
-/// documented, so they are decided only if all of them match, or none does.
+/// documented.
 fn value_is_met(negated: bool, values: &[String], matches: impl Fn(&String) -> Truth) -> Truth {
-    let each: Vec<Truth> = values.iter().map(matches).collect();
-    match (Truth::all(each.clone()), Truth::any(each)) {
-        (_, Truth::No) => negated.into(),
-        (Truth::Yes, _) if !negated || values.len() == 1 => (!negated).into(),
-        (unknown @ Truth::Unknown(_), _) | (_, unknown @ Truth::Unknown(_)) => unknown,
+    match values {
+        [only] if negated => matches(only).negated(),
+        [only] => matches(only),
         _ => Truth::unknown("the request has several values and the operator is for one"),
     }
 }
@@ -269,15 +302,70 @@ mod tests {
         assert_eq!(is(json!({ "ForAnyValue:StringNotEquals": { "many": "b" } })), "yes");
         assert_eq!(is(json!({ "ForAnyValue:StringNotEquals": { "many": ["a", "b"] } })), "no");
         assert_eq!(is(json!({ "ForAllValues:StringNotEquals": { "many": "b" } })), "no");
-        assert_eq!(is(json!({ "StringEquals": { "many": "b" } })), "unknown");
-        assert_eq!(is(json!({ "StringEquals": { "many": "c" } })), "no");
-        assert_eq!(is(json!({ "StringLike": { "many": "?" } })), "yes");
-        assert_eq!(is(json!({ "StringNotLike": { "many": "?" } })), "unknown");
-        assert_eq!(is(json!({ "StringNotLike": { "many": "c" } })), "yes");
+        for operator in ["StringEquals", "StringLike", "StringNotLike"] {
+            for value in ["?", "b", "c"] {
+                assert_eq!(is(json!({ operator: { "many": value } })), "unknown", "{operator} {value}");
+            }
+        }
         assert_eq!(is(json!({ "ForAllValues:StringEquals": { "empty": "a" } })), "unknown");
         assert_eq!(is(json!({ "ForAnyValue:StringEquals": { "empty": "a" } })), "no");
         assert_eq!(is(json!({ "ForAllValues:StringEquals": { "partly": "a" } })), "no");
         assert_eq!(is(json!({ "ForAnyValue:StringEquals": { "partly": "a" } })), "yes");
+    }
+
+    #[test]
+    fn alternatives_decide_only_with_the_same_result() {
+        let context =
+            Context::new().with_one_of("tls", ["1.2", "1.3"]).maybe_with("maybe", "a").with_one_of("one", ["1"]);
+        for (condition, expected) in [
+            (json!({ "NumericLessThan": { "tls": "1.2" } }), "no"),
+            (json!({ "NumericLessThan": { "tls": "1.3" } }), "unknown"),
+            (json!({ "ForAnyValue:NumericLessThan": { "tls": "1.3" } }), "unknown"),
+            (json!({ "ForAllValues:NumericLessThan": { "tls": "1.3" } }), "unknown"),
+            (json!({ "ForAllValues:NumericGreaterThanEquals": { "tls": "1.2" } }), "yes"),
+            (json!({ "ForAnyValue:StringNotEquals": { "tls": "1.2" } }), "unknown"),
+            (json!({ "StringNotEquals": { "tls": ["1.2", "1.3"] } }), "no"),
+            (json!({ "Null": { "tls": "true" } }), "no"),
+            (json!({ "NumericEquals": { "one": "1" } }), "yes"),
+            (json!({ "StringEquals": { "maybe": "b" } }), "no"),
+            (json!({ "StringNotEquals": { "maybe": "b" } }), "yes"),
+            (json!({ "StringEquals": { "maybe": "a" } }), "unknown"),
+            (json!({ "StringEqualsIfExists": { "maybe": "b" } }), "unknown"),
+            (json!({ "Null": { "maybe": "true" } }), "unknown"),
+        ] {
+            assert_eq!(met_by(&condition, &context), expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn a_principal_arn_is_never_that_of_a_session() {
+        const SESSION: &str = "arn:aws:sts::123456789012:assumed-role/siem/*";
+        const ROLE: &str = "arn:aws:iam::123456789012:role/siem";
+        let key = "aws:PrincipalArn";
+        let unknown = Context::new();
+        let (some, role, none) =
+            (Context::new().with_some(key), Context::new().with(key, ROLE), Context::new().without(key));
+        for (operator, wanted, expected) in [
+            ("ArnLike", json!(SESSION), ["no", "no", "no", "no"]),
+            ("StringLike", json!([SESSION, SESSION]), ["no", "no", "no", "no"]),
+            ("ArnNotLike", json!(SESSION), ["yes", "yes", "yes", "yes"]),
+            ("ArnLikeIfExists", json!(SESSION), ["unknown", "no", "no", "yes"]),
+            ("StringNotEqualsIfExists", json!(SESSION), ["yes", "yes", "yes", "yes"]),
+            ("ArnLike", json!([SESSION, ROLE]), ["unknown", "unknown", "yes", "no"]),
+        ] {
+            let condition = json!({ operator: { key: wanted } });
+            let met = [&unknown, &some, &role, &none].map(|context| met_by(&condition, context));
+            assert_eq!(met, expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn known_variables_are_compared() {
+        let context = Context::new().with("aws:SourceAccount", "123456789012").with("key", "123456789012");
+        let like = |pattern: &str| met_by(&json!({ "StringLike": { "key": pattern } }), &context);
+        assert_eq!(like("${aws:SourceAccount}"), "yes");
+        assert_eq!(like("x${aws:SourceAccount}"), "no");
+        assert_eq!(like("${aws:PrincipalAccount}"), "unknown");
     }
 
     #[test]
@@ -343,6 +431,8 @@ mod tests {
             ("StringEquals", json!(1.5), "1.5", "unknown"),
             ("Bool", json!("true"), "true", "yes"),
             ("Bool", json!(false), "true", "no"),
+            ("Bool", json!("True"), "true", "yes"),
+            ("Bool", json!("FALSE"), "true", "no"),
             ("Bool", json!("yes"), "true", "unknown"),
         ] {
             assert_eq!(compare(operator, wanted.clone(), actual), expected, "{operator} {wanted} {actual}");

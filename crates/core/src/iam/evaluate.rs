@@ -8,16 +8,44 @@ use crate::iam::element::Effect;
 use crate::iam::pattern::{Pattern, matches_action};
 use crate::iam::principal::Naming;
 use crate::iam::request::Request;
-use crate::iam::statement::{Condition, Statement};
+use crate::iam::statement::{Condition, Elements, Statement};
 use crate::iam::truth::Truth;
 
 /// What a policy decides about a request.
 pub fn evaluate(policy: &Document, request: &Request) -> Decision {
+    decide(policy, policy.identified().map(|it| Match::new(it, request, policy.has_variables())).collect())
+}
+
+/// What a policy decides about a request, without each Deny that may or may not apply to it and, for the same reasons,
+/// to another request that AWS accepts. `tells_apart`: whether a condition tests what differs between the requests.
+pub(crate) fn evaluate_change(
+    policy: &Document,
+    request: &Request,
+    accepted: &Request,
+    tells_apart: impl Fn(&Condition) -> bool,
+) -> Decision {
+    let variables = policy.has_variables();
+    let doubts_change = |condition: &Condition| {
+        let met = condition::is_met(condition, &request.context, variables);
+        matches!(met, Truth::Unknown(_)) && tells_apart(condition)
+    };
+    let is_relevant = |statement: (StatementId, &Statement), applies: &Truth| match statement.1.elements() {
+        Ok(Elements { effect: Effect::Deny, conditions, unsupported, .. }) if matches!(applies, Truth::Unknown(_)) => {
+            *applies != Match::new(statement, accepted, variables).applies
+                || !unsupported.is_empty()
+                || conditions.iter().any(doubts_change)
+        }
+        _ => true,
+    };
+    let matches = policy.identified().map(|it| (it.clone(), Match::new(it, request, variables)));
+    decide(policy, matches.filter(|(it, found)| is_relevant(it.clone(), &found.applies)).map(|(_, it)| it).collect())
+}
+
+fn decide(policy: &Document, matches: Vec<Match>) -> Decision {
     if !policy.unsupported().is_empty() {
         let reason = |why: &String| Reason { statement: None, why: why.clone() };
         return Decision::Unknown(policy.unsupported().iter().map(reason).collect());
     }
-    let matches: Vec<Match> = policy.identified().map(|it| Match::new(it, request, policy.has_variables())).collect();
     let certain = |effect| matches.iter().filter(move |it| it.effect == Some(effect) && it.applies == Truth::Yes);
     let unknown = |effect| {
         let possible = matches.iter().filter(move |it| it.effect.is_none_or(|known| known == effect));
@@ -65,10 +93,11 @@ impl Match {
         let delegated = account && itself != Truth::Yes;
         let named = itself.or(account.into());
         let action = elements.action.matches("Action", |pattern| matches_action(pattern, &request.action));
-        let resource = elements.resource.matches("Resource", |pattern| {
-            Pattern::with_wildcards(pattern, variables).matches_resource(&request.resource)
-        });
         let context = &request.context;
+        let resource = elements.resource.matches("Resource", |pattern| {
+            let pattern = if variables { context.expand(pattern) } else { pattern.into() };
+            Pattern::with_wildcards(&pattern, variables).matches_resource(&request.resource)
+        });
         let conditions: Vec<(&Condition, Truth)> =
             elements.conditions.iter().map(|it| (it, condition::is_met(it, context, variables))).collect();
         let is_near = effect == Effect::Allow && named != Truth::No && action != Truth::No;

@@ -1,5 +1,6 @@
 //! Requests: the caller, the action, the resource and the condition keys, as far as they are known.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::ids::{AccountId, split_arn};
@@ -84,6 +85,11 @@ impl Identity {
     }
 }
 
+/// Whether a text is the ARN of a role session, or a pattern of such ARNs.
+pub(crate) fn is_session_arn(text: &str) -> bool {
+    split_arn(text).is_some_and(|arn| arn.service == "sts" && arn.resource.starts_with("assumed-role/"))
+}
+
 /// The condition keys of a request. A key that was never set is unknown. The case of a key does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
@@ -96,6 +102,8 @@ pub struct Context {
 pub(crate) enum Fact {
     /// The request has the key with these values, at least one.
     Values(Vec<String>),
+    /// Exactly one of these is true, and which one is unknown.
+    OneOf(Vec<Fact>),
     /// The request has the key, with an unknown value.
     Present,
     /// The request does not have the key.
@@ -129,6 +137,18 @@ impl Context {
         self.set(key, if values.is_empty() { Fact::Absent } else { Fact::Values(values) })
     }
 
+    /// The request has the key with exactly one of these values.
+    #[must_use]
+    pub fn with_one_of(self, key: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.set(key, Fact::OneOf(values.into_iter().map(|value| Fact::Values(vec![value.into()])).collect()))
+    }
+
+    /// The request has the key with this value, or does not have the key.
+    #[must_use]
+    pub fn maybe_with(self, key: &str, value: impl Into<String>) -> Self {
+        self.set(key, Fact::OneOf(vec![Fact::Absent, Fact::Values(vec![value.into()])]))
+    }
+
     /// The request has the key, with an unknown value.
     #[must_use]
     pub fn with_some(self, key: &str) -> Self {
@@ -152,6 +172,45 @@ impl Context {
         let key = key.to_ascii_lowercase();
         let is_absent = || self.absent_prefixes.iter().any(|prefix| key.starts_with(prefix));
         self.keys.get(&key).unwrap_or_else(|| if is_absent() { &Fact::Absent } else { &Fact::Unknown })
+    }
+
+    /// A text of a policy with each variable replaced by its value, as far as that is known. A wildcard in a value is a
+    /// literal character. Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>.
+    pub(crate) fn expand<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut parts = text.split("${");
+        let (Some(first), true) = (parts.next(), text.contains("${")) else { return Cow::Borrowed(text) };
+        let mut expanded = first.to_owned();
+        for part in parts {
+            let value = part.split_once('}').and_then(|(variable, after)| Some((self.variable(variable)?, after)));
+            match value {
+                Some((value, after)) => {
+                    expanded.extend(value.chars().map(|c| match c {
+                        '*' | '?' | '$' => format!("${{{c}}}"),
+                        literal => literal.to_string(),
+                    }));
+                    expanded.push_str(after);
+                }
+                None => expanded.extend(["${", part]),
+            }
+        }
+        Cow::Owned(expanded)
+    }
+
+    /// The value of a variable, such as `aws:SourceAccount`, or `aws:username, 'nobody'` with a default for a key that
+    /// the request does not have.
+    fn variable<'a>(&'a self, variable: &'a str) -> Option<&'a str> {
+        let (key, default) = variable.split_once(',').map_or((variable, None), |(key, text)| (key, Some(text.trim())));
+        match self.get(key.trim()) {
+            Fact::Values(values) => {
+                if let [only] = values.as_slice() {
+                    Some(only)
+                } else {
+                    None
+                }
+            }
+            Fact::Absent => default?.strip_prefix('\'')?.strip_suffix('\''),
+            Fact::OneOf(_) | Fact::Present | Fact::Unknown => None,
+        }
     }
 }
 
@@ -181,6 +240,29 @@ mod tests {
             "arn:aws:s3:::bucket",
         ] {
             assert!(Identity::parse(arn).is_none(), "{arn}");
+        }
+    }
+
+    #[test]
+    fn only_known_variables_are_replaced() {
+        let context = Context::new()
+            .with("aws:SourceAccount", "123456789012")
+            .with("aws:PrincipalTag/team", "a*$")
+            .with_all("aws:TagKeys", ["a", "b"])
+            .with_one_of("s3:TlsVersion", ["1.2", "1.3"])
+            .without("aws:username");
+        for (text, expanded) in [
+            ("logs/*", "logs/*"),
+            ("${AWS:sourceaccount}/${aws:SourceAccount}*", "123456789012/123456789012*"),
+            ("${aws:PrincipalTag/team}", "a${*}${$}"),
+            ("${aws:username, 'no one'}/${aws:SourceAccount, 'x'}", "no one/123456789012"),
+            (
+                "${*}${aws:TagKeys}${s3:TlsVersion}${aws:username}${other}",
+                "${*}${aws:TagKeys}${s3:TlsVersion}${aws:username}${other}",
+            ),
+            ("${aws:SourceAccount", "${aws:SourceAccount"),
+        ] {
+            assert_eq!(context.expand(text), expanded);
         }
     }
 

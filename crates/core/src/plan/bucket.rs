@@ -4,27 +4,29 @@ use super::Planner;
 use super::types::{KeyPlan, Obstacle};
 use crate::access::{
     LogFiles, account_readers, cloudtrail_bucket_access, excludes_other_accounts, locked_out_readers,
-    rules_without_decrypt, unreplicated_rules,
+    rules_without_decrypt, tests_encryption, unreplicated_rules,
 };
 use crate::config::ReadersLockedOut;
 use crate::failure::Failure;
 use crate::finding::Warning;
-use crate::iam::Document;
+use crate::iam::{Decision, Document, Reason};
 use crate::ids::KeyArn;
 use crate::observation::{BucketObservation, KeptSettings, Reading, ReplicationRule, TrailSettings};
 
-/// Where the trail's log files are.
-fn log_files(trail: &TrailSettings) -> LogFiles<'_> {
-    let KeptSettings { bucket, key_prefix, organization_trail, multi_region, log_file_validation, .. } = &trail.kept;
-    LogFiles {
-        organization: organization_trail.unwrap_or(false),
-        every_region: multi_region.unwrap_or(true),
-        digests: log_file_validation.unwrap_or(true),
-        ..LogFiles::new(bucket, key_prefix.as_deref(), &trail.arn)
-    }
-}
-
 impl Planner<'_> {
+    /// Where the trail's log files are.
+    fn log_files<'a>(&'a self, trail: &'a TrailSettings) -> LogFiles<'a> {
+        let KeptSettings { bucket, key_prefix, organization_trail, multi_region, log_file_validation, .. } =
+            &trail.kept;
+        LogFiles {
+            organization: organization_trail.unwrap_or(false),
+            every_region: multi_region.unwrap_or(true),
+            digests: log_file_validation.unwrap_or(true),
+            organization_id: self.context.config.organization_id.as_ref(),
+            ..LogFiles::new(bucket, key_prefix.as_deref(), &trail.arn)
+        }
+    }
+
     /// The warnings about readers and replicas. Fails if CloudTrail could not write with the key, or if
     /// `ReadersLockedOut` is `hold` and readers would be locked out.
     pub(super) fn check_bucket(
@@ -33,13 +35,18 @@ impl Planner<'_> {
         key: &KeyArn,
         plan: &KeyPlan,
     ) -> Result<Vec<Warning>, Obstacle> {
-        let (files, bucket) = (log_files(trail), &trail.kept.bucket);
+        let bucket = &trail.kept.bucket;
         let observation = self.facts.buckets.get(bucket).ok_or_else(|| Obstacle::NotRead(trail.arn.clone()))?;
         let BucketObservation { policy, replication } = observation.clone()?;
+        // S3 returns a bucket policy to the bucket's own account only.
+        // Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketPolicy.html>.
+        let is_own = matches!(policy, Reading::Known(_) | Reading::Absent);
+        let bucket_owner = is_own.then(|| self.context.function_arn.account());
+        let files = LogFiles { bucket_owner, ..self.log_files(trail) };
         let bucket = bucket.clone();
         let mut warnings = Vec::new();
         match policy {
-            Reading::Absent => {}
+            Reading::Absent => return Err(not_allowed(&files, None)),
             Reading::Denied(failure) => {
                 warnings.extend(self.check_owner(&failure, &files, key, plan)?);
                 warnings.push(Warning::BucketPolicyDenied { bucket: bucket.clone(), failure });
@@ -48,7 +55,7 @@ impl Planner<'_> {
                 warnings.push(Warning::BucketPolicyMalformed { bucket: bucket.clone(), error });
             }
             Reading::Known(Ok(policy)) => {
-                warnings.extend(write_access(&policy, &files, key, plan)?);
+                warnings.extend(write_access(&policy, &files, key, plan, trail.kms_key_id.as_deref())?);
                 warnings.extend(self.check_readers(&policy, &files, key, plan)?);
             }
         }
@@ -102,7 +109,7 @@ impl Planner<'_> {
     pub(super) fn account_readers(&self, trail: &TrailSettings) -> Vec<String> {
         match self.facts.buckets.get(&trail.kept.bucket) {
             Some(Ok(BucketObservation { policy: Reading::Known(Ok(policy)), .. })) => {
-                account_readers(policy, &log_files(trail), self.context.function_arn.account())
+                account_readers(policy, &self.log_files(trail), self.context.function_arn.account())
             }
             _ => Vec::new(),
         }
@@ -139,17 +146,36 @@ fn write_access(
     files: &LogFiles<'_>,
     key: &KeyArn,
     plan: &KeyPlan,
+    current_key: Option<&str>,
 ) -> Result<Option<Warning>, Obstacle> {
-    let decision = cloudtrail_bucket_access(policy, files, key);
+    let access = cloudtrail_bucket_access(policy, files, key, current_key);
     let bucket = files.bucket.to_owned();
-    match decision.explicit_deny() {
-        Some(statement) => Err(Obstacle::BucketDenied {
+    match access.decisive() {
+        (call, Decision::ImplicitDeny(unmet)) => Err(not_allowed(files, Some((call, nearest(unmet))))),
+        (call, Decision::ExplicitDeny(statement)) => Err(Obstacle::BucketDenied {
             bucket,
             trail: files.trail.clone(),
             key: plan.key.clone(),
             placeholder: key.clone(),
+            call,
             statement: statement.clone(),
+            tests_encryption: tests_encryption(policy, statement),
         }),
-        None => Ok(decision.is_unknown().then_some(Warning::BucketPolicyUnclear { bucket, decision })),
+        (_, decision @ Decision::Unknown(_)) => {
+            Ok(Some(Warning::BucketPolicyUnclear { bucket, decision: decision.clone() }))
+        }
+        (_, Decision::Allowed(_) | Decision::Delegated(_)) => Ok(None),
     }
+}
+
+fn not_allowed(files: &LogFiles<'_>, unmet: Option<(&'static str, Vec<Reason>)>) -> Obstacle {
+    let LogFiles { bucket, trail, .. } = *files;
+    let statements = files.cloudtrail_statements().to_string();
+    Obstacle::BucketNotAllowed { bucket: bucket.to_owned(), trail: trail.clone(), unmet, statements }
+}
+
+/// What the statement requires of which the request meets the most.
+fn nearest(unmet: &[Reason]) -> Vec<Reason> {
+    let of = |one: &Reason| unmet.iter().filter(|other| other.statement == one.statement).cloned().collect::<Vec<_>>();
+    unmet.iter().map(of).min_by_key(Vec::len).unwrap_or_default()
 }

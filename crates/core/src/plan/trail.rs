@@ -185,7 +185,7 @@ impl Planner<'_> {
         let Some(policy) = &plan.policy else {
             return Ok(CloudTrailAccess { verified: false, warnings: vec![] });
         };
-        let access = cloudtrail_key_access(policy, key, trail);
+        let access = cloudtrail_key_access(policy, key, trail, self.context.config.organization_id.as_ref());
         let is_denied = !access.denied().is_empty();
         if access.generate_data_key.is_denied() || (is_denied && has_key && plan.steps.is_empty()) {
             return Err(Obstacle::SealingKeyDenied {

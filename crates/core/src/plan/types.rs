@@ -349,8 +349,24 @@ pub enum Obstacle {
         key: Option<KeyArn>,
         /// A pattern of the keys that would do, for a key to create.
         placeholder: KeyArn,
+        /// The call that is denied.
+        call: &'static str,
         /// The statement that denies it.
         statement: StatementId,
+        /// Whether the statement tests how files are encrypted; otherwise it denies today's files, too.
+        tests_encryption: bool,
+    },
+    /// No statement of the bucket policy allows CloudTrail to deliver.
+    BucketNotAllowed {
+        /// The bucket.
+        bucket: String,
+        /// The trail.
+        trail: TrailArn,
+        /// The call that no statement allows, with what the nearest statement requires. `None`: the bucket has no
+        /// policy.
+        unmet: Option<(&'static str, Vec<Reason>)>,
+        /// The statements that allow it, as JSON.
+        statements: String,
     },
     /// The key would lock out the account that owns the bucket, and `ReadersLockedOut` is `hold`.
     BucketOwnerHeld {

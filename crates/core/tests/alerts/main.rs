@@ -24,7 +24,7 @@ use trailseal_core::plan::{Step, StepName};
 use trailseal_core::report::{AccountReport, Alert, Answer, alerts};
 use trailseal_core::trigger::{Origin, SWEEP};
 
-use scenario::{Account, Scenario, denied, done, execute, key, region};
+use scenario::{Account, Scenario, bucket_policy, denied, done, execute, key, region};
 
 const DRY_RUN: (&str, &str) = ("TRAILSEAL_MODE", "dry-run");
 const HERE: &str = "eu-west-1";
@@ -127,10 +127,8 @@ const ACCOUNT_ONLY: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"Enabl
 
 /// The trail's bucket allows a role of another account to read.
 fn with_reader(mut scenario: Scenario) -> Scenario {
-    let policy = r#"{"Version":"2012-10-17","Statement":[
-        {"Sid":"AWSCloudTrailWrite","Effect":"Allow","Principal":{"Service":"cloudtrail.amazonaws.com"},"Action":"s3:PutObject","Resource":"arn:aws:s3:::logs-eu-west-1/AWSLogs/123456789012/*"},
-        {"Sid":"SiemReads","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::210987654321:role/siem"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::logs-eu-west-1/*"}]}"#;
-    scenario.bucket.policy = Reading::Known(Document::parse(policy));
+    let reads = r#"{"Sid":"SiemReads","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::210987654321:role/siem"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::logs-eu-west-1/*"}"#;
+    scenario.bucket.policy = bucket_policy(&[reads]);
     scenario
 }
 

@@ -1,13 +1,12 @@
 //! The alerts about a trail, by its outcome.
 
 use trailseal_core::failure::Failure;
-use trailseal_core::iam::Document;
 use trailseal_core::journal::{Effect, StepResult};
 use trailseal_core::observation::{KeyMetadata, KeyObservation, KeyState, KeyTags, Reading, SettingChange};
 use trailseal_core::plan::StepName;
 use trailseal_core::trigger::Origin;
 
-use super::scenario::{Account, Scenario, candidates, denied, done, key, region, unanswered};
+use super::scenario::{Account, Scenario, bucket_policy, candidates, denied, done, key, region, unanswered};
 use super::{
     ACCOUNT_ONLY, DRY_RUN, HERE, Run, assert_alerts, audit, context, except, except_denied, foreign_key, key_policy,
     replicated, stopped, tagged, unreadable_bucket, with_id, with_reader,
@@ -171,10 +170,17 @@ fn failed_access_denied() {
 
 #[test]
 fn failed_bucket_policy_denies() {
-    let policy = r#"{"Version":"2012-10-17","Statement":[{"Sid":"OnlySseS3","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::logs-eu-west-1/*","Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption":"AES256"}}}]}"#;
+    let deny = r#"{"Sid":"OnlySseS3","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::logs-eu-west-1/*","Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption":"AES256"}}}"#;
     let mut scenario = audit();
-    scenario.bucket.policy = Reading::Known(Document::parse(policy));
+    scenario.bucket.policy = bucket_policy(&[deny]);
     assert_alerts("failed_bucket_policy_denies", Run::new(context(&[]), &Account::new([scenario]), done).alerts());
+}
+
+#[test]
+fn failed_bucket_policy_absent() {
+    let mut scenario = audit();
+    scenario.bucket.policy = Reading::Absent;
+    assert_alerts("failed_bucket_policy_absent", Run::new(context(&[]), &Account::new([scenario]), done).alerts());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The text of each variant of a warning, a finding and an obstacle.
 
-use trailseal_core::access::{DecryptBarrier, KeyAccess, LockedOutReader};
+use trailseal_core::access::{DecryptBarrier, KeyAccess, LockedOutReader, LogFiles};
 use trailseal_core::finding::{DeliveryError, Finding, KeyOwner, UnreadTrails, Warning};
 use trailseal_core::iam::{Decision, Document, Reason, StatementId};
 use trailseal_core::ids::TrailArn;
@@ -189,6 +189,16 @@ fn every_obstacle() {
         access,
         owner,
     };
+    let not_allowed = |unmet| Obstacle::BucketNotAllowed {
+        bucket: "logs-eu-west-1".into(),
+        trail: audit.clone(),
+        unmet,
+        statements: LogFiles::new("logs-eu-west-1", Some("audit"), &audit).cloudtrail_statements().to_string(),
+    };
+    let unmet = Reason {
+        statement: Some(StatementId { index: 1, sid: Some("AWSCloudTrailWrite20150319".into()) }),
+        why: "its condition `StringEquals` on `aws:PrincipalOrgID` requires `\"o-aa111bb222\"` and the request does not have the key".into(),
+    };
     let extension = KeyPolicy::new(&context(&[]).config, &context(&[]).function_arn)
         .extension(&Document::parse(ACCOUNT_ONLY).unwrap())
         .unwrap();
@@ -215,8 +225,22 @@ fn every_obstacle() {
             trail: audit.clone(),
             key: Some(key()),
             placeholder: key(),
+            call: "s3:PutObject",
             statement: StatementId { index: 0, sid: None },
+            tests_encryption: true,
         },
+        Obstacle::BucketDenied {
+            bucket: "logs-eu-west-1".into(),
+            trail: audit.clone(),
+            key: None,
+            placeholder: key(),
+            call: "s3:PutObject",
+            statement: StatementId { index: 2, sid: Some("OnlyFromOurVpc".into()) },
+            tests_encryption: false,
+        },
+        not_allowed(None),
+        not_allowed(Some(("s3:GetBucketAcl", vec![]))),
+        not_allowed(Some(("s3:PutObject", vec![unmet]))),
     ];
     let trails = obstacles.into_iter().enumerate();
     let trails = trails.map(|(number, it)| typed(&format!("obstacle-{number}"), Disposition::Failed(it)));

@@ -6,6 +6,7 @@ use trailseal_core::assess::{AssessedTrail, assess_all, required_reads};
 use trailseal_core::config::Config;
 use trailseal_core::context::Context;
 use trailseal_core::failure::{Class, Failure};
+use trailseal_core::iam::{Document, MalformedPolicy};
 use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
 use trailseal_core::journal::{Effect, Entry, Journal, StepResult};
 use trailseal_core::key_policy::KeyPolicy;
@@ -58,6 +59,13 @@ pub(crate) fn key(arn: &KeyArn, context: &Context) -> KeyObservation {
     }
 }
 
+/// A bucket policy that lets CloudTrail deliver, with these statements.
+pub(crate) fn bucket_policy(statements: &[&str]) -> Reading<Result<Document, MalformedPolicy>> {
+    let cloudtrail = r#"{"Sid":"CloudTrailDelivers","Effect":"Allow","Principal":{"Service":"cloudtrail.amazonaws.com"},"Action":["s3:GetBucketAcl","s3:PutObject"],"Resource":"*"}"#;
+    let statements = [&[cloudtrail], statements].concat().join(",");
+    Reading::Known(Document::parse(&format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#)))
+}
+
 /// A call that AWS denies.
 pub(crate) fn denied(operation: &'static str, attempt: &str) -> Failure {
     Failure {
@@ -98,7 +106,7 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// A logging trail without a key, whose bucket has no policy.
+    /// A logging trail without a key, whose bucket lets CloudTrail deliver.
     pub(crate) fn new(name: &str, home_region: &str, bucket_region: &str) -> Self {
         let arn = format!("arn:aws:cloudtrail:{home_region}:123456789012:trail/{name}").parse().unwrap();
         let kept = KeptSettings { bucket: format!("logs-{bucket_region}"), ..KeptSettings::default() };
@@ -110,7 +118,7 @@ impl Scenario {
             },
             exempt_tag: Ok(None),
             bucket_region: Ok(region(bucket_region)),
-            bucket: BucketObservation { policy: Reading::Absent, replication: Reading::Absent },
+            bucket: BucketObservation { policy: bucket_policy(&[]), replication: Reading::Absent },
         }
     }
 

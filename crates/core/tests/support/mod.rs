@@ -14,13 +14,17 @@ fn caller(text: &str) -> Caller {
     }
 }
 
-/// A text or an array: these values. `null`: absent. `{}`: present, with an unknown value.
+/// A text or an array: these values. `null`: absent. `{"one_of": […]}`: one of these values. `{}`: present, with an
+/// unknown value.
 fn context(keys: Option<&Map<String, Value>>) -> Context {
     keys.into_iter().flatten().fold(Context::new(), |context, (key, value)| match value {
         Value::String(value) => context.with(key, value),
         Value::Array(values) => context.with_all(key, values.iter().map(|value| value.as_str().unwrap())),
         Value::Null => context.without(key),
-        _ => context.with_some(key),
+        alternatives => match alternatives["one_of"].as_array() {
+            Some(values) => context.with_one_of(key, values.iter().map(|value| value.as_str().unwrap())),
+            None => context.with_some(key),
+        },
     })
 }
 

@@ -61,7 +61,33 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
                 instruction(extension)
             ),
         ),
-        Obstacle::BucketDenied { bucket, trail, key, placeholder, statement } => {
+        Obstacle::BucketNotAllowed { bucket, trail, unmet, statements } => {
+            let why = match unmet {
+                None => format!("bucket `{bucket}` has no policy, so CloudTrail cannot deliver to it"),
+                Some((call, unmet)) => {
+                    let nearest: Vec<String> = unmet.iter().map(ToString::to_string).collect();
+                    let nearest = if nearest.is_empty() { String::new() } else { format!(" ({})", nearest.join("; ")) };
+                    format!(
+                        "no statement of the policy of bucket `{bucket}` allows CloudTrail `{call}` for trail `{trail}`{nearest}"
+                    )
+                }
+            };
+            (
+                format!("{why}; CloudTrail would refuse to change the trail"),
+                format!(
+                    "add these statements to the policy of bucket `{bucket}`: {statements}; until then, trailseal does not change trail `{trail}`"
+                ),
+            )
+        }
+        Obstacle::BucketDenied { bucket, trail, call, statement, tests_encryption: false, .. } => (
+            format!(
+                "the policy of bucket `{bucket}` does not allow CloudTrail to deliver, with any key: {statement} denies `{call}`"
+            ),
+            format!(
+                "exclude `cloudtrail.amazonaws.com` from that statement, for example with the condition `\"Bool\": {{\"aws:PrincipalIsAWSService\": \"false\"}}`; until then, trailseal does not change trail `{trail}`"
+            ),
+        ),
+        Obstacle::BucketDenied { bucket, trail, key, placeholder, statement, .. } => {
             let accepted = match key {
                 Some(key) => format!("key `{key}`"),
                 None => format!(
