@@ -8,8 +8,9 @@ use crate::support::{ACCOUNT, AUDIT, Scenario, account, add_sealing_key, sealing
 const SIEM: &str = "arn:aws:iam::210987654321:role/siem";
 const LOGS: &str = "arn:aws:s3:::audit-logs/*";
 
-fn bucket_policy(statements: Value) -> String {
-    json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
+/// A policy that lets CloudTrail deliver, with these statements.
+fn bucket_policy(statements: &Value) -> String {
+    account().bucket_policy("audit-logs", statements.as_array().unwrap())
 }
 
 fn read_statement(principal: Value) -> Value {
@@ -24,7 +25,7 @@ fn with_bucket(bucket: impl FnOnce(Bucket) -> Bucket) -> World {
 }
 
 fn with_policy(statements: Value) -> World {
-    with_bucket(|bucket| bucket.policy(&bucket_policy(statements)))
+    with_bucket(|bucket| bucket.policy(&bucket_policy(&statements)))
 }
 
 /// The first trail's warnings: id and detail.
@@ -196,10 +197,93 @@ fn hold_does_not_lock_out_the_owner_of_the_bucket() {
 #[test]
 fn an_unclear_bucket_policy_is_a_warning() {
     let deny = json!({ "Sid": "OnlyFromHere", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": LOGS,
-        "Condition": { "StringNotEquals": { "aws:SourceVpce": "vpce-1" } } });
-    let mut scenario = Scenario::enforce(with_policy(json!([deny])));
+        "Condition": { "NotIpAddress": { "aws:SourceIp": "203.0.113.0/24" }, "StringEquals": { "s3:x-amz-server-side-encryption": "aws:kms" } } });
+    let mut scenario = Scenario::builder(with_policy(json!([deny]))).dry_run().start();
     let answer = scenario.invoke_event("update-trail-by-name");
     assert!(only_warning(&answer, "bucket-policy-unreadable").contains("OnlyFromHere"));
+}
+
+#[test]
+fn a_bucket_that_keeps_cloudtrail_out_costs_no_key() {
+    let world = |policy: &str| with_bucket(|bucket| bucket.policy(policy));
+    let allow = |condition: Value| {
+        json!({ "Version": "2012-10-17", "Statement": [
+            { "Sid": "Acl", "Effect": "Allow", "Principal": { "Service": "cloudtrail.amazonaws.com" },
+              "Action": "s3:GetBucketAcl", "Resource": "arn:aws:s3:::audit-logs" },
+            { "Sid": "Write", "Effect": "Allow", "Principal": { "Service": "cloudtrail.amazonaws.com" },
+              "Action": "s3:PutObject", "Resource": LOGS, "Condition": condition },
+        ] })
+        .to_string()
+    };
+    let equals = |key: &str, value: &str| allow(json!({ "StringEquals": { key: value } }));
+    let other_arn = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/other";
+    for (world, reason) in [
+        (
+            world(&equals("aws:PrincipalOrgID", "o-abcdefghij")),
+            "statement `Write`: its condition `StringEquals` on `aws:PrincipalOrgID`",
+        ),
+        (world(&equals("aws:SourceArn", other_arn)), "trail/other"),
+        (world(&equals("aws:SourceArn", "arn:aws:cloudtrail:*:123456789012:trail/*")), "on `aws:SourceArn`"),
+        (
+            world(
+                &json!({ "Version": "2012-10-17", "Statement": [read_statement(json!({ "AWS": SIEM }))] }).to_string(),
+            ),
+            "no statement",
+        ),
+        (with_bucket(Bucket::without_policy), "has no policy"),
+        (
+            with_policy(
+                json!([{ "Sid": "OnlyFromHere", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": LOGS,
+                "Condition": { "StringNotEquals": { "aws:SourceVpce": "vpce-1" } } }]),
+            ),
+            "statement `OnlyFromHere` denies",
+        ),
+    ] {
+        let mut scenario = Scenario::enforce(world);
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "failed": 1 }), "{answer:#}");
+        let error = &answer["trails"][0]["error"];
+        assert!(error["message"].as_str().unwrap().contains(reason), "{error:#}");
+        assert_eq!(writes(&scenario.aws.calls()), ["sns:Publish"]);
+        assert!(scenario.aws.world().keys.is_empty());
+        assert!(scenario.aws.snapshot().check_delivery(AUDIT).is_err());
+        let Some(statements) = error["remedy"].as_str().unwrap().split_once(": [") else {
+            assert_eq!(reason, "statement `OnlyFromHere` denies");
+            continue;
+        };
+        let statements = format!("[{}", statements.1.split_once("]; until then").unwrap().0);
+        let statements: Value = serde_json::from_str(&(statements + "]")).unwrap();
+        let fixed = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+        scenario.aws.world().buckets.get_mut("audit-logs").unwrap().policy = Some(fixed);
+        assert_eq!(scenario.invoke_event("update-trail-by-name")["summary"], json!({ "remediated": 1 }));
+        assert_eq!(scenario.aws.snapshot().check_delivery(AUDIT), Ok(()));
+    }
+}
+
+#[test]
+fn a_doubt_that_todays_files_share_is_no_warning() {
+    for condition in [
+        json!({ "NumericLessThan": { "s3:TlsVersion": "1.3" } }),
+        json!({ "StringNotEquals": { "s3:signatureversion": "AWS4-HMAC-SHA256" } }),
+        json!({ "BoolIfExists": { "aws:MultiFactorAuthPresent": "False" } }),
+    ] {
+        let deny = json!({ "Sid": "Doubt", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": LOGS, "Condition": condition });
+        let mut scenario = Scenario::builder(with_policy(json!([deny]))).dry_run().start();
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!((&answer["summary"], warnings(&answer)), (&json!({ "planned": 1 }), vec![]), "{answer:#}");
+    }
+}
+
+#[test]
+fn a_condition_on_the_organization_is_decided_if_it_is_known() {
+    let deny = json!({ "Sid": "Others", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": LOGS,
+        "Condition": { "StringNotEquals": { "aws:SourceOrgID": "o-abcdefghij" } } });
+    for (id, summary) in [("", "planned"), ("o-abcdefghij", "planned"), ("o-zzzzzzzzzz", "failed")] {
+        let scenario = Scenario::builder(with_policy(json!([deny]))).dry_run();
+        let mut scenario = scenario.env("TRAILSEAL_ORGANIZATION_ID", id).start();
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ summary: 1 }), "{id} {answer:#}");
+    }
 }
 
 #[test]

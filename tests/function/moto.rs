@@ -73,8 +73,11 @@ async fn create_trail(moto: &Moto, name: &str, bucket: &str, region: &str, bucke
     let s3 = aws_sdk_s3::config::Builder::from(&moto.sdk(bucket_region)).force_path_style(true).build();
     let location =
         CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(bucket_region));
-    let create = aws_sdk_s3::Client::from_conf(s3).create_bucket().bucket(bucket);
+    let s3 = aws_sdk_s3::Client::from_conf(s3);
+    let create = s3.create_bucket().bucket(bucket);
     create.create_bucket_configuration(location.build()).send().await.unwrap();
+    let policy = fake_aws::World::new("123456789012").bucket_policy(bucket, &[]);
+    s3.put_bucket_policy().bucket(bucket).policy(policy).send().await.unwrap();
     let create = aws_sdk_cloudtrail::Client::new(&moto.sdk(region)).create_trail().name(name);
     create.s3_bucket_name(bucket).is_multi_region_trail(true).send().await.unwrap();
 }

@@ -262,10 +262,10 @@ fn every_sweep_reports_existing_strays() {
 #[test]
 fn a_failed_trail_does_not_hide_a_stray_in_its_region() {
     let mut world = World::new(ACCOUNT).topic("alerts", "eu-west-1");
-    let deny = json!({ "Version": "2012-10-17", "Statement": [{
-        "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "*",
-        "Condition": { "StringNotEquals": { "s3:x-amz-server-side-encryption": "AES256" } } }] });
-    world.add_bucket(Bucket::new("logs", "eu-central-1").policy(&deny.to_string()));
+    let deny = json!({ "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "*",
+        "Condition": { "StringNotEquals": { "s3:x-amz-server-side-encryption": "AES256" } } });
+    let policy = world.bucket_policy("logs", &[deny]);
+    world.add_bucket(Bucket::new("logs", "eu-central-1").policy(&policy));
     world.add_trail(Trail::new("audit", "eu-west-1", "logs"));
     add_sealing_key(&mut world, "eu-central-1");
     let stray = world.key(Key::new("eu-central-1").policy(&sealing_policy()).tag("managed-by", "trailseal").created(1));

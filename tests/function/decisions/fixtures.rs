@@ -235,11 +235,25 @@ fn with_attribute(key: Key, owner: &str, attribute: &str) -> Key {
 
 fn bucket(term: &str) -> Bucket {
     let bucket = Bucket::new(BUCKET, BUCKET_REGION);
-    let deny_uploads_unless = |header: &str, value: &str| {
-        let condition = json!({ "StringNotEquals": { (header): value } });
-        policy(&json!([{ "Sid": "Uploads", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
-            "Resource": format!("arn:aws:s3:::{BUCKET}/*"), "Condition": condition }]))
+    let with = |statement: Value| World::new(ACCOUNT).bucket_policy(BUCKET, &[statement]);
+    let deny_uploads = |condition: Value| {
+        with(json!({ "Sid": "Uploads", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
+            "Resource": format!("arn:aws:s3:::{BUCKET}/*"), "Condition": condition }))
     };
+    let deny_uploads_unless =
+        |header: &str, value: &str| deny_uploads(json!({ "StringNotEquals": { (header): value } }));
+    let allow = |principal: Value, condition: Value| {
+        let statement = |action: &str, resource: String, condition: &Value| {
+            json!({ "Sid": action.replace("s3:", ""), "Effect": "Allow", "Principal": principal, "Action": action,
+                "Resource": resource, "Condition": condition })
+        };
+        let bucket = format!("arn:aws:s3:::{BUCKET}");
+        policy(&json!([
+            statement("s3:GetBucketAcl", bucket.clone(), &json!({})),
+            statement("s3:PutObject", format!("{bucket}/*"), &condition),
+        ]))
+    };
+    let allow_service = |condition: Value| allow(json!({ "Service": "cloudtrail.amazonaws.com" }), condition);
     match term {
         "default" | "missing" => bucket,
         "denies this key" => {
@@ -249,8 +263,22 @@ fn bucket(term: &str) -> Bucket {
         "requires AES256" => bucket.policy(&deny_uploads_unless("s3:x-amz-server-side-encryption", "AES256")),
         "requires aws:kms" => bucket.policy(&deny_uploads_unless("s3:x-amz-server-side-encryption", "aws:kms")),
         "VPC endpoint Deny" => bucket.policy(&deny_uploads_unless("aws:SourceVpce", "vpce-1")),
-        "external reader" => bucket.policy(&policy(&json!([{ "Sid": "Reads", "Effect": "Allow", "Principal": { "AWS": READER },
-            "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{BUCKET}/*") }]))),
+        "TLS Deny" => bucket.policy(&deny_uploads(json!({ "NumericLessThan": { "s3:TlsVersion": "1.3" } }))),
+        "KMS network Deny" => bucket.policy(&deny_uploads(json!({ "NotIpAddress": { "aws:SourceIp": "203.0.113.0/24" },
+            "StringEquals": { "s3:x-amz-server-side-encryption": "aws:kms" } }))),
+        "no policy" => bucket.without_policy(),
+        "PrincipalOrgID" => {
+            bucket.policy(&allow_service(json!({ "StringEquals": { "aws:PrincipalOrgID": "o-abcdefghij" } })))
+        }
+        "another trail" => {
+            let other = format!("arn:aws:cloudtrail:eu-west-1:{ACCOUNT}:trail/other");
+            bucket.policy(&allow_service(json!({ "StringEquals": { "aws:SourceArn": other } })))
+        }
+        "former account" => {
+            bucket.policy(&allow(json!({ "AWS": "arn:aws:iam::859597730677:root" }), json!({})))
+        }
+        "external reader" => bucket.policy(&with(json!({ "Sid": "Reads", "Effect": "Allow", "Principal": { "AWS": READER },
+            "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{BUCKET}/*") }))),
         "cross-account" => bucket.of_account(OTHER_ACCOUNT),
         "replication without SSE-KMS" => bucket.replication(&replication("")),
         "replication with SSE-KMS" => bucket.replication(&replication(

@@ -20,20 +20,62 @@ const PRINCIPAL_KEYS: [&str; 8] = [
     "kms:GrantIsForAWSResource",
 ];
 
-/// Checks that the bucket exists and allows CloudTrail to write.
-pub(crate) fn bucket(world: &World, trail: &Trail) -> Result<(), ApiError> {
+/// The accounts that CloudTrail used before March 2015, as far as the fake knows them.
+const FORMER_ACCOUNTS: [&str; 2] = ["903692715234", "859597730677"];
+
+/// Checks that the bucket exists and allows CloudTrail to read its ACL and to write with the trail's key.
+pub(crate) fn bucket(world: &World, trail_arn: &str, trail: &Trail) -> Result<(), ApiError> {
     let name = &trail.bucket;
     let bucket = world
         .buckets
         .get(name)
         .ok_or_else(|| ApiError::new("S3BucketDoesNotExistException", format!("S3 bucket {name} does not exist!")))?;
-    match bucket.denies_cloudtrail {
+    match bucket.denies_cloudtrail || bucket_policy_gap(world, trail_arn, trail, bucket).is_some() {
         true => Err(ApiError::new(
             "InsufficientS3BucketPolicyException",
             format!("Incorrect S3 bucket policy is detected for bucket: {name}"),
         )),
         false => Ok(()),
     }
+}
+
+/// What the bucket's policy does not allow CloudTrail to do for the trail, if anything.
+pub(crate) fn bucket_policy_gap(world: &World, trail_arn: &str, trail: &Trail, bucket: &Bucket) -> Option<String> {
+    const ENCRYPTION: &str = "s3:x-amz-server-side-encryption";
+    const KEY_ID: &str = "s3:x-amz-server-side-encryption-aws-kms-key-id";
+    let policy = bucket.policy.as_deref().unwrap_or_default();
+    let bucket_arn = format!("arn:{}:s3:::{}", world.partition, bucket.name);
+    let prefix = trail.prefix.as_ref().map(|prefix| format!("{prefix}/")).unwrap_or_default();
+    let organization = match world.organizations.get(&trail.owner) {
+        Some(organization) if trail.organization => format!("{organization}/"),
+        _ => String::new(),
+    };
+    let object = format!("{bucket_arn}/{prefix}AWSLogs/{organization}{}/CloudTrail/log.json.gz", trail.owner);
+    let request = |action, resource: &str| {
+        cloudtrail_request(world, action, resource, trail_arn)
+            .with("aws:ResourceAccount", &bucket.owner)
+            .with("s3:ResourceAccount", &bucket.owner)
+            .with("s3:TlsVersion", "1.3")
+    };
+    let write = request("s3:PutObject", &object).with("s3:x-amz-acl", "bucket-owner-full-control");
+    let write = match &trail.kms_key_id {
+        Some(key_arn) => write.with(ENCRYPTION, "aws:kms").with(KEY_ID, key_arn),
+        None => write.with(ENCRYPTION, "AES256").without(&[KEY_ID]),
+    };
+    let read_acl = request("s3:GetBucketAcl", &bucket_arn).without(&["s3:x-amz-acl", ENCRYPTION, KEY_ID]);
+    [write, read_acl].into_iter().find_map(|request| match policy::evaluate(policy, &request) {
+        PolicyDecision::Allowed | PolicyDecision::Delegated => None,
+        PolicyDecision::ExplicitDeny(by) => Some(format!("{} is denied by {by}", request.action)),
+        PolicyDecision::ImplicitDeny => {
+            let by_account = |account: &str| {
+                let root = format!("arn:{}:iam::{account}:root", world.partition);
+                let caller = Caller::Principal(root);
+                policy::evaluate(policy, &AccessRequest { caller, ..request.clone() }) == PolicyDecision::Allowed
+            };
+            let allowed = FORMER_ACCOUNTS.into_iter().any(by_account);
+            (!allowed).then(|| format!("{} is not allowed", request.action))
+        }
+    })
 }
 
 /// Resolves a key ID, an alias or an ARN to the key's ARN. Without a Region, in the bucket's Region.

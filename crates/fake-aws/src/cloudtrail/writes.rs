@@ -99,7 +99,7 @@ fn apply(request: &mut ServiceRequest<'_>, arn: &str, trail: &mut Trail) -> Resu
             Some(key) => Some(check::key_arn(request.world, trail, &key)?),
         };
     }
-    check::bucket(request.world, trail)?;
+    check::bucket(request.world, arn, trail)?;
     check::key(request.world, arn, trail)
 }
 

@@ -69,6 +69,10 @@ fn is_met(operator: &str, key: &str, expected: &Value, request: &AccessRequest) 
 /// Whether a value in a policy matches a value in a request.
 type Comparison = fn(&str, &str) -> bool;
 
+fn less_than(limit: &str, text: &str) -> bool {
+    matches!((text.parse::<f64>(), limit.parse::<f64>()), (Ok(number), Ok(limit)) if number < limit)
+}
+
 /// An operator's comparison, and whether it is negated.
 fn comparison(operator: &str) -> Option<(Comparison, bool)> {
     Some(match operator {
@@ -80,6 +84,7 @@ fn comparison(operator: &str) -> Option<(Comparison, bool)> {
         "StringNotLike" => (glob::matches, true),
         "ArnEquals" | "ArnLike" => (glob::arn_matches, false),
         "ArnNotEquals" | "ArnNotLike" => (glob::arn_matches, true),
+        "NumericLessThan" => (less_than, false),
         _ => return None,
     })
 }

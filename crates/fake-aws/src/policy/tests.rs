@@ -33,7 +33,7 @@ fn a_wildcard_principal_includes_services() {
 fn an_unknown_condition_fails_closed() {
     for condition in [
         json!({"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}),
-        json!({"NumericLessThan": {"aws:SourceArn": "1"}}),
+        json!({"NumericGreaterThan": {"aws:SourceArn": "1"}}),
         json!({"ForAnyValue:StringEquals": {"aws:SourceArn": TRAIL}}),
     ] {
         assert_eq!(decision_for_cloudtrail("Allow", json!("*"), condition.clone()), PolicyDecision::ImplicitDeny);

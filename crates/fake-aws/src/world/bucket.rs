@@ -13,7 +13,7 @@ pub struct Bucket {
     pub region: String,
     /// Its account. Empty until it joins a world, then the world's account.
     pub owner: String,
-    /// Its policy, verbatim. Without one, CloudTrail counts as allowed.
+    /// Its policy, verbatim. Empty until it joins a world, then the policy that lets CloudTrail deliver.
     pub policy: Option<String>,
     /// Its replication configuration, as XML.
     pub replication: Option<String>,
@@ -33,13 +33,13 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A bucket without policy, replication or bucket key.
+    /// A bucket with the policy that lets CloudTrail deliver, and without replication or bucket key.
     pub fn new(name: &str, region: &str) -> Bucket {
         Bucket {
             name: name.to_owned(),
             region: region.to_owned(),
             owner: String::new(),
-            policy: None,
+            policy: Some(String::new()),
             replication: None,
             head_status: None,
             wrong_region_status: 301,
@@ -54,6 +54,13 @@ impl Bucket {
     #[must_use]
     pub fn policy(mut self, policy: &str) -> Bucket {
         self.policy = Some(policy.to_owned());
+        self
+    }
+
+    /// Without a policy.
+    #[must_use]
+    pub fn without_policy(mut self) -> Bucket {
+        self.policy = None;
         self
     }
 

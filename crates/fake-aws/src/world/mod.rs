@@ -157,6 +157,9 @@ impl World {
         if bucket.owner.is_empty() {
             bucket.owner.clone_from(&self.account);
         }
+        if bucket.policy.as_deref() == Some("") {
+            bucket.policy = Some(self.bucket_policy(&bucket.name, &[]));
+        }
         self.buckets.insert(bucket.name.clone(), bucket);
     }
 
@@ -286,6 +289,31 @@ impl World {
             ]
         })
         .to_string()
+    }
+
+    /// A bucket policy that lets CloudTrail deliver, as AWS documents it without a certain trail, with more statements.
+    pub fn bucket_policy(&self, bucket: &str, statements: &[serde_json::Value]) -> String {
+        let bucket = format!("arn:{}:s3:::{bucket}", self.partition);
+        let cloudtrail = serde_json::json!({"Service": "cloudtrail.amazonaws.com"});
+        let mut all = vec![
+            serde_json::json!({
+                "Sid": "AWSCloudTrailAclCheck20150319",
+                "Effect": "Allow",
+                "Principal": cloudtrail,
+                "Action": "s3:GetBucketAcl",
+                "Resource": bucket,
+            }),
+            serde_json::json!({
+                "Sid": "AWSCloudTrailWrite20150319",
+                "Effect": "Allow",
+                "Principal": cloudtrail,
+                "Action": "s3:PutObject",
+                "Resource": format!("{bucket}/*"),
+                "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
+            }),
+        ];
+        all.extend_from_slice(statements);
+        serde_json::json!({"Version": "2012-10-17", "Statement": all}).to_string()
     }
 
     /// An ARN in this account.

@@ -1,6 +1,8 @@
 //! What CloudTrail checks before it accepts a trail's key.
 
+use aws_sdk_kms::error::ProvideErrorMetadata as _;
 use fake_aws::{Bucket, ConsistencyDelays, FakeAws, Key, KeyState, Trail, World};
+use serde_json::{Value, json};
 
 use crate::{ACCOUNT, FRANKFURT, IRELAND, OTHER_ACCOUNT, cloudtrail, code, world};
 
@@ -190,6 +192,49 @@ async fn consistency_delays_are_counted_in_calls() {
     assert_eq!(codes, ["KmsKeyNotFoundException", insufficient, insufficient]);
     client.update_trail().name("audit").kms_key_id(&key).send().await.unwrap();
     assert_eq!(aws.world().delays, ConsistencyDelays::default());
+}
+
+#[tokio::test]
+async fn a_trail_needs_a_bucket_policy_that_lets_cloudtrail_in() {
+    let statement = |principal: Value, action: &str, condition: Value| {
+        json!({"Effect": "Allow", "Principal": principal, "Action": action,
+        "Resource": ["arn:aws:s3:::logs", "arn:aws:s3:::logs/AWSLogs/123456789012/*"], "Condition": condition})
+    };
+    let both = ["s3:GetBucketAcl", "s3:PutObject"];
+    let policy = |principal: Value, condition: Value| {
+        let statements = both.map(|action| statement(principal.clone(), action, condition.clone()));
+        Bucket::new("logs", FRANKFURT).policy(&json!({"Statement": statements}).to_string())
+    };
+    let service = || json!({"Service": "cloudtrail.amazonaws.com"});
+    let only = |action: &str| {
+        let statements = json!({"Statement": statement(service(), action, json!({}))});
+        Bucket::new("logs", FRANKFURT).policy(&statements.to_string())
+    };
+    let equals = |key: &str, value: &str| json!({"StringEquals": {key: value}});
+    for (bucket, accepted) in [
+        (Bucket::new("logs", FRANKFURT), true),
+        (policy(service(), json!({})), true),
+        (policy(service(), equals("aws:SourceArn", "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit")), true),
+        (policy(json!({"AWS": "arn:aws:iam::859597730677:root"}), json!({})), true),
+        (Bucket::new("logs", FRANKFURT).without_policy(), false),
+        (only("s3:GetBucketAcl"), false),
+        (only("s3:PutObject"), false),
+        (policy(json!({"AWS": "arn:aws:iam::123456789012:root"}), json!({})), false),
+        (policy(service(), equals("aws:PrincipalOrgID", "o-abcdefghij")), false),
+        (policy(service(), equals("aws:SourceArn", "arn:aws:cloudtrail:*:123456789012:trail/*")), false),
+    ] {
+        let mut world = world().trail(Trail::new("audit", IRELAND, "logs"));
+        let policy = bucket.policy.clone();
+        world.add_bucket(bucket);
+        let aws = FakeAws::start(world);
+        let updated = cloudtrail(&aws, IRELAND).await.update_trail().name("audit").send().await;
+        assert_eq!(updated.is_ok(), accepted, "{policy:?}");
+        if let Err(error) = updated {
+            let error = error.into_service_error();
+            assert_eq!(error.code(), Some("InsufficientS3BucketPolicyException"));
+            assert_eq!(error.message(), Some("Incorrect S3 bucket policy is detected for bucket: logs"));
+        }
+    }
 }
 
 #[tokio::test]

@@ -41,7 +41,8 @@ async fn head_bucket_returns_the_region_even_with_an_error() {
 
 #[tokio::test]
 async fn a_bucket_policy_is_read_if_it_exists() {
-    let mut world = world().bucket("plain", IRELAND);
+    let mut world = world();
+    world.add_bucket(Bucket::new("plain", IRELAND).without_policy());
     world.add_bucket(Bucket::new("logs", IRELAND).policy("{\"Statement\":[]}"));
     let aws = FakeAws::start(world);
     let client = s3(&aws, IRELAND).await;
