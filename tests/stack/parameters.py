@@ -110,6 +110,11 @@ PARAMETERS = {
         ["", "999999999999"],
         ["12345", "9999999999999", "o-abcdefghij", "99999999999x"],
     ),
+    "OrganizationId": (
+        "TRAILSEAL_ORGANIZATION_ID",
+        ["", "o-a1b2c3d4e5"],
+        ["o-short", "r-a1b2", "o-ABCDEFGHIJ", "o-a1b2c3d4e5,o-a1b2c3d4e5"],
+    ),
     "AlertFormat": ("TRAILSEAL_ALERT_FORMAT", ["text", "chatbot"], ["html", "", "Text"]),
     "AlertEmail": (None, ["", "ops@example.com"], ["ops", "ops@", "a@b@c", "a@b c@d", "a@example.com,b@example.com c"]),
     "AlertTopicArn": (

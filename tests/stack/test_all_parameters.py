@@ -35,6 +35,7 @@ def setUpModule() -> None:
         "LogRetentionDays": "30",
         "PermissionsBoundary": boundary["Policy"]["Arn"],
         "OrgTrailOwner": "999999999999",
+        "OrganizationId": "o-a1b2c3d4e5",
     }
     outputs = aws.deploy(*(f"{name}={value}" for name, value in given.items()), stack=STACK)
     policies = aws.role_policies(f"{STACK}-{HOME}")

@@ -74,6 +74,7 @@ class Function(unittest.TestCase):
                 "TRAILSEAL_EXEMPT_TAG": "trailseal:exempt",
                 "TRAILSEAL_RESTART_LOGGING": "false",
                 "TRAILSEAL_ORG_TRAIL_OWNER": "",
+                "TRAILSEAL_ORGANIZATION_ID": "",
                 "TRAILSEAL_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/{ROLE}",
                 "TRAILSEAL_ALERT_TOPIC_ARN": TOPIC_ARN,
                 "TRAILSEAL_ALERT_FORMAT": "text",

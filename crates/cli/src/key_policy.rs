@@ -41,7 +41,7 @@ pub(crate) struct Options {
     account: String,
 
     /// Organization (o-...) whose accounts' trails can use the key
-    #[arg(long, value_name = "ID", group = "trail_owners")]
+    #[arg(long, value_name = "ID", group = "trail_owners", env = "TRAILSEAL_ORGANIZATION_ID", hide_env_values = true)]
     organization: Option<String>,
 
     /// Other accounts whose trails can use the key, comma-separated
