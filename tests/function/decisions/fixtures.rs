@@ -208,9 +208,9 @@ fn with_attribute(key: Key, owner: &str, attribute: &str) -> Key {
                 json!({ "StringLike": { "kms:EncryptionContext:aws:s3:arn": format!("arn:aws:s3:::{BUCKET}*") } });
             key.policy(&with_condition(&policy, "Allow CloudTrail to encrypt logs", &bucket))
         }
-        "VPC condition" => {
-            let vpc = json!({ "StringEquals": { "aws:SourceVpc": "vpc-1" } });
-            key.policy(&with_condition(&policy, "Allow CloudTrail to encrypt logs", &vpc))
+        "network condition" => {
+            let network = json!({ "IpAddress": { "aws:SourceIp": "203.0.113.0/24" } });
+            key.policy(&with_condition(&policy, "Allow CloudTrail to encrypt logs", &network))
         }
         "removed reader" => key.policy(&with(&policy, reader_statement("333333333333"))),
         "unknown statement" => {
