@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::access::{CLOUDTRAIL, cloudtrail_context};
+use crate::iam::pattern::matches_action;
 use crate::iam::principal::Principal;
 use crate::iam::statement::Condition;
+use crate::iam::truth::Truth;
 use crate::iam::{
     Caller, Context, Decision, Document, Identity, IdentityKind, Reason, Request, Statement, StatementId, evaluate,
     evaluate_change,
@@ -154,15 +156,16 @@ impl Calls<'_> {
     }
 
     fn put_object(&self, key: &KeyArn, current_key: Option<&str>) -> Decision {
-        let resources: Vec<&str> = self.policy.statements().iter().flat_map(resources).collect();
-        let organization = self.files.organization_among(&resources);
+        let named: Vec<&str> = self.policy.statements().iter().flat_map(resources).collect();
+        let organization = self.files.organization_among(&named);
         // Such a pattern may or may not match the organization's folder.
         let is_pattern = |name: &&str| name.contains("AWSLogs/o-") && PathParts::of(name).organization.is_none();
-        let pattern = resources.iter().find(|name| is_pattern(name) && self.files.organization_is_unknown());
+        let pattern = named.iter().find(|name| is_pattern(name) && self.files.organization_is_unknown());
         let mut decisions = Vec::new();
-        for (index, Example { object, certain }) in
-            self.files.examples(&organization, &resources).into_iter().enumerate()
-        {
+        let about_writes = self.policy.statements().iter().filter(|statement| concerns_writes(statement));
+        let about_writes: Vec<&str> = about_writes.flat_map(resources).collect();
+        let examples = self.files.examples(&organization, &about_writes);
+        for (index, Example { object, certain }) in examples.into_iter().enumerate() {
             let call = |key| {
                 let object = object.clone();
                 move |caller, context| put_object(object.clone(), key, caller, context)
@@ -237,6 +240,14 @@ impl Calls<'_> {
         };
         Identity::parse(&arn).filter(|it| kind == "AWS" && it.kind == IdentityKind::Root)
     }
+}
+
+/// Whether a statement may apply to CloudTrail's writes.
+fn concerns_writes(statement: &Statement) -> bool {
+    let Ok(elements) = statement.elements() else { return true };
+    let named = elements.principal.names(&Caller::service(CLOUDTRAIL), elements.effect).itself;
+    let action = elements.action.matches("Action", |pattern| matches_action(pattern, "s3:PutObject"));
+    named != Truth::No && action != Truth::No
 }
 
 fn put_object(object: String, key: Option<&str>, caller: Caller, context: Context) -> Request {
