@@ -105,7 +105,6 @@ pub struct BucketAccess {
 
 impl BucketAccess {
     /// The call that decides whether CloudTrail can use the bucket: one that is denied, or else one that is unknown.
-    #[must_use]
     pub fn decisive(&self) -> (&'static str, &Decision) {
         let calls = [("s3:PutObject", &self.put_object), ("s3:GetBucketAcl", &self.get_bucket_acl)];
         let denied = calls.into_iter().find(|(_, decision)| decision.is_denied());
