@@ -147,7 +147,8 @@ const REPLICATION: &str = "<ReplicationConfiguration><Role>arn:aws:iam::12345678
 
 #[tokio::test]
 async fn an_absent_policy_differs_from_an_unreadable_one() {
-    let mut world = World::new(ACCOUNT).bucket("plain", FRANKFURT);
+    let mut world = World::new(ACCOUNT);
+    world.add_bucket(Bucket::new("plain", FRANKFURT).without_policy());
     world.add_bucket(Bucket::new("full", FRANKFURT).policy(POLICY).replication(REPLICATION));
     world.add_bucket(Bucket::new("malformed", FRANKFURT).policy("{}"));
     world.add_bucket(Bucket::new("foreign", FRANKFURT).of_account("210987654321"));
