@@ -1,4 +1,4 @@
-//! Responses from AWS that are lost, empty, malformed or unexpected.
+//! Responses from AWS that are empty, incomplete, malformed or unexpected.
 
 use std::time::Duration;
 
@@ -6,168 +6,11 @@ use fake_aws::{Fault, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
 use crate::support::{
-    AUDIT, Scenario, account, add_sealing_key, count_calls, event, findings, now, sealed_account, sealing_policy, step,
-    steps, writes,
+    AUDIT, Scenario, account, add_sealing_key, count_calls, event, sealed_account, sealing_policy, step, writes,
 };
 
 fn raw(body: &Value) -> Fault {
     Fault::Raw { status: 200, body: body.to_string() }
-}
-
-/// Loses the responses of the first `times` `CreateKey` calls. With `unindexed`, the tag index lacks the keys.
-fn lose_create_key(scenario: &Scenario, mut times: usize, unindexed: bool, fault: Fault) {
-    scenario.aws.after(move |call, world| {
-        if call.operation != "CreateKey" || times == 0 {
-            return None;
-        }
-        times -= 1;
-        if unindexed {
-            world.keys.values_mut().for_each(|key| key.unindexed_calls = 1000);
-        }
-        Some(fault.clone())
-    });
-}
-
-#[test]
-fn an_unconfirmed_key_is_found_and_finished() {
-    for lost in [Fault::internal(), Fault::Drop, raw(&json!({ "KeyMetadata": { "KeyId": "no ARN" } }))] {
-        let mut world = account();
-        world.now = now();
-        let mut scenario = Scenario::enforce(world);
-        lose_create_key(&scenario, 1, false, lost);
-        let answer = scenario.invoke_event("update-trail-by-name");
-        assert_eq!(count_calls(&scenario, "CreateKey"), 1);
-        assert_eq!(
-            steps(&answer),
-            ["create-key failed", "adopt-key done", "enable-rotation done", "create-alias done", "update-trail done"]
-        );
-        assert_eq!(answer["summary"], json!({ "remediated": 1 }));
-        assert_eq!(answer["strays"], json!([]));
-        assert!(
-            step(&answer, "create-key")["detail"].as_str().unwrap().contains("shows that it created key `arn:aws:kms:"),
-            "{answer:#}"
-        );
-        assert!(!scenario.only_alert().message.contains("act on the notice above"));
-        assert_eq!(scenario.aws.world().keys.len(), 1);
-        scenario.aws.clear_hooks();
-        scenario.assert_converged("update-trail-by-name");
-    }
-}
-
-#[test]
-fn a_key_that_is_indexed_late_is_awaited() {
-    let mut scenario = Scenario::enforce(account());
-    scenario.aws.after(|call, world| {
-        let lost = call.operation == "CreateKey";
-        if lost {
-            world.keys.values_mut().for_each(|key| key.unindexed_calls = 2);
-        }
-        lost.then(Fault::internal)
-    });
-    let answer = scenario.invoke_event("update-trail-by-name");
-    assert_eq!(answer["summary"], json!({ "remediated": 1 }));
-    assert_eq!((count_calls(&scenario, "CreateKey"), count_calls(&scenario, "GetResources")), (1, 4));
-    assert_eq!(scenario.aws.world().keys.len(), 1);
-}
-
-#[test]
-fn create_key_is_not_resent_before_a_read() {
-    for lost in [Fault::internal(), Fault::Drop] {
-        let mut scenario = Scenario::enforce(account());
-        lose_create_key(&scenario, 1, true, lost);
-        let answer = scenario.invoke_event("update-trail-by-name");
-        let names = scenario.aws.names();
-        let sent: Vec<usize> = (0..names.len()).filter(|&at| names[at] == "kms:CreateKey").collect();
-        assert_eq!(sent.len(), 2, "{names:#?}");
-        for read in ["kms:DescribeKey", "tagging:GetResources"] {
-            assert!(names[sent[0]..sent[1]].contains(&read.to_owned()), "read in between: {read}");
-        }
-        assert_eq!(
-            steps(&answer),
-            ["create-key failed", "create-key done", "enable-rotation done", "create-alias done", "update-trail done"]
-        );
-        assert!(answer["trails"][0]["steps"][0]["detail"].as_str().unwrap().contains("managed-by"), "{answer:#}");
-        let alert = scenario.only_alert().message;
-        assert!(alert.contains("What to do next: act on the notice above"), "{alert}");
-        assert_eq!(answer["summary"], json!({ "remediated": 1 }));
-        scenario.aws.clear_hooks();
-        scenario.assert_converged("update-trail-by-name");
-    }
-}
-
-#[test]
-fn create_key_is_sent_at_most_twice() {
-    let mut scenario = Scenario::enforce(account());
-    lose_create_key(&scenario, 9, true, Fault::internal());
-    let (error, _) = scenario.expect_failure("update-trail-by-name");
-    assert_eq!(error.error_type, "Transient");
-    assert_eq!(count_calls(&scenario, "CreateKey"), 2);
-    assert!(scenario.only_alert().message.contains("unknown whether a key was created"));
-}
-
-#[test]
-fn an_unconfirmed_update_is_read_back() {
-    let mut world = account();
-    let key = add_sealing_key(&mut world, "eu-central-1");
-    let mut scenario = Scenario::enforce(world);
-    scenario.aws.after(|call, _| (call.operation == "UpdateTrail").then(Fault::internal));
-    let answer = scenario.invoke_event("update-trail-by-name");
-    assert_eq!(answer["summary"], json!({ "remediated": 1 }));
-    assert_eq!(findings(&answer), ["no-cmk"]);
-    assert_eq!(steps(&answer), ["update-trail done"]);
-    assert!(step(&answer, "update-trail")["detail"].as_str().unwrap().contains("read back"));
-    assert_eq!(answer["trails"][0]["key_arn"], json!(key));
-    scenario.aws.clear_hooks();
-    scenario.assert_converged("update-trail-by-name");
-}
-
-#[test]
-fn an_unconfirmed_update_is_compared_with_the_settings() {
-    let mut world = account();
-    add_sealing_key(&mut world, "eu-central-1");
-    let mut scenario = Scenario::enforce(world);
-    scenario.aws.after(|call, world| {
-        let lost = call.operation == "UpdateTrail";
-        if lost {
-            world.trails.values_mut().for_each(|trail| trail.log_file_validation = false);
-        }
-        lost.then(Fault::internal)
-    });
-    let answer = scenario.invoke_event("update-trail-by-name");
-    assert_eq!(answer["summary"], json!({ "failed": 1 }), "{answer:#}");
-    let error = answer["trails"][0]["error"]["message"].as_str().unwrap();
-    assert!(error.contains("LogFileValidationEnabled: true → false"), "{error}");
-}
-
-#[test]
-fn a_sealed_trail_that_is_stopped_is_remediated() {
-    let mut world = account();
-    add_sealing_key(&mut world, "eu-central-1");
-    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").stopped(1_780_000_500));
-    let mut scenario = Scenario::enforce(world);
-    scenario.aws.after(|call, _| (call.operation == "UpdateTrail").then(Fault::internal));
-    let answer = scenario.invoke_event("stop-logging-by-name");
-    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
-    assert_eq!(findings(&answer), ["no-cmk", "logging-stopped"]);
-}
-
-#[test]
-fn an_update_with_unknown_outcome_is_reported_as_such() {
-    let mut world = account();
-    add_sealing_key(&mut world, "eu-central-1");
-    let mut scenario = Scenario::enforce(world);
-    let mut updated = false;
-    scenario.aws.after(move |call, _| {
-        updated |= call.operation == "UpdateTrail";
-        match call.operation.as_str() {
-            "UpdateTrail" => Some(Fault::internal()),
-            "GetTrail" if updated => Some(Fault::access_denied()),
-            _ => None,
-        }
-    });
-    let answer = scenario.invoke_event("update-trail-by-name");
-    assert_eq!(steps(&answer), ["update-trail failed"]);
-    assert!(step(&answer, "update-trail")["detail"].as_str().unwrap().contains("unknown whether"), "{answer:#}");
 }
 
 #[test]
@@ -407,25 +250,6 @@ fn an_alert_without_a_message_id_is_not_sent() {
         .aws
         .after(move |call, _| (call.operation == "Publish").then(|| Fault::Raw { status: 200, body: body.clone() }));
     assert_eq!(scenario.invoke_event("update-trail-by-name")["alerts"], json!({ "sent": 0, "failed": 1 }));
-}
-
-#[test]
-fn concurrent_setting_changes_are_reported() {
-    let mut world: World = account();
-    add_sealing_key(&mut world, "eu-central-1");
-    let mut scenario = Scenario::enforce(world);
-    scenario.aws.before(|call, world| {
-        if call.operation == "UpdateTrail" {
-            world.trails.values_mut().for_each(|trail| trail.multi_region = false);
-        }
-        None
-    });
-    let answer = scenario.invoke_event("update-trail-by-name");
-    assert_eq!(answer["summary"], json!({ "failed": 1 }));
-    let error = answer["trails"][0]["error"]["message"].as_str().unwrap();
-    assert!(error.contains("IsMultiRegionTrail: true → false"), "{error}");
-    assert_eq!(step(&answer, "update-trail")["status"], "done");
-    assert_eq!(answer["trails"][0]["key_arn"], json!(scenario.audit().kms_key_id));
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod failures;
 mod key_races;
 mod key_repair;
 mod key_rotation;
+mod lost_responses;
 mod metrics;
 mod moto;
 mod out_of_scope;

@@ -316,3 +316,22 @@ fn a_key_assigned_during_a_later_pass_is_not_replaced() {
     let key = scenario.audit().kms_key_id.unwrap();
     assert_eq!(scenario.aws.world().keys[&key].tags["owner"], "another-team");
 }
+
+#[test]
+fn concurrent_setting_changes_are_reported() {
+    let mut world = account();
+    add_sealing_key(&mut world, "eu-central-1");
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.before(|call, world| {
+        if call.operation == "UpdateTrail" {
+            world.trails.values_mut().for_each(|trail| trail.multi_region = false);
+        }
+        None
+    });
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "failed": 1 }));
+    let error = answer["trails"][0]["error"]["message"].as_str().unwrap();
+    assert!(error.contains("IsMultiRegionTrail: true → false"), "{error}");
+    assert_eq!(step(&answer, "update-trail")["status"], "done");
+    assert_eq!(answer["trails"][0]["key_arn"], json!(scenario.audit().kms_key_id));
+}

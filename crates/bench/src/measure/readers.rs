@@ -37,7 +37,7 @@ fn policies() -> [Value; 3] {
     ]
 }
 
-/// Measures the slowest of the policies, for an organization trail whose new key lets nobody decrypt.
+/// Measures the slowest of the policies, for an organization trail whose new key allows no reader to decrypt.
 pub fn measure(binaries: &Binaries) -> Measured {
     let trail = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().map_err(|_| "not an ARN")?;
     let files = LogFiles { organization: true, ..LogFiles::new("logs", None, &trail) };

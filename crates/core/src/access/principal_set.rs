@@ -103,7 +103,7 @@ fn allowed_principals(statement: &Statement) -> Vec<PrincipalSet> {
         let of_access_points = elements.conditions.iter().any(|it| it.key.eq_ignore_ascii_case(ACCESS_POINT_ACCOUNT));
         let name = match kind {
             PrincipalKind::Unknown if of_access_points && name.parse::<AccountId>().is_ok() => {
-                format!("whoever the access points of account {name} let in")
+                format!("principals that the access points of account {name} allow")
             }
             _ => shorten(name, 200),
         };

@@ -1,13 +1,15 @@
 //! Which readers of a trail's log files cannot decrypt them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::access::cloudtrail_bucket::{Example, LogFiles, over_tls, resources};
+use crate::access::cloudtrail_bucket::over_tls;
+use crate::access::log_files::{Example, LogFiles, resources};
 use crate::access::principal_set::{
     PrincipalKind, PrincipalSet, external_principals, own_principals, singled_out_principals,
 };
 use crate::iam::parts::{Applies, Matches, Statements};
-use crate::iam::{Caller, Context, Decision, Document, Identity, Reason, Request, Statement, StatementId, evaluate};
+use crate::iam::{Caller, Context, Decision, Document, Identity, Reason, Request, StatementId, evaluate};
 use crate::ids::{AccountId, KeyArn, Partition, shorten};
 
 /// Principals that a bucket policy allows to read and a key policy does not allow to decrypt.
@@ -80,11 +82,13 @@ pub fn locked_out_readers(
         if readers.is_empty() {
             continue;
         }
-        let resolve = |denies: &mut Denies, statement: &Statement| {
-            let examples = files.examples(&organization, &resources(statement).collect::<Vec<&str>>());
-            StatementReads::new(bucket_policy, denies, id.clone(), statement, &examples)
+        let resolve = |denies: &mut Denies, context: &Context| {
+            let named: Vec<Cow<'_, str>> = resources(statement).map(|it| context.expand(it)).collect();
+            let named: Vec<&str> = named.iter().map(AsRef::as_ref).collect();
+            let examples = files.examples(&organization, &named);
+            StatementReads::new(denies, id.clone(), Statements::one(bucket_policy, statement), &examples, context)
         };
-        let of_any_account = resolve(&mut denies, statement);
+        let of_any_account = resolve(&mut denies, &Context::new());
         let mut of_accounts: BTreeMap<String, StatementReads> = BTreeMap::new();
         let binds_account = bucket_policy.has_variables() && resources(statement).any(|it| it.contains(OWN_ACCOUNT));
         // A Deny can name everyone but them.
@@ -95,8 +99,8 @@ pub fn locked_out_readers(
         for principals in readers.into_iter().chain(members) {
             let account = principals.example_account();
             if binds_account && of_accounts.len() < MAX_ACCOUNTS && !of_accounts.contains_key(account) {
-                of_accounts
-                    .insert(account.to_owned(), resolve(&mut denies, &statement.with_text(OWN_ACCOUNT, account)));
+                let of_account = Context::new().with("aws:PrincipalAccount", account);
+                of_accounts.insert(account.to_owned(), resolve(&mut denies, &of_account));
             }
             let reads = of_accounts.get(account).unwrap_or(&of_any_account);
             let Some(reader) = reads.locked_out(&denies, &key, principals) else { continue };
@@ -121,7 +125,8 @@ pub fn account_readers(bucket_policy: &Document, files: &LogFiles<'_>, account: 
         }
         let resources: Vec<&str> = resources(statement).collect();
         let examples = files.examples(&files.organization_among(&resources), &resources);
-        let reads = StatementReads::new(bucket_policy, &mut denies, id, statement, &examples);
+        let statement = Statements::one(bucket_policy, statement);
+        let reads = StatementReads::new(&mut denies, id, statement, &examples, &Context::new());
         let named = named.into_iter().filter(|one| reads.reads(&denies, files.trail.partition(), one) != Applies::No);
         readers.extend(named.map(|one| one.name));
     }
@@ -152,7 +157,7 @@ impl Denies {
     fn match_object(&mut self, object: &str) -> Matches {
         let matches = self.objects.get(object).cloned();
         matches.unwrap_or_else(|| {
-            let matches = self.statements.match_resource(object);
+            let matches = self.statements.match_resource(object, &Context::new());
             self.objects.insert(object.to_owned(), matches.clone());
             matches
         })
@@ -181,17 +186,17 @@ struct StatementReads {
 
 impl StatementReads {
     fn new(
-        bucket_policy: &Document,
         denies: &mut Denies,
         id: StatementId,
-        statement: &Statement,
+        statement: Statements,
         examples: &[Example],
+        context: &Context,
     ) -> Self {
-        let statement = Statements::one(bucket_policy, statement);
         let actions = READS.map(|action| statement.match_action(action));
         let mut reads = BTreeSet::new();
         for example in examples.iter().take(MAX_EXAMPLES) {
-            let (allowed, denied) = (statement.match_resource(&example.object), denies.match_object(&example.object));
+            let (allowed, denied) =
+                (statement.match_resource(&example.object, context), denies.match_object(&example.object));
             let optional = example.is_optional();
             let read = |(allow, deny)| (allowed.and(allow), denied.and(deny), optional);
             reads.extend(actions.iter().zip(&denies.actions).map(read));

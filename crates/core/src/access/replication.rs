@@ -1,6 +1,6 @@
 //! Which replication stops once a trail's log files are encrypted with a KMS key.
 
-use crate::access::cloudtrail_bucket::LogFiles;
+use crate::access::log_files::LogFiles;
 use crate::access::readers::decide_decrypt;
 use crate::iam::{Decision, Document, Identity};
 use crate::ids::KeyArn;

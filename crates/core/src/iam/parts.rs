@@ -59,10 +59,11 @@ impl Statements {
     }
 
     /// Those that are about a resource.
-    pub(crate) fn match_resource(&self, resource: &str) -> Matches {
+    pub(crate) fn match_resource(&self, resource: &str, context: &Context) -> Matches {
         self.matches(|elements| {
             elements.resource.matches("Resource", |pattern| {
-                Pattern::with_wildcards(pattern, self.variables).matches_resource(resource)
+                let pattern = if self.variables { context.expand(pattern) } else { pattern.into() };
+                Pattern::with_wildcards(&pattern, self.variables).matches_resource(resource)
             })
         })
     }

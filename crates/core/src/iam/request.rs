@@ -196,7 +196,7 @@ impl Context {
         Cow::Owned(expanded)
     }
 
-    /// The value of a variable, such as `aws:SourceAccount`, or `aws:username, 'nobody'` with a default for a key that
+    /// The value of a variable, such as `aws:SourceAccount`, or `aws:username, 'none'` with a default for a key that
     /// the request does not have.
     fn variable<'a>(&'a self, variable: &'a str) -> Option<&'a str> {
         let (key, default) = variable.split_once(',').map_or((variable, None), |(key, text)| (key, Some(text.trim())));

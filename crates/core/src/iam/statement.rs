@@ -49,11 +49,6 @@ impl Statement {
         Self { raw, sid, elements }
     }
 
-    /// The statement with another text in place of one.
-    pub(crate) fn with_text(&self, old: &str, new: &str) -> Self {
-        Self::new(self.raw.replace(old, new))
-    }
-
     /// The statement's text, exactly as it was read.
     #[must_use]
     pub fn raw(&self) -> &str {

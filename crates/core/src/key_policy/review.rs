@@ -54,10 +54,12 @@ impl KeyPolicy {
         };
         let names_other = |it: &Elements| may_name(it, |name| !roles.contains(&name) && self.is_in_account(name));
         let names_role = |it: &Elements| may_name(it, |name| roles.contains(&name));
-        match () {
-            () if allows(&names_other) => KeyAdministrator::Account,
-            () if allows(&names_role) => KeyAdministrator::Role,
-            () => KeyAdministrator::NoPrincipal,
+        if allows(&names_other) {
+            KeyAdministrator::Account
+        } else if allows(&names_role) {
+            KeyAdministrator::Role
+        } else {
+            KeyAdministrator::NoPrincipal
         }
     }
 

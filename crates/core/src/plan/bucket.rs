@@ -88,8 +88,9 @@ impl Planner<'_> {
         key: &KeyArn,
         plan: &KeyPlan,
     ) -> Result<Option<Warning>, Obstacle> {
-        let is_anothers = denied.code.as_deref() == Some("MethodNotAllowed");
-        if !is_anothers || !excludes_other_accounts(plan.policy.as_ref(), self.context.function_arn.account()) {
+        if !denied.is("MethodNotAllowed")
+            || !excludes_other_accounts(plan.policy.as_ref(), self.context.function_arn.account())
+        {
             return Ok(None);
         }
         let (bucket, owner) = (files.bucket.to_owned(), plan.owner);

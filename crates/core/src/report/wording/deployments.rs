@@ -67,7 +67,7 @@ fn with_any(trail: &TrailReport, mode: Mode) -> Vec<String> {
     let existed = !trail.steps.iter().any(|step| is_new(step.step));
     if let (Mode::Enforce, true, true, Ok(arn)) = (mode, existed, trail.has(FindingId::NoCmk), &trail.trail) {
         actions.push(format!(
-            "the key existed before this run, so a deployment may have removed it from the trail. To see how often trails were changed in the last 90 days, and by whom, run {}",
+            "the key existed before this run, so a deployment may have removed it from the trail. To see which principals changed trails in the last 90 days, run {}",
             list_updates(arn.region())
         ));
     }

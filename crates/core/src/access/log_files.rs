@@ -1,0 +1,264 @@
+//! Which objects are a trail's log files, and what lets CloudTrail write them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::access::CLOUDTRAIL;
+use crate::iam::Statement;
+use crate::ids::{AccountId, OrganizationId, Region, TrailArn};
+
+/// Where a trail's log files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogFiles<'a> {
+    /// The bucket's name.
+    pub bucket: &'a str,
+    /// The part of each object key before `AWSLogs/`, without the slash.
+    pub prefix: Option<&'a str>,
+    /// The trail.
+    pub trail: &'a TrailArn,
+    /// Whether it is an organization trail, whose files include every member account's, in a folder named after the
+    /// organization.
+    pub organization: bool,
+    /// Whether it logs the events of other Regions than its own.
+    pub every_region: bool,
+    /// Whether it delivers digest files, which are encrypted with the same key.
+    /// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-document-history.html>.
+    pub digests: bool,
+    /// The organization of the trail's account, if known.
+    pub organization_id: Option<&'a OrganizationId>,
+    /// The account of the bucket, if known.
+    pub bucket_owner: Option<&'a AccountId>,
+}
+
+impl<'a> LogFiles<'a> {
+    /// The files of a trail of one account that logs every Region and delivers digest files.
+    pub fn new(bucket: &'a str, prefix: Option<&'a str>, trail: &'a TrailArn) -> Self {
+        Self {
+            bucket,
+            prefix,
+            trail,
+            organization: false,
+            every_region: true,
+            digests: true,
+            organization_id: None,
+            bucket_owner: None,
+        }
+    }
+
+    /// The statements of a bucket policy that let CloudTrail deliver the files, as AWS documents them. They have no
+    /// `Sid`, which another statement might have.
+    ///
+    /// Sources:
+    /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html>,
+    /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/creating-an-organizational-trail-prepare.html>.
+    pub fn cloudtrail_statements(&self) -> Value {
+        let (bucket, folder) = (format!("arn:{}:s3:::{}", self.trail.partition(), self.bucket), self.folder());
+        let source = json!({ "aws:SourceArn": self.trail.as_str() });
+        let own = format!("{bucket}/{folder}{}/*", self.trail.account());
+        let organization = self.organization_id.map_or("o-*", OrganizationId::as_str);
+        let objects = match self.organization {
+            true => json!([own, format!("{bucket}/{folder}{organization}/*")]),
+            false => json!(own),
+        };
+        let allow = |action, resource, string_equals| {
+            json!({ "Effect": "Allow", "Principal": { "Service": CLOUDTRAIL }, "Action": action, "Resource": resource,
+                "Condition": { "StringEquals": string_equals } })
+        };
+        let with_acl = json!({ "aws:SourceArn": self.trail.as_str(), "s3:x-amz-acl": "bucket-owner-full-control" });
+        json!([allow("s3:GetBucketAcl", json!(bucket), source), allow("s3:PutObject", objects, with_acl)])
+    }
+}
+
+/// An example of a trail's objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Example {
+    /// Its ARN.
+    pub(crate) object: String,
+    /// Whether every such trail has objects like this one.
+    pub(crate) certain: bool,
+}
+
+impl Example {
+    /// Whether it is of a kind of files that the trail may not deliver.
+    pub(crate) fn is_optional(&self) -> bool {
+        OPTIONAL_FAMILIES.iter().any(|family| self.object.contains(&format!("/{family}/")))
+    }
+}
+
+/// What a statement's `Resource` or `NotResource` names.
+pub(crate) fn resources(statement: &Statement) -> impl Iterator<Item = &str> {
+    let elements = statement.elements().ok();
+    elements.and_then(|elements| elements.resource.named()).into_iter().flatten().map(String::as_str)
+}
+
+const FOLDER: &str = "AWSLogs/";
+
+/// The parts of an object's path that a `Resource` element names.
+#[derive(Default, Clone, Copy)]
+pub(super) struct PathParts<'a> {
+    pub(super) organization: Option<&'a str>,
+    account: Option<&'a str>,
+    region: Option<&'a str>,
+    family: Option<&'static str>,
+}
+
+/// The folders of what CloudTrail delivers beside log files and digest files, if the trail logs it.
+/// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html>.
+const OPTIONAL_FAMILIES: [&str; 3] = ["CloudTrail-Insight", "CloudTrail-NetworkActivity", "CloudTrail-Aggregated"];
+
+impl<'a> PathParts<'a> {
+    pub(super) fn of(resource: &'a str) -> Self {
+        let family = OPTIONAL_FAMILIES.into_iter().find(|family| resource.contains(family));
+        let mut parts = Self { family, ..Self::default() };
+        for part in resource.split('/') {
+            if part.parse::<OrganizationId>().is_ok() {
+                parts.organization = Some(part);
+            } else if part.parse::<AccountId>().is_ok() {
+                parts.account = Some(part);
+            } else if part.parse::<Region>().is_ok() {
+                parts.region = Some(part);
+            }
+        }
+        parts
+    }
+}
+
+impl LogFiles<'_> {
+    /// The object keys' part up to and including `AWSLogs/`.
+    fn folder(&self) -> String {
+        let prefix = self.prefix.filter(|prefix| !prefix.is_empty());
+        prefix.map_or(FOLDER.to_owned(), |prefix| format!("{prefix}/{FOLDER}"))
+    }
+
+    /// The prefix that all the log files have in common.
+    pub(crate) fn common_prefix(&self) -> String {
+        if self.organization {
+            // The organization's ID follows, which a trail does not show.
+            format!("{}o-", self.folder())
+        } else {
+            format!("{}{}/CloudTrail", self.folder(), self.trail.account())
+        }
+    }
+
+    /// Whether the files are in a folder whose name is unknown.
+    pub(super) fn organization_is_unknown(&self) -> bool {
+        self.organization && self.organization_id.is_none()
+    }
+
+    /// The organization that contains the files, as far as it is known or `Resource` elements name it.
+    pub(crate) fn organization_among(&self, resources: &[&str]) -> String {
+        if let Some(known) = self.organization_id {
+            return known.to_string();
+        }
+        let named = resources.iter().find_map(|resource| PathParts::of(resource).organization);
+        named.unwrap_or("o-0000000000").to_owned()
+    }
+
+    /// Examples of the log and digest files: first those that every such trail has, then those that match `Resource`
+    /// elements for single accounts or Regions.
+    ///
+    /// Sources: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html>,
+    /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-validation-digest-file-structure.html>.
+    pub(crate) fn examples(&self, organization: &str, resources: &[&str]) -> Vec<Example> {
+        let own = PathParts { organization: Some(organization), ..PathParts::default() };
+        let example = |certain| move |object| Example { object, certain };
+        let mut examples: Vec<Example> = self.objects(&own).map(example(true)).collect();
+        for family in OPTIONAL_FAMILIES {
+            let own = PathParts { family: Some(family), ..own };
+            examples.extend(self.objects(&own).last().map(example(false)));
+        }
+        let mut known: BTreeSet<String> = examples.iter().map(|example| example.object.clone()).collect();
+        for resource in resources {
+            let named = PathParts::of(resource);
+            let parts = PathParts {
+                organization: named.organization.or(own.organization),
+                account: named.account.filter(|_| self.organization),
+                region: named.region.filter(|_| self.every_region),
+                family: named.family,
+            };
+            let others = self.objects(&parts).filter(|object| known.insert(object.clone()));
+            examples.extend(others.map(example(false)));
+        }
+        examples
+    }
+
+    /// The ARNs of a log file, of a digest file if the trail has any, and of a file of the named family. What differs
+    /// between the files of a folder is the date.
+    fn objects(&self, parts: &PathParts<'_>) -> impl Iterator<Item = String> {
+        let (trail, bucket, folder) = (self.trail, self.bucket, self.folder());
+        let account = parts.account.unwrap_or(trail.account().as_str()).to_owned();
+        let region = parts.region.unwrap_or(trail.region().as_str()).to_owned();
+        let organization = parts.organization.filter(|_| self.organization);
+        let organization = organization.map(|id| format!("{id}/")).unwrap_or_default();
+        let events = |family| (family, "########T####Z_0123456789abcdef".to_owned());
+        let digest = ("CloudTrail-Digest", format!("{}_{}_########T######Z", trail.name(), trail.region()));
+        let families = [Some(events("CloudTrail")), self.digests.then_some(digest), parts.family.map(events)];
+        families.into_iter().flatten().map(move |(kind, end)| {
+            format!(
+                "arn:{}:s3:::{bucket}/{folder}{organization}{account}/{kind}/{region}/####/##/##/{account}_{kind}_{region}_{end}.json.gz",
+                trail.partition()
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trail() -> TrailArn {
+        "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap()
+    }
+
+    fn about(resources: &[&str], organization: bool) -> Vec<String> {
+        let trail = trail();
+        let files = LogFiles { organization, digests: false, ..LogFiles::new("logs", Some("audit"), &trail) };
+        let mut examples = files.examples(&files.organization_among(resources), resources);
+        examples.retain(|it| OPTIONAL_FAMILIES.iter().all(|family| !it.object.contains(family)));
+        let folder =
+            |it: Example| it.object.split("/####/").next().unwrap().replace("arn:aws:s3:::logs/audit/AWSLogs/", "");
+        examples.into_iter().map(folder).collect()
+    }
+
+    #[test]
+    fn the_first_example_is_one_that_every_trail_has() {
+        assert_eq!(about(&[], false), ["123456789012/CloudTrail/eu-west-1"]);
+        assert_eq!(about(&["arn:aws:s3:::logs/*"], true), ["o-0000000000/123456789012/CloudTrail/eu-west-1"]);
+        let trail = trail();
+        let mut examples = LogFiles::new("logs", Some(""), &trail).examples("", &[]);
+        assert!(
+            examples.iter().all(|it| it.certain != OPTIONAL_FAMILIES.iter().any(|family| it.object.contains(family)))
+        );
+        examples.retain(|it| it.certain);
+        let begins =
+            ["CloudTrail", "CloudTrail-Digest"].map(|kind| format!("arn:aws:s3:::logs/AWSLogs/123456789012/{kind}/"));
+        assert_eq!(examples.len(), 2);
+        assert!(
+            examples.iter().zip(begins).all(|(it, begin)| it.certain && it.object.starts_with(&begin)),
+            "{examples:?}"
+        );
+    }
+
+    #[test]
+    fn every_named_account_and_region_gets_an_example() {
+        let resources = [
+            "arn:aws:s3:::logs/audit/AWSLogs/o-abcdefghij/*",
+            "arn:aws:s3:::logs/*/AWSLogs/o-abcdefghij/210987654321/*",
+            "arn:aws:s3:::logs/audit/AWSLogs/*/CloudTrail/us-west-2/*",
+        ];
+        assert_eq!(
+            about(&resources, true),
+            [
+                "o-abcdefghij/123456789012/CloudTrail/eu-west-1",
+                "o-abcdefghij/210987654321/CloudTrail/eu-west-1",
+                "o-abcdefghij/123456789012/CloudTrail/us-west-2",
+            ]
+        );
+        assert_eq!(
+            about(&resources, false),
+            ["123456789012/CloudTrail/eu-west-1", "123456789012/CloudTrail/us-west-2"],
+            "other accounts' files are not this trail's"
+        );
+    }
+}
