@@ -23,17 +23,20 @@ fn folder(number: usize) -> String {
     format!("arn:aws:s3:::logs/AWSLogs/*/{}/*", account(number))
 }
 
-/// Many roles and folders; many accounts and folders; many wildcards.
-fn policies() -> [Value; 3] {
+/// Many roles and folders; many accounts and folders; many stars; patterns that are made to be slow.
+fn policies() -> [Value; 4] {
     let list = |count: usize, text: fn(usize) -> String| (0..count).map(text).collect::<Value>();
     let allow = |principals: Value, resources: Value| json!({ "Effect": "Allow", "Principal": { "AWS": principals }, "Action": "s3:GetObject", "Resource": resources });
-    let wildcards = |number: usize| format!("arn:aws:s3:::{}x{number}", "*?".repeat(40));
-    let deny = json!({ "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": list(100, wildcards) });
+    let stars = |number: usize| format!("arn:aws:s3:::{}x{number}", "*?".repeat(40));
+    let slow = |number: usize| format!("*{}x{number}*", "?".repeat(80));
+    let deny =
+        |resources: Value| json!({ "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": resources });
     let policy = |statements: &[Value]| json!({ "Version": "2012-10-17", "Statement": statements });
     [
         policy(&[allow(list(200, role), list(100, folder))]),
         policy(&[allow(list(600, account), list(220, folder))]),
-        policy(&[allow(list(100, account), list(100, folder)), deny]),
+        policy(&[allow(list(100, account), list(100, folder)), deny(list(100, stars))]),
+        policy(&[allow(list(100, account), list(100, folder)), deny(list(140, slow))]),
     ]
 }
 
