@@ -12,9 +12,10 @@ from local import ACCOUNT
 HOME = "eu-west-1"
 OTHER_REGION = "eu-central-1"
 OWNERS_KEY_ALIAS = "alias/owners-key"
-# A role of another account that reads one of the buckets, and a replication rule of that bucket.
+# A role of another account that reads one of the buckets, and a replication rule of that bucket with its role.
 READER = "arn:aws:iam::210987654321:role/siem"
 REPLICATION_RULE = "to-the-archive"
+REPLICATION_ROLE = f"arn:aws:iam::{ACCOUNT}:role/replication"
 # The statement of the default key policy.
 ADMINISTRATION = {
     "Sid": "Enable IAM User Permissions",
@@ -105,7 +106,7 @@ class Account:
             )
         self.client("s3", self.region_of(bucket)).put_bucket_replication(
             Bucket=bucket,
-            ReplicationConfiguration={"Role": f"arn:aws:iam::{ACCOUNT}:role/replication", "Rules": [rule]},
+            ReplicationConfiguration={"Role": REPLICATION_ROLE, "Rules": [rule]},
         )
 
     def make_owners_key(self) -> str:

@@ -12,7 +12,7 @@ import time
 import traceback
 from datetime import datetime, timezone
 
-from account import HOME, OTHER_REGION, READER, REPLICATION_RULE, STRIPPED_POLICY, Account
+from account import HOME, OTHER_REGION, READER, REPLICATION_ROLE, REPLICATION_RULE, STRIPPED_POLICY, Account
 from answers import (
     changes,
     cloudtrail_statements,
@@ -328,8 +328,8 @@ def run(output: Output) -> None:
 
         output.heading("The account's owner reviews the plan and deploys with Mode=enforce")
         account.replicate("logs-far", "archive", owners_key)
-        output.text("The replication rule now includes objects encrypted with a KMS key, and LogReaders contains the role.")
-        seconds = deploy("deploy-enforce", STACK, "Mode=enforce", f"LogReaders={READER}", env=env)
+        output.text("The replication rule now includes objects encrypted with a KMS key. LogReaders contains both roles.")
+        seconds = deploy("deploy-enforce", STACK, "Mode=enforce", f"LogReaders={READER},{REPLICATION_ROLE}", env=env)
         output.text(f"`sam deploy` took {seconds:.0f} s.")
         enforce(demo)
         repeat(demo, account.trail_event(trails["orders"]))

@@ -83,7 +83,7 @@ impl Calls<'_> {
         let about_writes = self.policy.statements().iter().filter(|statement| concerns_writes(statement));
         let about_writes: Vec<&str> = about_writes.flat_map(resources).collect();
         let examples = self.files.examples(&organization, &about_writes);
-        for (index, Example { object, certain }) in examples.into_iter().enumerate() {
+        for (index, Example { object, certain, .. }) in examples.into_iter().enumerate() {
             let call = |key| {
                 let object = object.clone();
                 move |caller, context| put_object(object.clone(), key, caller, context)

@@ -1,11 +1,15 @@
 //! Which objects are a trail's log files, and what lets CloudTrail write them.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use serde_json::{Value, json};
 
 use crate::access::CLOUDTRAIL;
 use crate::iam::Statement;
+use crate::iam::pattern::Pattern;
+use crate::iam::truth::Truth;
 use crate::ids::{AccountId, OrganizationId, Region, TrailArn};
 
 /// Where a trail's log files are.
@@ -77,13 +81,8 @@ pub(crate) struct Example {
     pub(crate) object: String,
     /// Whether every such trail has objects like this one.
     pub(crate) certain: bool,
-}
-
-impl Example {
-    /// Whether it is of a kind of files that the trail may not deliver.
-    pub(crate) fn is_optional(&self) -> bool {
-        OPTIONAL_FAMILIES.iter().any(|family| self.object.contains(&format!("/{family}/")))
-    }
+    /// Whether it is of a kind of files that the trail may not deliver, or of an account that may not exist.
+    pub(crate) optional: bool,
 }
 
 /// What a statement's `Resource` or `NotResource` names.
@@ -94,11 +93,11 @@ pub(crate) fn resources(statement: &Statement) -> impl Iterator<Item = &str> {
 
 const FOLDER: &str = "AWSLogs/";
 
-/// The parts of an object's path that a `Resource` element names.
-#[derive(Default, Clone, Copy)]
+/// The parts of an object's path that a `Resource` element names. A part with wildcards is an example of what matches.
+#[derive(Default, Clone)]
 pub(super) struct PathParts<'a> {
     pub(super) organization: Option<&'a str>,
-    account: Option<&'a str>,
+    account: Option<Cow<'a, str>>,
     region: Option<&'a str>,
     family: Option<&'static str>,
 }
@@ -114,14 +113,42 @@ impl<'a> PathParts<'a> {
         for part in resource.split('/') {
             if part.parse::<OrganizationId>().is_ok() {
                 parts.organization = Some(part);
-            } else if part.parse::<AccountId>().is_ok() {
-                parts.account = Some(part);
-            } else if part.parse::<Region>().is_ok() {
-                parts.region = Some(part);
+            } else if let Some(account) = matching_account(part) {
+                parts.account = Some(account);
+            } else if let Some(region) = matching_region(part) {
+                parts.region = Some(region);
             }
         }
         parts
     }
+}
+
+/// An account that a part of a `Resource` element matches, unless it matches every text.
+fn matching_account(part: &str) -> Option<Cow<'_, str>> {
+    if part.parse::<AccountId>().is_ok() {
+        return Some(Cow::Borrowed(part));
+    }
+    let zeros = (0..12).map(|count| "0".repeat(count)).filter(|_| part.contains(|it: char| it.is_ascii_digit()));
+    let mut accounts = zeros.map(|zeros| part.replacen('*', &zeros, 1).replace('*', "").replace('?', "0"));
+    accounts.find(|account| account.parse::<AccountId>().is_ok()).map(Cow::Owned)
+}
+
+/// Regions, the most used first. A newer one is recognized if it is named in full.
+/// Source: <https://docs.aws.amazon.com/general/latest/gr/ct.html>.
+const REGIONS: &str = "us-east-1 us-east-2 us-west-1 us-west-2 eu-west-1 eu-west-2 eu-west-3 eu-central-1 eu-central-2 \
+    eu-north-1 eu-south-1 eu-south-2 ap-east-1 ap-east-2 ap-northeast-1 ap-northeast-2 ap-northeast-3 \
+    ap-south-1 ap-south-2 ap-southeast-1 ap-southeast-2 ap-southeast-3 ap-southeast-4 ap-southeast-5 \
+    ap-southeast-6 ap-southeast-7 af-south-1 ca-central-1 ca-west-1 il-central-1 me-central-1 me-south-1 \
+    mx-central-1 sa-east-1 cn-north-1 cn-northwest-1 us-gov-east-1 us-gov-west-1 eusc-de-east-1";
+
+/// A Region that a part of a `Resource` element matches, unless it matches every text.
+fn matching_region(part: &str) -> Option<&str> {
+    if part.parse::<Region>().is_ok() {
+        return Some(part);
+    }
+    let pattern = Pattern::with_wildcards(part, false);
+    let matches_some = part.contains(['*', '?']) && part.contains(|it: char| it == '-' || it.is_ascii_lowercase());
+    REGIONS.split(' ').find(|region| matches_some && pattern.matches(region) == Truth::Yes)
 }
 
 impl LogFiles<'_> {
@@ -162,11 +189,11 @@ impl LogFiles<'_> {
     /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-validation-digest-file-structure.html>.
     pub(crate) fn examples(&self, organization: &str, resources: &[&str]) -> Vec<Example> {
         let own = PathParts { organization: Some(organization), ..PathParts::default() };
-        let example = |certain| move |object| Example { object, certain };
-        let mut examples: Vec<Example> = self.objects(&own).map(example(true)).collect();
+        let example = |certain, optional| move |object| Example { object, certain, optional };
+        let mut examples: Vec<Example> = self.objects(&own).map(example(true, false)).collect();
         for family in OPTIONAL_FAMILIES {
-            let own = PathParts { family: Some(family), ..own };
-            examples.extend(self.objects(&own).last().map(example(false)));
+            let own = PathParts { family: Some(family), ..own.clone() };
+            examples.extend(self.objects(&own).last().map(example(false, true)));
         }
         let mut known: BTreeSet<String> = examples.iter().map(|example| example.object.clone()).collect();
         for resource in resources {
@@ -177,8 +204,12 @@ impl LogFiles<'_> {
                 region: named.region.filter(|_| self.every_region),
                 family: named.family,
             };
+            let of_an_example = matches!(parts.account, Some(Cow::Owned(_)));
             let others = self.objects(&parts).filter(|object| known.insert(object.clone()));
-            examples.extend(others.map(example(false)));
+            examples.extend(others.map(|object| {
+                let optional = of_an_example || OPTIONAL_FAMILIES.iter().any(|it| object.contains(&format!("/{it}/")));
+                Example { object, certain: false, optional }
+            }));
         }
         examples
     }
@@ -187,7 +218,7 @@ impl LogFiles<'_> {
     /// between the files of a folder is the date.
     fn objects(&self, parts: &PathParts<'_>) -> impl Iterator<Item = String> {
         let (trail, bucket, folder) = (self.trail, self.bucket, self.folder());
-        let account = parts.account.unwrap_or(trail.account().as_str()).to_owned();
+        let account = parts.account.as_deref().unwrap_or(trail.account().as_str()).to_owned();
         let region = parts.region.unwrap_or(trail.region().as_str()).to_owned();
         let organization = parts.organization.filter(|_| self.organization);
         let organization = organization.map(|id| format!("{id}/")).unwrap_or_default();
@@ -260,5 +291,28 @@ mod tests {
             ["123456789012/CloudTrail/eu-west-1", "123456789012/CloudTrail/us-west-2"],
             "other accounts' files are not this trail's"
         );
+    }
+
+    #[test]
+    fn a_part_with_wildcards_gets_an_example_that_matches() {
+        for (part, account, region) in [
+            ("2222*", Some("222200000000"), None),
+            ("*22", Some("000000000022"), None),
+            ("22222222222?", Some("222222222220"), None),
+            ("us-*", None, Some("us-east-1")),
+            ("us*", None, Some("us-east-1")),
+            ("eu-west-?", None, Some("eu-west-1")),
+            ("ap-south*", None, Some("ap-south-1")),
+            ("us-*-1", None, Some("us-east-1")),
+            ("*-west-2", None, Some("us-west-2")),
+            ("*-2", None, Some("us-east-2")),
+            ("*", None, None),
+            ("????", None, None),
+            ("CloudTrail*", None, None),
+            ("20*", Some("200000000000"), None),
+        ] {
+            let parts = PathParts::of(part);
+            assert_eq!((parts.account.as_deref(), parts.region), (account, region), "{part}");
+        }
     }
 }

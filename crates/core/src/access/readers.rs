@@ -197,7 +197,7 @@ impl StatementReads {
         for example in examples.iter().take(MAX_EXAMPLES) {
             let (allowed, denied) =
                 (statement.match_resource(&example.object, context), denies.match_object(&example.object));
-            let optional = example.is_optional();
+            let optional = example.optional;
             let read = |(allow, deny)| (allowed.and(allow), denied.and(deny), optional);
             reads.extend(actions.iter().zip(&denies.actions).map(read));
         }
