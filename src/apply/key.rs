@@ -1,6 +1,6 @@
 //! The steps of a sealing key.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use trailseal_core::failure::Failure;
@@ -36,7 +36,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         for (index, step) in plan.steps.iter().enumerate() {
             // One second earlier, to allow for clock skew with KMS.
             let sent_at = now().saturating_sub(1);
-            let result = match self.key_step(region, step, &mut key).await {
+            let result = match self.key_step(region, step, plan, &mut key).await {
                 Ok(result) => result,
                 Err(failure) if failure.outcome_unknown => StepResult::Unconfirmed { failure, sent_at },
                 Err(failure) => StepResult::Failed(failure),
@@ -72,13 +72,22 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
     }
 
     /// Takes one step on `key`, which a step may create.
-    async fn key_step(&self, region: &Region, step: &KeyStep, key: &mut Option<KeyArn>) -> Result<StepResult, Failure> {
+    async fn key_step(
+        &self,
+        region: &Region,
+        step: &KeyStep,
+        plan: &KeyPlan,
+        key: &mut Option<KeyArn>,
+    ) -> Result<StepResult, Failure> {
         if !matches!(step, KeyStep::Adopt(_)) {
             self.has_written.store(true, Ordering::Relaxed);
         }
         let applied = Ok(StepResult::Done(Effect::Applied));
         if let KeyStep::Create(new) = step {
-            *key = Some(self.writer.create_key(region, new).await?);
+            let is_first = AtomicBool::new(true);
+            let unchanged =
+                async || Ok(is_first.swap(false, Ordering::Relaxed) || !self.has_new_key(region, plan).await?);
+            *key = Some(self.writer.create_key(region, new, unchanged).await?);
             return applied;
         }
         let missing = || Failure::transient(format!("there is no key in `{region}` for this step"));
@@ -98,6 +107,16 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                     _ => Err(failure),
                 },
             },
+        }
+    }
+
+    /// Whether the tag index returns a key that it did not return for the plan. A plan creates a key also where AWS denies
+    /// this read.
+    async fn has_new_key(&self, region: &Region, plan: &KeyPlan) -> Result<bool, Failure> {
+        match self.reader.tagged_keys(region).await {
+            Ok(keys) => Ok(keys.iter().any(|key| !plan.indexed.contains(key))),
+            Err(failure) if failure.is_transient() || failure.code.is_none() => Err(failure),
+            Err(_) => Ok(false),
         }
     }
 
@@ -151,17 +170,18 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
     }
 
     /// Replaces a key policy by the longer one, only if it is still the policy that was read. KMS has no conditional
-    /// write, so it is read again afterwards, too.
+    /// write, so it is read before every attempt, and again afterwards.
     async fn extend(&self, key: &KeyArn, change: &PolicyChange) -> Result<StepResult, Failure> {
         let extended = &change.extension.document;
         let changed = || Ok(StepResult::Contradicted(Contradiction::PolicyChanged(key.clone())));
-        match self.reader.key_policy(key).await? {
-            Reading::Known(Ok(current)) if policies_equal(&current, &change.before) => {}
-            Reading::Denied(failure) => return Err(failure),
-            Reading::Known(_) | Reading::Absent => return changed(),
-        }
-        let failed = match self.writer.put_key_policy(key, extended, !change.rejected.is_empty()).await {
-            Ok(()) => None,
+        let unchanged = async || match self.reader.key_policy(key).await? {
+            Reading::Known(Ok(current)) => Ok(policies_equal(&current, &change.before)),
+            Reading::Denied(failure) => Err(failure),
+            Reading::Known(Err(_)) | Reading::Absent => Ok(false),
+        };
+        let failed = match self.writer.put_key_policy(key, extended, !change.rejected.is_empty(), unchanged).await {
+            Ok(Some(())) => None,
+            Ok(None) => return changed(),
             Err(failure) if failure.not_sent => return Err(failure),
             Err(failure) => Some(failure),
         };

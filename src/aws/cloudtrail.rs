@@ -20,6 +20,18 @@ const NEW_TO_CLOUDTRAIL: &str =
 /// stay terminal: a role that lacks a permission does not gain one by retries of the invocation.
 const NEW_ROLE: &str = "InvalidCloudWatchLogsLogGroupArnException InvalidCloudWatchLogsRoleArnException";
 
+/// Whether CloudTrail may not see a key, its state or its policy as KMS returns them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyView {
+    /// The key was just created or changed. A refusal is retried, and stays transient.
+    Settling,
+    /// KMS returns a usable key, which another principal or an earlier run may have changed a moment ago. A refusal is
+    /// retried, and then final.
+    Verified,
+    /// It is unknown whether the key is usable. CloudTrail decides.
+    Unverified,
+}
+
 /// Reads of trails.
 pub(crate) trait TrailReads {
     /// `GetTrail`. `None`: the trail does not exist.
@@ -36,8 +48,8 @@ pub(crate) trait TrailReads {
 
 /// Writes to trails. Those of one Region are sent one after another, first come, first served.
 pub(crate) trait TrailWrites {
-    /// `UpdateTrail` with the trail's ARN and `KmsKeyId`, nothing else. With `propagating`, errors that a new key
-    /// explains are transient.
+    /// `UpdateTrail` with the trail's ARN and `KmsKeyId`, nothing else. `view` says what CloudTrail's refusal of the key
+    /// means.
     ///
     /// Before every attempt, after the responses to the Region's earlier writes, `unchanged` reports whether the trail is still
     /// as it was when the update was decided. If not, nothing is sent: `None`. An error says whether the outcome of an
@@ -47,7 +59,7 @@ pub(crate) trait TrailWrites {
         trail: &TrailArn,
         home_region: &Region,
         key: &KeyArn,
-        propagating: bool,
+        view: KeyView,
         unchanged: impl AsyncFn() -> Result<bool, Failure>,
     ) -> Result<Option<UpdatedTrail>, Failure>;
     /// `StartLogging`.
@@ -159,11 +171,14 @@ impl TrailWrites for Writer<'_> {
         trail: &TrailArn,
         home_region: &Region,
         key: &KeyArn,
-        propagating: bool,
+        view: KeyView,
         unchanged: impl AsyncFn() -> Result<bool, Failure>,
     ) -> Result<Option<UpdatedTrail>, Failure> {
         let description = format!("assign key `{key}` to trail `{trail}`");
-        let codes: &[&str] = if propagating { &[NEW_ROLE, NEW_TO_CLOUDTRAIL] } else { &[NEW_ROLE] };
+        let codes: &[&str] = match view {
+            KeyView::Settling | KeyView::Verified => &[NEW_ROLE, NEW_TO_CLOUDTRAIL],
+            KeyView::Unverified => &[NEW_ROLE],
+        };
         let operation =
             write("cloudtrail:UpdateTrail", home_region, description).with_retry(RetryRule::WhilePropagating(codes));
         let cloudtrail = self.0.aws.cloudtrail(home_region);
@@ -190,7 +205,7 @@ impl TrailWrites for Writer<'_> {
                 read.map(Some).map_err(|failure| Failure { outcome_unknown: true, ..failure })
             }
             // A later invocation may succeed, when the key is visible.
-            Err(failure) if propagating && has_code(&failure, NEW_TO_CLOUDTRAIL) => {
+            Err(failure) if view == KeyView::Settling && has_code(&failure, NEW_TO_CLOUDTRAIL) => {
                 Err(Failure { class: Class::Transient, ..failure })
             }
             Err(failure) => Err(failure),

@@ -50,8 +50,14 @@ pub(crate) trait KeyReads {
 
 /// Writes to keys.
 pub(crate) trait KeyWrites {
-    /// `CreateKey`. Not retried after an unknown outcome.
-    async fn create_key(&self, region: &Region, key: &NewKey) -> Result<KeyArn, Failure>;
+    /// `CreateKey`. Not retried after an unknown outcome, nor if `unchanged`, which is awaited before every attempt, reports
+    /// that a refused attempt may have created a key.
+    async fn create_key(
+        &self,
+        region: &Region,
+        key: &NewKey,
+        unchanged: impl AsyncFn() -> Result<bool, Failure>,
+    ) -> Result<KeyArn, Failure>;
     /// `EnableKeyRotation`.
     async fn enable_rotation(&self, key: &KeyArn) -> Result<(), Failure>;
     /// `CreateAlias` for a new key.
@@ -62,8 +68,15 @@ pub(crate) trait KeyWrites {
     /// `EnableKey`.
     async fn enable_key(&self, key: &KeyArn) -> Result<(), Failure>;
     /// `PutKeyPolicy`, with the lockout safety check. Not retried after an unknown outcome, and with `certainly_rejected`
-    /// not if KMS rejects the policy.
-    async fn put_key_policy(&self, key: &KeyArn, policy: &Document, certainly_rejected: bool) -> Result<(), Failure>;
+    /// not if KMS rejects the policy. Before every attempt, `unchanged` reports whether the policy is still as it was read.
+    /// If not, nothing is sent: `None`.
+    async fn put_key_policy(
+        &self,
+        key: &KeyArn,
+        policy: &Document,
+        certainly_rejected: bool,
+        unchanged: impl AsyncFn() -> Result<bool, Failure>,
+    ) -> Result<Option<()>, Failure>;
 }
 
 /// The result of `CreateAlias`.
@@ -156,7 +169,12 @@ impl KeyReads for Reader<'_> {
 }
 
 impl KeyWrites for Writer<'_> {
-    async fn create_key(&self, region: &Region, key: &NewKey) -> Result<KeyArn, Failure> {
+    async fn create_key(
+        &self,
+        region: &Region,
+        key: &NewKey,
+        unchanged: impl AsyncFn() -> Result<bool, Failure>,
+    ) -> Result<KeyArn, Failure> {
         let operation =
             Operation::new("kms:CreateKey", region, format!("create a key in `{region}`")).with_retry(NEW_PRINCIPAL);
         let tags = key.tags.iter().map(|(name, value)| Tag::builder().tag_key(name).tag_value(value).build());
@@ -165,7 +183,8 @@ impl KeyWrites for Writer<'_> {
         let kms = self.0.aws.kms(region);
         let call = kms.create_key().key_spec(KeySpec::SymmetricDefault).key_usage(KeyUsageType::EncryptDecrypt);
         let call = call.multi_region(false).description(key.description).policy(key.policy.text()).set_tags(Some(tags));
-        let output = self.0.call(&operation, || call.clone().send()).await?;
+        let output = self.0.call_while(&operation, unchanged, || call.clone().send()).await?;
+        let output = output.ok_or_else(|| operation.not_sent(self.0.deadline))?;
         let arn = operation.parse(output.key_metadata.and_then(|metadata| metadata.arn), "Arn");
         // KMS may have created the key.
         arn.map_err(|failure| Failure { outcome_unknown: true, ..failure })
@@ -201,12 +220,18 @@ impl KeyWrites for Writer<'_> {
         self.0.call(&operation, send).await.map(drop)
     }
 
-    async fn put_key_policy(&self, key: &KeyArn, policy: &Document, certainly_rejected: bool) -> Result<(), Failure> {
+    async fn put_key_policy(
+        &self,
+        key: &KeyArn,
+        policy: &Document,
+        certainly_rejected: bool,
+        unchanged: impl AsyncFn() -> Result<bool, Failure>,
+    ) -> Result<Option<()>, Failure> {
         let retry = if certainly_rejected { ONLY_IF_THROTTLED } else { NEW_PRINCIPAL };
         let operation = on_key("kms:PutKeyPolicy", key, "extend the policy of").with_retry(retry);
         let kms = self.0.aws.kms(key.region());
         let send = || kms.put_key_policy().key_id(key.as_str()).policy_name("default").policy(policy.text()).send();
-        self.0.call(&operation, send).await.map(drop)
+        Ok(self.0.call_while(&operation, unchanged, send).await?.map(drop))
     }
 }
 

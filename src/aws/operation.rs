@@ -47,8 +47,7 @@ pub(super) enum RetryRule {
     Standard,
     /// Also these codes, each a list separated by spaces, which AWS may return until a recent change is visible everywhere.
     WhilePropagating(&'static [&'static str]),
-    /// Throttling and these codes only. For operations without an idempotency token: the refused request certainly had no
-    /// effect.
+    /// Throttling and these codes only. For operations without an idempotency token: AWS refused the request.
     OnlyIfRefused(&'static str),
 }
 

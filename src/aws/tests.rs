@@ -13,7 +13,7 @@ use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::observation::{KeyTags, Reading, ReplicationRule, UpdatedTrail};
 use trailseal_core::trigger::TrailRef;
 
-use super::{Aws, BucketReads, KeyReads, KeyWrites, TagReads, TrailReads, TrailWrites};
+use super::{Aws, BucketReads, KeyReads, KeyView, KeyWrites, TagReads, TrailReads, TrailWrites};
 
 const ACCOUNT: &str = "123456789012";
 const IRELAND: &str = "eu-west-1";
@@ -211,7 +211,7 @@ async fn a_policy_is_put_with_the_lockout_check_and_sent_once() {
     let aws = connect(&fake).await;
     let writer = aws.writer(soon());
     let document = Document::parse(&policy).unwrap();
-    writer.put_key_policy(&key, &document, false).await.unwrap();
+    writer.put_key_policy(&key, &document, false, async || Ok(true)).await.unwrap();
     let policy = document.text();
     assert_eq!(fake.world().keys[key.as_str()].policy, policy);
     let input = fake.calls()[0].input.clone();
@@ -219,7 +219,7 @@ async fn a_policy_is_put_with_the_lockout_check_and_sent_once() {
 
     fake.after(|_, _| Some(Fault::internal()));
     fake.clear_calls();
-    let failure = writer.put_key_policy(&key, &document, false).await.unwrap_err();
+    let failure = writer.put_key_policy(&key, &document, false, async || Ok(true)).await.unwrap_err();
     assert!(failure.outcome_unknown && failure.class == Class::Transient, "{failure:?}");
     assert_eq!(fake.names(), ["kms:PutKeyPolicy"]);
 }
@@ -327,7 +327,7 @@ async fn update_trail(
         reader.trail(&reference).await?;
         Ok(results.lock().unwrap().next().unwrap_or(true))
     };
-    let updated = writer.update_trail(&trail, &region(IRELAND), &key, true, check).await;
+    let updated = writer.update_trail(&trail, &region(IRELAND), &key, KeyView::Settling, check).await;
     (updated, fake.calls().into_iter().map(|call| call.operation).collect())
 }
 

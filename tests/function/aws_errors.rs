@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fake_aws::{Fault, KeyState, Trail};
+use fake_aws::{Fault, Key, KeyState, Trail};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -231,6 +231,61 @@ fn a_restored_key_is_awaited_in_the_next_pass_too() {
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     assert_eq!(steps(&answer), ["restore-key done", "extend-key-policy not-needed", "update-trail done"]);
     assert_eq!(count_calls(&scenario, "UpdateTrail"), 3);
+    scenario.assert_converged("update-trail-by-name");
+}
+
+/// The sealing key was just changed by an earlier run or another principal, of which KMS shows nothing.
+#[test]
+fn a_usable_key_that_cloudtrail_refuses_is_retried() {
+    for code in
+        ["KmsKeyNotFoundException", "InsufficientEncryptionPolicyException", "KmsException", "KmsKeyDisabledException"]
+    {
+        let mut world = account();
+        add_sealing_key(&mut world, "eu-central-1");
+        let mut scenario = Scenario::enforce(world);
+        inject(&scenario, "UpdateTrail", 3, Fault::error(400, code, "not yet"));
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!((&answer["summary"], &answer["alerts"]["sent"]), (&json!({ "remediated": 1 }), &json!(1)), "{code}");
+        assert_eq!((count_calls(&scenario, "UpdateTrail"), steps(&answer)), (4, vec!["update-trail done".to_owned()]));
+        scenario.assert_converged("update-trail-by-name");
+    }
+    let mut world = account();
+    let supplied = world.cloudtrail_key_policy();
+    let key = world.key(Key { policy_pending_calls: 2, ..Key::new("eu-central-1").policy(&supplied) });
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_KEY_ARNS", &key).start();
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!((&answer["summary"], count_calls(&scenario, "UpdateTrail")), (&json!({ "remediated": 1 }), 3));
+}
+
+#[test]
+fn a_usable_key_that_cloudtrail_always_refuses_is_reported() {
+    let mut world = account();
+    add_sealing_key(&mut world, "eu-central-1");
+    let mut scenario = Scenario::enforce(world);
+    let refusal = Fault::error(400, "InsufficientEncryptionPolicyException", "insufficient permissions");
+    inject(&scenario, "UpdateTrail", usize::MAX, refusal);
+    let answer = invoke_within(&mut scenario, 5);
+    let error = &answer["trails"][0]["error"];
+    assert_eq!((&error["class"], &answer["alerts"]["sent"]), (&json!("terminal"), &json!(1)), "{answer:#}");
+    assert!(error["message"].as_str().unwrap().contains("(retried until"), "{error:#}");
+    assert!(error["remedy"].as_str().unwrap().contains("check that the bucket policy allows"), "{error:#}");
+    assert!(count_calls(&scenario, "UpdateTrail") > 2);
+}
+
+#[test]
+fn a_run_that_ends_after_a_repair_is_continued() {
+    let mut world = account();
+    let key = add_sealing_key(&mut world, "eu-central-1");
+    let broken = world.keys.get_mut(&key).unwrap();
+    (broken.state, broken.policy) = (KeyState::Disabled, stripped_policy());
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.before(|call, _| (call.operation == "UpdateTrail").then(|| Fault::Hang(Duration::from_secs(60))));
+    let (error, _) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(4));
+    assert_eq!(error.error_type, "Transient");
+    scenario.aws.clear_hooks();
+    inject(&scenario, "UpdateTrail", 2, Fault::error(400, "KmsKeyDisabledException", "the key is disabled"));
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!((&answer["summary"], steps(&answer)), (&json!({ "remediated": 1 }), vec!["update-trail done".into()]));
     scenario.assert_converged("update-trail-by-name");
 }
 

@@ -242,3 +242,31 @@ fn an_alert_explains_how_to_keep_a_deleted_key() {
     let command = format!("aws kms cancel-key-deletion --region eu-central-1 --key-id {pending_deletion}");
     assert!(message.contains(&command) && message.contains("older log files"), "{message}");
 }
+
+#[test]
+fn a_throttled_extension_keeps_a_change_made_meanwhile() {
+    let theirs = json!({ "Sid": "Theirs", "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::210987654321:root" },
+        "Action": "kms:DescribeKey", "Resource": "*" });
+    for refused in [Fault::throttled(), Fault::error(400, "MalformedPolicyDocumentException", "invalid principals")] {
+        let (mut world, key) = sealed_account();
+        world.keys.get_mut(&key).unwrap().policy = without(&["CloudTrailDescribes"]);
+        let mut scenario = Scenario::enforce(world);
+        let (mut refused, sealing, statement) = (Some(refused), key.clone(), theirs.clone());
+        scenario.aws.before(move |call, world| {
+            let refusal = refused.take_if(|_| call.operation == "PutKeyPolicy");
+            if refusal.is_some() {
+                let policy = &mut world.keys.get_mut(&sealing).unwrap().policy;
+                let mut document: Value = serde_json::from_str(policy).unwrap();
+                document["Statement"].as_array_mut().unwrap().push(statement.clone());
+                *policy = document.to_string();
+            }
+            refusal
+        });
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+        let after: Value = serde_json::from_str(&scenario.aws.world().keys[&key].policy).unwrap();
+        assert!(after["Statement"].as_array().unwrap().contains(&theirs), "{after:#}");
+        scenario.aws.clear_hooks();
+        scenario.assert_converged("update-trail-by-name");
+    }
+}

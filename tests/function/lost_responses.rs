@@ -1,9 +1,11 @@
 //! Writes whose response is lost: their effect is found by a later read, and nothing is created twice.
 
-use fake_aws::{Fault, Trail};
+use fake_aws::{Fault, Key, Trail};
 use serde_json::json;
 
-use crate::support::{Scenario, account, add_sealing_key, count_calls, findings, now, step, steps};
+use crate::support::{
+    Scenario, account, add_sealing_key, count_calls, findings, inject, now, sealing_policy, step, steps,
+};
 
 /// Loses the responses of the first `times` `CreateKey` calls. With `unindexed`, the tag index lacks the keys.
 fn lose_create_key(scenario: &Scenario, mut times: usize, unindexed: bool, fault: Fault) {
@@ -160,4 +162,63 @@ fn an_update_with_unknown_outcome_is_reported_as_such() {
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(steps(&answer), ["update-trail failed"]);
     assert!(step(&answer, "update-trail")["detail"].as_str().unwrap().contains("unknown whether"), "{answer:#}");
+}
+
+#[test]
+fn a_throttled_create_key_is_resent_after_a_read() {
+    let mut scenario = Scenario::enforce(account());
+    inject(&scenario, "CreateKey", 2, Fault::throttled());
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    let sent: Vec<_> =
+        scenario.aws.names().into_iter().filter(|it| it.contains("CreateKey") || it.contains("GetRes")).collect();
+    assert_eq!(sent, ["tagging:GetResources", "kms:CreateKey"].repeat(3));
+
+    // A role that may not read the tag index creates a key, too.
+    let mut world = account();
+    world.denied.insert("tag:GetResources".into());
+    let mut scenario = Scenario::enforce(world);
+    inject(&scenario, "CreateKey", 2, Fault::throttled());
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!((count_calls(&scenario, "CreateKey"), scenario.aws.world().keys.len()), (3, 1), "{answer:#}");
+}
+
+#[test]
+fn a_key_of_another_run_replaces_a_throttled_create_key() {
+    for refused in [Fault::throttled(), Fault::error(400, "MalformedPolicyDocumentException", "invalid principals")] {
+        let mut scenario = Scenario::enforce(account());
+        let mut refused = Some(refused);
+        scenario.aws.before(move |call, world| {
+            let refusal = refused.take_if(|_| call.operation == "CreateKey");
+            if refusal.is_some() {
+                let key = Key { created: now(), ..Key::new("eu-central-1") };
+                world.key(key.policy(&sealing_policy()).tag("managed-by", "trailseal"));
+            }
+            refusal
+        });
+        let answer = scenario.invoke_event("update-trail-by-name");
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+        assert_eq!((count_calls(&scenario, "CreateKey"), scenario.aws.world().keys.len()), (1, 1));
+        scenario.aws.clear_hooks();
+        scenario.assert_converged("update-trail-by-name");
+    }
+}
+
+#[test]
+fn a_second_key_is_reported_by_the_next_sweep() {
+    let mut world = account();
+    world.now = now() - 600;
+    let mut scenario = Scenario::enforce(world);
+    lose_create_key(&scenario, 1, true, Fault::throttled());
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!((&answer["summary"], count_calls(&scenario, "CreateKey")), (&json!({ "remediated": 1 }), 2));
+    let used = scenario.audit().kms_key_id.unwrap();
+    scenario.aws.world().keys.values_mut().for_each(|key| key.unindexed_calls = 0);
+    let answer = scenario.invoke(&json!({ "sweep": {} }));
+    let strays = answer["strays"].as_array().unwrap();
+    assert_eq!(strays.len(), 1, "{answer:#}");
+    assert!(
+        strays[0]["key_arn"] != json!(used)
+            && scenario.aws.world().keys.contains_key(strays[0]["key_arn"].as_str().unwrap())
+    );
 }

@@ -4,7 +4,7 @@ use fake_aws::{Fault, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
 use crate::support::{
-    AUDIT, Scenario, account, add_sealing_key, count_calls, findings, sealed_account, sealing_policy, step, steps,
+    AUDIT, Scenario, account, add_sealing_key, count_calls, findings, now, sealed_account, sealing_policy, step, steps,
 };
 
 /// trailseal's policy without CloudTrail's statements.
@@ -268,35 +268,43 @@ fn account_for(operation: &str) -> (World, &'static str) {
     }
 }
 
+/// Every write, with the step that shows its effect. A key whose creation failed is adopted.
+const WRITES: [(&str, &str); 8] = [
+    ("CreateKey", "adopt-key"),
+    ("EnableKeyRotation", "enable-rotation"),
+    ("CreateAlias", "create-alias"),
+    ("CancelKeyDeletion", "restore-key"),
+    ("EnableKey", "restore-key"),
+    ("PutKeyPolicy", "extend-key-policy"),
+    ("UpdateTrail", "update-trail"),
+    ("StartLogging", "start-logging"),
+];
+
 #[test]
 fn a_write_that_took_effect_is_reported_whatever_it_returned() {
     let busy = || Fault::error(400, "ConflictException", "being modified");
     let terminal = || Fault::error(400, "InvalidParameterException", "no");
-    for (operation, name, times, response) in [
-        ("UpdateTrail", "update-trail", 1, Fault::throttled()),
-        ("UpdateTrail", "update-trail", 2, busy()),
-        ("UpdateTrail", "update-trail", 1, Fault::internal()),
-        ("UpdateTrail", "update-trail", 9, Fault::access_denied()),
-        ("UpdateTrail", "update-trail", 9, terminal()),
-        ("StartLogging", "start-logging", 1, Fault::throttled()),
-        ("StartLogging", "start-logging", 9, Fault::access_denied()),
-        ("StartLogging", "start-logging", 1, Fault::Drop),
-        ("EnableKey", "restore-key", 1, Fault::throttled()),
-        ("EnableKey", "restore-key", 9, Fault::access_denied()),
-        ("EnableKey", "restore-key", 1, Fault::internal()),
-        ("CancelKeyDeletion", "restore-key", 1, Fault::throttled()),
-        ("CancelKeyDeletion", "restore-key", 1, Fault::internal()),
-        ("PutKeyPolicy", "extend-key-policy", 1, Fault::throttled()),
-        ("PutKeyPolicy", "extend-key-policy", 9, Fault::access_denied()),
-        ("PutKeyPolicy", "extend-key-policy", 9, terminal()),
-        ("CreateAlias", "create-alias", 1, Fault::throttled()),
-        ("CreateAlias", "create-alias", 9, Fault::access_denied()),
-        ("CreateAlias", "create-alias", 1, busy()),
-        ("EnableKeyRotation", "enable-rotation", 1, Fault::throttled()),
-        ("EnableKeyRotation", "enable-rotation", 1, Fault::internal()),
-    ] {
+    let final_errors = [
+        ("UpdateTrail", 2, busy()),
+        ("UpdateTrail", 9, Fault::access_denied()),
+        ("UpdateTrail", 9, terminal()),
+        ("StartLogging", 9, Fault::access_denied()),
+        ("EnableKey", 9, Fault::access_denied()),
+        ("PutKeyPolicy", 9, Fault::access_denied()),
+        ("PutKeyPolicy", 9, terminal()),
+        ("CreateAlias", 9, Fault::access_denied()),
+        ("CreateAlias", 1, busy()),
+    ];
+    let retried_errors = || {
+        let throttled = Fault::error(429, "TooManyRequestsException", "Rate exceeded");
+        [Fault::throttled(), throttled, Fault::internal(), Fault::Drop]
+    };
+    let retried = WRITES.iter().flat_map(|(operation, _)| retried_errors().map(|error| (*operation, 1, error)));
+    for (operation, times, response) in retried.chain(final_errors) {
+        let (_, name) = WRITES.iter().find(|(write, _)| *write == operation).unwrap();
         let (world, event) = account_for(operation);
         let mut scenario = Scenario::builder(world).env("TRAILSEAL_RESTART_LOGGING", "true").start();
+        scenario.aws.world().now = now();
         fail_after(&scenario, operation, times, response.clone());
         let answer = scenario.invoke_event(event);
         let context = format!("{operation} {response:?}: {answer:#}");
@@ -308,6 +316,9 @@ fn a_write_that_took_effect_is_reported_whatever_it_returned() {
         );
         assert_eq!(answer["strays"], json!([]), "{context}");
         assert_eq!((scenario.aws.world().keys.len(), count_calls(&scenario, "CreateKey") <= 1), (1, true), "{context}");
+        if operation == "CreateKey" {
+            assert_eq!(step(&answer, "create-key")["status"], "failed", "{context}");
+        }
         scenario.aws.clear_hooks();
         scenario.assert_converged(event);
     }
