@@ -1,18 +1,21 @@
-//! S3: where a trail's bucket is, its policy and its replication.
+//! S3: where a trail's bucket is, its owner, its policy and its replication.
 
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::SdkError;
 use aws_sdk_s3::operation::head_bucket::{HeadBucketError, HeadBucketOutput};
+use aws_sdk_s3::operation::list_buckets::ListBucketsOutput;
 use aws_sdk_s3::types::{ReplicationRule as SdkRule, ReplicationRuleStatus, SseKmsEncryptedObjectsStatus};
 use aws_smithy_types::error::ErrorMetadata;
 use trailseal_core::failure::Failure;
 use trailseal_core::iam::Document;
 use trailseal_core::ids::Region;
-use trailseal_core::observation::{ParsedPolicy, Reading, ReplicationRule};
+use trailseal_core::observation::{BucketOwner, ParsedPolicy, Reading, ReplicationRule};
 
 use super::errors::{AttemptError, reading};
 use super::operation::Operation;
 use super::{Reader, non_empty};
+
+const BUCKETS_PER_PAGE: i32 = 1_000;
 
 /// Reads of buckets.
 pub(crate) trait BucketReads {
@@ -23,6 +26,8 @@ pub(crate) trait BucketReads {
     /// The rules of `GetBucketReplication`, in the bucket's own Region.
     async fn bucket_replication(&self, bucket: &str, region: &Region)
     -> Result<Reading<Vec<ReplicationRule>>, Failure>;
+    /// The owner of a bucket that exists, by `ListBuckets`.
+    async fn bucket_owner(&self, bucket: &str, region: &Region) -> BucketOwner;
 }
 
 impl BucketReads for Reader<'_> {
@@ -60,6 +65,28 @@ impl BucketReads for Reader<'_> {
             rules.into_iter().map(|it| rule(it, role.as_deref(), &operation)).collect()
         });
         reading(rules, "ReplicationConfigurationNotFoundError")
+    }
+
+    /// S3 lists the buckets of the caller's account, and no others. Every Region's endpoint lists those of all Regions.
+    /// Some accounts may only request pages.
+    /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html>.
+    async fn bucket_owner(&self, bucket: &str, region: &Region) -> BucketOwner {
+        let description = format!("find out whether this account owns bucket `{bucket}`");
+        let operation = Operation::new("s3:ListBuckets", region, description);
+        let send = async |token| {
+            let list = self.0.aws.s3(region).list_buckets().prefix(bucket).max_buckets(BUCKETS_PER_PAGE);
+            list.set_continuation_token(token).send().await
+        };
+        let split = |page: ListBucketsOutput| {
+            let listed = operation.require(page.buckets, "Buckets")?.into_iter();
+            let names = listed.map(|it| operation.require(it.name, "Name")).collect::<Result<Vec<_>, _>>()?;
+            Ok((names, page.continuation_token))
+        };
+        match self.0.list(&operation, send, split).await {
+            Ok(names) if names.iter().any(|name| name == bucket) => BucketOwner::Own,
+            Ok(_) => BucketOwner::Another,
+            Err(failure) => BucketOwner::Unknown(failure),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use trailseal_core::failure::{Class, Failure};
 use trailseal_core::iam::Document;
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
-use trailseal_core::observation::{KeyTags, Reading, ReplicationRule, UpdatedTrail};
+use trailseal_core::observation::{BucketOwner, KeyTags, Reading, ReplicationRule, UpdatedTrail};
 use trailseal_core::trigger::TrailRef;
 
 use super::{Aws, BucketReads, KeyReads, KeyView, KeyWrites, TagReads, TrailReads, TrailWrites};
@@ -183,6 +183,11 @@ async fn an_absent_policy_differs_from_an_unreadable_one() {
         assert!(failure.is(code), "{failure:?}");
     }
     assert!(reader.bucket_policy("none", &there).await.unwrap_err().is("NoSuchBucket"));
+    for (bucket, owner) in
+        [("plain", BucketOwner::Own), ("foreign", BucketOwner::Another), ("owners-only", BucketOwner::Another)]
+    {
+        assert_eq!(reader.bucket_owner(bucket, &there).await, owner, "{bucket}");
+    }
     assert!(fake.calls().iter().all(|call| call.region == FRANKFURT));
 }
 

@@ -14,7 +14,7 @@ use trailseal_core::assess::RequiredReads;
 use trailseal_core::context::Context;
 use trailseal_core::failure::Failure;
 use trailseal_core::ids::Region;
-use trailseal_core::observation::{BucketObservation, RemediationFacts};
+use trailseal_core::observation::{BucketObservation, BucketOwner, RemediationFacts};
 use trailseal_core::pending::Pending;
 
 pub(crate) use candidates::tagged_key;
@@ -85,6 +85,16 @@ pub(crate) async fn observe_remediation<R: Read>(
 }
 
 async fn bucket(reader: &impl Read, name: &str, region: &Region) -> Result<BucketObservation, Failure> {
-    let (policy, replication) = join!(reader.bucket_policy(name, region), reader.bucket_replication(name, region));
-    Ok(BucketObservation { policy: policy?, replication: replication? })
+    let policy_and_owner = async {
+        let policy = reader.bucket_policy(name, region).await?;
+        // A further call only if the policy does not show the owner.
+        let owner = match BucketOwner::from_policy_read(&policy) {
+            Some(owner) => owner,
+            None => reader.bucket_owner(name, region).await,
+        };
+        Ok((policy, owner))
+    };
+    let (policy_and_owner, replication) = join!(policy_and_owner, reader.bucket_replication(name, region));
+    let (policy, owner) = policy_and_owner?;
+    Ok(BucketObservation { owner, policy, replication: replication? })
 }

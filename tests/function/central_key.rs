@@ -66,7 +66,7 @@ fn a_members_unencrypted_trail_gets_the_key() {
     // Another account's bucket cannot be read either.
     assert_eq!(warnings(&answer), ["key-unreadable", "bucket-policy-unreadable", "replication-unreadable"]);
     let calls = scenario.take_calls();
-    assert_eq!(calls[7..], ["cloudtrail:UpdateTrail", "sns:Publish"]);
+    assert_eq!(calls[8..], ["cloudtrail:UpdateTrail", "sns:Publish"]);
     assert_eq!(
         sorted(calls)[..],
         [
@@ -78,6 +78,7 @@ fn a_members_unencrypted_trail_gets_the_key() {
             "s3:GetBucketPolicy",
             "s3:GetBucketReplication",
             "s3:HeadBucket",
+            "s3:ListBuckets",
             "sns:Publish",
         ]
     );

@@ -117,6 +117,7 @@ fn rest_input(parts: &Parts, host: &str) -> (String, Value) {
     let has = |name: &str| query.iter().any(|(key, _)| key == name);
     let operation = match parts.method.as_str() {
         "HEAD" if key.is_empty() => "HeadBucket",
+        "GET" if bucket.is_empty() => "ListBuckets",
         "GET" if has("policy") => "GetBucketPolicy",
         "GET" if has("replication") => "GetBucketReplication",
         "GET" if has("location") => "GetBucketLocation",
@@ -126,6 +127,15 @@ fn rest_input(parts: &Parts, host: &str) -> (String, Value) {
         _ => "Unknown",
     };
     let mut input = json!({"Bucket": bucket});
+    if operation == "ListBuckets" {
+        let parameters =
+            [("prefix", "Prefix"), ("max-buckets", "MaxBuckets"), ("continuation-token", "ContinuationToken")];
+        let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        input = parameters
+            .iter()
+            .filter_map(|(name, field)| Some(((*field).to_owned(), Value::String(value(name)?))))
+            .collect();
+    }
     if !key.is_empty() {
         input["Key"] = Value::String(key);
     }

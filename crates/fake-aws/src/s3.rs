@@ -1,4 +1,4 @@
-//! S3: a bucket's Region, policy and replication.
+//! S3: the account's buckets, and a bucket's Region, policy and replication.
 
 use serde_json::Value;
 
@@ -7,6 +7,9 @@ use crate::server::unknown_operation;
 use crate::{Bucket, World};
 
 pub(crate) fn perform(world: &World, region: &str, operation: &str, input: &Value, protocol: Protocol) -> Response {
+    if operation == "ListBuckets" {
+        return list_buckets(world, input);
+    }
     let name = input["Bucket"].as_str().unwrap_or_default();
     let Some(bucket) = world.buckets.get(name) else {
         let missing = ApiError::with_status(404, "NoSuchBucket", "The specified bucket does not exist");
@@ -22,6 +25,36 @@ pub(crate) fn perform(world: &World, region: &str, operation: &str, input: &Valu
         reply.headers.push(("x-amz-bucket-region", bucket.region.clone()));
     }
     reply
+}
+
+/// The buckets of the account in every Region, by name. Only requests with a parameter get the buckets' Regions. A token is
+/// the name of the last bucket, for which S3 returns an opaque text.
+fn list_buckets(world: &World, input: &Value) -> Response {
+    let text = |name: &str| input[name].as_str().unwrap_or_default();
+    let of_account = world.buckets.values().filter(|bucket| bucket.owner == world.account);
+    let mut listed = of_account
+        .filter(|bucket| bucket.name.starts_with(text("Prefix")))
+        .filter(|bucket| bucket.name.as_str() > text("ContinuationToken"));
+    let page_size = text("MaxBuckets").parse().unwrap_or(10_000);
+    let page: Vec<&Bucket> = listed.by_ref().take(page_size).collect();
+    let is_paginated = ["Prefix", "MaxBuckets", "ContinuationToken"].iter().any(|name| !input[name].is_null());
+    let element = |name: &str, value: &str| format!("<{name}>{}</{name}>", escaped(value));
+    let buckets = page.iter().map(|bucket| {
+        let region = if is_paginated { element("BucketRegion", &bucket.region) } else { String::new() };
+        let name = element("Name", &bucket.name);
+        format!("<Bucket>{name}<CreationDate>2026-01-01T00:00:00.000Z</CreationDate>{region}</Bucket>")
+    });
+    let buckets: String = buckets.collect();
+    let token = match (listed.next(), page.last()) {
+        (Some(_), Some(last)) => element("ContinuationToken", &last.name),
+        _ => String::new(),
+    };
+    let prefix = if input["Prefix"].is_null() { String::new() } else { element("Prefix", text("Prefix")) };
+    let body = format!(
+        "<ListAllMyBucketsResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Owner><ID>{}</ID></Owner><Buckets>{buckets}</Buckets>{token}{prefix}</ListAllMyBucketsResult>",
+        "0".repeat(64)
+    );
+    Response::ok("application/xml", body)
 }
 
 /// The header with the bucket's Region, which S3 also sends with an error.

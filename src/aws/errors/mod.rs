@@ -85,6 +85,7 @@ impl Operation {
         match self.name {
             "s3:HeadBucket" => "s3:ListBucket",
             "s3:GetBucketReplication" => "s3:GetReplicationConfiguration",
+            "s3:ListBuckets" => "s3:ListAllMyBuckets",
             name => name,
         }
     }

@@ -101,6 +101,7 @@ fn remedies_name_the_action_the_call_and_the_region() {
         ("kms:CreateKey", "AccessDeniedException", "allow `kms:CreateKey`"),
         ("s3:HeadBucket", "AccessDenied", "allow `s3:ListBucket`"),
         ("s3:GetBucketReplication", "AccessDenied", "allow `s3:GetReplicationConfiguration`"),
+        ("s3:ListBuckets", "AccessDenied", "allow `s3:ListAllMyBuckets`"),
         ("sns:Publish", "AuthorizationError", "allow `sns:Publish`"),
         ("s3:GetBucketPolicy", "InvalidToken", "enable `eu-west-1`"),
         ("kms:CreateKey", "OptInRequired", "`kms:CreateKey` in `eu-west-1`"),

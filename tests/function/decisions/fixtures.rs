@@ -145,9 +145,10 @@ impl Fixture {
     }
 
     fn deny(&mut self, action: &str) {
-        // Two IAM actions do not have the name of their operation.
+        // Some IAM actions do not have the name of their operation.
         let operation = match action {
             "s3:GetReplicationConfiguration" => "s3:GetBucketReplication",
+            "s3:ListAllMyBuckets" => "s3:ListBuckets",
             "tag:GetResources" => "tagging:GetResources",
             action => action,
         };
@@ -280,6 +281,7 @@ fn bucket(term: &str) -> Bucket {
         "external reader" => bucket.policy(&with(json!({ "Sid": "Reads", "Effect": "Allow", "Principal": { "AWS": READER },
             "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{BUCKET}/*") }))),
         "cross-account" => bucket.of_account(OTHER_ACCOUNT),
+        "cross-account, 405" => Bucket { method_not_allowed: true, ..bucket.of_account(OTHER_ACCOUNT) },
         "replication without SSE-KMS" => bucket.replication(&replication("")),
         "replication with SSE-KMS" => bucket.replication(&replication(
             "<SourceSelectionCriteria><SseKmsEncryptedObjects><Status>Enabled</Status></SseKmsEncryptedObjects></SourceSelectionCriteria>",

@@ -68,12 +68,21 @@ pub enum Warning {
         /// Who may edit the key policy.
         owner: KeyOwner,
     },
-    /// See [`WarningId::BucketPolicyUnreadable`]: access was denied.
+    /// See [`WarningId::BucketPolicyUnreadable`]: access was denied, and the bucket is not known to be another account's.
     BucketPolicyDenied {
         /// The bucket.
         bucket: String,
         /// The failed read.
         failure: Failure,
+        /// Why the owner of the bucket is unknown, if it is.
+        owner: Option<Failure>,
+    },
+    /// See [`WarningId::BucketPolicyUnreadable`]: the bucket is another account's.
+    BucketPolicyForeign {
+        /// The bucket.
+        bucket: String,
+        /// Who may edit the key policy, if the policy may let that account decrypt.
+        owner: Option<KeyOwner>,
     },
     /// See [`WarningId::BucketPolicyUnreadable`]: it is not a policy.
     BucketPolicyMalformed {
@@ -244,9 +253,10 @@ impl Warning {
     pub fn id(&self) -> WarningId {
         match self {
             Self::ReadersLockedOut { .. } | Self::BucketOwnerLockedOut { .. } => WarningId::ReadersLockedOut,
-            Self::BucketPolicyDenied { .. } | Self::BucketPolicyMalformed { .. } | Self::BucketPolicyUnclear { .. } => {
-                WarningId::BucketPolicyUnreadable
-            }
+            Self::BucketPolicyDenied { .. }
+            | Self::BucketPolicyForeign { .. }
+            | Self::BucketPolicyMalformed { .. }
+            | Self::BucketPolicyUnclear { .. } => WarningId::BucketPolicyUnreadable,
             Self::ReplicationWillStop { .. } | Self::ReplicationNeedsDecrypt { .. } => WarningId::ReplicationWillStop,
             Self::ReplicationUnreadable { .. } => WarningId::ReplicationUnreadable,
             Self::DescribeKeyMissing { .. } => WarningId::DescribeKeyMissing,

@@ -6,7 +6,7 @@ mod bucket;
 mod key;
 mod trail;
 
-pub use bucket::{BucketObservation, ReplicationRule};
+pub use bucket::{BucketObservation, BucketOwner, ReplicationRule};
 pub use key::{
     Candidates, Expiry, KeyManager, KeyMetadata, KeyObservation, KeyState, KeyTags, KeyUse, StrayScan, TaggedKey,
 };

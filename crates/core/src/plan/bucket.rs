@@ -7,11 +7,10 @@ use crate::access::{
     rules_without_decrypt, tests_encryption, unreplicated_rules,
 };
 use crate::config::ReadersLockedOut;
-use crate::failure::Failure;
 use crate::finding::Warning;
 use crate::iam::{Decision, Document, Reason};
 use crate::ids::KeyArn;
-use crate::observation::{BucketObservation, KeptSettings, Reading, ReplicationRule, TrailSettings};
+use crate::observation::{BucketObservation, BucketOwner, KeptSettings, Reading, ReplicationRule, TrailSettings};
 
 impl Planner<'_> {
     /// Where the trail's log files are.
@@ -37,24 +36,24 @@ impl Planner<'_> {
     ) -> Result<Vec<Warning>, Obstacle> {
         let bucket = &trail.kept.bucket;
         let observation = self.facts.buckets.get(bucket).ok_or_else(|| Obstacle::NotRead(trail.arn.clone()))?;
-        let BucketObservation { policy, replication } = observation.clone()?;
-        // S3 returns a bucket policy to the bucket's own account only.
-        // Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketPolicy.html>.
-        let is_own = matches!(policy, Reading::Known(_) | Reading::Absent);
-        let bucket_owner = is_own.then(|| self.context.function_arn.account());
+        let BucketObservation { owner, policy, replication } = observation.clone()?;
+        let bucket_owner = (owner == BucketOwner::Own).then(|| self.context.function_arn.account());
         let files = LogFiles { bucket_owner, ..self.log_files(trail) };
         let bucket = bucket.clone();
         let mut warnings = Vec::new();
-        match policy {
-            Reading::Absent => return Err(not_allowed(&files, None)),
-            Reading::Denied(failure) => {
-                warnings.extend(self.check_owner(&failure, &files, key, plan)?);
-                warnings.push(Warning::BucketPolicyDenied { bucket: bucket.clone(), failure });
+        match (policy, owner) {
+            (Reading::Absent, _) => return Err(not_allowed(&files, None)),
+            (Reading::Denied(_), BucketOwner::Another) => warnings.extend(self.check_owner(&files, key, plan)?),
+            (Reading::Denied(failure), BucketOwner::Own) => {
+                warnings.push(Warning::BucketPolicyDenied { bucket: bucket.clone(), failure, owner: None });
             }
-            Reading::Known(Err(error)) => {
+            (Reading::Denied(failure), BucketOwner::Unknown(owner)) => {
+                warnings.push(Warning::BucketPolicyDenied { bucket: bucket.clone(), failure, owner: Some(owner) });
+            }
+            (Reading::Known(Err(error)), _) => {
                 warnings.push(Warning::BucketPolicyMalformed { bucket: bucket.clone(), error });
             }
-            Reading::Known(Ok(policy)) => {
+            (Reading::Known(Ok(policy)), _) => {
                 warnings.extend(write_access(&policy, &files, key, plan, trail.kms_key_id.as_deref())?);
                 warnings.extend(self.check_readers(&policy, &files, key, plan)?);
             }
@@ -79,21 +78,12 @@ impl Planner<'_> {
         Ok(warnings)
     }
 
-    /// Whether the account that owns the bucket is locked out. S3 returns 405 only to principals of other accounts:
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketPolicy.html>.
-    fn check_owner(
-        &self,
-        denied: &Failure,
-        files: &LogFiles<'_>,
-        key: &KeyArn,
-        plan: &KeyPlan,
-    ) -> Result<Option<Warning>, Obstacle> {
-        if !denied.is("MethodNotAllowed")
-            || !excludes_other_accounts(plan.policy.as_ref(), self.context.function_arn.account())
-        {
-            return Ok(None);
-        }
+    /// Whether the other account that owns the bucket is locked out. S3 does not disclose which account that is.
+    fn check_owner(&self, files: &LogFiles<'_>, key: &KeyArn, plan: &KeyPlan) -> Result<Vec<Warning>, Obstacle> {
         let (bucket, owner) = (files.bucket.to_owned(), plan.owner);
+        if !excludes_other_accounts(plan.policy.as_ref(), self.context.function_arn.account()) {
+            return Ok(vec![Warning::BucketPolicyForeign { bucket, owner: Some(owner) }]);
+        }
         match self.context.config.readers_locked_out {
             ReadersLockedOut::Hold => Err(Obstacle::BucketOwnerHeld {
                 bucket,
@@ -102,7 +92,10 @@ impl Planner<'_> {
                 region: key.region().clone(),
                 owner,
             }),
-            ReadersLockedOut::Proceed => Ok(Some(Warning::BucketOwnerLockedOut { bucket, owner })),
+            ReadersLockedOut::Proceed => Ok(vec![
+                Warning::BucketOwnerLockedOut { bucket: bucket.clone(), owner },
+                Warning::BucketPolicyForeign { bucket, owner: None },
+            ]),
         }
     }
 

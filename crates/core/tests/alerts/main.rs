@@ -18,7 +18,7 @@ use trailseal_core::iam::Document;
 use trailseal_core::ids::KeyArn;
 use trailseal_core::journal::{Journal, StepResult};
 use trailseal_core::observation::{
-    KeyObservation, KeyTags, KeyUse, MalformedTrail, Reading, ReplicationRule, StrayScan, TaggedKey,
+    BucketOwner, KeyObservation, KeyTags, KeyUse, MalformedTrail, Reading, ReplicationRule, StrayScan, TaggedKey,
 };
 use trailseal_core::plan::{Step, StepName};
 use trailseal_core::report::{AccountReport, Alert, Answer, alerts};
@@ -151,6 +151,7 @@ fn stopped(mut scenario: Scenario) -> Scenario {
 }
 
 fn unreadable_bucket(mut scenario: Scenario) -> Scenario {
+    scenario.bucket.owner = BucketOwner::Another;
     scenario.bucket.policy =
         Reading::Denied(denied("s3:GetBucketPolicy", "read the policy of bucket `logs-eu-west-1`"));
     scenario.bucket.replication = Reading::Denied(denied(

@@ -83,9 +83,23 @@ fn every_warning() {
         replicates_sse_kms: false,
         role: "arn:aws:iam::123456789012:role/replicate".into(),
     };
+    let policy_denied = |owner| Warning::BucketPolicyDenied {
+        bucket: bucket(),
+        failure: denied("s3:GetBucketPolicy", "read the policy of bucket `logs-eu-west-1` in `eu-west-1`"),
+        owner,
+    };
     let warnings = vec![
         Warning::ReadersLockedOut { bucket: bucket(), readers, owner: KeyOwner::Trailseal },
-        Warning::BucketPolicyDenied { bucket: bucket(), failure: failure() },
+        Warning::BucketOwnerLockedOut { bucket: bucket(), owner: KeyOwner::Trailseal },
+        Warning::BucketOwnerLockedOut { bucket: bucket(), owner: KeyOwner::Another },
+        policy_denied(None),
+        policy_denied(Some(denied(
+            "s3:ListAllMyBuckets",
+            "find out whether this account owns bucket `logs-eu-west-1`",
+        ))),
+        Warning::BucketPolicyForeign { bucket: bucket(), owner: None },
+        Warning::BucketPolicyForeign { bucket: bucket(), owner: Some(KeyOwner::Trailseal) },
+        Warning::BucketPolicyForeign { bucket: bucket(), owner: Some(KeyOwner::Another) },
         Warning::BucketPolicyMalformed { bucket: bucket(), error: malformed() },
         Warning::BucketPolicyUnclear { bucket: bucket(), decision: uncertain() },
         Warning::ReplicationWillStop { bucket: bucket(), rule: rule.clone() },
@@ -195,6 +209,13 @@ fn every_obstacle() {
         unmet,
         statements: LogFiles::new("logs-eu-west-1", Some("audit"), &audit).cloudtrail_statements().to_string(),
     };
+    let owner_held = |key, owner| Obstacle::BucketOwnerHeld {
+        bucket: "logs-eu-west-1".into(),
+        trail: audit.clone(),
+        key,
+        region: region(HERE),
+        owner,
+    };
     let unmet = Reason {
         statement: Some(StatementId { index: 1, sid: Some("AWSCloudTrailWrite20150319".into()) }),
         why: "its condition `StringEquals` on `aws:PrincipalOrgID` requires `\"o-aa111bb222\"` and the request does not have the key".into(),
@@ -241,6 +262,8 @@ fn every_obstacle() {
         not_allowed(None),
         not_allowed(Some(("s3:GetBucketAcl", vec![]))),
         not_allowed(Some(("s3:PutObject", vec![unmet]))),
+        owner_held(None, KeyOwner::Trailseal),
+        owner_held(Some(key()), KeyOwner::Another),
     ];
     let trails = obstacles.into_iter().enumerate();
     let trails = trails.map(|(number, it)| typed(&format!("obstacle-{number}"), Disposition::Failed(it)));

@@ -11,8 +11,8 @@ use trailseal_core::ids::{FunctionArn, KeyArn, Region, TrailArn};
 use trailseal_core::journal::{Effect, Entry, Journal, StepResult};
 use trailseal_core::key_policy::KeyPolicy;
 use trailseal_core::observation::{
-    BucketObservation, Candidates, KeptSettings, KeyManager, KeyMetadata, KeyObservation, KeyState, KeyTags, Reading,
-    RemediationFacts, TrailFacts, TrailObservation, TrailSettings, TrailStatus,
+    BucketObservation, BucketOwner, Candidates, KeptSettings, KeyManager, KeyMetadata, KeyObservation, KeyState,
+    KeyTags, Reading, RemediationFacts, TrailFacts, TrailObservation, TrailSettings, TrailStatus,
 };
 use trailseal_core::pending::Pending;
 use trailseal_core::plan::{KeyStep, Step, Subject, plan};
@@ -118,7 +118,11 @@ impl Scenario {
             },
             exempt_tag: Ok(None),
             bucket_region: Ok(region(bucket_region)),
-            bucket: BucketObservation { policy: bucket_policy(&[]), replication: Reading::Absent },
+            bucket: BucketObservation {
+                owner: BucketOwner::Own,
+                policy: bucket_policy(&[]),
+                replication: Reading::Absent,
+            },
         }
     }
 

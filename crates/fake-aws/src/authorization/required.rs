@@ -13,6 +13,7 @@ pub(super) fn access_requests(world: &World, request: &Request) -> Vec<AccessReq
     let requests = match request.service.as_str() {
         "cloudtrail" => call.for_trails(),
         "kms" => call.for_keys(),
+        "s3" if request.operation == "ListBuckets" => vec![world.access_request("s3:ListAllMyBuckets", "*")],
         "s3" => call.for_bucket(),
         "sns" => call.for_topic(),
         "tagging" => vec![call.for_any_resource("tag")],

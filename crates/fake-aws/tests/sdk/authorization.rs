@@ -196,6 +196,20 @@ async fn s3_allows_by_either_policy_and_reports_the_region() {
 }
 
 #[tokio::test]
+async fn listing_buckets_requires_an_action_without_a_resource() {
+    for (statement, expected) in [
+        (allow("s3:ListAllMyBuckets", "*"), None),
+        (allow("s3:ListBuckets", "*"), Some("AccessDenied")),
+        (allow("s3:ListAllMyBuckets", "arn:aws:s3:::logs"), Some("AccessDenied")),
+    ] {
+        let aws = FakeAws::start(with_policy(world(), json!([statement])));
+        let client = aws_sdk_s3::Client::new(&sdk(&aws, IRELAND).await);
+        let output = client.list_buckets().prefix("logs").send().await;
+        assert_eq!(output.as_ref().err().and_then(ProvideErrorMetadata::code), expected);
+    }
+}
+
+#[tokio::test]
 async fn publishing_to_an_encrypted_topic_requires_its_key() {
     let mut world = world();
     let key = world.key(Key::new(IRELAND));

@@ -87,3 +87,29 @@ async fn a_replication_configuration_is_read_if_it_exists() {
     aws.world().buckets.get_mut("logs").unwrap().denied.insert("s3:GetBucketReplication".into());
     assert_eq!(code(client.get_bucket_replication().bucket("logs").send().await), "AccessDenied");
 }
+
+#[tokio::test]
+async fn the_accounts_buckets_are_listed_in_pages() {
+    let mut world = world();
+    for (name, region) in [("logs", FRANKFURT), ("logs-b", IRELAND), ("logs-a", IRELAND), ("data", IRELAND)] {
+        world.add_bucket(Bucket::new(name, region));
+    }
+    world.add_bucket(Bucket::new("logs-foreign", IRELAND).of_account(OTHER_ACCOUNT));
+    let aws = FakeAws::start(world);
+    let client = s3(&aws, IRELAND).await;
+    let names = |buckets: &[aws_sdk_s3::types::Bucket]| {
+        buckets.iter().map(|bucket| bucket.name().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = client.list_buckets().send().await.unwrap();
+    assert_eq!(names(all.buckets()), ["data", "logs", "logs-a", "logs-b"]);
+    assert_eq!((all.buckets()[0].bucket_region(), all.continuation_token()), (None, None));
+    let page = client.list_buckets().prefix("logs").max_buckets(2).send().await.unwrap();
+    assert_eq!(names(page.buckets()), ["logs", "logs-a"]);
+    assert_eq!((page.buckets()[0].bucket_region(), page.prefix()), (Some(FRANKFURT), Some("logs")));
+    let token = page.continuation_token().unwrap();
+    let page = client.list_buckets().prefix("logs").max_buckets(2).continuation_token(token).send().await.unwrap();
+    assert_eq!((names(page.buckets()), page.continuation_token()), (vec!["logs-b".to_owned()], None));
+    let none = client.list_buckets().prefix("nothing").send().await.unwrap();
+    assert_eq!(none.buckets.map(|buckets| buckets.len()), Some(0));
+    assert_eq!(aws.names()[0], "s3:ListBuckets");
+}

@@ -109,10 +109,10 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
         }
         Obstacle::BucketOwnerHeld { bucket, trail, key, region, owner } => (
             format!(
-                "encrypting trail `{trail}` with {} would lock out the account that owns bucket `{bucket}`; ReadersLockedOut (`TRAILSEAL_READERS_LOCKED_OUT`) is `hold`, so trailseal does not change the trail",
+                "encrypting trail `{trail}` with {} would lock out the account that owns bucket `{bucket}`; {READERS_LOCKED_OUT} is `hold`, so trailseal does not change the trail",
                 key_or_new(key.as_ref(), region)
             ),
-            format!("{}, or set ReadersLockedOut to `proceed`", allow_readers(*owner).replace("them", "that account")),
+            format!("{}, or set {READERS_LOCKED_OUT} to `proceed`", allow_readers(*owner, "that account")),
         ),
         Obstacle::ReadersHeld { bucket, trail, key, region, readers, owner } => (
             format!(
@@ -122,7 +122,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
             ),
             format!(
                 "{}, remove them from the bucket policy, or set {READERS_LOCKED_OUT} to `proceed`",
-                allow_readers(*owner)
+                allow_readers(*owner, "them")
             ),
         ),
     };

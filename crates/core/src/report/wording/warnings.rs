@@ -9,24 +9,41 @@ use crate::finding::{KeyOwner, UnreadTrails, Warning};
 use crate::iam::Decision;
 use crate::ids::{KeyArn, Region, shorten};
 
+/// What only the bucket policy shows.
+const UNREAD_POLICY: &str =
+    "whether CloudTrail can write with the key and which readers outside this account could not decrypt";
+
 /// A warning in words.
 pub(in crate::report) fn warning(warning: &Warning) -> String {
     match warning {
         Warning::ReadersLockedOut { bucket, readers, owner } => format!(
             "these principals can read bucket `{bucket}` but could not decrypt its new log files: {}. To allow them, {}, and allow `kms:Decrypt` on the key in the IAM policies of their own account",
             locked_out(readers),
-            allow_readers(*owner)
+            allow_readers(*owner, "them")
         ),
         Warning::BucketOwnerLockedOut { bucket, owner } => format!(
             "the account that owns bucket `{bucket}` could not decrypt its new log files, because the key policy allows no other account to decrypt. To allow it, {}, and allow `kms:Decrypt` on the key in that account's IAM policies",
-            allow_readers(*owner).replace("them", "that account")
+            allow_readers(*owner, "that account")
         ),
-        Warning::BucketPolicyDenied { bucket, failure } => format!(
-            "the policy of bucket `{bucket}` cannot be read, so it is unknown whether CloudTrail can write with the key and which readers outside this account could not decrypt: {}",
-            failure.message
+        Warning::BucketPolicyDenied { bucket, failure, owner: None } => format!(
+            "the policy of bucket `{bucket}` cannot be read, so it is unknown {UNREAD_POLICY}: {}",
+            with_remedy(failure)
         ),
+        Warning::BucketPolicyDenied { bucket, failure, owner: Some(owner) } => format!(
+            "the policy of bucket `{bucket}` cannot be read, so it is unknown {UNREAD_POLICY}: {}. It is also unknown whether another account owns the bucket and would be locked out: {}",
+            failure.message,
+            with_remedy(owner)
+        ),
+        Warning::BucketPolicyForeign { bucket, owner } => {
+            let readers = owner.map_or(String::new(), |owner| {
+                format!(". If the key policy does not allow that account to decrypt, {}", allow_readers(owner, "it"))
+            });
+            format!(
+                "another account owns bucket `{bucket}`, and S3 returns a bucket policy to its owner only, so it is unknown {UNREAD_POLICY}. Ask that account, which S3 does not name, who reads the log files{readers}"
+            )
+        }
         Warning::BucketPolicyMalformed { bucket, error } => format!(
-            "the policy of bucket `{bucket}` cannot be evaluated, so it is unknown whether CloudTrail can write with the key and which readers outside this account could not decrypt: {error}"
+            "the policy of bucket `{bucket}` cannot be evaluated, so it is unknown {UNREAD_POLICY}: {error}"
         ),
         Warning::BucketPolicyUnclear { bucket, decision } => format!(
             "it is unknown whether the policy of bucket `{bucket}` allows CloudTrail to write with the key ({}); CloudTrail itself checks the bucket when the trail is updated",
@@ -49,7 +66,7 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
                 "{id} replicates new log files of bucket `{bucket}` to `{}` only if its role `{}` can decrypt with the trail's new key. The role needs kms:Decrypt in its own policy: add the statement {statement}. If the key policy does not let the role's account decide, also {}",
                 rule.destination,
                 rule.role,
-                allow_readers(*owner).replace("them", "the role")
+                allow_readers(*owner, "the role")
             )
         }
         Warning::ReplicationUnreadable { bucket, failure } => format!(
@@ -195,11 +212,11 @@ fn barrier(reader: &LockedOutReader) -> String {
 }
 
 /// How readers are allowed to use a key.
-pub(super) fn allow_readers(owner: KeyOwner) -> String {
+pub(super) fn allow_readers(owner: KeyOwner, readers: &str) -> String {
     match owner {
-        KeyOwner::Trailseal => format!("add them to {LOG_READERS}"),
+        KeyOwner::Trailseal => format!("add {readers} to {LOG_READERS}"),
         KeyOwner::Exempt | KeyOwner::Another => {
-            "ask the key's owner to add them to the key policy, which trailseal does not edit".into()
+            format!("ask the key's owner to add {readers} to the key policy, which trailseal does not edit")
         }
     }
 }
