@@ -13,6 +13,7 @@ mod alerts;
 mod aws_errors;
 mod aws_responses;
 mod bucket_access;
+mod bucket_owner;
 mod central_key;
 mod configuration;
 mod decisions;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use serde_json::{Value, json};
 
