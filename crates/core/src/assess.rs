@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::finding::{DeliveryError, Finding, Warning};
 use crate::iam::Document;
 use crate::ids::{KeyArn, TrailArn};
-use crate::key_policy::KeyPolicy;
+use crate::key_policy::{KeyAdministrator, KeyPolicy};
 use crate::observation::{
     KeyManager, KeyMetadata, KeyObservation, KeyState, ParsedPolicy, Reading, TrailFacts, TrailObservation,
     TrailSettings, TrailStatus,
@@ -237,9 +237,11 @@ fn assess_key(
         true => !access.denied().is_empty(),
         false => access.generate_data_key.is_denied(),
     };
-    let gap = is_gap.then(|| policy_gap(key, broken, &access, &policy)).flatten();
+    let administrator = policy.administrator(document);
+    let gap = is_gap.then(|| policy_gap(key, broken, &access, &policy, administrator)).flatten();
     let extension = extension.filter(|_| key.is_maintained());
-    let incomplete = extension.map(|extension| Finding::PolicyIncomplete { key: arn.clone(), extension });
+    let incomplete =
+        extension.map(|extension| Finding::PolicyIncomplete { key: arn.clone(), extension, administrator });
     let finding = gap.or(incomplete);
     let need = need.or_else(|| policy_need(finding.as_ref()?, key, delivery_errors)).or_else(rotation_need);
     if finding.is_none() && !broken {
@@ -253,10 +255,17 @@ fn assess_key(
 }
 
 /// What a key's policy denies CloudTrail. That of another principal's broken key makes no difference.
-fn policy_gap(key: &KeyObservation, broken: bool, access: &KeyAccess, policy: &KeyPolicy) -> Option<Finding> {
+fn policy_gap(
+    key: &KeyObservation,
+    broken: bool,
+    access: &KeyAccess,
+    policy: &KeyPolicy,
+    administrator: KeyAdministrator,
+) -> Option<Finding> {
     let is_trailseals = key.trailseal_tags().is_some();
     let statements = if is_trailseals { None } else { policy.missing_statements(access) };
-    let gap = Finding::CloudTrailDenied { key: key.metadata.arn.clone(), access: access.clone(), statements };
+    let gap =
+        Finding::CloudTrailDenied { key: key.metadata.arn.clone(), access: access.clone(), statements, administrator };
     (is_trailseals || !broken).then_some(gap)
 }
 

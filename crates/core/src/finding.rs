@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::access::KeyAccess;
 use crate::ids::KeyArn;
-use crate::key_policy::Extension;
+use crate::key_policy::{Extension, KeyAdministrator};
 
 /// The stable ID of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -77,6 +77,8 @@ pub enum Finding {
         access: KeyAccess,
         /// The missing statements, which the key's owner must add, as JSON; none if trailseal adds them or none would help.
         statements: Option<String>,
+        /// Who may change the policy.
+        administrator: KeyAdministrator,
     },
     /// See [`FindingId::KeyPolicyGap`]: the policy of trailseal's key lacks statements.
     PolicyIncomplete {
@@ -84,6 +86,8 @@ pub enum Finding {
         key: KeyArn,
         /// What its policy lacks.
         extension: Extension,
+        /// Who may change the policy.
+        administrator: KeyAdministrator,
     },
     /// See [`FindingId::KeyRotationOff`].
     KeyRotationOff(KeyArn),

@@ -213,6 +213,16 @@ fn with_attribute(key: Key, owner: &str, attribute: &str) -> Key {
             let network = json!({ "IpAddress": { "aws:SourceIp": "203.0.113.0/24" } });
             key.policy(&with_condition(&policy, "Allow CloudTrail to encrypt logs", &network))
         }
+        "locked" => {
+            let deny = json!({ "Sid": "Locked", "Effect": "Deny", "Principal": "*", "Action": "kms:PutKeyPolicy", "Resource": "*" });
+            key.policy(&with(&policy, deny))
+        }
+        "read-only" => {
+            let mut statements = statements(&policy);
+            statements[0]["Action"] = json!(["kms:Describe*", "kms:Get*", "kms:List*"]);
+            statements.retain(|statement| statement["Sid"] != "TrailsealFinishesCreation");
+            key.policy(&self::policy(&json!(statements)))
+        }
         "removed reader" => key.policy(&with(&policy, reader_statement("333333333333"))),
         "unknown statement" => {
             let root = json!({ "AWS": "arn:aws:iam::666666666666:root" });

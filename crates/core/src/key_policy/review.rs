@@ -19,7 +19,7 @@ pub struct UnrevokedReader {
     pub reader: String,
 }
 
-/// Who may change the policy of a key, as far as its policy decides.
+/// Who may change a key, as far as its policy decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyAdministrator {
     /// Principals of the key's account, perhaps.
@@ -36,6 +36,25 @@ impl KeyPolicy {
     /// <https://docs.aws.amazon.com/kms/latest/developerguide/kms-api-permissions-reference.html>.
     #[must_use]
     pub fn administrator(&self, document: &Document) -> KeyAdministrator {
+        self.caller(document, "kms:PutKeyPolicy")
+    }
+
+    /// Who may enable a key, if necessary after its deletion is canceled or its policy is changed.
+    #[must_use]
+    pub fn restorer(&self, document: &Document, pending_deletion: bool) -> KeyAdministrator {
+        let may = |action| self.caller(document, action) != KeyAdministrator::NoPrincipal;
+        match self.administrator(document) {
+            KeyAdministrator::NoPrincipal
+                if may("kms:EnableKey") && (!pending_deletion || may("kms:CancelKeyDeletion")) =>
+            {
+                KeyAdministrator::Account
+            }
+            administrator => administrator,
+        }
+    }
+
+    /// Who may make a call that only principals of the key's own account can make.
+    fn caller(&self, document: &Document, action: &str) -> KeyAdministrator {
         let roles = self.statements.iter().filter(|own| own.template == Template::FinishesCreation);
         let roles: Vec<&str> = roles.flat_map(|own| &own.values).map(String::as_str).collect();
         if !document.unsupported().is_empty() {
@@ -43,14 +62,15 @@ impl KeyPolicy {
         }
         let elements: Vec<Option<&Elements>> = document.statements().iter().map(|it| it.elements().ok()).collect();
         let denies_everyone = |it: &Elements| it.effect == Effect::Deny && is_unconditional(it) && names_everyone(it);
-        if elements.iter().flatten().any(|it| denies_everyone(it) && may_put_policy(it) == Truth::Yes) {
+        let may_call = |it: &Elements| it.action.matches("Action", |pattern| matches_action(pattern, action));
+        if elements.iter().flatten().any(|it| denies_everyone(it) && may_call(it) == Truth::Yes) {
             return KeyAdministrator::NoPrincipal;
         }
         // A malformed statement may allow anything.
         let allows = |names: &dyn Fn(&Elements) -> bool| {
-            elements.iter().any(|it| {
-                it.is_none_or(|it| it.effect == Effect::Allow && may_put_policy(it) != Truth::No && names(it))
-            })
+            elements
+                .iter()
+                .any(|it| it.is_none_or(|it| it.effect == Effect::Allow && may_call(it) != Truth::No && names(it)))
         };
         let names_other = |it: &Elements| may_name(it, |name| !roles.contains(&name) && self.is_in_account(name));
         let names_role = |it: &Elements| may_name(it, |name| roles.contains(&name));
@@ -135,10 +155,6 @@ impl KeyPolicy {
     }
 }
 
-fn may_put_policy(elements: &Elements) -> Truth {
-    elements.action.matches("Action", |pattern| matches_action(pattern, "kms:PutKeyPolicy"))
-}
-
 fn is_unconditional(elements: &Elements) -> bool {
     elements.conditions.is_empty() && elements.unsupported.is_empty()
 }
@@ -209,6 +225,20 @@ mod tests {
         ] {
             let document = document(&json!({ "Version": "2012-10-17", "Statement": statements }));
             assert_eq!(key_policy("").administrator(&document), administrator, "{statements}");
+        }
+        let enable = || allow(root, "kms:EnableKey");
+        for (statements, pending_deletion, restorer) in [
+            (json!([allow(root, "kms:*")]), true, Account),
+            (json!([enable()]), false, Account),
+            (json!([enable()]), true, NoPrincipal),
+            (json!([enable(), allow(root, "kms:Cancel*")]), true, Account),
+            (json!([allow(root, "kms:*"), deny(json!("*"), "kms:PutKeyPolicy")]), true, Account),
+            (json!([allow(root, "kms:*"), deny(json!("*"), "kms:*")]), false, NoPrincipal),
+            (json!([allow(root, "kms:Describe*")]), false, NoPrincipal),
+            (json!([allow(role, "kms:PutKeyPolicy")]), false, Role),
+        ] {
+            let document = document(&json!({ "Version": "2012-10-17", "Statement": statements }));
+            assert_eq!(key_policy("").restorer(&document, pending_deletion), restorer, "{statements}");
         }
     }
 

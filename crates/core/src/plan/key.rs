@@ -76,7 +76,13 @@ impl Planner<'_> {
         let unreadable_tags = key.tags.as_ref().err().filter(|_| tags_matter).cloned();
         let exempt = key.trailseal_tags().and_then(|tags| tags.exempt.clone()).filter(|_| owner == KeyOwner::Exempt);
         if let Some(unusable) = unusable_key(&key.metadata, &source) {
-            return Err(Obstacle::SealingKeyUnusable(UnusableKey { exempt, unreadable_tags, ..unusable }));
+            let administrator = self.restorer(key);
+            return Err(Obstacle::SealingKeyUnusable(UnusableKey {
+                exempt,
+                unreadable_tags,
+                administrator,
+                ..unusable
+            }));
         }
         let mut warnings: Vec<Warning> =
             unreadable_tags.map(|failure| Warning::KeyTagsDenied { key: arn.clone(), failure }).into_iter().collect();
@@ -100,17 +106,18 @@ impl Planner<'_> {
     /// A key that trailseal maintains, with the steps that it needs before and after `finish`.
     fn maintained(&self, key: &KeyObservation, source: KeySource, finish: Vec<KeyStep>) -> Result<KeyPlan, Obstacle> {
         let KeyMetadata { arn, state, recent, .. } = &key.metadata;
-        let administrator =
-            readable_policy(key).map_or(KeyAdministrator::Account, |document| self.policy.administrator(document));
+        let pending_deletion = *state == KeyState::PendingDeletion;
+        let restorer = self.restorer(key);
         let restore = match state {
-            KeyState::Disabled => Some(KeyStep::Restore { pending_deletion: false, administrator }),
-            KeyState::PendingDeletion => Some(KeyStep::Restore { pending_deletion: true, administrator }),
+            KeyState::Disabled | KeyState::PendingDeletion if restorer != KeyAdministrator::NoPrincipal => {
+                Some(KeyStep::Restore { pending_deletion, administrator: restorer })
+            }
             _ => None,
         };
         // Every other defect remains after the key is enabled.
         let state = if restore.is_some() { KeyState::Usable } else { state.clone() };
         if let Some(unusable) = unusable_key(&KeyMetadata { state, ..key.metadata.clone() }, &source) {
-            return Err(Obstacle::SealingKeyUnusable(unusable));
+            return Err(Obstacle::SealingKeyUnusable(UnusableKey { administrator: restorer, ..unusable }));
         }
         let mut steps: Vec<KeyStep> = restore.into_iter().chain(finish).collect();
         let mut warnings = Vec::new();
@@ -121,8 +128,11 @@ impl Planner<'_> {
             }
             Ok(document) => {
                 warnings.extend(unrevoked_readers(arn, document, &self.policy));
+                let administrator = self.policy.administrator(document);
                 match self.policy.extension(document) {
                     None => Some(document.clone()),
+                    // It is used as it is, if CloudTrail can use it.
+                    Some(_) if administrator == KeyAdministrator::NoPrincipal => Some(document.clone()),
                     Some(extension) if !extension.fits() => {
                         return Err(Obstacle::PolicyTooLong { key: arn.clone(), extension });
                     }
@@ -142,6 +152,13 @@ impl Planner<'_> {
             steps.push(KeyStep::EnableRotation);
         }
         Ok(KeyPlan { steps, warnings, policy, settling, ..KeyPlan::unchanged(arn, KeyOwner::Trailseal) })
+    }
+
+    /// Who may enable a key.
+    fn restorer(&self, key: &KeyObservation) -> KeyAdministrator {
+        let pending_deletion = key.metadata.state == KeyState::PendingDeletion;
+        readable_policy(key)
+            .map_or(KeyAdministrator::Account, |document| self.policy.restorer(document, pending_deletion))
     }
 
     /// The unfinished key that this run, or the next one, adopts. Prefers a key in use, then the oldest. Only a key as
@@ -256,6 +273,7 @@ fn unusable_key(key: &KeyMetadata, source: &KeySource) -> Option<UnusableKey> {
         source: source.clone(),
         findings,
         unknown_state,
+        administrator: KeyAdministrator::Account,
         exempt: None,
         unreadable_tags: None,
     })

@@ -10,6 +10,7 @@ use crate::assess::{AssessedTrail, Assessment, KeyNeed, Verdict, access_warnings
 use crate::failure::Failure;
 use crate::finding::{FindingId, Warning};
 use crate::ids::{KeyArn, Region, TrailArn, shorten};
+use crate::key_policy::KeyAdministrator;
 use crate::observation::TrailSettings;
 
 /// The sealing key of a trail, which the trail gets or has.
@@ -139,7 +140,7 @@ impl Planner<'_> {
     }
 
     /// Adds what a trail's own, usable key lacks. `None`: it is not the sealing key of its Region, and trailseal maintains
-    /// no other.
+    /// no other; or no principal can add it.
     fn repair(
         &self,
         own: &KeyArn,
@@ -153,6 +154,13 @@ impl Planner<'_> {
             Err(obstacle) if self.is_sealing_key(own) => return Err(obstacle),
             Ok(_) | Err(_) => return Ok(None),
         };
+        let is_unmanageable = |policy| {
+            self.policy.administrator(policy) == KeyAdministrator::NoPrincipal
+                && self.policy.extension(policy).is_some()
+        };
+        if key.steps.is_empty() && key.policy.as_ref().is_some_and(is_unmanageable) {
+            return Ok(None);
+        }
         let CloudTrailAccess { verified: _, warnings: access } = self.cloudtrail_access(&key, own, trail, true)?;
         if key.steps.is_empty() {
             return Err(Obstacle::Inconsistent(own.clone()));
@@ -194,6 +202,7 @@ impl Planner<'_> {
                 statements: self.policy.missing_statements(&access),
                 access,
                 owner: plan.owner,
+                administrator: self.policy.administrator(policy),
             });
         }
         let verified = !is_denied && access.unknown().is_empty();

@@ -329,6 +329,8 @@ pub enum Obstacle {
         access: KeyAccess,
         /// Who may edit the policy.
         owner: KeyOwner,
+        /// Who may change the policy, as far as it decides.
+        administrator: KeyAdministrator,
         /// The missing statements, as JSON; none if none would help.
         statements: Option<String>,
     },
@@ -407,6 +409,8 @@ pub struct UnusableKey {
     pub source: KeySource,
     /// What is wrong with it; empty if its state is unknown.
     pub findings: Vec<Finding>,
+    /// Who may enable it.
+    pub administrator: KeyAdministrator,
     /// Its state, if trailseal does not know it.
     pub unknown_state: Option<String>,
     /// The value of its exempt tag, if trailseal leaves the key alone because of it.

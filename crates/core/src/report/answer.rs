@@ -156,8 +156,6 @@ pub enum Obstruction {
         /// The statements, each with the reason.
         reasons: Vec<Reason>,
     },
-    /// No principal can change the key.
-    Unmanageable(KeyArn),
     /// AWS Control Tower owns the trail.
     ControlTower,
 }

@@ -9,10 +9,9 @@ use crate::failure::{Class, Failure};
 use crate::finding::Warning;
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::journal::{AliasState, Effect, Entry, Journal, StepResult, StepStatus};
-use crate::key_policy::KeyAdministrator;
 use crate::observation::MalformedTrail;
 use crate::plan::strays::Stray;
-use crate::plan::{Disposition, KeyStep, PolicyChange, Step, StepName, Subject, TrailPlan};
+use crate::plan::{Disposition, KeyStep, Step, StepName, Subject, TrailPlan};
 use crate::trigger::Origin;
 
 impl Answer {
@@ -85,13 +84,6 @@ fn obstructions(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> V
     let entries = key.chain(journal.entries_of(Subject::Trail(arn.clone())));
     let obstruction = |entry: &Entry| match (&entry.step, &entry.key) {
         (Step::Update(update), _) if update.is_control_towers() => Some(Obstruction::ControlTower),
-        (
-            Step::Key(
-                KeyStep::Restore { administrator: KeyAdministrator::NoPrincipal, .. }
-                | KeyStep::Extend(PolicyChange { administrator: KeyAdministrator::NoPrincipal, .. }),
-            ),
-            Some(key),
-        ) => Some(Obstruction::Unmanageable(key.clone())),
         (Step::Key(KeyStep::Extend(change)), Some(key)) if !change.rejected.is_empty() => {
             Some(Obstruction::RejectedStatements { key: key.clone(), reasons: change.rejected.clone() })
         }

@@ -3,8 +3,10 @@
 use serde_json::json;
 use trailseal_core::failure::Failure;
 use trailseal_core::journal::StepResult;
+use trailseal_core::key_policy::KeyPolicy;
 use trailseal_core::observation::{KeyObservation, KeyState, StrayScan};
 use trailseal_core::plan::StepName;
+use trailseal_core::report::Alert;
 use trailseal_core::trigger::DeploymentTool;
 
 use super::scenario::{Account, Scenario, done, key};
@@ -133,16 +135,45 @@ fn unmanageable() -> KeyObservation {
 }
 
 #[test]
-fn no_administrator_in_dry_run() {
+fn no_administrator() {
     let account = Account::new([audit().with_key(unmanageable())]).with_sealing_key(unmanageable());
-    assert_alerts("planned_no_administrator", Run::new(context(&[DRY_RUN]), &account, done).alerts());
+    let alerts = Run::new(context(&[]), &account, done).alerts();
+    let failures = |alerts: &[Alert]| -> Vec<String> {
+        alerts.iter().map(|alert| alert.message.split_once("Failed: ").unwrap().1.to_owned()).collect()
+    };
+    let dry_run = Run::new(context(&[DRY_RUN]), &account, done).alerts();
+    assert_eq!(failures(&dry_run), failures(&alerts), "dry-run mode promises no more");
+    assert_alerts("failed_no_administrator", alerts);
+}
+
+/// Lets principals of the account read a key and enable it, but not change its policy.
+fn read_only(policy: &str) -> String {
+    let read = r#"["kms:Describe*","kms:Get*","kms:List*","kms:EnableKey"]"#;
+    policy.replace(r#""kms:*""#, read).replace("kms:PutKeyPolicy", "kms:TagResource")
 }
 
 #[test]
-fn no_administrator() {
-    let account = Account::new([audit().with_key(unmanageable())]).with_sealing_key(unmanageable());
-    let result = except_denied(StepName::RestoreKey, "kms:EnableKey", &format!("enable key `{}`", with_id(1)));
-    assert_alerts("failed_no_administrator", Run::new(context(&[]), &account, result).alerts());
+fn a_noted_gap_without_an_administrator() {
+    let locked = key_policy(foreign_key(&context(&[])), &read_only(ACCOUNT_ONLY));
+    let run = Run::new(context(&[]), &Account::new([audit().with_key(locked.clone())]), done);
+    assert_alerts("noted_no_administrator", run.alerts());
+    let mut moved = audit().with_key(locked);
+    moved.facts.status.delivery_error = Some("AccessDenied".into());
+    let account = Account::new([moved]).with_sealing_key(key(&with_id(1), &context(&[])));
+    assert_alerts("remediated_no_administrator", Run::new(context(&[]), &account, done).alerts());
+}
+
+#[test]
+fn an_own_key_that_cannot_be_extended_is_noted() {
+    let policy = KeyPolicy::new(&context(&[]).config, &context(&[]).function_arn);
+    let locked = key_policy(key(&with_id(1), &context(&[])), &read_only(&policy.text()));
+    for mode in [&[][..], &[DRY_RUN]] {
+        let account = Account::new([audit().with_key(locked.clone())]).with_sealing_key(locked.clone());
+        let run = Run::new(context(mode), &account, done);
+        let [alert] = &run.alerts()[..] else { panic!() };
+        assert!(alert.attributes.contains(&("outcome", "noted".into())), "{}", alert.message);
+        assert!(alert.message.contains("contact AWS Support") && !alert.message.contains("Steps"), "{}", alert.message);
+    }
 }
 
 #[test]

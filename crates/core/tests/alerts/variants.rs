@@ -5,7 +5,7 @@ use trailseal_core::finding::{DeliveryError, Finding, KeyOwner, UnreadTrails, Wa
 use trailseal_core::iam::{Decision, Document, Reason, StatementId};
 use trailseal_core::ids::TrailArn;
 use trailseal_core::journal::Journal;
-use trailseal_core::key_policy::{KeyPolicy, UnrevokedReader};
+use trailseal_core::key_policy::{KeyAdministrator, KeyPolicy, UnrevokedReader};
 use trailseal_core::observation::{Expiry, ReplicationRule};
 use trailseal_core::plan::{Disposition, KeySource, Obstacle, Plan, TrailPlan, UnusableKey};
 use trailseal_core::report::{AccountReport, Alert, Answer, alerts};
@@ -153,6 +153,12 @@ fn every_finding() {
     let extension = KeyPolicy::new(&context(&[]).config, &context(&[]).function_arn)
         .extension(&Document::parse(ACCOUNT_ONLY).unwrap())
         .unwrap();
+    let gap = |access, statements: Option<&str>, administrator| Finding::CloudTrailDenied {
+        key: key(),
+        access,
+        statements: statements.map(Into::into),
+        administrator,
+    };
     let findings = vec![
         Finding::NoCmk,
         Finding::KeyNotCustomerManaged(key()),
@@ -164,14 +170,16 @@ fn every_finding() {
         unavailable("PendingImport", None),
         unavailable("Creating", None),
         Finding::KeyMissing(key().to_string()),
-        Finding::CloudTrailDenied { key: key(), access: access(explicit_deny()), statements: None },
-        Finding::CloudTrailDenied { key: key(), access: access(no_allow()), statements: Some("[…]".into()) },
-        Finding::CloudTrailDenied {
+        gap(access(explicit_deny()), None, KeyAdministrator::Account),
+        gap(access(no_allow()), Some("[…]"), KeyAdministrator::Account),
+        gap(access(no_allow()), Some("[…]"), KeyAdministrator::NoPrincipal),
+        gap(KeyAccess { generate_data_key: allowed(), ..access(no_allow()) }, Some("[…]"), KeyAdministrator::Account),
+        Finding::PolicyIncomplete {
             key: key(),
-            access: KeyAccess { generate_data_key: allowed(), ..access(no_allow()) },
-            statements: Some("[…]".into()),
+            extension: extension.clone(),
+            administrator: KeyAdministrator::Account,
         },
-        Finding::PolicyIncomplete { key: key(), extension },
+        Finding::PolicyIncomplete { key: key(), extension, administrator: KeyAdministrator::NoPrincipal },
         Finding::KeyRotationOff(key()),
         Finding::LoggingStopped,
         Finding::DeliveryFailing(vec![delivery_error("KMS.DisabledException"), delivery_error("SlowDown")]),
@@ -192,16 +200,18 @@ fn every_obstacle() {
             source,
             findings,
             unknown_state,
+            administrator: KeyAdministrator::Account,
             exempt: None,
             unreadable_tags,
         })
     };
-    let key_denied = |access: KeyAccess, owner| Obstacle::SealingKeyDenied {
+    let key_denied = |access: KeyAccess, owner, administrator| Obstacle::SealingKeyDenied {
         key: key(),
         trail: audit.clone(),
         statements: access.denied().iter().any(|(_, it)| **it == no_allow()).then(|| "[…]".into()),
         access,
         owner,
+        administrator,
     };
     let not_allowed = |unmet| Obstacle::BucketNotAllowed {
         bucket: "logs-eu-west-1".into(),
@@ -237,9 +247,14 @@ fn every_obstacle() {
         unusable(KeySource::Tag, vec![not_symmetric], None, None),
         unusable(KeySource::Supplied, vec![disconnected], None, None),
         unusable(KeySource::Supplied, vec![], Some("Migrating"), None),
-        key_denied(access(explicit_deny()), KeyOwner::Another),
-        key_denied(KeyAccess { describe_key: explicit_deny(), ..access(no_allow()) }, KeyOwner::Another),
-        key_denied(access(no_allow()), KeyOwner::Exempt),
+        key_denied(access(explicit_deny()), KeyOwner::Another, KeyAdministrator::Account),
+        key_denied(
+            KeyAccess { describe_key: explicit_deny(), ..access(no_allow()) },
+            KeyOwner::Another,
+            KeyAdministrator::Account,
+        ),
+        key_denied(access(no_allow()), KeyOwner::Exempt, KeyAdministrator::Account),
+        key_denied(access(explicit_deny()), KeyOwner::Another, KeyAdministrator::NoPrincipal),
         Obstacle::PolicyTooLong { key: key(), extension },
         Obstacle::BucketDenied {
             bucket: "logs-eu-west-1".into(),

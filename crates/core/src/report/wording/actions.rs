@@ -1,11 +1,12 @@
 //! What the reader of an alert does next.
 
 use super::deployments::keep_in_code;
-use super::{capitalized, control_tower, joined, restore_command, unmanageable};
+use super::{capitalized, control_tower, joined, regain_access, restore_command};
 use crate::config::{Config, MODE, RESTART_LOGGING};
 use crate::finding::{DeliveryCause, DeliveryError, Finding, FindingId};
 use crate::ids::{KeyArn, TrailArn};
 use crate::journal::StepStatus;
+use crate::key_policy::KeyAdministrator;
 use crate::plan::StepName;
 use crate::report::answer::{Obstruction, Outcome, TrailReport};
 use crate::trigger::Origin;
@@ -19,7 +20,8 @@ pub(in crate::report) fn next_action(
 ) -> String {
     let notices = has_notices.then(|| "act on the notice above".to_owned());
     let old_keys = trail.findings.iter().filter_map(|finding| old_key(finding, trail));
-    let actions = notices.into_iter().chain(old_keys).chain(by_outcome(trail, config));
+    let unmanageable = trail.findings.iter().find_map(|finding| unmanageable_key(finding, trail));
+    let actions = notices.into_iter().chain(old_keys).chain(unmanageable).chain(by_outcome(trail, config));
     let actions = actions.chain(keep_in_code(trail, origin, config.mode)).chain(start_logging(trail));
     match actions.collect::<Vec<String>>().as_slice() {
         [] => "no action needed.".into(),
@@ -45,6 +47,9 @@ fn old_key(finding: &Finding, trail: &TrailReport) -> Option<String> {
             Some(format!("keep key `{key}`. To read older log files, enable it: {}", restore_command(key, false)))
         }
         Finding::KeyUnavailable { key, .. } => Some(keep(key)),
+        Finding::CloudTrailDenied { key, administrator: KeyAdministrator::NoPrincipal, .. } => {
+            Some(format!("{}. If their readers cannot decrypt, {}", keep(key), regain_access(key)))
+        }
         Finding::CloudTrailDenied { key, .. } => Some(format!(
             "{}. If its policy no longer lets their readers decrypt, its owner adds {}, and a statement for each reader outside that account",
             keep(key),
@@ -52,6 +57,27 @@ fn old_key(finding: &Finding, trail: &TrailReport) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// What to do about the policy of a trail's key, if no principal can change it and the trail keeps the key. A failure has
+/// its own remedy.
+fn unmanageable_key(finding: &Finding, trail: &TrailReport) -> Option<String> {
+    let (Finding::CloudTrailDenied { key, administrator, .. } | Finding::PolicyIncomplete { key, administrator, .. }) =
+        finding
+    else {
+        return None;
+    };
+    let keeps_key = trail.outcome != Outcome::Failed && trail.steps.iter().all(|it| it.step != StepName::UpdateTrail);
+    if *administrator != KeyAdministrator::NoPrincipal || !keeps_key {
+        return None;
+    }
+    let arn = trail.trail.as_ref().ok()?;
+    Some(format!(
+        "{}, or assign another key to the trail: `aws cloudtrail update-trail --region {} --name {arn} --kms-key-id KEY_ARN`. {}",
+        regain_access(key),
+        arn.region(),
+        capitalized(&keep(key))
+    ))
 }
 
 fn keep(key: &KeyArn) -> String {
@@ -95,7 +121,6 @@ fn planned(trail: &TrailReport, exempt_tag: &str) -> Vec<String> {
     for obstruction in &trail.obstructions {
         match obstruction {
             Obstruction::ControlTower => return vec![control_tower(), exempt],
-            Obstruction::Unmanageable(key) => return vec![unmanageable(key), exempt],
             Obstruction::RejectedStatements { key, reasons } => actions.push(format!(
                 "first fix what KMS rejects in the policy of key `{key}`, because KMS refuses every change of it until then: {}",
                 joined(reasons.iter().map(ToString::to_string))
@@ -123,6 +148,12 @@ fn noted(trail: &TrailReport, exempt_tag: &str) -> Vec<String> {
         Finding::DeliveryFailing(errors) => Some(errors),
         _ => None,
     });
+    let is_unmanageable = |finding: &Finding| unmanageable_key(finding, trail).is_some();
+    let exempt =
+        || format!("if this is intentional, exempt the trail: tag it `{exempt_tag}` with the reason as the value");
+    if trail.findings.iter().any(is_unmanageable) {
+        return vec![exempt()];
+    }
     if trail.has(FindingId::KeyPolicyGap) {
         return vec![
             "ask the key's owner to fix the key policy as the finding above says".into(),
@@ -142,7 +173,7 @@ fn noted(trail: &TrailReport, exempt_tag: &str) -> Vec<String> {
         Some(_) => {
             vec!["check the bucket, its policy and the key: no log files arrive until CloudTrail can deliver again".into()]
         }
-        None => vec![format!("if this is intentional, exempt the trail: tag it `{exempt_tag}` with the reason as the value")],
+        None => vec![exempt()],
     }
 }
 

@@ -3,7 +3,8 @@
 use super::steps::reason;
 use super::warnings::{allow_readers, locked_out};
 use super::{
-    control_tower, denied_calls, instruction, joined, list_updates, policy_commands, restore_command, unmanageable,
+    control_tower, denied_calls, instruction, joined, list_updates, policy_commands, replace_unmanageable,
+    restore_command,
 };
 use crate::config::{KEY_ARNS, OWNER_TAG, READERS_LOCKED_OUT};
 use crate::failure::{Class, Failure};
@@ -29,8 +30,9 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
             format!("set {KEY_ARNS} to a key that exists"),
         ),
         Obstacle::SealingKeyUnusable(unusable) => sealing_key_unusable(unusable),
-        Obstacle::SealingKeyDenied { key, trail, access, owner, statements } => {
+        Obstacle::SealingKeyDenied { key, trail, access, owner, administrator, statements } => {
             let (denied, reasons) = denied_calls(access);
+            let replace = (*administrator == KeyAdministrator::NoPrincipal).then(|| replace_unmanageable(key));
             let exclude = access.explicitly_denied().then(|| {
                 "exclude `cloudtrail.amazonaws.com` from the statement that denies it; trailseal never changes an existing statement".to_owned()
             });
@@ -47,7 +49,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
                 format!(
                     "the sealing key `{key}` cannot be used: its policy does not allow CloudTrail to {denied} for trail `{trail}` ({reasons})"
                 ),
-                joined(exclude.into_iter().chain(add)),
+                replace.unwrap_or_else(|| joined(exclude.into_iter().chain(add))),
             )
         }
         Obstacle::PolicyTooLong { key, extension } => (
@@ -130,7 +132,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
 }
 
 fn sealing_key_unusable(unusable: &UnusableKey) -> (String, String) {
-    let UnusableKey { key, source, findings, unknown_state, exempt, unreadable_tags } = unusable;
+    let UnusableKey { key, source, findings, administrator, unknown_state, exempt, unreadable_tags } = unusable;
     let (source, replace) = match source {
         KeySource::Supplied => (format!("set in {KEY_ARNS}"), format!("set {KEY_ARNS} to")),
         KeySource::Alias(alias) => (format!("associated with `{alias}`"), format!("associate `{alias}` with")),
@@ -144,6 +146,11 @@ fn sealing_key_unusable(unusable: &UnusableKey) -> (String, String) {
         ),
         (None, first) => {
             let remedy = match first {
+                Some(Finding::KeyDisabled(_) | Finding::KeyPendingDeletion(_))
+                    if *administrator == KeyAdministrator::NoPrincipal =>
+                {
+                    replace_unmanageable(key)
+                }
                 Some(Finding::KeyDisabled(_)) => format!("enable the key: {}", restore_command(key, false)),
                 Some(Finding::KeyPendingDeletion(_)) => format!(
                     "cancel the key's deletion: {}; without the key, the log files that it encrypted are lost",
@@ -164,7 +171,7 @@ fn sealing_key_unusable(unusable: &UnusableKey) -> (String, String) {
             failure.message
         );
     }
-    if let Some(value) = exempt {
+    if let Some(value) = exempt.as_ref().filter(|_| *administrator != KeyAdministrator::NoPrincipal) {
         message =
             format!("{message}; trailseal created the key and does not change it because of its exempt tag, `{value}`");
         remedy = format!("remove the exempt tag so that trailseal can repair the key, or {remedy}");
@@ -203,12 +210,12 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
         }
         (Step::Key(KeyStep::Restore { pending_deletion, administrator }), Some(key)) if is_terminal => {
             let administrator = if is_denied { *administrator } else { KeyAdministrator::Account };
-            by_administrator(failure, administrator, key, &restore_command(key, *pending_deletion))
+            by_administrator(failure, administrator, &restore_command(key, *pending_deletion))
         }
         (Step::Key(KeyStep::Extend(change)), Some(key)) if is_terminal => {
             let commands = || policy_commands(key, &instruction(&change.extension));
             let failure = match is_denied {
-                true => by_administrator(failure, change.administrator, key, &commands()),
+                true => by_administrator(failure, change.administrator, &commands()),
                 false => failure,
             };
             let rejected: Vec<String> = change.rejected.iter().map(ToString::to_string).collect();
@@ -238,10 +245,9 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
     }
 }
 
-/// The failure, with what an administrator of the key can do instead, if it has one.
-fn by_administrator(failure: Failure, administrator: KeyAdministrator, key: &KeyArn, command: &str) -> Failure {
+/// The failure, with what an administrator of the key can do instead, unless the function's role is the only one.
+fn by_administrator(failure: Failure, administrator: KeyAdministrator, command: &str) -> Failure {
     let remedy = match failure.remedy.as_deref() {
-        _ if administrator == KeyAdministrator::NoPrincipal => unmanageable(key),
         Some(_) if administrator == KeyAdministrator::Role => return failure,
         None | Some("") => format!("have an administrator do this: {command}"),
         Some(remedy) => format!("{remedy}; or have an administrator do this: {command}"),

@@ -3,6 +3,9 @@
 use super::{changed_statements, denied_calls, instruction};
 use crate::finding::{DeliveryCause, DeliveryError, Finding};
 use crate::ids::KeyArn;
+use crate::key_policy::KeyAdministrator;
+
+const UNMANAGEABLE: &str = "no principal of the key's account may change that policy";
 
 /// A finding in words.
 pub(in crate::report) fn finding(finding: &Finding) -> String {
@@ -23,15 +26,19 @@ pub(in crate::report) fn finding(finding: &Finding) -> String {
         Finding::KeyMissing(key) => format!(
             "key `{key}` does not exist, as a second read confirmed; the log files that it encrypted cannot be read any more"
         ),
-        Finding::CloudTrailDenied { key, access, statements } => {
+        Finding::CloudTrailDenied { key, access, statements, administrator } => {
             let (denied, reasons) = denied_calls(access);
-            let remedy = statements.as_ref().map(|statements| format!("; it needs these statements: {statements}"));
-            format!(
-                "the policy of key `{key}` does not allow CloudTrail to {denied} ({reasons}){}",
-                remedy.unwrap_or_default()
-            )
+            let remedy = match (administrator, statements) {
+                (KeyAdministrator::NoPrincipal, _) => format!("; {UNMANAGEABLE}"),
+                (_, Some(statements)) => format!("; it needs these statements: {statements}"),
+                (_, None) => String::new(),
+            };
+            format!("the policy of key `{key}` does not allow CloudTrail to {denied} ({reasons}){remedy}")
         }
-        Finding::PolicyIncomplete { key, extension } => {
+        Finding::PolicyIncomplete { key, extension, administrator: KeyAdministrator::NoPrincipal } => {
+            format!("the policy of key `{key}` lacks {}; {UNMANAGEABLE}", changed_statements(extension))
+        }
+        Finding::PolicyIncomplete { key, extension, .. } => {
             format!("the policy of key `{key}` lacks {}: {}", changed_statements(extension), instruction(extension))
         }
         Finding::KeyRotationOff(key) => format!("yearly rotation of key `{key}` is off"),

@@ -67,11 +67,18 @@ fn control_tower() -> String {
     "AWS Control Tower owns this trail, and in a member account a mandatory control denies `cloudtrail:UpdateTrail` to every role but `AWSControlTowerExecution`: configure KMS encryption in the landing zone settings".into()
 }
 
-/// What to do about a key that no principal can administer.
-fn unmanageable(key: &KeyArn) -> String {
+/// What to do about a sealing key that no principal can administer.
+fn replace_unmanageable(key: &KeyArn) -> String {
     format!(
-        "the policy of key `{key}` lets no principal of its account change the key, not even an administrator: contact AWS Support to regain access, or set {KEY_ARNS} to another key, or {KEY_ALIAS} to another alias, for which trailseal creates a key. Keep this key, because older log files cannot be read without it"
+        "{}, or set {KEY_ARNS} to another key, or {KEY_ALIAS} to another alias, for which trailseal creates a key. Keep key `{key}`, because older log files cannot be read without it",
+        regain_access(key)
     )
+}
+
+/// Who can help with a key that no principal can administer.
+/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html>.
+fn regain_access(key: &KeyArn) -> String {
+    format!("contact AWS Support to regain access to key `{key}`, which no principal of its account may change")
 }
 
 /// The command that lists the updates of the trails in a Region, which CloudTrail keeps for 90 days.
