@@ -3,7 +3,7 @@
 use fake_aws::{Bucket, Key, World};
 use serde_json::{Value, json};
 
-use crate::support::{ACCOUNT, AUDIT, Scenario, account, add_sealing_key, sealing_policy, writes};
+use crate::support::{ACCOUNT, ALIAS, AUDIT, Scenario, account, add_sealing_key, sealing_policy, step, writes};
 
 const SIEM: &str = "arn:aws:iam::210987654321:role/siem";
 const LOGS: &str = "arn:aws:s3:::audit-logs/*";
@@ -327,6 +327,54 @@ fn rule(elements: &str, status: &str) -> String {
     format!(
         "<Rule><ID>to-the-archive</ID><Priority>1</Priority><Status>{status}</Status>{elements}<DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication><Destination><Bucket>arn:aws:s3:::archive</Bucket></Destination></Rule>"
     )
+}
+
+#[test]
+fn named_readers_of_the_account_are_in_plan_and_alert() {
+    let athena = format!("arn:aws:iam::{ACCOUNT}:role/athena");
+    let named = |principal: &str| with_policy(json!([read_statement(json!({ "AWS": [principal] }))]));
+    let anyone = json!({ "Sid": "Reads", "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": LOGS,
+        "Condition": { "ArnEquals": { "aws:PrincipalArn": athena } } });
+    let supplied = |mut world: World| {
+        let policy = world.cloudtrail_key_policy();
+        let key = world.key(Key::new("eu-central-1").policy(&policy));
+        (world, Some(key))
+    };
+    let aliased = |world: World| {
+        let (mut world, key) = supplied(world);
+        world.alias("eu-central-1", ALIAS, &key.unwrap());
+        world
+    };
+    for (world, key, readers, is_named) in [
+        (named(&athena), None, "", true),
+        (with_policy(json!([anyone])), None, "", true),
+        (supplied(named(&athena)).0, supplied(named(&athena)).1, "", true),
+        (supplied(named(&athena)).0, supplied(named(&athena)).1, "account", true),
+        (aliased(named(&athena)), None, "account", true),
+        (named(&athena), None, "account", false),
+        (account(), None, "", false),
+    ] {
+        for mode in ["dry-run", "enforce"] {
+            let mut builder =
+                Scenario::builder(world.clone()).env("TRAILSEAL_MODE", mode).env("TRAILSEAL_LOG_READERS", readers);
+            if let Some(key) = &key {
+                builder = builder.env("TRAILSEAL_KEY_ARNS", key);
+            }
+            let mut scenario = builder.start();
+            let answer = scenario.invoke_event("update-trail-by-name");
+            let detail = step(&answer, "update-trail")["detail"].as_str().unwrap();
+            if mode == "dry-run" {
+                assert_eq!(detail.contains(&format!("the bucket policy names `{athena}`")), is_named, "{detail}");
+            }
+            let alert = scenario.only_alert().message;
+            let (_, access) = alert.split_once("Who may lose access: ").unwrap();
+            assert_eq!(
+                access.contains(&format!("names these readers in this account: {athena}.")),
+                is_named,
+                "{alert}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::types::{Disposition, KeyPlan, Obstacle, TrailPlan, TrailUpdate};
 use crate::access::cloudtrail_key_access;
 use crate::assess::{AssessedTrail, Assessment, KeyNeed, Verdict, access_warnings};
 use crate::failure::Failure;
-use crate::finding::{FindingId, Warning};
+use crate::finding::{FindingId, KeyOwner, Warning};
 use crate::ids::{KeyArn, Region, TrailArn, shorten};
 use crate::key_policy::KeyAdministrator;
 use crate::observation::TrailSettings;
@@ -131,8 +131,7 @@ impl Planner<'_> {
             observed: settings.clone(),
             access_verified: verified,
             statements: self.policy.cloudtrail_statements(),
-            account_readers_need_permission: config.supplied_keys.contains_key(&region)
-                || !config.log_readers.own_account,
+            account_readers_need_permission: key.owner != KeyOwner::Trailseal || !config.log_readers.own_account,
             account_readers: self.account_readers(settings),
         });
         keys.insert(region.clone(), key);

@@ -141,6 +141,9 @@ pub struct TrailReport {
     /// Who may edit the key that the trail gets, if it gets one.
     #[serde(skip)]
     pub key_owner: Option<KeyOwner>,
+    /// The principals of the account that the bucket policy names as readers, if they need permission to decrypt.
+    #[serde(skip)]
+    pub account_readers: Vec<String>,
     /// Why AWS would refuse a planned step.
     #[serde(skip)]
     pub obstructions: Vec<Obstruction>,

@@ -71,11 +71,22 @@ fn trail_report(mode: Mode, arn: &TrailArn, journal: &Journal) -> Option<TrailRe
         warnings: plan.warnings.clone(),
         error,
         key_owner: key_plan.map(|key| key.owner),
+        account_readers: account_readers(arn, journal),
         obstructions: obstructions(arn, region, journal),
         new_key_policy: region
             .filter(|_| is_listed_here)
             .and_then(|region| journal.plans().iter().find_map(|plan| plan.keys.get(region)?.new_policy().cloned())),
     })
+}
+
+/// The principals of the account that need permission to decrypt, as far as the bucket policy names them.
+fn account_readers(arn: &TrailArn, journal: &Journal) -> Vec<String> {
+    let update = journal.entries_of(Subject::Trail(arn.clone())).rev().find_map(|entry| match &entry.step {
+        Step::Update(update) => Some(update),
+        _ => None,
+    });
+    let update = update.filter(|update| update.account_readers_need_permission);
+    update.map(|update| update.account_readers.clone()).unwrap_or_default()
 }
 
 /// Why AWS would refuse the planned steps for a trail and its sealing key.
@@ -119,6 +130,7 @@ fn malformed_trail(malformed: MalformedTrail) -> TrailReport {
         error: Some(malformed.failure),
         new_key_policy: None,
         key_owner: None,
+        account_readers: vec![],
         obstructions: vec![],
     }
 }

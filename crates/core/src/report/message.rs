@@ -43,7 +43,7 @@ pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
         });
     }
     let cost = trail.takes(StepName::CreateKey).then(wording::cost);
-    let access = trail.takes(StepName::UpdateTrail).then(|| wording::access_consequences(trail.key_owner, config));
+    let access = trail.takes(StepName::UpdateTrail).then(|| wording::access_consequences(trail, config));
     for paragraph in cost.into_iter().chain(access).chain(trail.warnings.iter().map(note)) {
         lines.extend([String::new(), paragraph]);
     }

@@ -125,11 +125,15 @@ pub(in crate::report) fn cost() -> String {
 }
 
 /// Which readers may lose access to new log files.
-pub(in crate::report) fn access_consequences(owner: Option<KeyOwner>, config: &Config) -> String {
+pub(in crate::report) fn access_consequences(trail: &TrailReport, config: &Config) -> String {
     let existing = "Existing log files do not change.";
-    if !matches!(owner, None | Some(KeyOwner::Trailseal)) {
+    let in_account = match trail.account_readers.as_slice() {
+        [] => String::new(),
+        readers => format!(" The bucket policy names these readers in this account: {}.", readers.join(", ")),
+    };
+    if !matches!(trail.key_owner, None | Some(KeyOwner::Trailseal)) {
         return format!(
-            "Who may lose access: every principal that reads new log files needs kms:Decrypt on the key. trailseal does not edit this key's policy, so {LOG_READERS} has no effect on it. {existing}"
+            "Who may lose access: every principal that reads new log files needs kms:Decrypt on the key.{in_account} trailseal does not edit this key's policy, so {LOG_READERS} has no effect on it. {existing}"
         );
     }
     let readers = &config.log_readers;
@@ -146,7 +150,7 @@ pub(in crate::report) fn access_consequences(owner: Option<KeyOwner>, config: &C
         named => format!("The policy of a key that trailseal creates allows these readers: {}.", named.join(", ")),
     };
     format!(
-        "Who may lose access: every principal that reads new log files, such as a replication role, needs kms:Decrypt on the key. {own} {named} {existing}"
+        "Who may lose access: every principal that reads new log files, such as a replication role, needs kms:Decrypt on the key. {own}{in_account} {named} {existing}"
     )
 }
 
