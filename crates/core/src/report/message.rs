@@ -37,9 +37,11 @@ pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
     }
     for step in &trail.steps {
         let name = wording::id(&step.step);
+        let is_the_error = trail.error.as_ref().is_some_and(|error| error.message == step.detail);
+        let detail = if is_the_error { wording::SEE_ABOVE } else { &step.detail };
         lines.push(match config.mode {
-            Mode::DryRun => format!("- {name}: {}", step.detail),
-            Mode::Enforce => format!("- {name} ({}): {}", wording::id(&step.status), step.detail),
+            Mode::DryRun => format!("- {name}: {detail}"),
+            Mode::Enforce => format!("- {name} ({}): {detail}", wording::step_status(step.status)),
         });
     }
     let cost = trail.takes(StepName::CreateKey).then(wording::cost);

@@ -21,8 +21,13 @@ pub(in crate::report) fn next_action(
     let notices = has_notices.then(|| "act on the notice above".to_owned());
     let old_keys = trail.findings.iter().filter_map(|finding| old_key(finding, trail));
     let unmanageable = trail.findings.iter().find_map(|finding| unmanageable_key(finding, trail));
-    let actions = notices.into_iter().chain(old_keys).chain(unmanageable).chain(by_outcome(trail, config));
-    let actions = actions.chain(keep_in_code(trail, origin, config.mode)).chain(start_logging(trail));
+    let actions = notices
+        .into_iter()
+        .chain(start_logging(trail))
+        .chain(old_keys)
+        .chain(unmanageable)
+        .chain(by_outcome(trail, config));
+    let actions = actions.chain(keep_in_code(trail, origin, config.mode));
     match actions.collect::<Vec<String>>().as_slice() {
         [] => "no action needed.".into(),
         [first] => format!("{first}."),
@@ -116,7 +121,7 @@ fn by_outcome(trail: &TrailReport, config: &Config) -> Vec<String> {
 
 fn planned(trail: &TrailReport, exempt_tag: &str) -> Vec<String> {
     let exempt = format!("to exempt this trail, tag it `{exempt_tag}` with the reason as the value");
-    let apply = format!("to apply this, set {MODE} to `enforce`; {exempt}");
+    let apply = format!("to apply what is planned for the trails of this account, set {MODE} to `enforce`");
     let mut actions = Vec::new();
     for obstruction in &trail.obstructions {
         match obstruction {
@@ -127,7 +132,7 @@ fn planned(trail: &TrailReport, exempt_tag: &str) -> Vec<String> {
             )),
         }
     }
-    actions.push(apply);
+    actions.extend([apply, exempt]);
     actions
 }
 

@@ -102,6 +102,17 @@ pub(in crate::report) fn steps_heading(outcome: Outcome, mode: Mode) -> &'static
     }
 }
 
+/// A step whose error is the error of the trail.
+pub(in crate::report) const SEE_ABOVE: &str = "see the error above";
+
+/// The status of a step. In a run that changes trails, a step that is still planned was not taken.
+pub(in crate::report) fn step_status(status: StepStatus) -> String {
+    match status {
+        StepStatus::Planned => "not done".into(),
+        status => id(&status),
+    }
+}
+
 /// The trails that do not fit in a message.
 pub(in crate::report) fn omitted_trails(count: usize) -> String {
     format!("The function's log contains {count} more trails.")

@@ -27,14 +27,16 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
         }
         Obstacle::SuppliedKeyMissing { key, region } => (
             format!("key `{key}`, which {KEY_ARNS} names for `{region}`, does not exist"),
-            format!("set {KEY_ARNS} to a key that exists"),
+            format!(
+                "set {KEY_ARNS} to an existing key in `{region}`, or remove this key from it so that trailseal uses a key of its own"
+            ),
         ),
         Obstacle::SealingKeyUnusable(unusable) => sealing_key_unusable(unusable),
         Obstacle::SealingKeyDenied { key, trail, access, owner, administrator, statements } => {
             let (denied, reasons) = denied_calls(access);
             let replace = (*administrator == KeyAdministrator::NoPrincipal).then(|| replace_unmanageable(key));
             let exclude = access.explicitly_denied().then(|| {
-                "exclude `cloudtrail.amazonaws.com` from the statement that denies it; trailseal never changes an existing statement".to_owned()
+                "exclude `cloudtrail.amazonaws.com` from the statement that denies it, because trailseal never changes an existing statement".to_owned()
             });
             let add = statements.as_ref().map(|statements| {
                 let add = add_statements(key, statements);
@@ -49,7 +51,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
                 format!(
                     "the sealing key `{key}` cannot be used: its policy does not allow CloudTrail to {denied} for trail `{trail}` ({reasons})"
                 ),
-                replace.unwrap_or_else(|| joined(exclude.into_iter().chain(add))),
+                replace.unwrap_or_else(|| exclude.into_iter().chain(add).collect::<Vec<_>>().join(". Then ")),
             )
         }
         Obstacle::PolicyTooLong { key, extension } => (
@@ -142,7 +144,9 @@ fn sealing_key_unusable(unusable: &UnusableKey) -> (String, String) {
     let (defects, mut remedy) = match (unknown_state, findings.first()) {
         (Some(state), _) => (
             format!("key `{key}` is in state `{state}`, which trailseal does not support"),
-            "check the key; a newer version of trailseal may support that state".into(),
+            format!(
+                "{replace} another key in `{region}`, or update trailseal, because a newer version may support that state"
+            ),
         ),
         (None, first) => {
             let remedy = match first {
@@ -199,7 +203,7 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
             let Subject::Key(region) = &entry.subject else { return failure };
             let (tag, value) = OWNER_TAG;
             let message = format!(
-                "{}; it is unknown whether a key was created. The next sweep finishes or reports it. To check now, look in `{region}` for a key with the tag `{tag}={value}` and without an alias",
+                "{}; it is unknown whether a key was created. The next sweep finishes or reports it. To check now, list the keys with trailseal's tag, of which a new one has no alias: `aws resourcegroupstaggingapi get-resources --region {region} --resource-type-filters kms:key --tag-filters Key={tag},Values={value}`",
                 failure.message
             );
             Failure { message, ..failure }
@@ -302,7 +306,7 @@ pub(in crate::report) fn setting_changes(trail: &TrailArn, changes: &[SettingCha
             changes.join(", ")
         ),
         format!(
-            "trailseal sends only the trail's ARN and its key, so find out which other principal changed them: {}",
+            "trailseal sends only the trail's ARN and its key, so find out which other principal changed these settings, and restore them if the change is wrong: {}",
             list_updates(trail.region())
         ),
     )

@@ -166,7 +166,9 @@ pub(in crate::report) fn stray_caution(stray: &Stray) -> Option<&'static str> {
         StrayCause::Unused => Some(
             "no trail uses this key now, but log files that it encrypted cannot be read without it. Make sure that it still has no alias, because a key with an alias is in use",
         ),
-        StrayCause::Unfinished => Some("the next run that needs a key finishes this one, which is then in use"),
+        StrayCause::Unfinished => {
+            Some("the next run that needs a key finishes this one, so remove it only if no run follows")
+        }
         StrayCause::AliasLost | StrayCause::AliasUnknown => None,
     }
 }

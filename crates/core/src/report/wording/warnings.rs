@@ -43,10 +43,10 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             )
         }
         Warning::BucketPolicyMalformed { bucket, error } => format!(
-            "the policy of bucket `{bucket}` cannot be evaluated, so it is unknown {UNREAD_POLICY}: {error}"
+            "the policy of bucket `{bucket}` cannot be evaluated, so it is unknown {UNREAD_POLICY}: {error}. Check that it allows CloudTrail to write with the key, and who reads the log files"
         ),
         Warning::BucketPolicyUnclear { bucket, decision } => format!(
-            "it is unknown whether the policy of bucket `{bucket}` allows CloudTrail to write with the key ({}); CloudTrail itself checks the bucket when the trail is updated",
+            "it is unknown whether the policy of bucket `{bucket}` allows CloudTrail to write with the key ({}). CloudTrail checks this when the trail is updated, and refuses the update if not. Check that the statement lets CloudTrail write",
             reasons(decision)
         ),
         Warning::ReplicationWillStop { bucket, rule } => {
@@ -71,10 +71,10 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
         }
         Warning::ReplicationUnreadable { bucket, failure } => format!(
             "the replication configuration of bucket `{bucket}` cannot be read, so it is unknown whether it selects log files that are encrypted with a KMS key: {}",
-            failure.message
+            with_remedy(failure)
         ),
         Warning::DescribeKeyMissing { key, decision } => format!(
-            "the policy of key `{key}` does not allow CloudTrail to describe the key (`kms:DescribeKey`: {decision}), which AWS documents as required but CloudTrail delivers without"
+            "the policy of key `{key}` does not allow CloudTrail to describe the key (`kms:DescribeKey`: {decision}), which AWS documents as required, although CloudTrail delivers without it. To follow AWS's guide, the key's owner adds `kms:DescribeKey` for `cloudtrail.amazonaws.com`"
         ),
         Warning::BucketKeyNeedsDecrypt { key, decision } => format!(
             "the policy of key `{key}` does not allow CloudTrail to decrypt (`kms:Decrypt`: {decision}), which CloudTrail needs if the bucket uses an S3 Bucket Key. If it does, the key's owner adds `kms:Decrypt` for `cloudtrail.amazonaws.com`"
@@ -91,13 +91,15 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
         Warning::KeyPolicyUnclear { key, access } => {
             let unknown = joined(access.unknown().into_iter().map(|(call, decision)| format!("`{call}`: {}", reasons(decision))));
             format!(
-                "it is unknown whether the policy of key `{key}` allows CloudTrail to use it ({unknown}); CloudTrail itself checks the policy when the key is assigned to a trail"
+                "it is unknown whether the policy of key `{key}` allows CloudTrail to use it ({unknown}). CloudTrail checks this when the key is assigned to a trail. If delivery fails later, check these statements first"
             )
         }
         Warning::KeyPolicyMalformed { key, error } => {
-            format!("the policy of key `{key}` cannot be evaluated: {error}")
+            format!("the policy of key `{key}` cannot be evaluated: {error}. Check that it allows CloudTrail to use the key")
         }
-        Warning::KeyPolicyMissing(key) => format!("KMS returned no policy for key `{key}`, so it was not evaluated"),
+        Warning::KeyPolicyMissing(key) => format!(
+            "KMS returned no policy for key `{key}`, so it was not evaluated. The next sweep reads it again; investigate if this persists"
+        ),
         Warning::KeyDenied { key, failure } => {
             format!("key `{key}` cannot be read, so it was not evaluated: {}", with_remedy(failure))
         }
@@ -108,17 +110,17 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             format!("the policy of key `{key}` cannot be read, so it was not evaluated: {}", with_remedy(failure))
         }
         Warning::KeyPolicyDenied { key, failure: None } => format!(
-            "the policy of key `{key}` cannot be read, so it was not evaluated: the key belongs to account `{}`, and KMS returns a key policy to the key's own account only",
+            "the policy of key `{key}` cannot be read, so it was not evaluated: the key belongs to account `{}`, and KMS returns a key policy to the key's own account only. Ask that account to check that it allows CloudTrail to use the key",
             key.account()
         ),
         Warning::KeyTagsDenied { key, failure } => {
             format!("the tags of key `{key}` cannot be read, so trailseal does not change it: {}", with_remedy(failure))
         }
         Warning::KeyRotationDenied { key, failure } => {
-            format!("it is unknown whether yearly rotation of key `{key}` is on: {}", failure.message)
+            format!("it is unknown whether yearly rotation of key `{key}` is on: {}", with_remedy(failure))
         }
         Warning::KeyStateUnknown { key, state } => {
-            format!("key `{key}` is in state `{state}`, which trailseal does not support, so it was not evaluated")
+            format!("key `{key}` is in state `{state}`, which trailseal does not support, so it was not evaluated. Check that CloudTrail delivers with it, and update trailseal, because a newer version may support that state")
         }
         Warning::StrayUnknown { key, failure, unused: true } => format!(
             "no readable trail uses key `{key}`, which has trailseal's tag. Do not delete it yet, because it is unknown whether it is a stray: {}",
