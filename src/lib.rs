@@ -11,4 +11,5 @@ mod observe;
 pub mod reconcile;
 mod sweep;
 
+pub use apply::STEP_TARGET;
 pub use invocation::Invocation;

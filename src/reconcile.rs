@@ -1,10 +1,14 @@
 //! The whole flow: targets → observe → assess → plan → (dry-run stops) → apply → journal → answer → alerts.
 
+use std::collections::BTreeMap;
+
 use tokio::time::Instant;
-use trailseal_core::assess::{assess_all, required_reads};
+use trailseal_core::assess::{AssessedTrail, assess_all, required_reads};
 use trailseal_core::config::Mode;
 use trailseal_core::context::Context;
+use trailseal_core::ids::TrailArn;
 use trailseal_core::journal::Journal;
+use trailseal_core::observation::RemediationFacts;
 use trailseal_core::pending::Pending;
 use trailseal_core::plan::plan as make_plan;
 use trailseal_core::report::{AccountReport, Answer, alerts};
@@ -19,14 +23,30 @@ use crate::sweep;
 /// Maximum number of passes per invocation.
 const MAX_PASSES: usize = 3;
 
+/// Decides, once a pass has read everything and before it changes anything, whether it goes on.
+pub type Approve<'a> = &'a mut (dyn FnMut(&AssessedTrails, &RemediationFacts) -> bool + Send);
+
+/// The trails of a pass after assessment.
+pub type AssessedTrails = BTreeMap<TrailArn, AssessedTrail>;
+
 /// Reconciles the trails that a trigger names, and publishes the alerts.
 pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocation: Invocation) -> Answer {
+    reconcile_if(aws, context, trigger, invocation, &mut |_, _| true).await
+}
+
+/// The same, but a pass that is not approved ends as in a dry run.
+pub async fn reconcile_if(
+    aws: &Aws,
+    context: &Context,
+    trigger: Trigger,
+    invocation: Invocation,
+    approve: Approve<'_>,
+) -> Answer {
     let Trigger { origin, target } = trigger;
     let mode = context.config.mode;
     if let Target::Ignored(reason) = target {
         return Answer::ignored(mode, &origin, reason);
     }
-    let started = Instant::now();
     let only_one_trail = matches!(&target, Target::Trails(trails) if trails.len() == 1);
     let reader = aws.reader(invocation.stage_deadline(only_one_trail));
     let mut answer = match (observe::targets(&reader, &target, context).await, &target) {
@@ -36,7 +56,7 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
             Answer::unused_key(mode, &origin, key, &targets.regions, warnings)
         }
         (Ok(targets), _) => {
-            let passes = run_passes(aws, context, targets.clone(), invocation, started);
+            let passes = run_passes(aws, context, targets.clone(), invocation, approve);
             let (journal, account) = match &target {
                 Target::Sweep => sweep::reconcile_and_scan(passes, aws, context, targets, invocation).await,
                 Target::Key { key, .. } => {
@@ -51,14 +71,13 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
     answer.truncate()
 }
 
-/// Observes, assesses, plans and applies; again for the trails whose plan the state of AWS contradicts. `observed_at` is
-/// when the first reads began: a sweep reads the settings while it lists the trails.
+/// Observes, assesses, plans and applies; again for the trails whose plan the state of AWS contradicts.
 async fn run_passes(
     aws: &Aws,
     context: &Context,
     mut targets: Targets,
     invocation: Invocation,
-    mut observed_at: Instant,
+    approve: Approve<'_>,
 ) -> Journal {
     let mut journal = Journal::default();
     loop {
@@ -73,7 +92,7 @@ async fn run_passes(
         let plan = make_plan(&assessed, &facts, &pending.unfinished, context);
         journal.append(pending.resolve(&assessed, &facts, &plan));
         journal.begin_pass(plan);
-        if context.config.mode == Mode::DryRun {
+        if !approve(&assessed, &facts) || context.config.mode == Mode::DryRun {
             journal.record_planned();
             return journal;
         }
@@ -81,7 +100,7 @@ async fn run_passes(
         // No writer exists before this line.
         let logging_writer = aws.writer(invocation.stage_deadline(only_one_trail));
         let (reader, writer) = (aws.reader(invocation.work_until), aws.writer(invocation.work_until));
-        let executor = Executor::new(reader, writer, &journal, invocation.start_offset, observed_at);
+        let executor = Executor::new(reader, writer, &journal, invocation.start_offset, targets.read_since);
         let applied = executor.apply(&logging_writer).await;
         journal.append(applied.entries);
         if applied.contradictions.is_empty() {
@@ -96,7 +115,7 @@ async fn run_passes(
         // the contradicted one.
         targets.trails.retain(|target| only_one_trail || applied.contradictions.contains_key(&target.arn(context)));
         targets.trails.iter_mut().for_each(|target| target.settings = None);
-        observed_at = Instant::now();
+        targets.read_since = Instant::now();
     }
 }
 

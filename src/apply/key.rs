@@ -10,7 +10,7 @@ use trailseal_core::key_policy::policies_equal;
 use trailseal_core::observation::{KeyState, Reading};
 use trailseal_core::plan::{KeyPlan, KeyStep, PolicyChange, Step, StepName, Subject};
 
-use super::{Executor, now};
+use super::{Executor, logged, now};
 use crate::aws::{AliasCreation, Read, Write};
 
 /// How often, and at what interval, a key is read until it shows what was written. KMS is eventually consistent.
@@ -57,7 +57,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 _ => Some(KeyResult::Unusable),
             };
             let (pass, step) = (self.journal.pass(), Step::Key(step.clone()));
-            entries.push(Entry::new(pass, subject.clone(), step, key.clone(), result));
+            entries.push(logged(Entry::new(pass, subject.clone(), step, key.clone(), result)));
             if let Some(end) = end {
                 if matches!(end, KeyResult::Unusable) {
                     let rest = plan.steps.iter().skip(index.saturating_add(1)).cloned().map(Step::Key);

@@ -14,8 +14,12 @@ use tokio::time::Instant;
 use trailseal_core::ids::{Region, TrailArn};
 use trailseal_core::journal::{Contradiction, Entry, Journal, StepResult, StepStatus};
 use trailseal_core::plan::{Disposition, Plan, Step, Subject, TrailPlan};
+use trailseal_core::report::step_text;
 
 use crate::aws::{Read, Write};
+
+/// The `tracing` target of the lines about steps.
+pub const STEP_TARGET: &str = "trailseal::step";
 
 /// How long a trail counts as unchanged after it was read, if nothing was written meanwhile.
 const FRESHNESS: Duration = Duration::from_secs(2);
@@ -134,6 +138,12 @@ impl Applied {
         self.entries.extend(other.entries);
         self.contradictions.extend(other.contradictions);
     }
+}
+
+/// Logs what became of a step at once, for a run that is stopped before its answer.
+fn logged(entry: Entry) -> Entry {
+    tracing::info!(target: STEP_TARGET, "{}", step_text(&entry));
+    entry
 }
 
 /// The same items in order, starting with another one for each `start_offset`.

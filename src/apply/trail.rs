@@ -9,7 +9,7 @@ use trailseal_core::journal::{Contradiction, Effect, Entry, StepResult};
 use trailseal_core::plan::{KeyPlan, Step, Subject, TrailPlan, TrailUpdate};
 use trailseal_core::trigger::TrailRef;
 
-use super::{Executor, FRESHNESS, TaskResult, now};
+use super::{Executor, FRESHNESS, TaskResult, logged, now};
 use crate::aws::{KeyView, Read, Write};
 
 impl<R: Read, W: Write> Executor<'_, R, W> {
@@ -88,7 +88,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
     }
 
     fn trail_entry(&self, trail: &TrailArn, step: Step, key: Option<KeyArn>, result: StepResult) -> Entry {
-        Entry::new(self.journal.pass(), Subject::Trail(trail.clone()), step, key, result)
+        logged(Entry::new(self.journal.pass(), Subject::Trail(trail.clone()), step, key, result))
     }
 }
 

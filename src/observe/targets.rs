@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio::time::Instant;
 use trailseal_core::context::Context;
 use trailseal_core::failure::Failure;
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
@@ -32,7 +33,7 @@ impl TrailTarget {
 }
 
 /// The trails of a run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Targets {
     pub(crate) trails: Vec<TrailTarget>,
     /// Trails that were listed with a malformed ARN.
@@ -41,6 +42,8 @@ pub(crate) struct Targets {
     pub(crate) regions: BTreeMap<Region, Result<(), Failure>>,
     /// Whether the rotation of keys is read.
     pub(crate) rotation: bool,
+    /// Settings that were read already were read after this time.
+    pub(crate) read_since: Instant,
 }
 
 /// The trails that a trigger names.
@@ -51,11 +54,8 @@ pub(crate) struct Targets {
 pub(crate) async fn targets(reader: &impl Read, target: &Target, context: &Context) -> Result<Targets, Failure> {
     let rotation = target.includes_rotation();
     match target {
-        Target::Ignored(_) => Ok(Targets::default()),
-        Target::Trails(trails) => {
-            let trails = trails.iter().cloned().map(TrailTarget::new).collect();
-            Ok(Targets { trails, ..Targets::default() })
-        }
+        Target::Ignored(_) => Ok(Targets::of(vec![])),
+        Target::Trails(trails) => Ok(Targets::of(trails.iter().cloned().map(TrailTarget::new).collect())),
         Target::Sweep => Ok(Targets { rotation, ..every_trail(reader, context).await? }),
         Target::Key { key, .. } => {
             let mut targets = every_trail(reader, context).await?;
@@ -75,6 +75,7 @@ pub(crate) async fn targets(reader: &impl Read, target: &Target, context: &Conte
 
 /// Every trail that this account can see, each once and in its home Region, where it can be changed.
 async fn every_trail(reader: &impl Read, context: &Context) -> Result<Targets, Failure> {
+    let read_since = Instant::now();
     let ListedTrails { trails, malformed } = reader.list_trails(context.function_arn.region()).await?;
     let listed: BTreeMap<TrailArn, Region> = trails.into_iter().collect();
     let regions: BTreeSet<&Region> = listed.values().collect();
@@ -94,10 +95,16 @@ async fn every_trail(reader: &impl Read, context: &Context) -> Result<Targets, F
             (None, _) => None,
         },
     });
-    Ok(Targets { trails: trails.collect(), malformed, regions: regions_read, rotation: false })
+    Ok(Targets { trails: trails.collect(), malformed, regions: regions_read, rotation: false, read_since })
 }
 
 impl Targets {
+    /// Trails that are read from now on.
+    fn of(trails: Vec<TrailTarget>) -> Self {
+        let (malformed, regions) = (Vec::new(), BTreeMap::new());
+        Self { trails, malformed, regions, rotation: false, read_since: Instant::now() }
+    }
+
     /// The keys that the trails for which `counts` holds name, and why not every trail could be read.
     pub(crate) async fn used_keys(
         &self,

@@ -1,10 +1,14 @@
 //! trailseal's command line. One module per command; each returns the text to print, or what is wrong.
 
 mod account;
+mod apply;
+mod basis;
 mod central_key;
 mod failure;
 mod key_policy;
 mod plan;
+mod saved;
+mod session;
 mod settings;
 
 use std::io::{ErrorKind as IoErrorKind, Write};
@@ -13,6 +17,9 @@ use std::process::ExitCode;
 use clap::error::Error;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use failure::Failed;
 
@@ -27,6 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Plan(plan::Options),
+    Apply(apply::Options),
     KeyPolicy(key_policy::Options),
     /// Print the completion script for a shell
     Completions {
@@ -42,6 +50,8 @@ enum Exit {
     Error = 1,
     /// Changes are planned, or something has a finding.
     Findings = 2,
+    /// A change failed, or could not be verified.
+    NotApplied = 3,
 }
 
 /// Why nothing was printed.
@@ -78,7 +88,11 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<(String, Exit), Stop> {
     Ok(match command {
-        Command::Plan(options) => options.run()?,
+        Command::Plan(options) => block_on(options.run())?,
+        Command::Apply(options) => {
+            show_steps();
+            block_on(options.run())?
+        }
         Command::KeyPolicy(options) => (options.policy()?, Exit::Success),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -86,6 +100,18 @@ fn run(command: &Command) -> Result<(String, Exit), Stop> {
             (String::from_utf8_lossy(&script).into_owned(), Exit::Success)
         }
     })
+}
+
+fn block_on<T>(command: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failed::new(format!("cannot start: {error}"), ""))?.block_on(command)
+}
+
+/// Prints each step to standard error when it was taken.
+fn show_steps() {
+    let format = tracing_subscriber::fmt::layer().without_time().with_level(false).with_target(false);
+    let steps = filter_fn(|metadata| metadata.target() == trailseal::STEP_TARGET);
+    tracing_subscriber::registry().with(format.with_writer(std::io::stderr)).with(steps).init();
 }
 
 /// Writes to standard output. Returns the exit code if that fails. A reader that closed the pipe, such as `head`, has what it

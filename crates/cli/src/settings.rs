@@ -14,29 +14,44 @@ const UNUSED: [&str; 3] = ["TRAILSEAL_MODE", "TRAILSEAL_ALERT_TOPIC_ARN", "TRAIL
 
 const FORM: &str = "write one NAME=VALUE per line; the README lists the names, such as TRAILSEAL_LOG_READERS";
 
-/// The settings for a dry run: those in the file or, without a file, in the environment.
+/// Where the settings are.
+pub(crate) enum Source<'a> {
+    Environment,
+    File(&'a Path),
+    Saved(&'a BTreeMap<String, String>),
+}
+
+/// The settings for a dry run, and those that are not the default, by name.
 ///
 /// # Errors
 ///
 /// The file cannot be read, a line of it is malformed, or a setting is unknown or invalid.
-pub(crate) fn for_dry_run(file: Option<&Path>) -> Result<Config, Failed> {
-    let from_file = file.map(read).transpose()?;
+pub(crate) fn for_dry_run(source: Source<'_>) -> Result<(Config, BTreeMap<String, String>), Failed> {
+    let given = match source {
+        Source::Environment => None,
+        Source::File(file) => Some(read(file)?),
+        Source::Saved(settings) => Some(settings.clone()),
+    };
     let known = RefCell::new(BTreeSet::new());
+    let used = RefCell::new(BTreeMap::new());
     let lookup = |name: &str| {
         known.borrow_mut().insert(name.to_owned());
-        match &from_file {
+        let value = match &given {
             _ if UNUSED.contains(&name) => None,
             Some(settings) => settings.get(name).cloned(),
             None => std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
-        }
+        };
+        used.borrow_mut().extend(value.clone().map(|value| (name.to_owned(), value)));
+        value
     };
     let config = Config::parse(lookup);
-    let unknown = from_file.iter().flat_map(BTreeMap::keys).find(|name| !known.borrow().contains(*name));
-    if let (Some(name), Some(file)) = (unknown, file) {
+    let unknown = given.iter().flat_map(BTreeMap::keys).find(|name| !known.borrow().contains(*name));
+    if let (Some(name), Source::File(file)) = (unknown, source) {
         let message = format!("the settings file `{}` has an unknown setting: `{}`", file.display(), shorten(name, 80));
         return Err(Failed::new(message, FORM));
     }
-    config.map_err(|invalid| Failed::new(invalid.to_string(), "correct each setting that is named"))
+    let config = config.map_err(|invalid| Failed::new(invalid.to_string(), "correct each setting that is named"))?;
+    Ok((config, used.into_inner()))
 }
 
 /// The lines `NAME=VALUE` of a file. Empty lines and those that begin with `#` are ignored.

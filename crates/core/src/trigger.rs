@@ -36,6 +36,8 @@ pub struct Origin {
     pub deployed_with: Option<DeploymentTool>,
     /// The event's Region.
     pub region: Option<Region>,
+    /// Whether the command line runs, and not the function.
+    pub is_command: bool,
 }
 
 /// What to reconcile.

@@ -272,7 +272,7 @@ impl Answer {
             let count: &mut u32 = summary.entry(trail.outcome.as_str()).or_default();
             *count = count.saturating_add(1);
         }
-        let Origin { kind, event_id, actor, user_agent, deployed_with: _, region } = origin.clone();
+        let Origin { kind, event_id, actor, user_agent, deployed_with: _, region, is_command: _ } = origin.clone();
         Self {
             schema: 1,
             mode: mode.as_str(),

@@ -13,4 +13,4 @@ mod wording;
 pub use account::AccountReport;
 pub use alert::{Alert, alerts};
 pub use answer::{Alerts, Answer, Outcome, StepReport, TrailReport, TriggerReport};
-pub use terminal::plan_text;
+pub use terminal::{answer_text, step_text};

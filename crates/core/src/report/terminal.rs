@@ -1,13 +1,25 @@
-//! The answer of a dry run as text for a person at a terminal.
+//! An answer, and a step while it is taken, as text for a person at a terminal.
 
 use super::answer::{Answer, Outcome, TrailReport};
 use super::message::{note, notices, trail_arn, trail_section};
 use super::wording;
-use crate::config::Config;
+use crate::config::{Config, Mode};
+use crate::journal::Entry;
+use crate::plan::Subject;
 use crate::trigger::Origin;
 
-/// Every trail with what would be done, those that need no attention in one line each, and a summary.
-pub fn plan_text(answer: &Answer, origin: &Origin, config: &Config) -> String {
+/// What became of a step, in one line.
+pub fn step_text(entry: &Entry) -> String {
+    let (step, status) = (wording::id(&entry.step.name()), wording::id(&entry.status()));
+    let subject = match &entry.subject {
+        Subject::Key(region) => region.to_string(),
+        Subject::Trail(arn) => arn.to_string(),
+    };
+    format!("{step} ({status}), {subject}: {}", wording::detail(entry))
+}
+
+/// Every trail with its steps, those that need no attention in one line each, and a summary.
+pub fn answer_text(answer: &Answer, origin: &Origin, config: &Config) -> String {
     let (quiet, reported): (Vec<&TrailReport>, Vec<&TrailReport>) =
         answer.trails.iter().partition(|trail| is_quiet(trail.outcome));
     let mut paragraphs: Vec<String> = reported.iter().map(|trail| section(trail, origin, config)).collect();
@@ -16,8 +28,8 @@ pub fn plan_text(answer: &Answer, origin: &Origin, config: &Config) -> String {
     paragraphs.extend((!lines.is_empty()).then(|| lines.join("\n")));
     paragraphs.extend(answer.warnings.iter().map(note));
     paragraphs.extend(notices(answer));
-    paragraphs.extend(new_key_policy(answer));
-    paragraphs.push(wording::plan_summary(&answer.trails));
+    paragraphs.extend(new_key_policy(answer).filter(|_| config.mode == Mode::DryRun));
+    paragraphs.push(wording::summary(&answer.trails, config.mode));
     paragraphs.join("\n\n") + "\n"
 }
 

@@ -148,6 +148,7 @@ impl Event {
             user_agent: self.text("/userAgent").map(|agent| shorten(agent, 200)),
             deployed_with: DeploymentTool::named_in(clients.filter_map(|field| self.text(field))),
             region: self.region().unwrap_or(None),
+            is_command: false,
         }
     }
 }

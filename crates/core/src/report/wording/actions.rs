@@ -26,7 +26,7 @@ pub(in crate::report) fn next_action(
         .chain(start_logging(trail))
         .chain(old_keys)
         .chain(unmanageable)
-        .chain(by_outcome(trail, config));
+        .chain(by_outcome(trail, origin, config));
     let actions = actions.chain(keep_in_code(trail, origin, config.mode));
     match actions.collect::<Vec<String>>().as_slice() {
         [] => "no action needed.".into(),
@@ -98,14 +98,14 @@ fn decrypt_through_iam(key: &KeyArn) -> String {
     )
 }
 
-fn by_outcome(trail: &TrailReport, config: &Config) -> Vec<String> {
+fn by_outcome(trail: &TrailReport, origin: &Origin, config: &Config) -> Vec<String> {
     let tag = &config.exempt_tag;
     match trail.outcome {
         Outcome::Failed => {
             let remedy = trail.error.as_ref().and_then(|error| error.remedy.clone());
             vec![remedy.unwrap_or_else(|| "fix what the message above names".into())]
         }
-        Outcome::Planned => planned(trail, tag),
+        Outcome::Planned => planned(trail, origin, tag),
         Outcome::Remediated if trail.takes(StepName::UpdateTrail) => vec![
             "check that every principal that reads these logs can decrypt them (see above)".into(),
             "CloudTrail uses the new key within about 5 minutes".into(),
@@ -119,9 +119,12 @@ fn by_outcome(trail: &TrailReport, config: &Config) -> Vec<String> {
     }
 }
 
-fn planned(trail: &TrailReport, exempt_tag: &str) -> Vec<String> {
+fn planned(trail: &TrailReport, origin: &Origin, exempt_tag: &str) -> Vec<String> {
     let exempt = format!("to exempt this trail, tag it `{exempt_tag}` with the reason as the value");
-    let apply = format!("to apply what is planned for the trails of this account, set {MODE} to `enforce`");
+    let apply = match origin.is_command {
+        true => "to apply what is planned for the trails of this account, run `trailseal apply`".to_owned(),
+        false => format!("to apply what is planned for the trails of this account, set {MODE} to `enforce`"),
+    };
     let mut actions = Vec::new();
     for obstruction in &trail.obstructions {
         match obstruction {

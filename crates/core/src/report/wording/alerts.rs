@@ -55,11 +55,12 @@ pub(in crate::report) fn digest_headline(unlisted: bool, reported: &[&TrailRepor
     }
 }
 
-/// The outcomes of a dry run, in one line.
-pub(in crate::report) fn plan_summary(trails: &[TrailReport]) -> String {
+/// The outcomes of a run, in one line.
+pub(in crate::report) fn summary(trails: &[TrailReport], mode: Mode) -> String {
     let outcomes = [
         Outcome::Failed,
         Outcome::Planned,
+        Outcome::Remediated,
         Outcome::Noted,
         Outcome::OutOfScope,
         Outcome::Exempt,
@@ -74,7 +75,8 @@ pub(in crate::report) fn plan_summary(trails: &[TrailReport]) -> String {
         [] => "No trails were found.".into(),
         counts => {
             let (all, plural) = (trails.len(), if trails.len() == 1 { "" } else { "s" });
-            format!("{all} trail{plural}: {}. Nothing was changed.", counts.join(", "))
+            let unchanged = if mode == Mode::DryRun { " Nothing was changed." } else { "" };
+            format!("{all} trail{plural}: {}.{unchanged}", counts.join(", "))
         }
     }
 }

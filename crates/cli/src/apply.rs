@@ -1,0 +1,169 @@
+//! `trailseal apply`: what the function would do, done with the caller's credentials.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use trailseal_core::report::{Answer, Outcome};
+
+use crate::Exit;
+use crate::basis::Basis;
+use crate::failure::Failed;
+use crate::saved::SavedPlan;
+use crate::session::{Credentials, Format, Selection, Session, exit};
+
+const EXAMPLE: &str = "\
+Examples:
+  trailseal apply
+  trailseal plan --out plan.json && trailseal apply plan.json
+  trailseal apply --trail management-events --region eu-west-1 --yes
+
+The command needs the permissions in docs/permissions.md, of both sections. It sends no alerts. Principals that read the log files
+need kms:Decrypt afterwards: review what the plan says about them.
+
+Exit codes:
+  0  every trail is compliant, exempt or gone
+  1  error: nothing was changed, or the command was interrupted
+  2  a trail has a finding that trailseal does not fix
+  3  a step failed, or a trail is not compliant afterwards";
+
+/// Fix this account's trails: show the plan, ask, apply it, and verify the result
+///
+/// With a plan that `trailseal plan --out FILE` saved, refuses to change anything if the trails, their keys or their buckets have
+/// changed since.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE, max_term_width = 100)]
+#[group(skip)]
+pub(crate) struct Options {
+    /// Plan that `trailseal plan --out FILE` saved
+    #[arg(value_name = "PLAN", conflicts_with_all = ["trails", "region", "config"])]
+    plan: Option<PathBuf>,
+
+    #[command(flatten)]
+    selection: Selection,
+
+    #[command(flatten)]
+    credentials: Credentials,
+
+    /// Apply the plan without asking
+    #[arg(long, short)]
+    yes: bool,
+
+    /// Format of the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+impl Options {
+    /// What to print, and the exit code.
+    ///
+    /// # Errors
+    ///
+    /// Nothing could be planned, something has changed since the plan was made, the caller declined, or the command was
+    /// interrupted.
+    pub(crate) async fn run(&self) -> Result<(String, Exit), Failed> {
+        let saved = self.plan.as_deref().map(SavedPlan::read).transpose()?;
+        let session = match &saved {
+            Some(plan) => plan.selected.open(&self.credentials).await?,
+            None => self.selection.open(&self.credentials).await?,
+        };
+        let (answer, basis) = session.plan().await;
+        let shown = session.print(&answer, Format::Text)?;
+        if let Some(saved) = &saved {
+            require_unchanged(&saved.basis, &basis)?;
+        }
+        if !answer.trails.iter().any(|trail| trail.outcome == Outcome::Planned) {
+            let text = if self.format == Format::Json { session.print(&answer, Format::Json)? } else { shown };
+            return Ok((text, exit(&answer)));
+        }
+        self.ask(&shown, &session.selected.account)?;
+        let applied = tokio::select! {
+            applied = session.apply(&basis) => applied,
+            _ = tokio::signal::ctrl_c() => return Err(interrupted()),
+        };
+        let answer = match applied {
+            Ok(answer) => answer,
+            Err(now) => return Err(require_unchanged(&basis, &now).err().unwrap_or_else(interrupted)),
+        };
+        let text = session.print(&answer, self.format)?;
+        let exit = match exit(&answer) {
+            Exit::Success | Exit::Findings => verify(&session, &answer).await,
+            other => other,
+        };
+        Ok((text, exit))
+    }
+
+    /// Shows the plan and waits for `yes`.
+    fn ask(&self, plan: &str, account: &str) -> Result<(), Failed> {
+        let mut terminal = std::io::stderr().lock();
+        // If standard error is closed, there is no other place to show this.
+        let _ = writeln!(terminal, "{plan}");
+        if self.yes {
+            return Ok(());
+        }
+        let mut input = std::io::stdin().lock();
+        if !std::io::stdin().is_terminal() {
+            return Err(Failed::new(
+                "cannot ask for confirmation: standard input is not a terminal",
+                "review the plan, then specify --yes",
+            ));
+        }
+        let _ = write!(terminal, "Apply this plan to account {account}? Only `yes` is accepted: ");
+        let _ = terminal.flush();
+        let mut line = String::new();
+        match input.read_line(&mut line) {
+            Ok(_) if line.trim() == "yes" => Ok(()),
+            _ => Err(Failed::new("the plan was not confirmed; nothing was changed", "")),
+        }
+    }
+}
+
+/// # Errors
+///
+/// What has changed.
+fn require_unchanged(expected: &Basis, now: &Basis) -> Result<(), Failed> {
+    match expected.changes(now).as_slice() {
+        [] => Ok(()),
+        changes => Err(Failed::new(
+            format!(
+                "nothing was changed, because since the plan was made something else has changed: {}",
+                changes.join(", ")
+            ),
+            "make the plan again, and review it",
+        )),
+    }
+}
+
+/// Plans once more: nothing may remain for the trails that were changed.
+async fn verify(session: &Session, applied: &Answer) -> Exit {
+    let (again, _) = session.plan().await;
+    let remaining = again.trails.iter().filter(|trail| {
+        matches!(trail.outcome, Outcome::Planned | Outcome::Failed)
+            && applied.trails.iter().any(|it| it.outcome == Outcome::Remediated && it.trail == trail.trail)
+    });
+    let names: Vec<&str> =
+        remaining.map(|trail| trail.trail.as_ref().map_or_else(String::as_str, |arn| arn.as_str())).collect();
+    let mut terminal = std::io::stderr().lock();
+    match (names.as_slice(), &again.error) {
+        ([], None) => {
+            let _ = writeln!(terminal, "Verified: nothing remains to be changed.");
+            exit(applied)
+        }
+        ([], Some(failure)) => {
+            let _ = writeln!(terminal, "The result could not be verified: {}", failure.message);
+            Exit::NotApplied
+        }
+        (names, _) => {
+            let _ =
+                writeln!(terminal, "These trails are not compliant yet: {}. Run `trailseal plan`.", names.join(", "));
+            Exit::NotApplied
+        }
+    }
+}
+
+fn interrupted() -> Failed {
+    Failed::new(
+        "interrupted; the steps above that are `done` took effect, and a step that was in flight may have",
+        "run `trailseal apply` again: it reads the account and finishes what remains",
+    )
+}

@@ -1,0 +1,102 @@
+//! What a plan rests on, as fingerprints, so that a saved plan is applied only to the state that it was made for.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use trailseal::reconcile::AssessedTrails;
+use trailseal_core::assess::{AssessedTrail, Assessment};
+use trailseal_core::observation::{Candidates, KeyObservation, Reading, RemediationFacts, TaggedKey};
+
+/// A fingerprint of each thing that was read, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Basis(BTreeMap<String, String>);
+
+impl Basis {
+    pub(crate) fn of(trails: &AssessedTrails, facts: &RemediationFacts) -> Self {
+        let RemediationFacts { exempt_tags, bucket_regions, candidates, buckets } = facts;
+        let trails = trails.iter().map(|(arn, trail)| {
+            // Warnings, such as the days until key material expires, change no step.
+            let state = match trail {
+                AssessedTrail::Readable(assessment) => {
+                    let Assessment { settings, logging, findings, warnings: _, verdict } = &**assessment;
+                    fingerprint(&(settings, logging, findings, verdict))
+                }
+                other => fingerprint(other),
+            };
+            (format!("trail `{arn}` or its key"), state)
+        });
+        let tags = exempt_tags.iter().map(|(arn, tag)| (format!("the exempt tag of trail `{arn}`"), fingerprint(tag)));
+        let regions =
+            bucket_regions.iter().map(|(arn, region)| (format!("the bucket of trail `{arn}`"), fingerprint(region)));
+        let keys =
+            candidates.iter().map(|(region, keys)| (format!("the keys in `{region}`"), fingerprint(&settled(keys))));
+        let buckets = buckets
+            .iter()
+            .map(|(name, bucket)| (format!("the policy or the replication of bucket `{name}`"), fingerprint(bucket)));
+        Self(trails.chain(tags).chain(regions).chain(keys).chain(buckets).collect())
+    }
+
+    /// What is different, new or gone in `now`, by name.
+    pub(crate) fn changes(&self, now: &Self) -> Vec<&str> {
+        let differs = |name: &&String| self.0.get(*name) != now.0.get(*name);
+        let names = self.0.keys().chain(now.0.keys().filter(|name| !self.0.contains_key(*name)));
+        names.filter(differs).map(String::as_str).collect()
+    }
+}
+
+/// The candidates without what changes by itself: a key is recent for some minutes.
+fn settled(candidates: &Candidates) -> Candidates {
+    let mut candidates = candidates.clone();
+    let Candidates { named, tagged, created } = &mut candidates;
+    let settle = |key: &mut KeyObservation| {
+        key.metadata.recent = false;
+        key.metadata.expiry = None;
+    };
+    if let Ok(Reading::Known(key)) = named {
+        settle(key);
+    }
+    tagged.iter_mut().flatten().for_each(|TaggedKey { key, .. }| settle(key));
+    created.iter_mut().for_each(settle);
+    candidates
+}
+
+fn fingerprint(state: &impl Debug) -> String {
+    let text = format!("{state:?}");
+    // Each failed call has a request ID of its own.
+    let mut parts = text.split("request_id: Some(\"");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let rest = parts.map(|part| part.split_once('"').map_or(part, |(_, after)| after));
+    let stable = rest.fold(first, |text, part| text + part);
+    Sha256::digest(stable).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_named_once() {
+        let basis =
+            |items: &[(&str, &str)]| Basis(items.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+        let before = basis(&[("same", "1"), ("other", "1"), ("gone", "1")]);
+        let after = basis(&[("same", "1"), ("other", "2"), ("new", "1")]);
+        assert_eq!(before.changes(&after), ["gone", "other", "new"]);
+        assert_eq!(before.changes(&before), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_request_id_is_no_part_of_a_fingerprint() {
+        let state = |id: &str| format!("Failure {{ code: 1, request_id: Some({id:?}), remedy: None }}");
+        struct Text(String);
+        impl Debug for Text {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        assert_eq!(fingerprint(&Text(state("a"))), fingerprint(&Text(state("b"))));
+        assert_ne!(fingerprint(&Text(state("a"))), fingerprint(&Text(state("a") + "x")));
+    }
+}
