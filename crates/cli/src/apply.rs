@@ -18,8 +18,8 @@ Examples:
   trailseal plan --out plan.json && trailseal apply plan.json
   trailseal apply --trail management-events --region eu-west-1 --yes
 
-The command needs the permissions in docs/permissions.md, of both sections. It sends no alerts. Principals that read the log files
-need kms:Decrypt afterwards: review what the plan says about them.
+The command needs the permissions in docs/permissions.md, sections \"Reads\" and \"Remediation\", and for a new key also \
+kms:CreateAlias, kms:EnableKeyRotation and kms:PutKeyPolicy on it. It sends no alerts. Principals that read the log files need kms:Decrypt afterwards: review what the plan says about them.
 
 Exit codes:
   0  every trail is compliant, exempt or gone

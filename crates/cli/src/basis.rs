@@ -39,11 +39,16 @@ impl Basis {
         Self(trails.chain(tags).chain(regions).chain(keys).chain(buckets).collect())
     }
 
-    /// What is different, new or gone in `now`, by name.
-    pub(crate) fn changes(&self, now: &Self) -> Vec<&str> {
-        let differs = |name: &&String| self.0.get(*name) != now.0.get(*name);
-        let names = self.0.keys().chain(now.0.keys().filter(|name| !self.0.contains_key(*name)));
-        names.filter(differs).map(String::as_str).collect()
+    /// What is different or new in `now`, by name. Otherwise what is gone: what was not read because of a difference is
+    /// none.
+    pub(crate) fn changes<'a>(&'a self, now: &'a Self) -> Vec<&'a str> {
+        let different = now.0.iter().filter(|(name, state)| self.0.get(*name) != Some(state));
+        let gone = self.0.iter().filter(|(name, _)| !now.0.contains_key(*name));
+        let names = |items: &mut dyn Iterator<Item = (&'a String, &'a String)>| -> Vec<&'a str> {
+            items.map(|(name, _)| name.as_str()).collect()
+        };
+        let different = names(&mut { different });
+        if different.is_empty() { names(&mut { gone }) } else { different }
     }
 }
 
@@ -78,12 +83,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_named_once() {
+    fn what_is_gone_is_named_if_nothing_else_changed() {
         let basis =
             |items: &[(&str, &str)]| Basis(items.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
         let before = basis(&[("same", "1"), ("other", "1"), ("gone", "1")]);
         let after = basis(&[("same", "1"), ("other", "2"), ("new", "1")]);
-        assert_eq!(before.changes(&after), ["gone", "other", "new"]);
+        assert_eq!(before.changes(&after), ["new", "other"]);
+        assert_eq!(before.changes(&basis(&[("same", "1"), ("other", "1")])), ["gone"]);
         assert_eq!(before.changes(&before), Vec::<&str>::new());
     }
 

@@ -15,8 +15,9 @@ Examples:
   trailseal plan --profile audit --format json > answer.json
   trailseal plan --trail management-events --region eu-west-1 --out plan.json
 
-The settings are those of the function: TRAILSEAL_KEY_ARNS, TRAILSEAL_LOG_READERS and so on, from the environment or from a file
-that --config names, with one NAME=VALUE per line. The command needs the permissions in docs/permissions.md, section \"Reads\".
+The settings are those of the function: TRAILSEAL_KEY_ARNS, TRAILSEAL_LOG_READERS and so on, \
+from the environment or from a file that --config names, with one NAME=VALUE per line. \
+The command needs the permissions in docs/permissions.md, section \"Reads\".
 
 Exit codes:
   0  every trail is compliant, exempt or gone

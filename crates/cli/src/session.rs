@@ -175,7 +175,7 @@ impl Session {
             (Format::Text, Some(failure)) => {
                 Err(Failed::new(failure.message.clone(), failure.remedy.clone().unwrap_or_default()))
             }
-            (Format::Text, None) if answer.mode == Mode::DryRun => {
+            (Format::Text, None) if answer.mode == Mode::DryRun.as_str() => {
                 Ok(answer_text(answer, &self.origin, &self.context.config))
             }
             (Format::Text, None) => Ok(answer_text(answer, &self.origin, &self.enforcing().config)),
@@ -199,7 +199,7 @@ pub(crate) fn exit(answer: &Answer) -> Exit {
     let has_failed = answer.trails.iter().any(|trail| trail.outcome == Outcome::Failed);
     match answer {
         Answer { error: Some(_), .. } => Exit::Error,
-        _ if has_failed && answer.mode == Mode::Enforce => Exit::NotApplied,
+        _ if has_failed && answer.mode == Mode::Enforce.as_str() => Exit::NotApplied,
         Answer { strays, trails, .. } if strays.is_empty() && trails.iter().all(|trail| is_quiet(trail.outcome)) => {
             Exit::Success
         }

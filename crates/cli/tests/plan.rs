@@ -1,71 +1,17 @@
 //! `trailseal plan` against the fake AWS.
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+mod support;
+
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
-use fake_aws::{FakeAws, Fault, Key, KeyState, Trail, World};
+use fake_aws::{FakeAws, Fault, World};
 use serde_json::{Value, json};
-
-const ACCOUNT: &str = "123456789012";
-
-fn account() -> World {
-    World::new(ACCOUNT).bucket("audit-logs", "eu-central-1").bucket("app-logs", "us-east-1")
-}
-
-/// An unencrypted trail, one whose key is disabled, and a healthy one.
-fn three_trails() -> World {
-    let mut world = account();
-    let policy = world.cloudtrail_key_policy();
-    let disabled = world.key(Key::new("us-east-1").policy(&policy).state(KeyState::Disabled));
-    let healthy = world.key(Key::new("eu-central-1").policy(&policy));
-    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").multi_region());
-    world.add_trail(Trail::new("app", "us-east-1", "app-logs").encrypted_with(&disabled));
-    world.add_trail(Trail::new("security", "eu-west-1", "audit-logs").encrypted_with(&healthy));
-    world
-}
-
-fn healthy() -> World {
-    let mut world = account();
-    let policy = world.cloudtrail_key_policy();
-    let key = world.key(Key::new("eu-central-1").policy(&policy));
-    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").encrypted_with(&key));
-    world
-}
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trailseal"));
-    command.arg("plan").args(arguments).env_clear().env("AWS_EC2_METADATA_DISABLED", "true");
-    command
-}
-
-fn with_credentials(aws: &FakeAws, arguments: &[&str]) -> Command {
-    let mut command = command(arguments);
-    let variables = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_REGION", "eu-west-1")];
-    command.env("AWS_ENDPOINT_URL", aws.url()).envs(variables);
-    command
-}
+use support::{ACCOUNT, code_and_text, command, error, file, healthy, run, three_trails, with_credentials};
 
 fn plan(aws: &FakeAws, arguments: &[&str]) -> Output {
-    with_credentials(aws, arguments).output().unwrap()
-}
-
-fn code_and_text(output: &Output) -> (i32, String) {
-    let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
-    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
-}
-
-/// The error of a command that prints nothing else.
-fn error(output: &Output) -> String {
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn config_file(name: &str, text: &str) -> String {
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
-    path.to_str().unwrap().to_owned()
+    run(aws, &[&["plan"], arguments].concat())
 }
 
 #[test]
@@ -119,7 +65,7 @@ fn trails_are_selected_by_name_and_by_arn() {
 #[test]
 fn settings_come_from_a_file_with_any_line_ending() {
     let aws = FakeAws::start(three_trails());
-    let file = config_file(
+    let file = file(
         "a file.env",
         "\u{feff}# settings\r\n\r\nTRAILSEAL_MODE=enforce\r\nTRAILSEAL_KEY_ALIAS = \"alias/own\"\r\n",
     );
@@ -137,7 +83,7 @@ fn a_malformed_settings_file_is_one_clear_error() {
         ("TRAILSEAL_KEY_ALIAS=alias/a\nTRAILSEAL_KEY_ALIAS=alias/b", "line 2 of the settings file"),
         ("TRAILSEAL_KEY_ALIAS=alias/aws/s3", "`KeyAlias` (`TRAILSEAL_KEY_ALIAS`): `alias/aws/s3`"),
     ] {
-        let file = config_file("malformed.env", text);
+        let file = file("malformed.env", text);
         let error = error(&plan(&aws, &["--config", &file]));
         assert!(error.contains(part) && error.contains("\n  hint: "), "{error}");
     }
@@ -148,12 +94,12 @@ fn a_malformed_settings_file_is_one_clear_error() {
 
 #[test]
 fn missing_credentials_and_regions_are_one_clear_error() {
-    let text = error(&command(&["--region", "eu-west-1"]).output().unwrap());
+    let text = error(&command(&["plan", "--region", "eu-west-1"]).output().unwrap());
     assert!(text.starts_with("error: cannot determine the AWS account with sts:GetCallerIdentity: "), "{text}");
     assert!(text.contains("aws sso login"), "{text}");
-    let text = error(&command(&[]).output().unwrap());
+    let text = error(&command(&["plan"]).output().unwrap());
     assert_eq!(text, "error: no AWS Region is configured\n  hint: specify --region, or set AWS_REGION\n");
-    let text = error(&command(&["--region", "Frankfurt"]).output().unwrap());
+    let text = error(&command(&["plan", "--region", "Frankfurt"]).output().unwrap());
     assert!(text.contains("invalid value 'Frankfurt' for '--region <REGION>'"), "{text}");
 }
 
@@ -178,7 +124,7 @@ fn a_denied_list_names_the_action_to_allow() {
 #[test]
 fn a_closed_pipe_is_no_error() {
     let aws = FakeAws::start(three_trails());
-    let mut child = with_credentials(&aws, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = with_credentials(&aws, &["plan"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(2), vec![]));
