@@ -1,5 +1,4 @@
 //! `trailseal plan` against the fake AWS.
-#![expect(clippy::unwrap_used, reason = "tests may")]
 
 mod support;
 

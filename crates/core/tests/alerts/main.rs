@@ -53,6 +53,7 @@ impl Run {
             user_agent: Some("aws-cli/2.31.0".into()),
             deployed_with: None,
             region: Some(region(HERE)),
+            is_command: false,
         };
         let run = Self { context, origin, journal: Journal::default(), report: AccountReport::default() };
         run.again(account, result)
