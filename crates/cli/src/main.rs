@@ -4,6 +4,7 @@ mod account;
 mod apply;
 mod basis;
 mod central_key;
+mod explain;
 mod failure;
 mod key_policy;
 mod plan;
@@ -35,6 +36,7 @@ struct Cli {
 enum Command {
     Plan(plan::Options),
     Apply(apply::Options),
+    Explain(explain::Options),
     KeyPolicy(key_policy::Options),
     /// Print the completion script for a shell
     Completions {
@@ -93,6 +95,7 @@ fn run(command: &Command) -> Result<(String, Exit), Stop> {
             show_steps();
             block_on(options.run())?
         }
+        Command::Explain(options) => (options.text()?, Exit::Success),
         Command::KeyPolicy(options) => (options.policy()?, Exit::Success),
         Command::Completions { shell } => {
             let mut script = Vec::new();
