@@ -8,7 +8,7 @@ use trailseal_core::ids::{KeyArn, Region};
 use trailseal_core::journal::{Contradiction, Effect, Entry, StepResult};
 use trailseal_core::key_policy::policies_equal;
 use trailseal_core::observation::{KeyState, Reading};
-use trailseal_core::plan::{KeyPlan, KeyStep, PolicyChange, Step, StepName, Subject};
+use trailseal_core::plan::{KeyPlan, KeyStep, NewKey, PolicyChange, Step, StepName, Subject};
 
 use super::{Executor, logged, now};
 use crate::aws::{AliasCreation, Read, Write};
@@ -84,10 +84,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         }
         let applied = Ok(StepResult::Done(Effect::Applied));
         if let KeyStep::Create(new) = step {
-            let is_first = AtomicBool::new(true);
-            let unchanged =
-                async || Ok(is_first.swap(false, Ordering::Relaxed) || !self.has_new_key(region, plan).await?);
-            *key = Some(self.writer.create_key(region, new, unchanged).await?);
+            *key = Some(self.create(region, new, plan).await?);
             return applied;
         }
         let missing = || Failure::transient(format!("there is no key in `{region}` for this step"));
@@ -96,7 +93,14 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             KeyStep::Create(_) | KeyStep::Adopt(_) => applied,
             KeyStep::Restore { pending_deletion, .. } => self.restore(key, *pending_deletion).await,
             KeyStep::Extend(change) => self.extend(key, change).await,
-            KeyStep::EnableRotation => self.writer.enable_rotation(key).await.and(applied),
+            KeyStep::EnableRotation => match self.writer.enable_rotation(key).await {
+                Ok(()) => applied,
+                Err(failure) if failure.not_sent => Err(failure),
+                Err(failure) => match self.reader.key_rotation(key).await {
+                    Ok(true) => Ok(StepResult::Done(Effect::ReadBack(vec![]))),
+                    _ => Err(failure),
+                },
+            },
             KeyStep::CreateAlias(alias) => match self.writer.create_alias(alias, key).await {
                 Ok(AliasCreation::Created) => applied,
                 Ok(AliasCreation::AlreadyExists) => Ok(StepResult::Contradicted(Contradiction::AliasExists)),
@@ -107,6 +111,19 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                     _ => Err(failure),
                 },
             },
+        }
+    }
+
+    /// Creates a key, unless a new key shows that an attempt took effect, whatever it returned. The next pass resolves that.
+    async fn create(&self, region: &Region, new: &NewKey, plan: &KeyPlan) -> Result<KeyArn, Failure> {
+        let is_first = AtomicBool::new(true);
+        let unchanged = async || Ok(is_first.swap(false, Ordering::Relaxed) || !self.has_new_key(region, plan).await?);
+        match self.writer.create_key(region, new, unchanged).await {
+            Err(failure) if !failure.outcome_unknown && !failure.not_sent => {
+                let outcome_unknown = self.has_new_key(region, plan).await.unwrap_or_default();
+                Err(Failure { outcome_unknown, ..failure })
+            }
+            created => created,
         }
     }
 
@@ -122,7 +139,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
 
     /// Makes a key usable, and reads whether it is.
     async fn restore(&self, key: &KeyArn, pending_deletion: bool) -> Result<StepResult, Failure> {
-        let subject = Subject::Key(key.region().clone());
+        let was_contradicted = self.journal.was_contradicted(Subject::Key(key.region().clone()), StepName::RestoreKey);
         let restored = async {
             if pending_deletion {
                 self.writer.cancel_key_deletion(key).await?;
@@ -135,10 +152,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         match restored.await {
             Ok(()) => {}
             // The key is not in the state that was read. If that happened before, reading again does not help.
-            Err(failure)
-                if failure.is("KMSInvalidStateException")
-                    && !self.journal.was_contradicted(subject, StepName::RestoreKey) =>
-            {
+            Err(failure) if failure.is("KMSInvalidStateException") && !was_contradicted => {
                 self.reader.wait(PAUSE).await?;
                 return Ok(StepResult::Contradicted(Contradiction::StateChanged(failure)));
             }
@@ -148,6 +162,14 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 return match self.reader.key_metadata(key.as_str(), key.region()).await {
                     Ok(Reading::Known(current)) if current.state == KeyState::Usable => {
                         Ok(StepResult::Done(Effect::ReadBack(vec![])))
+                    }
+                    // The deletion is canceled, whatever the call returned.
+                    Ok(Reading::Known(current))
+                        if current.state == KeyState::Disabled
+                            && failure.operation == Some("kms:CancelKeyDeletion")
+                            && !was_contradicted =>
+                    {
+                        Ok(StepResult::Contradicted(Contradiction::StateChanged(failure)))
                     }
                     _ => Err(failure),
                 };

@@ -294,6 +294,11 @@ fn a_write_that_took_effect_is_reported_whatever_it_returned() {
         ("PutKeyPolicy", 9, terminal()),
         ("CreateAlias", 9, Fault::access_denied()),
         ("CreateAlias", 1, busy()),
+        ("CreateKey", 9, Fault::access_denied()),
+        ("CreateKey", 9, terminal()),
+        ("EnableKeyRotation", 9, Fault::access_denied()),
+        ("EnableKeyRotation", 9, terminal()),
+        ("CancelKeyDeletion", 9, Fault::access_denied()),
     ];
     let retried_errors = || {
         let throttled = Fault::error(429, "TooManyRequestsException", "Rate exceeded");
