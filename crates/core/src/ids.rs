@@ -297,7 +297,7 @@ impl Resource for KeyId {
 
 impl KeyArn {
     /// The ARN that a plan uses for a key that does not exist yet.
-    pub(crate) fn placeholder(partition: &Partition, region: &Region, account: &AccountId) -> Self {
+    pub fn placeholder(partition: &Partition, region: &Region, account: &AccountId) -> Self {
         Self::new(partition, region, account, KeyId("00000000-0000-0000-0000-000000000000".into()))
     }
 

@@ -47,14 +47,23 @@ pub fn cloudtrail_bucket_access(
     key: &KeyArn,
     current_key: Option<&str>,
 ) -> BucketAccess {
-    let calls = Calls { policy, files };
+    let calls = Calls { policy, files, accepted: true };
     BucketAccess { get_bucket_acl: calls.get_bucket_acl(), put_object: calls.put_object(key, current_key) }
+}
+
+/// What a bucket policy decides about CloudTrail's calls for a trail that CloudTrail has not accepted yet, whose files
+/// are encrypted with `key`. Every Deny that may apply counts.
+pub fn cloudtrail_new_bucket_access(policy: &Document, files: &LogFiles<'_>, key: &KeyArn) -> BucketAccess {
+    let calls = Calls { policy, files, accepted: false };
+    BucketAccess { get_bucket_acl: calls.get_bucket_acl(), put_object: calls.put_object(key, Some(key.as_str())) }
 }
 
 /// CloudTrail's calls, as a bucket policy decides them.
 struct Calls<'a> {
     policy: &'a Document,
     files: &'a LogFiles<'a>,
+    /// Whether CloudTrail has accepted the trail with this policy.
+    accepted: bool,
 }
 
 impl Calls<'_> {
@@ -70,7 +79,14 @@ impl Calls<'_> {
                 .without("s3:x-amz-storage-class"),
         };
         let request = self.by_service(call);
-        self.or_by_account(evaluate_change(self.policy, &request, &request, |_| false), call)
+        self.or_by_account(self.decide(&request, &request, |_| false), call)
+    }
+
+    fn decide(&self, request: &Request, before: &Request, tells_apart: impl Fn(&Condition) -> bool) -> Decision {
+        match self.accepted {
+            true => evaluate_change(self.policy, request, before, tells_apart),
+            false => evaluate(self.policy, request),
+        }
     }
 
     fn put_object(&self, key: &KeyArn, current_key: Option<&str>) -> Decision {
@@ -91,7 +107,7 @@ impl Calls<'_> {
             let new = call(Some(key.as_str()));
             let (after, before) = (self.by_service(&new), self.by_service(call(current_key)));
             let unknown = |statement, why: &str| Decision::Unknown(vec![Reason { statement, why: why.to_owned() }]);
-            decisions.push(match evaluate_change(self.policy, &after, &before, is_about_encryption) {
+            decisions.push(match self.decide(&after, &before, is_about_encryption) {
                 Decision::ImplicitDeny(unmet) if index == 0 => {
                     match (self.or_by_account(Decision::ImplicitDeny(unmet), new), pattern) {
                         (Decision::ImplicitDeny(_), Some(name)) => unknown(
@@ -103,7 +119,7 @@ impl Calls<'_> {
                 }
                 decision if !decision.is_denied() || decision.explicit_deny().is_some() && certain => decision,
                 // CloudTrail has accepted the trail so, and a new key does not change it.
-                _ if evaluate(self.policy, &before).is_denied() => continue,
+                _ if self.accepted && evaluate(self.policy, &before).is_denied() => continue,
                 Decision::ExplicitDeny(statement) => {
                     unknown(Some(statement), "it denies only files that this trail may not have")
                 }
@@ -161,7 +177,7 @@ impl Calls<'_> {
 }
 
 /// Whether a statement may apply to CloudTrail's writes.
-fn concerns_writes(statement: &Statement) -> bool {
+pub(super) fn concerns_writes(statement: &Statement) -> bool {
     let Ok(elements) = statement.elements() else { return true };
     let named = elements.principal.names(&Caller::service(CLOUDTRAIL), elements.effect).itself;
     let action = elements.action.matches("Action", |pattern| matches_action(pattern, "s3:PutObject"));

@@ -313,7 +313,7 @@ pub(crate) fn decide_decrypt(policy: &Document, key: &KeyArn, identity: Identity
 
 /// Source for the contents of the request:
 /// <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html>.
-fn decide_set(policy: &Document, key: &KeyArn, principals: &PrincipalSet) -> Decision {
+pub(super) fn decide_set(policy: &Document, key: &KeyArn, principals: &PrincipalSet) -> Decision {
     let caller = principals.example(key.partition());
     let context = principals
         .context_of(&caller)

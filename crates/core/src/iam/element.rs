@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::iam::pattern::UNRESOLVED;
+
 /// What a statement does to the requests that it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -24,11 +26,12 @@ pub(crate) enum Element<T> {
 impl<T> Element<T> {
     pub(super) fn new(members: &Map<String, Value>, name: &str, parse: impl Fn(&Value) -> Option<T>) -> Self {
         let opposite = format!("Not{name}");
-        let malformed = |name: &str| Self::Malformed(format!("its `{name}` is malformed"));
+        let malformed =
+            |name: &str, value: &Value| Self::Malformed(format!("its `{name}` is {}", why_malformed(value)));
         match (members.get(name), members.get(&opposite)) {
             (None, None) => Self::Missing,
-            (Some(value), None) => parse(value).map_or_else(|| malformed(name), Self::Is),
-            (None, Some(value)) => parse(value).map_or_else(|| malformed(&opposite), Self::Not),
+            (Some(value), None) => parse(value).map_or_else(|| malformed(name, value), Self::Is),
+            (None, Some(value)) => parse(value).map_or_else(|| malformed(&opposite, value), Self::Not),
             (Some(_), Some(_)) => Self::Malformed(format!("it has both `{name}` and `{opposite}`")),
         }
     }
@@ -40,6 +43,16 @@ impl<T> Element<T> {
             Self::Missing | Self::Malformed(_) => None,
         }
     }
+}
+
+/// Whether a value stands for one that is not known yet.
+pub(super) fn is_unresolved(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.starts_with(UNRESOLVED))
+}
+
+/// What is wrong with the value of an element.
+pub(super) fn why_malformed(value: &Value) -> &'static str {
+    if is_unresolved(value) { "not resolved" } else { "malformed" }
 }
 
 /// A string or an array of strings; nothing else, and at least one.

@@ -164,6 +164,47 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_resolved_is_unknown_in_every_version() {
+        let stand_in = "${unresolved-Ref-X}";
+        let allow = || json!({ "Effect": "Allow", "Principal": { "Service": "cloudtrail.amazonaws.com" }, "Action": "kms:*", "Resource": "*" });
+        let with = |element: &str, value: Value| {
+            let mut statement = allow();
+            statement[element] = value;
+            statement
+        };
+        let request = Request {
+            caller: Caller::service("cloudtrail.amazonaws.com"),
+            action: "kms:Decrypt".to_owned(),
+            resource: "arn:aws:kms:eu-west-1:123456789012:key/1234abcd".to_owned(),
+            context: Context::new().with("known", "x"),
+        };
+        for version in [json!("2012-10-17"), json!("2008-10-17"), Value::Null] {
+            for statement in [
+                json!(stand_in),
+                with("Effect", json!(stand_in)),
+                with("Principal", json!(stand_in)),
+                with("Principal", json!({ "AWS": stand_in })),
+                with("Action", json!([stand_in])),
+                with("Action", json!(format!("kms:{stand_in}"))),
+                with("Resource", json!(stand_in)),
+                with("Resource", json!(format!("arn:aws:kms:eu-west-1:123456789012:key/{stand_in}"))),
+                with("Condition", json!(stand_in)),
+                with("Condition", json!({ "StringEquals": stand_in })),
+                with("Condition", json!({ "StringEquals": { "known": stand_in } })),
+                with("Condition", json!({ "StringNotEquals": { "known": [stand_in] } })),
+                with("Condition", json!({ "StringEqualsIgnoreCase": { "known": stand_in } })),
+            ] {
+                let mut document = json!({ "Version": version, "Statement": [statement] });
+                if version.is_null() {
+                    document.as_object_mut().unwrap().remove("Version");
+                }
+                let decision = evaluate(&Document::parse(&document.to_string()).unwrap(), &request);
+                assert!(decision.is_unknown(), "{document}: {decision}");
+            }
+        }
+    }
+
+    #[test]
     fn each_unknown_reason_is_listed_once() {
         assert_eq!(decide(json!([7])).to_string(), "unknown: statement number 1: it is malformed: it is not an object");
         let unknown = json!([

@@ -21,6 +21,7 @@ pub use document::Document;
 pub use evaluate::evaluate;
 pub(crate) use evaluate::evaluate_change;
 pub use json::MalformedPolicy;
+pub use pattern::UNRESOLVED;
 pub use request::{Caller, Context, Identity, Request};
 pub(crate) use request::{IdentityKind, is_session_arn};
 pub use statement::Statement;

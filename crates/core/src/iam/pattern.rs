@@ -3,6 +3,10 @@
 use crate::iam::truth::Truth;
 use crate::ids::shorten;
 
+/// The beginning of a stand-in for a part of a policy that is not known yet, such as a parameter of a template. The name of
+/// what it stands for follows, then `}`. A stand-in is unknown in every element and in every version of the policy language.
+pub const UNRESOLVED: &str = "${unresolved-";
+
 /// A part of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Piece {
@@ -136,7 +140,8 @@ impl Iterator for Pieces<'_> {
         let mut characters = self.rest.chars();
         let next = characters.next()?;
         self.rest = characters.as_str();
-        let variable = if next == '$' && self.pattern.variables { self.rest.strip_prefix('{') } else { None };
+        let is_variable = next == '$' && (self.pattern.variables || characters_begin(next, self.rest, UNRESOLVED));
+        let variable = if is_variable { self.rest.strip_prefix('{') } else { None };
         if let Some(variable) = variable {
             // The meaning of an unclosed variable is not documented.
             let (name, after) = variable.split_once('}').unwrap_or_default();
@@ -154,6 +159,11 @@ impl Iterator for Pieces<'_> {
             character => Piece::Literal(character),
         })
     }
+}
+
+/// Whether a character and the text after it begin so.
+fn characters_begin(first: char, rest: &str, beginning: &str) -> bool {
+    beginning.strip_prefix(first).is_some_and(|beginning| rest.starts_with(beginning))
 }
 
 /// Whether a text matches; with `any_digit`, an [`ANY_DIGIT`] in it is each digit.
@@ -191,6 +201,9 @@ pub(crate) fn matches_action(pattern: &str, action: &str) -> Truth {
     let lower = pattern.to_ascii_lowercase();
     match pattern.split_once(':') {
         _ if Pattern::with_wildcards(&lower, false).matches(&action.to_ascii_lowercase()) == Truth::No => Truth::No,
+        _ if pattern.contains(UNRESOLVED) => {
+            Truth::unknown(format!("the action `{}` is not resolved", shorten(pattern, 80)))
+        }
         None if pattern == "*" => Truth::Yes,
         Some((service, _)) if !service.contains(['*', '?']) || service == "*" => Truth::Yes,
         _ => Truth::unknown(format!("the action `{}` does not name a service", shorten(pattern, 80))),
@@ -256,6 +269,18 @@ mod tests {
     }
 
     #[test]
+    fn stand_ins_are_unknown_in_every_version() {
+        for variables in [true, false] {
+            for pattern in ["${unresolved-Ref-Name}", "home/${unresolved-GetAtt-A.Arn}", "home/a${unresolved-If}n"] {
+                for it in [Pattern::exact(pattern, variables), Pattern::with_wildcards(pattern, variables)] {
+                    assert!(matches!(it.matches("home/ann"), Truth::Unknown(_)), "{it:?}");
+                }
+            }
+            assert_eq!(Pattern::exact("away/${unresolved-Ref-Name}", variables).matches("home/ann"), Truth::No);
+        }
+    }
+
+    #[test]
     fn arn_parts_are_compared_separately() {
         let arn = |pattern: &str, text: &str| Pattern::with_wildcards(pattern, true).matches_arn(text);
         let trail = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit";
@@ -293,5 +318,14 @@ mod tests {
         assert!(matches!(matches_action("k?s:Decrypt", "kms:Decrypt"), Truth::Unknown(_)));
         assert_eq!(matches_action("s3:*", "kms:Decrypt"), Truth::No);
         assert_eq!(matches_action("kms:${aws:username}", "kms:Decrypt"), Truth::No, "an action has no variables");
+        for unresolved in [
+            "${unresolved-Ref-Action}",
+            "kms:${unresolved-Ref-Name}",
+            "${unresolved-If}:*",
+            "kms:De${unresolved-Ref-Rest}",
+        ] {
+            assert!(matches!(matches_action(unresolved, "kms:Decrypt"), Truth::Unknown(_)), "{unresolved}");
+        }
+        assert_eq!(matches_action("s3:${unresolved-Ref-Name}", "kms:Decrypt"), Truth::No);
     }
 }

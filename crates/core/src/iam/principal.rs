@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use crate::iam::element::{Effect, Element, strings};
+use crate::iam::pattern::{Pattern, UNRESOLVED};
 use crate::iam::request::{Caller, Identity, IdentityKind};
 use crate::iam::truth::Truth;
 use crate::ids::shorten;
@@ -74,6 +75,9 @@ impl Principal {
             ("AWS", _) if name == "*" => Truth::Yes.into(),
             // It names no one.
             ("AWS", _) if self.is_deleted() => Truth::No.into(),
+            ("AWS", Caller::Service(_) | Caller::Anonymous) if may_be(name, "*") => {
+                Truth::unknown(format!("it names `{}`, which is not resolved", shorten(name, 80))).into()
+            }
             ("AWS", Caller::Identity(caller)) => names_identity(name, identity.as_ref(), caller),
             ("Service", Caller::Service(service)) => names_service(name, service).into(),
             ("Federated", Caller::Identity(Identity { kind: IdentityKind::Root | IdentityKind::User, .. })) => {
@@ -89,11 +93,17 @@ impl Principal {
     }
 }
 
+/// Whether a text that is not resolved can turn out to be another.
+fn may_be(text: &str, other: &str) -> bool {
+    text.contains(UNRESOLVED) && Pattern::exact(text, false).matches(other) != Truth::No
+}
+
 fn names_service(name: &str, service: &str) -> Truth {
     // A service can have several names, such as one for each Region:
     // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>.
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    if name != service && (label(name) == label(service) || name.contains(['*', '?'])) {
+    let same_label = label(name) == label(service) || may_be(&label(name), &label(service));
+    if name != service && (same_label || name.contains(['*', '?']) || may_be(name, service)) {
         return Truth::unknown(format!("whether `{}` names `{service}` is unknown", shorten(name, 80)));
     }
     (name == service).into()
@@ -271,6 +281,27 @@ mod tests {
         ] {
             assert_eq!(how(principal.clone(), &caller(ROLE)), "unknown", "{principal}");
         }
+    }
+
+    #[test]
+    fn a_principal_that_is_not_resolved_is_unknown() {
+        let cloudtrail = Caller::service("cloudtrail.amazonaws.com");
+        for principal in [
+            json!({ "AWS": "${unresolved-Ref-Reader}" }),
+            json!({ "Service": "${unresolved-GetAtt-Some.Name}" }),
+            json!({ "Service": "cloudtrail.${unresolved-Ref-Suffix}" }),
+            json!({ "Service": "${unresolved-Ref-Name}.eu-west-1.amazonaws.com" }),
+            json!("${unresolved-If}"),
+        ] {
+            assert_eq!(how(principal.clone(), &cloudtrail), "unknown", "{principal}");
+        }
+        let not = json!({ "AWS": "${unresolved-Ref-Reader}" });
+        assert!(matches!(denied_unless(&not, &cloudtrail), Truth::Unknown(_)));
+        assert_eq!(how(json!({ "Service": "logs.${unresolved-Ref-Suffix}" }), &cloudtrail), "no");
+        let role = json!({ "AWS": "arn:aws:iam::123456789012:role/${unresolved-Ref-Role}" });
+        assert_eq!(how(role.clone(), &cloudtrail), "no", "it cannot be everyone");
+        assert_eq!(how(role, &caller(ROLE)), "unknown");
+        assert_eq!(how(json!({ "AWS": "${unresolved-Ref-Reader}" }), &caller(ROOT)), "unknown");
     }
 
     #[test]

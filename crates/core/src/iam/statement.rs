@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::iam::element::{Effect, Element, parse_list, strings};
+use crate::iam::element::{Effect, Element, is_unresolved, parse_list, strings, why_malformed};
 use crate::iam::json::parse_value;
 use crate::iam::principal::Principal;
 use crate::iam::truth::Truth;
@@ -43,6 +43,7 @@ impl Statement {
             Ok(Value::Object(members)) => {
                 (members.get("Sid").and_then(Value::as_str).map(str::to_owned), Elements::new(&members))
             }
+            Ok(value) if is_unresolved(&value) => (None, Err("it is not resolved".to_owned())),
             Ok(_) => (None, Err("it is not an object".to_owned())),
             Err(reason) => (None, Err(reason)),
         };
@@ -71,6 +72,12 @@ impl Statement {
         self.elements.as_ref().is_ok_and(|elements| elements.effect == Effect::Allow)
     }
 
+    /// Why the statement is malformed, if it is: AWS rejects a policy with such a statement.
+    #[must_use]
+    pub fn malformed(&self) -> Option<&str> {
+        self.elements().err()
+    }
+
     /// The statement's elements. Fails with the reason if it is not a JSON object, has
     /// an element twice, or has an `Effect` that is neither `Allow` nor `Deny`.
     pub(crate) fn elements(&self) -> Result<&Elements, &str> {
@@ -92,6 +99,9 @@ impl Elements {
         let effect = match members.get("Effect").and_then(Value::as_str) {
             Some("Allow") => Effect::Allow,
             Some("Deny") => Effect::Deny,
+            _ if members.get("Effect").is_some_and(is_unresolved) => {
+                return Err("its `Effect` is not resolved".to_owned());
+            }
             _ => return Err("its `Effect` is neither `Allow` nor `Deny`".to_owned()),
         };
         let (conditions, malformed) = members.get("Condition").map(conditions).unwrap_or_default();
@@ -131,11 +141,12 @@ pub(crate) fn to_policy_value(strings: &[String]) -> Value {
 fn conditions(element: &Value) -> (Vec<Condition>, Vec<String>) {
     let (mut conditions, mut malformed) = (Vec::new(), Vec::new());
     let Some(operators) = element.as_object() else {
-        return (conditions, vec!["its `Condition` is malformed".to_owned()]);
+        return (conditions, vec![format!("its `Condition` is {}", why_malformed(element))]);
     };
     for (operator, keys) in operators {
-        let Some(keys) = keys.as_object().filter(|keys| !keys.is_empty()) else {
-            malformed.push(format!("its condition `{}` has no keys", shorten(operator, 80)));
+        let Some(named) = keys.as_object().filter(|keys| !keys.is_empty()) else {
+            let why = if is_unresolved(keys) { "is not resolved" } else { "has no keys" };
+            malformed.push(format!("its condition `{}` {why}", shorten(operator, 80)));
             continue;
         };
         let text = |value: &Value| match value {
@@ -145,7 +156,7 @@ fn conditions(element: &Value) -> (Vec<Condition>, Vec<String>) {
             Value::Number(number) => (!number.is_f64() || operator.contains("Numeric")).then(|| value.to_string()),
             _ => None,
         };
-        for (key, values) in keys {
+        for (key, values) in named {
             match parse_list(values, text) {
                 Some(values) => conditions.push(Condition { operator: operator.clone(), key: key.clone(), values }),
                 None => malformed

@@ -1,0 +1,177 @@
+//! What a policy that is read without its account names: trails, and where their log files are.
+
+use crate::access::CLOUDTRAIL;
+use crate::access::cloudtrail_bucket::concerns_writes;
+use crate::access::log_files::resources;
+use crate::iam::element::Effect;
+use crate::iam::pattern::{Pattern, UNRESOLVED};
+use crate::iam::statement::{Condition, Elements};
+use crate::iam::truth::Truth;
+use crate::iam::{Caller, Document, Statement};
+use crate::ids::{AccountId, Region, TrailArn, split_arn};
+
+/// The most trails that are taken from one policy.
+const MAX_TRAILS: usize = 20;
+
+/// The trails of an account that the conditions of a policy admit, each once. A pattern of ARNs is an example that it
+/// matches, in `region` if the pattern matches every Region.
+#[must_use]
+pub fn named_trails(policy: &Document, account: &AccountId, region: &Region) -> Vec<TrailArn> {
+    let mut trails: Vec<TrailArn> = Vec::new();
+    let values = policy.statements().iter().filter_map(|it| it.elements().ok()).flat_map(admitted_trails);
+    for trail in values.filter_map(|value| matching_trail(value, account, region)) {
+        if trails.len() < MAX_TRAILS && !trails.contains(&trail) {
+            trails.push(trail);
+        }
+    }
+    trails
+}
+
+/// The accounts of the trails that the conditions of a policy admit, as far as they are named.
+#[must_use]
+pub fn named_trail_accounts(policy: &Document) -> Vec<AccountId> {
+    let values = policy.statements().iter().filter_map(|it| it.elements().ok()).flat_map(admitted_trails);
+    let accounts = values.filter_map(|value| split_arn(value)?.account.parse().ok());
+    let mut accounts: Vec<AccountId> = accounts.collect();
+    accounts.sort();
+    accounts.dedup();
+    accounts
+}
+
+/// The values of the conditions that admit a trail: those that an Allow requires, or that are exempt from a Deny.
+fn admitted_trails(elements: &Elements) -> impl Iterator<Item = &str> {
+    const KEYS: [&str; 2] = ["aws:SourceArn", "kms:EncryptionContext:aws:cloudtrail:arn"];
+    const OPERATORS: [&str; 4] = ["StringEquals", "StringLike", "ArnEquals", "ArnLike"];
+    const NEGATED: [&str; 4] = ["StringNotEquals", "StringNotLike", "ArnNotEquals", "ArnNotLike"];
+    let operators = if elements.effect == Effect::Allow { OPERATORS } else { NEGATED };
+    let admits = move |condition: &&Condition| {
+        let operator = condition.operator.rsplit(':').next().unwrap_or_default().trim_end_matches("IfExists");
+        operators.contains(&operator) && KEYS.iter().any(|key| condition.key.eq_ignore_ascii_case(key))
+    };
+    elements.conditions.iter().filter(admits).flat_map(|it| &it.values).map(String::as_str)
+}
+
+/// A trail of the account that a value matches.
+fn matching_trail(value: &str, account: &AccountId, region: &Region) -> Option<TrailArn> {
+    if value.contains("${") {
+        return None;
+    }
+    let parts = split_arn(value).filter(|parts| parts.service == "cloudtrail")?;
+    let like = |pattern: &str, text: &str| Pattern::with_wildcards(pattern, false).matches(text) == Truth::Yes;
+    let region = if like(parts.region, region.as_str()) { region.as_str() } else { parts.region };
+    let name = parts.resource.strip_prefix("trail/")?;
+    let name = if name == "*" { "example".to_owned() } else { name.replace(['*', '?'], "x") };
+    let own = like(parts.account, account.as_str());
+    let arn = format!("arn:{}:cloudtrail:{region}:{account}:trail/{name}", parts.partition);
+    arn.parse().ok().filter(|_| own)
+}
+
+/// Where a bucket policy lets CloudTrail write log files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogFolder {
+    /// The bucket's name. S3 accepts only policies that name their own bucket.
+    pub bucket: Option<String>,
+    /// The part of each object key before `AWSLogs/`, without the slash.
+    pub prefix: Option<String>,
+    /// Whether the folder of an organization is named.
+    pub organization: bool,
+}
+
+impl LogFolder {
+    /// The folder that a bucket policy names, first of all in statements about CloudTrail's writes.
+    #[must_use]
+    pub fn named_by(policy: &Document) -> Self {
+        let names_cloudtrail = |it: &&Statement| it.is_allow() && names_cloudtrail(it) && concerns_writes(it);
+        let written: Vec<&str> = policy.statements().iter().filter(names_cloudtrail).flat_map(resources).collect();
+        let all = policy.statements().iter().flat_map(resources);
+        let named = written.iter().copied().chain(all).filter_map(bucket_and_key);
+        let literal = |bucket: &str| !bucket.is_empty() && !bucket.contains(['*', '?', '$']);
+        let bucket = named.map(|(bucket, _)| bucket).find(|bucket| literal(bucket));
+        let mut keys = written.iter().filter_map(|resource| bucket_and_key(resource)).map(|(_, key)| key);
+        let prefix = keys.clone().find_map(|key| key.split_once("/AWSLogs/")).map(|(prefix, _)| prefix);
+        Self {
+            bucket: bucket.map(str::to_owned),
+            // A pattern of prefixes matches an example.
+            prefix: prefix
+                .filter(|prefix| !prefix.contains(UNRESOLVED) && *prefix != "*")
+                .map(|prefix| prefix.replace(['*', '?'], "x")),
+            organization: keys.any(|key| key.contains("AWSLogs/o-")),
+        }
+    }
+}
+
+fn names_cloudtrail(statement: &Statement) -> bool {
+    let elements = statement.elements().ok();
+    elements.is_some_and(|it| it.principal.names(&Caller::service(CLOUDTRAIL), it.effect).itself != Truth::No)
+}
+
+fn bucket_and_key(resource: &str) -> Option<(&str, &str)> {
+    let parts = split_arn(resource).filter(|parts| parts.service == "s3")?;
+    Some(parts.resource.split_once('/').unwrap_or((parts.resource, "")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn trails(effect: &str, condition: Value) -> Vec<String> {
+        let policy = Document::new([json!({ "Effect": effect, "Principal": "*", "Condition": condition })]);
+        let trails = named_trails(&policy, &"123456789012".parse().unwrap(), &"eu-west-1".parse().unwrap());
+        trails.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn patterns_of_trails_become_examples_that_match() {
+        for (value, expected) in [
+            ("arn:aws:cloudtrail:us-east-2:123456789012:trail/audit", Some("us-east-2:123456789012:trail/audit")),
+            ("arn:aws:cloudtrail:*:123456789012:trail/*", Some("eu-west-1:123456789012:trail/example")),
+            ("arn:aws:cloudtrail:eu-*:*:trail/audit-*", Some("eu-west-1:123456789012:trail/audit-x")),
+            ("arn:aws:cloudtrail:us-*:123456789012:trail/*", None),
+            ("arn:aws:cloudtrail:*:210987654321:trail/*", None),
+            ("arn:aws:cloudtrail:*:123456789012:trail/${unresolved-Ref-Name}", None),
+            ("arn:aws:s3:::logs", None),
+            ("*", None),
+        ] {
+            let found = trails("Allow", json!({ "ArnLike": { "AWS:SourceArn": value } }));
+            let expected: Vec<String> = expected.map(|rest| format!("arn:aws:cloudtrail:{rest}")).into_iter().collect();
+            assert_eq!(found, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn only_conditions_that_admit_a_trail_name_it() {
+        let trail = "arn:aws:cloudtrail:us-east-2:123456789012:trail/audit";
+        let named =
+            |effect: &str, operator: &str| trails(effect, json!({ operator: { "aws:SourceArn": [trail, trail] } }));
+        assert_eq!(named("Allow", "StringEquals"), [trail]);
+        assert_eq!(named("Deny", "ArnNotLikeIfExists"), [trail]);
+        assert!(named("Deny", "StringEquals").is_empty() && named("Allow", "ArnNotLike").is_empty());
+        let context = json!({ "StringLike": { "kms:EncryptionContext:aws:cloudtrail:arn": trail } });
+        assert_eq!(trails("Allow", context), [trail]);
+    }
+
+    #[test]
+    fn the_folder_is_the_one_that_cloudtrail_writes_to() {
+        let folder = |resource: Value| {
+            let allow = |principal: Value, resource: Value| json!({ "Effect": "Allow", "Principal": principal, "Action": "s3:*", "Resource": resource });
+            let reader = allow(json!({ "AWS": "210987654321" }), json!("arn:aws:s3:::other/x/AWSLogs/*"));
+            LogFolder::named_by(&Document::new([reader, allow(json!({ "Service": CLOUDTRAIL }), resource)]))
+        };
+        let of = |bucket: &str, prefix: Option<&str>, organization| LogFolder {
+            bucket: Some(bucket.to_owned()),
+            prefix: prefix.map(str::to_owned),
+            organization,
+        };
+        assert_eq!(folder(json!("arn:aws:s3:::logs/AWSLogs/123456789012/*")), of("logs", None, false));
+        assert_eq!(
+            folder(json!(["arn:aws:s3:::logs", "arn:aws:s3:::logs/a/b/AWSLogs/*"])),
+            of("logs", Some("a/b"), false)
+        );
+        assert_eq!(folder(json!("arn:aws:s3:::logs/*/AWSLogs/o-abcdefghij/*")), of("logs", None, true));
+        assert_eq!(folder(json!("arn:aws:s3:::logs/${unresolved-Ref-P}/AWSLogs/*")), of("logs", None, false));
+        assert_eq!(folder(json!("*")), of("other", None, false));
+        assert_eq!(LogFolder::named_by(&Document::new([])), LogFolder::default());
+    }
+}
