@@ -4,6 +4,7 @@ mod account;
 mod apply;
 mod basis;
 mod central_key;
+mod check_policy;
 mod explain;
 mod failure;
 mod key_policy;
@@ -36,6 +37,7 @@ struct Cli {
 enum Command {
     Plan(plan::Options),
     Apply(apply::Options),
+    CheckPolicy(check_policy::Options),
     Explain(explain::Options),
     KeyPolicy(key_policy::Options),
     /// Print the completion script for a shell
@@ -95,6 +97,7 @@ fn run(command: &Command) -> Result<(String, Exit), Stop> {
             show_steps();
             block_on(options.run())?
         }
+        Command::CheckPolicy(options) => options.run()?,
         Command::Explain(options) => (options.text()?, Exit::Success),
         Command::KeyPolicy(options) => (options.policy()?, Exit::Success),
         Command::Completions { shell } => {

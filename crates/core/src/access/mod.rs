@@ -16,7 +16,7 @@ pub use cloudtrail_bucket::{BucketAccess, cloudtrail_bucket_access, cloudtrail_n
 pub use cloudtrail_key::{KeyAccess, cloudtrail_context, cloudtrail_key_access};
 pub use decrypters::{Decrypter, decrypters};
 pub use log_files::LogFiles;
-pub use named::{LogFolder, named_trail_accounts, named_trails};
+pub use named::{LogFolder, named_key, named_trail_accounts, named_trails};
 pub use readers::{DecryptBarrier, LockedOutReader, account_readers, excludes_other_accounts, locked_out_readers};
 pub use replication::{rules_without_decrypt, unreplicated_rules};
 

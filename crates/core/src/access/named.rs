@@ -5,32 +5,37 @@ use crate::access::cloudtrail_bucket::concerns_writes;
 use crate::access::log_files::resources;
 use crate::iam::element::Effect;
 use crate::iam::pattern::{Pattern, UNRESOLVED};
-use crate::iam::statement::{Condition, Elements};
+use crate::iam::statement::Condition;
 use crate::iam::truth::Truth;
 use crate::iam::{Caller, Document, Statement};
-use crate::ids::{AccountId, Region, TrailArn, split_arn};
+use crate::ids::{AccountId, KeyArn, Region, TrailArn, split_arn};
 
 /// The most trails that are taken from one policy.
 const MAX_TRAILS: usize = 20;
 
-/// The trails of an account that the conditions of a policy admit, each once. A pattern of ARNs is an example that it
-/// matches, in `region` if the pattern matches every Region.
+/// The trails of an account that the conditions of a policy name, each once. If the conditions have only patterns of ARNs,
+/// an example of each, in `region` if the pattern matches it.
 #[must_use]
 pub fn named_trails(policy: &Document, account: &AccountId, region: &Region) -> Vec<TrailArn> {
-    let mut trails: Vec<TrailArn> = Vec::new();
-    let values = policy.statements().iter().filter_map(|it| it.elements().ok()).flat_map(admitted_trails);
-    for trail in values.filter_map(|value| matching_trail(value, account, region)) {
-        if trails.len() < MAX_TRAILS && !trails.contains(&trail) {
-            trails.push(trail);
+    let trails_of = |key: &str| {
+        let (mut exact, mut examples): (Vec<TrailArn>, Vec<TrailArn>) = (Vec::new(), Vec::new());
+        for value in admitted_trails(policy, key) {
+            let Some(trail) = matching_trail(value, account, region) else { continue };
+            let trails = if value == trail.as_str() { &mut exact } else { &mut examples };
+            if trails.len() < MAX_TRAILS && !trails.contains(&trail) {
+                trails.push(trail);
+            }
         }
-    }
-    trails
+        if exact.is_empty() { examples } else { exact }
+    };
+    // The encryption context is often less specific.
+    KEYS.into_iter().map(trails_of).find(|trails| !trails.is_empty()).unwrap_or_default()
 }
 
 /// The accounts of the trails that the conditions of a policy admit, as far as they are named.
 #[must_use]
 pub fn named_trail_accounts(policy: &Document) -> Vec<AccountId> {
-    let values = policy.statements().iter().filter_map(|it| it.elements().ok()).flat_map(admitted_trails);
+    let values = KEYS.into_iter().flat_map(|key| admitted_trails(policy, key));
     let accounts = values.filter_map(|value| split_arn(value)?.account.parse().ok());
     let mut accounts: Vec<AccountId> = accounts.collect();
     accounts.sort();
@@ -38,17 +43,21 @@ pub fn named_trail_accounts(policy: &Document) -> Vec<AccountId> {
     accounts
 }
 
-/// The values of the conditions that admit a trail: those that an Allow requires, or that are exempt from a Deny.
-fn admitted_trails(elements: &Elements) -> impl Iterator<Item = &str> {
-    const KEYS: [&str; 2] = ["aws:SourceArn", "kms:EncryptionContext:aws:cloudtrail:arn"];
+/// The condition keys that contain a trail.
+const KEYS: [&str; 2] = ["aws:SourceArn", "kms:EncryptionContext:aws:cloudtrail:arn"];
+
+/// The values of a condition key that admit a trail: those that an Allow requires, or that are exempt from a Deny.
+fn admitted_trails<'a>(policy: &'a Document, key: &str) -> Vec<&'a str> {
     const OPERATORS: [&str; 4] = ["StringEquals", "StringLike", "ArnEquals", "ArnLike"];
     const NEGATED: [&str; 4] = ["StringNotEquals", "StringNotLike", "ArnNotEquals", "ArnNotLike"];
-    let operators = if elements.effect == Effect::Allow { OPERATORS } else { NEGATED };
-    let admits = move |condition: &&Condition| {
+    let admits = |effect: Effect, condition: &Condition| {
+        let operators = if effect == Effect::Allow { OPERATORS } else { NEGATED };
         let operator = condition.operator.rsplit(':').next().unwrap_or_default().trim_end_matches("IfExists");
-        operators.contains(&operator) && KEYS.iter().any(|key| condition.key.eq_ignore_ascii_case(key))
+        operators.contains(&operator) && condition.key.eq_ignore_ascii_case(key)
     };
-    elements.conditions.iter().filter(admits).flat_map(|it| &it.values).map(String::as_str)
+    let elements = policy.statements().iter().filter_map(|statement| statement.elements().ok());
+    let conditions = elements.flat_map(|it| it.conditions.iter().filter(move |condition| admits(it.effect, condition)));
+    conditions.flat_map(|it| &it.values).map(String::as_str).collect()
 }
 
 /// A trail of the account that a value matches.
@@ -64,6 +73,12 @@ fn matching_trail(value: &str, account: &AccountId, region: &Region) -> Option<T
     let own = like(parts.account, account.as_str());
     let arn = format!("arn:{}:cloudtrail:{region}:{account}:trail/{name}", parts.partition);
     arn.parse().ok().filter(|_| own)
+}
+
+/// The key that the statements of a key policy name, if they name one.
+#[must_use]
+pub fn named_key(policy: &Document) -> Option<KeyArn> {
+    policy.statements().iter().flat_map(resources).find_map(|resource| resource.parse().ok())
 }
 
 /// Where a bucket policy lets CloudTrail write log files.
@@ -150,6 +165,8 @@ mod tests {
         assert!(named("Deny", "StringEquals").is_empty() && named("Allow", "ArnNotLike").is_empty());
         let context = json!({ "StringLike": { "kms:EncryptionContext:aws:cloudtrail:arn": trail } });
         assert_eq!(trails("Allow", context), [trail]);
+        let both = json!({ "ArnLike": { "aws:SourceArn": ["arn:aws:cloudtrail:*:123456789012:trail/*", trail] } });
+        assert_eq!(trails("Allow", both), [trail], "a pattern adds no example to a trail");
     }
 
     #[test]

@@ -1,0 +1,253 @@
+//! The checks of a key policy and of a bucket policy.
+
+use serde_json::{Value, json};
+use trailseal_core::access::{
+    DecryptBarrier, Decrypter, KeyAccess, LockedOutReader, LogFiles, cloudtrail_key_access,
+    cloudtrail_new_bucket_access, decrypters, locked_out_readers, named_trail_accounts, tests_encryption,
+};
+use trailseal_core::config::Config;
+use trailseal_core::iam::{Decision, StatementId};
+use trailseal_core::ids::{FunctionArn, KeyArn, TrailArn, shorten};
+use trailseal_core::key_policy::KeyPolicy;
+
+use super::judge::{Judge, because, deciding};
+use super::result::{Found, Help};
+use super::rules::{Level, Rule};
+use super::source::PolicyKind;
+
+/// What is found in a key policy.
+pub(super) fn key_policy(judge: &Judge<'_>) -> Vec<Found> {
+    let malformed: Vec<Found> = judge.malformed().collect();
+    if !malformed.is_empty() {
+        return malformed;
+    }
+    let mut found: Vec<Found> = judge.trails.iter().flat_map(|trail| key_access(judge, trail)).collect();
+    once_per_statement(&mut found);
+    found.extend(foreign_key_use(judge));
+    found.extend(by_statement(decrypters(&judge.document, &judge.key, &judge.place.account)).map(|(at, names)| {
+        let message = format!("principals outside account {} can decrypt log files: {names}", judge.place.account);
+        judge.found(Rule::KeyDecrypters, Some(&at), message, None)
+    }));
+    found
+}
+
+fn key_access(judge: &Judge<'_>, arn: &TrailArn) -> Vec<Found> {
+    let access = cloudtrail_key_access(&judge.document, &judge.key, arn, judge.organization(arn));
+    let KeyAccess { generate_data_key, describe_key, decrypt } = &access;
+    let missing = |access: &KeyAccess| {
+        statements(judge, cloudtrail_policy(arn).and_then(|policy| policy.missing_statements(access)))
+    };
+    let found = |rule, decision: &Decision, message: &str, help| {
+        let message = format!("{message}: {}", because(decision));
+        judge.found(rule, deciding(decision), message, help)
+    };
+    let trail = judge.trail_name(arn);
+    if generate_data_key.is_denied() {
+        let message = format!("CloudTrail cannot encrypt log files with this key for {trail}");
+        let help = match generate_data_key.explicit_deny() {
+            Some(statement) => Some(Help::new(format!(
+                "change {statement}, so that it does not deny CloudTrail `kms:GenerateDataKey`"
+            ))),
+            None => other_accounts(judge, arn).or_else(|| missing(&access)),
+        };
+        return vec![found(Rule::KeyPolicyGap, generate_data_key, &message, help)];
+    }
+    let mut all = Vec::new();
+    if let Some((call, decision)) = access.unknown().into_iter().next() {
+        let message = format!("it is unknown whether CloudTrail can use this key for {trail} (`{call}`)");
+        all.push(found(Rule::KeyPolicyUnclear, decision, &message, judge.left_open()));
+    }
+    if describe_key.is_denied() {
+        let message = "CloudTrail cannot describe this key (`kms:DescribeKey`)";
+        let only = KeyAccess { decrypt: generate_data_key.clone(), ..access.clone() };
+        all.push(found(Rule::DescribeKeyMissing, describe_key, message, missing(&only)));
+    }
+    if decrypt.is_denied() {
+        let message = "CloudTrail cannot deliver with this key if the bucket uses an S3 Bucket Key (`kms:Decrypt`)";
+        let only = KeyAccess { describe_key: generate_data_key.clone(), ..access.clone() };
+        all.push(found(Rule::BucketKeyNeedsDecrypt, decrypt, message, missing(&only)));
+    }
+    all
+}
+
+/// The policy that trailseal writes for the trails of an account.
+fn cloudtrail_policy(trail: &TrailArn) -> Option<KeyPolicy> {
+    let function = FunctionArn::new(trail.partition(), trail.region(), trail.account(), "trailseal".parse().ok()?);
+    Some(KeyPolicy::new(&Config::parse(|_| None).ok()?, &function))
+}
+
+/// The help for an option that names another account than the policy.
+fn other_accounts(judge: &Judge<'_>, trail: &TrailArn) -> Option<Help> {
+    let accounts = named_trail_accounts(&judge.document);
+    let others = !accounts.is_empty() && !accounts.contains(trail.account());
+    let accounts = accounts.iter().map(|account| format!("`{account}`")).collect::<Vec<String>>().join(", ");
+    others.then(|| Help::new(format!("the policy is for trails of {accounts}; if that is intended, pass one of them as --account, or the trail as --trail")))
+}
+
+/// JSON to add to the policy.
+fn statements(judge: &Judge<'_>, json: Option<String>) -> Option<Help> {
+    let json = json?;
+    let statements: Vec<Value> = serde_json::from_str(&json).ok()?;
+    let what = if statements.len() == 1 { "this statement" } else { "these statements" };
+    let names_example = judge.is_example && json.contains("trail/example");
+    let example = if names_example { ", with the name of your trail instead of `example`" } else { "" };
+    Some(Help { text: format!("add {what} to the policy{example}:"), statements })
+}
+
+/// Whether a trail of somebody else's account can use the key.
+fn foreign_key_use(judge: &Judge<'_>) -> Vec<Found> {
+    let Some(foreign) = judge.foreign_trail() else { return Vec::new() };
+    let access = cloudtrail_key_access(&judge.document, &judge.key, &foreign, None);
+    let calls = [("encrypt", access.generate_data_key), ("decrypt", access.decrypt)];
+    let mut found: Vec<Found> = Vec::new();
+    for (verb, decision) in calls {
+        let Decision::Allowed(statement) = decision else { continue };
+        let message = format!(
+            "a trail of any AWS account can {verb} with this key, because {statement} does not restrict the trail"
+        );
+        found.push(judge.found(Rule::SourceArnMissing, Some(&statement), message, Some(restrict(judge))));
+    }
+    once_per_statement(&mut found);
+    found
+}
+
+fn restrict(judge: &Judge<'_>) -> Help {
+    let trail = judge.trails.first().map(|trail| match judge.policy.kind {
+        PolicyKind::Key => {
+            format!("arn:{}:cloudtrail:*:{}:trail/*", trail.partition(), trail.account())
+        }
+        PolicyKind::Bucket => trail.to_string(),
+    });
+    let condition = json!({ "ArnLike": { "aws:SourceArn": trail } });
+    Help::new(format!("add to its `Condition`: `{condition}`"))
+}
+
+/// Of the results of one rule at one statement, the first, which counts the others.
+fn once_per_statement(found: &mut Vec<Found>) {
+    let mut kept: Vec<(Found, usize)> = Vec::new();
+    for one in found.drain(..) {
+        match kept.iter_mut().find(|(known, _)| known.rule == one.rule && known.place == one.place) {
+            Some((_, others)) => *others = others.saturating_add(1),
+            None => kept.push((one, 0)),
+        }
+    }
+    found.extend(kept.into_iter().map(|(one, others)| match (others, one.rule) {
+        (0, _) | (_, Rule::SourceArnMissing) => one,
+        (1, _) => Found { message: format!("{} (and for 1 other trail)", one.message), ..one },
+        (others, _) => Found { message: format!("{} (and for {others} other trails)", one.message), ..one },
+    }));
+}
+
+/// The names of principals, by the statement that allows them.
+fn by_statement(found: Vec<Decrypter>) -> impl Iterator<Item = (StatementId, String)> {
+    let mut statements: Vec<(StatementId, Vec<String>)> = Vec::new();
+    for Decrypter { name, statement, certain } in found {
+        let name = principal_name(&name, certain);
+        match statements.iter_mut().find(|(known, _)| *known == statement) {
+            Some((_, names)) => names.push(name),
+            None => statements.push((statement, vec![name])),
+        }
+    }
+    statements.into_iter().map(|(statement, names)| (statement, shorten(&names.join(", "), 1000)))
+}
+
+fn principal_name(name: &str, certain: bool) -> String {
+    let name = if name == "*" { "everyone (`*`)".to_owned() } else { format!("`{name}`") };
+    if certain { name } else { format!("possibly {name}") }
+}
+
+/// What is found in a bucket policy. `key`: the only key policy of this run.
+pub(super) fn bucket_policy(judge: &Judge<'_>, key: Option<&Judge<'_>>) -> Vec<Found> {
+    let malformed: Vec<Found> = judge.malformed().collect();
+    if !malformed.is_empty() {
+        return malformed;
+    }
+    let key_arn = key.map_or(&judge.key, |key| &key.key);
+    let mut found: Vec<Found> = judge.trails.iter().filter_map(|trail| bucket_access(judge, trail, key_arn)).collect();
+    once_per_statement(&mut found);
+    found.extend(foreign_writes(judge, key_arn));
+    found.extend(readers(judge, key, key_arn));
+    found
+}
+
+fn bucket_access(judge: &Judge<'_>, arn: &TrailArn, key: &KeyArn) -> Option<Found> {
+    let files = judge.files(arn);
+    let trail = judge.trail_name(arn);
+    let access = cloudtrail_new_bucket_access(&judge.document, &files, key);
+    let (call, decision) = access.decisive();
+    let reason = because(decision);
+    let bucket = files.bucket;
+    if decision.is_denied() {
+        let message =
+            format!("CloudTrail cannot deliver the log files of {trail} to bucket `{bucket}` (`{call}`): {reason}");
+        let help = match decision.explicit_deny() {
+            Some(statement) if tests_encryption(&judge.document, statement) => Some(Help::new(format!(
+                "change {statement}, so that it accepts files that are encrypted with the trail's KMS key"
+            ))),
+            Some(statement) => {
+                Some(Help::new(format!("change {statement}, so that it does not deny CloudTrail `{call}`")))
+            }
+            None => {
+                let missing = || statements(judge, Some(files.cloudtrail_statements().to_string()));
+                other_accounts(judge, arn).or_else(missing)
+            }
+        };
+        return Some(judge.found(Rule::BucketPolicyGap, deciding(decision), message, help));
+    }
+    let message = format!(
+        "it is unknown whether CloudTrail can deliver the log files of {trail} to bucket `{bucket}` (`{call}`): {reason}"
+    );
+    decision
+        .is_unknown()
+        .then(|| judge.found(Rule::BucketPolicyUnclear, deciding(decision), message, judge.left_open()))
+}
+
+/// Whether a trail of somebody else's account can write to the bucket.
+fn foreign_writes(judge: &Judge<'_>, key: &KeyArn) -> Option<Found> {
+    let foreign = judge.foreign_trail()?;
+    let files = LogFiles { organization: false, organization_id: None, ..judge.files(&foreign) };
+    let Decision::Allowed(statement) = cloudtrail_new_bucket_access(&judge.document, &files, key).put_object else {
+        return None;
+    };
+    let message =
+        format!("a trail of any AWS account can write to this bucket, because {statement} does not restrict the trail");
+    Some(judge.found(Rule::SourceArnMissing, Some(&statement), message, Some(restrict(judge))))
+}
+
+/// The principals outside the account that read log files, and those that could not decrypt them.
+fn readers(judge: &Judge<'_>, by: Option<&Judge<'_>>, key: &KeyArn) -> Vec<Found> {
+    let Some(trail) = judge.trails.first() else { return Vec::new() };
+    let account = &judge.place.account;
+    let files = judge.files(trail);
+    let all = locked_out_readers(&judge.document, &files, None, key, account);
+    let readers =
+        all.into_iter().map(|it| Decrypter { name: it.reader, statement: it.statement, certain: it.reads_certainly });
+    let mut found: Vec<Found> = by_statement(readers.collect())
+        .map(|(at, names)| {
+            let message = format!("principals outside account {account} can read log files: {names}");
+            judge.found(Rule::LogReaders, Some(&at), message, None)
+        })
+        .collect();
+    if let Some(by) = by {
+        let locked_out = locked_out_readers(&judge.document, &files, Some(&by.document), key, account);
+        found.extend(locked_out.iter().map(|reader| locked_out_reader(judge, by, reader)));
+    }
+    found
+}
+
+fn locked_out_reader(judge: &Judge<'_>, by: &Judge<'_>, reader: &LockedOutReader) -> Found {
+    let name = principal_name(&reader.reader, true);
+    let why = match &reader.barrier {
+        DecryptBarrier::UnknownPolicy => "the key policy is unknown".to_owned(),
+        DecryptBarrier::UnknownDecision(reason) => format!("it is unknown whether the key policy allows it: {reason}"),
+        DecryptBarrier::ExplicitDeny(statement) => format!("{statement} of the key policy denies it"),
+        DecryptBarrier::ImplicitDeny => "no statement of the key policy allows it".to_owned(),
+        DecryptBarrier::SomeAllowed(some) => format!("the key policy may allow it only to some of them: `{some}`"),
+        DecryptBarrier::SomeDenied(some) => format!("the key policy may deny it to some of them: `{some}`"),
+    };
+    let (level, can) = if reader.certain { (Level::Error, "cannot") } else { (Level::Warning, "possibly cannot") };
+    let message =
+        format!("{name} can read log files but {can} decrypt them (`kms:Decrypt`): {}", shorten(&by.shown(why), 500));
+    let help = "allow them `kms:Decrypt` in the key policy, or remove them from the bucket policy";
+    judge.found(Rule::ReadersLockedOut, Some(&reader.statement), message, Some(Help::new(help))).with_level(level)
+}

@@ -1,0 +1,214 @@
+//! `trailseal check-policy`: key and bucket policies in files, for CI.
+
+mod checks;
+mod intrinsics;
+mod judge;
+mod node;
+mod print;
+mod result;
+mod rules;
+mod sarif;
+mod source;
+mod template;
+mod terraform;
+mod yaml;
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use trailseal_core::ids::{AccountId, Malformed, OrganizationId, Partition, Region, TrailArn, shorten};
+
+use crate::Exit;
+use crate::failure::Failed;
+use judge::Judge;
+use node::{Node, Unreadable};
+use result::{Checked, Found, Location, Report};
+use rules::Rule;
+use source::{Place, Policy, PolicyKind, Unknown};
+
+const EXAMPLE: &str = "\
+Examples:
+  trailseal check-policy key-policy.json bucket-policy.json --account 111122223333
+  trailseal check-policy template.yaml --account 111122223333 --format github
+  terraform show -json tfplan | trailseal check-policy - --account 111122223333
+  aws kms get-key-policy --key-id KEY_ID | trailseal check-policy - --account 111122223333
+
+In templates and plans, only policies about CloudTrail are checked: those that name
+cloudtrail.amazonaws.com, and those of the keys and buckets of the file's trails. What a file leaves
+open, such as a parameter, is unknown and never guessed. If the files contain exactly one key
+policy, the readers of each bucket are compared with it.
+
+Exit codes:
+  0  no errors or warnings
+  1  error: a file cannot be read, or contains no policy
+  2  errors or warnings were found";
+
+/// Check that key and bucket policies let CloudTrail in, and show who else can read
+///
+/// Reads policies as JSON, Terraform plans and states (terraform show -json), and CloudFormation templates (YAML or JSON, also
+/// of the CDK). Works offline.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE, max_term_width = 100)]
+#[group(skip)]
+pub(crate) struct Options {
+    /// Files; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Kind of the policies, if their actions do not show it
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+
+    /// Account of the trails
+    #[arg(long, value_name = "ID")]
+    account: AccountId,
+
+    /// Organization (o-...) of the account
+    #[arg(long, value_name = "ID", env = "TRAILSEAL_ORGANIZATION_ID", hide_env_values = true)]
+    organization: Option<OrganizationId>,
+
+    /// Trail that the policies are for; may be repeated. Without it, those that a policy names, or an example
+    #[arg(long = "trail", value_name = "ARN")]
+    trails: Vec<TrailArn>,
+
+    /// Region of trails and keys; by default that of --trail, of AWS_REGION, or us-east-1
+    #[arg(long)]
+    region: Option<Region>,
+
+    /// AWS partition; by default that of --trail, else aws
+    #[arg(long)]
+    partition: Option<Partition>,
+
+    /// Format of the output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Key policy
+    Key,
+    /// Bucket policy
+    Bucket,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Annotations of a GitHub workflow
+    Github,
+    /// A comment on a pull request
+    Markdown,
+}
+
+impl Options {
+    /// What to print, and the exit code.
+    ///
+    /// # Errors
+    ///
+    /// Every file that cannot be read or contains no policy.
+    pub(crate) fn run(&self) -> Result<(String, Exit), Failed> {
+        let place = self.place()?;
+        let mut problems = Vec::new();
+        let mut policies: Vec<(String, Policy)> = Vec::new();
+        let mut report = Report::default();
+        let names: Vec<String> = self.files.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        for (path, name) in self.files.iter().zip(&names) {
+            match self.read(path, &place) {
+                Ok(found) => {
+                    report.not_about_cloudtrail = report.not_about_cloudtrail.saturating_add(found.unrelated);
+                    report.unknown = report.unknown.saturating_add(found.unknown_unrelated);
+                    report.found.extend(found.unknown.into_iter().map(|unknown| not_known(name, unknown)));
+                    policies.extend(found.policies.into_iter().map(|policy| (name.clone(), policy)));
+                }
+                Err(why) => problems.push(format!("`{}`{why}", shorten(name, 200))),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Failed::new(problems.join("\nerror: "), ""));
+        }
+        check(&place, &policies, &mut report);
+        report.sort(&names);
+        let exit = if report.has_findings() { Exit::Findings } else { Exit::Success };
+        let pretty = |value: serde_json::Value| format!("{value:#}\n");
+        let text = match self.format {
+            Format::Text => print::text(&report),
+            Format::Json => pretty(print::json(&report)),
+            Format::Sarif => pretty(sarif::log(&report)),
+            Format::Github => print::github(&report),
+            Format::Markdown => print::markdown(&report),
+        };
+        Ok((text, exit))
+    }
+
+    fn place(&self) -> Result<Place, Failed> {
+        let invalid = |malformed: Malformed| Failed::new(malformed.to_string(), "");
+        let first = self.trails.first();
+        let partition = self.partition.clone().or_else(|| Some(first?.partition().clone()));
+        let partition = partition.map_or_else(|| "aws".parse(), Ok).map_err(invalid)?;
+        let region = self.region.clone().or_else(|| Some(first?.region().clone()));
+        let configured = || std::env::var("AWS_REGION").unwrap_or_else(|_| "us-east-1".to_owned()).parse();
+        let region = region.map_or_else(configured, Ok).map_err(invalid)?;
+        let (account, organization, trails) = (self.account.clone(), self.organization.clone(), self.trails.clone());
+        Ok(Place { partition, account, organization, region, trails })
+    }
+
+    /// The policies of a file. Fails with the rest of a sentence that begins with the file's name.
+    fn read(&self, path: &PathBuf, place: &Place) -> Result<source::Found, String> {
+        let cannot = |error: std::io::Error| format!(": cannot read it: {error}");
+        let bytes = if path.as_os_str() == "-" {
+            let mut bytes = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut bytes).map_err(cannot)?;
+            bytes
+        } else {
+            std::fs::read(path).map_err(cannot)?
+        };
+        let text = String::from_utf8(bytes).map_err(|error| match error.as_bytes() {
+            [b'P', b'K', ..] => ": it is a saved plan; pass the output of `terraform show -json PLAN`".to_owned(),
+            _ => ": it is not UTF-8".to_owned(),
+        })?;
+        let root = Node::read(&text).map_err(|Unreadable { line, why }| format!(", line {line}: {why}"))?;
+        let kind = self.kind.map(|kind| match kind {
+            Kind::Key => PolicyKind::Key,
+            Kind::Bucket => PolicyKind::Bucket,
+        });
+        source::policies(&root, kind, place).map_err(|why| format!(": {why}"))
+    }
+}
+
+fn not_known(file: &str, unknown: Unknown) -> Found {
+    let Unknown { kind, resource, line, why } = unknown;
+    let place = Location { file: file.to_owned(), line, resource: Some(resource), sid: None };
+    let message = format!("a trail uses this {}, but {why}", kind.name());
+    Found { rule: Rule::PolicyUnknown, level: Rule::PolicyUnknown.texts().level, place, message, help: None }
+}
+
+/// Checks the policies: of buckets, with the key policy if there is exactly one.
+fn check(place: &Place, policies: &[(String, Policy)], report: &mut Report) {
+    let mut judges = Vec::new();
+    for (file, policy) in policies {
+        match Judge::new(place, file, policy) {
+            Ok(judge) => judges.push(judge),
+            Err(malformed) => {
+                report.policies.push(Checked::new(file, policy, Vec::new()));
+                report.found.push(malformed);
+            }
+        }
+    }
+    let keys: Vec<&Judge<'_>> = judges.iter().filter(|judge| judge.policy.kind == PolicyKind::Key).collect();
+    let key = if let [only] = keys.as_slice() { Some(*only) } else { None };
+    for judge in &judges {
+        let trails = judge.trails.iter().map(ToString::to_string).collect();
+        report.policies.push(Checked::new(judge.file, judge.policy, trails));
+        report.found.extend(match judge.policy.kind {
+            PolicyKind::Key => checks::key_policy(judge),
+            PolicyKind::Bucket => checks::bucket_policy(judge, key),
+        });
+    }
+}
