@@ -7,6 +7,9 @@ use crate::failure::Failed;
 
 const PAGE: &str = include_str!("../../../docs/findings.md");
 
+/// What precedes the page that a section cites.
+const SOURCE: &str = "Source: <";
+
 const EXAMPLE: &str = "\
 Examples:
   trailseal explain key-disabled
@@ -32,13 +35,12 @@ impl Options {
     pub(crate) fn text(&self) -> Result<String, Failed> {
         let Some(id) = &self.id else { return Ok(list()) };
         let wanted = id.trim().to_ascii_lowercase();
-        let section = sections().find(|section| section.id == wanted);
-        section.map(|section| section.text()).ok_or_else(|| unknown(&wanted))
+        Section::of(&wanted).map(|section| section.text()).ok_or_else(|| unknown(&wanted))
     }
 }
 
 /// A section of the page.
-struct Section {
+pub(crate) struct Section {
     id: &'static str,
     /// The heading of its group, such as `Findings`.
     group: &'static str,
@@ -51,6 +53,23 @@ impl Section {
         let kind = self.group.to_ascii_lowercase();
         let body = self.body.replace("**", "").replace(['<', '>'], "");
         format!("{} ({})\n\n{}\n", self.id, kind.trim_end_matches('s'), linked(&body))
+    }
+
+    /// The section of an ID.
+    pub(crate) fn of(id: &str) -> Option<Self> {
+        sections().find(|section| section.id == id)
+    }
+
+    /// What it says, as plain text, without the page that it cites.
+    pub(crate) fn explanation(&self) -> String {
+        let paragraphs = self.body.split("\n\n").filter(|text| !text.starts_with(SOURCE));
+        let plain = |text: &str| linked(&text.replace("**Fix.**", "Fix:").replace('\n', " "));
+        paragraphs.map(plain).collect::<Vec<String>>().join("\n")
+    }
+
+    /// The page of AWS that it cites.
+    pub(crate) fn source(&self) -> Option<&'static str> {
+        self.body.rsplit_once(SOURCE)?.1.trim().strip_suffix('>')
     }
 
     /// Its first sentence.

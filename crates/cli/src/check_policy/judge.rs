@@ -135,7 +135,7 @@ fn trails(place: &Place, policy: &Policy, document: &Document) -> Vec<TrailArn> 
 }
 
 fn found(rule: Rule, place: Location, message: String, help: Option<Help>) -> Found {
-    Found { rule, level: rule.texts().level, place, message, help }
+    Found { rule, level: rule.level(), place, message: shorten(&message, 2000), help }
 }
 
 impl Found {
@@ -158,7 +158,7 @@ fn location(file: &str, policy: &Policy, at: Option<&StatementId>) -> Location {
     Location {
         file: file.to_owned(),
         line: statement.unwrap_or(&policy.document).line,
-        resource: policy.resource.clone(),
+        resource: policy.resource.as_deref().map(|resource| shorten(resource, 300)),
         sid: at.and_then(|at| at.sid.as_deref()).map(|sid| shorten(sid, 80)),
     }
 }

@@ -118,7 +118,7 @@ impl Options {
         let mut problems = Vec::new();
         let mut policies: Vec<(String, Policy)> = Vec::new();
         let mut report = Report::default();
-        let names: Vec<String> = self.files.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        let names: Vec<String> = self.files.iter().map(|path| shorten(&path.to_string_lossy(), 4096)).collect();
         for (path, name) in self.files.iter().zip(&names) {
             match self.read(path, &place) {
                 Ok(found) => {
@@ -184,9 +184,9 @@ impl Options {
 
 fn not_known(file: &str, unknown: Unknown) -> Found {
     let Unknown { kind, resource, line, why } = unknown;
-    let place = Location { file: file.to_owned(), line, resource: Some(resource), sid: None };
-    let message = format!("a trail uses this {}, but {why}", kind.name());
-    Found { rule: Rule::PolicyUnknown, level: Rule::PolicyUnknown.texts().level, place, message, help: None }
+    let place = Location { file: file.to_owned(), line, resource: Some(shorten(&resource, 300)), sid: None };
+    let message = shorten(&format!("a trail uses this {}, but {why}", kind.name()), 2000);
+    Found { rule: Rule::PolicyUnknown, level: Rule::PolicyUnknown.level(), place, message, help: None }
 }
 
 /// Checks the policies: of buckets, with the key policy if there is exactly one.

@@ -9,7 +9,7 @@ use super::rules::Level;
 pub(super) fn text(report: &Report) -> String {
     let blocks = report.found.iter().map(|found| {
         let place = format!("{}:{}", found.place.file, found.place.line);
-        let rule = found.rule.texts().id;
+        let rule = found.rule.id();
         let mut block = format!("{place}: {}[{rule}]: {}\n", found.level.name(), found.message);
         if let Some(what) = place_in_file(found) {
             block.push_str(&format!("  in: {what}\n"));
@@ -50,7 +50,7 @@ pub(super) fn json(report: &Report) -> Value {
 
 fn result(found: &Found) -> Value {
     json!({
-        "id": found.rule.texts().id,
+        "id": found.rule.id(),
         "level": found.level,
         "file": found.place.file,
         "line": found.place.line,
@@ -59,7 +59,7 @@ fn result(found: &Found) -> Value {
         "message": found.message,
         "help": found.help.as_ref().map(|help| &help.text),
         "statements": found.help.iter().flat_map(|help| &help.statements).collect::<Vec<&Value>>(),
-        "page": found.rule.texts().page,
+        "page": found.rule.page(),
     })
 }
 
@@ -79,7 +79,7 @@ pub(super) fn github(report: &Report) -> String {
             "::{command} file={},line={},title={}::{}\n",
             escaped(&found.place.file, true),
             found.place.line,
-            found.rule.texts().id,
+            found.rule.id(),
             escaped(&format!("{}{help}", found.message), false),
         ))
     };
@@ -103,13 +103,17 @@ pub(super) fn markdown(report: &Report) -> String {
         if let Some(what) = place_in_file(found) {
             place.push_str(&format!("<br>{}", cell(&what)));
         }
-        let texts = found.rule.texts();
         let message = cell(&found.message);
-        page.push_str(&format!("| {} | {place} | [{}]({}): {message} |\n", found.level.name(), texts.id, texts.page));
+        page.push_str(&format!(
+            "| {} | {place} | [{}]({}): {message} |\n",
+            found.level.name(),
+            found.rule.id(),
+            found.rule.page()
+        ));
     }
     for found in &report.found {
         let Some(help) = &found.help else { continue };
-        let title = format!("{} in {}:{}", found.rule.texts().id, html(&found.place.file), found.place.line);
+        let title = format!("{} in {}:{}", found.rule.id(), html(&found.place.file), found.place.line);
         let json = help.json().map(|json| format!("\n\n```json\n{json}\n```")).unwrap_or_default();
         page.push_str(&format!("\n<details><summary>{title}</summary>\n\n{}{json}\n\n</details>\n", cell(&help.text)));
     }

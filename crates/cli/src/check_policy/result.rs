@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use trailseal_core::ids::shorten;
 
 use super::rules::{Level, Rule};
 use super::source::{Policy, PolicyKind};
@@ -38,7 +39,7 @@ pub(super) struct Help {
 
 impl Help {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), statements: Vec::new() }
+        Self { text: shorten(&text.into(), 2000), statements: Vec::new() }
     }
 
     /// The statements as JSON, one element on a line, in the order of AWS's documentation.

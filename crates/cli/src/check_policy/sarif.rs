@@ -28,18 +28,17 @@ pub(super) fn log(report: &Report) -> Value {
 }
 
 fn rules() -> impl Iterator<Item = Rule> {
-    Rule::ALL.into_iter().filter(|rule| rule.texts().level != Level::Info)
+    Rule::ALL.into_iter().filter(|rule| rule.level() != Level::Info)
 }
 
 fn descriptor(rule: Rule) -> Value {
-    let texts = rule.texts();
     json!({
-        "id": texts.id,
-        "shortDescription": { "text": texts.title },
-        "fullDescription": { "text": texts.explanation },
-        "help": { "text": texts.explanation },
-        "helpUri": texts.page,
-        "defaultConfiguration": { "level": texts.level },
+        "id": rule.id(),
+        "shortDescription": { "text": rule.title() },
+        "fullDescription": { "text": rule.explanation() },
+        "help": { "text": rule.explanation() },
+        "helpUri": rule.page(),
+        "defaultConfiguration": { "level": rule.level() },
         "properties": { "tags": ["security"] },
     })
 }
@@ -60,7 +59,7 @@ fn result(found: &Found) -> Value {
     // Lines move; a resource and a statement keep their names.
     let parts = [Some(&place.file), place.resource.as_ref(), place.sid.as_ref()].into_iter().flatten();
     let fingerprint = parts.map(String::as_str).collect::<Vec<&str>>().join("/");
-    let id = found.rule.texts().id;
+    let id = found.rule.id();
     json!({
         "ruleId": id,
         "ruleIndex": rules().position(|rule| rule == found.rule),

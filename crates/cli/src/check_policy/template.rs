@@ -3,7 +3,7 @@
 use trailseal_core::iam::UNRESOLVED;
 
 use super::intrinsics::{Resolver, stand_in_name};
-use super::node::Node;
+use super::node::{Kind, Node};
 use super::source::{FileTrail, Found, Place, Policy, PolicyKind, Unknown, names_cloudtrail, replaced};
 
 /// A trail of the template.
@@ -16,14 +16,15 @@ struct Trail {
 }
 
 pub(super) fn policies(root: &Node, place: &Place) -> Found {
-    let empty = Node::read("{}").unwrap_or_else(|_| root.clone());
-    let resources = root.get("Resources").unwrap_or(&empty);
+    let resources = root.get("Resources").unwrap_or(root);
     let template = Template { resources, resolver: Resolver::new(resources, place) };
     let trails = template.trails();
     let mut found = Found::default();
     for (id, properties) in template.of_type("AWS::KMS::Key") {
-        if let Some(policy) = properties.get("KeyPolicy") {
-            template.add(&mut found, policy, template.key_policy(id, policy, place), &trails);
+        let policy = properties.get("KeyPolicy").cloned().unwrap_or_else(|| default_policy(properties.line));
+        let resolved = template.key_policy(id, &policy, place);
+        if properties.get("KeyPolicy").is_some() || trails.iter().any(|trail| is_used(&resolved, trail)) {
+            template.add(&mut found, &policy, resolved, &trails);
         }
     }
     for (id, properties) in template.of_type("AWS::S3::BucketPolicy") {
@@ -36,6 +37,15 @@ pub(super) fn policies(root: &Node, place: &Place) -> Found {
     found
 }
 
+/// The policy of a key that has none of its own.
+/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html>.
+fn default_policy(line: usize) -> Node {
+    const DEFAULT: &str = r#"{ "Version": "2012-10-17", "Statement": [{ "Sid": "Enable IAM User Permissions", "Effect": "Allow",
+        "Principal": { "AWS": { "Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root" } },
+        "Action": "kms:*", "Resource": "*" }] }"#;
+    Node::read(DEFAULT).unwrap_or(Node { line, kind: Kind::Null }).on_line(line)
+}
+
 struct Template<'a> {
     resources: &'a Node,
     resolver: Resolver<'a>,
@@ -46,7 +56,7 @@ impl<'a> Template<'a> {
     fn of_type(&self, kind: &str) -> impl Iterator<Item = (&'a str, &'a Node)> {
         let of_kind =
             self.resources.members().iter().filter(move |(_, it)| it.get("Type").and_then(Node::text) == Some(kind));
-        of_kind.filter_map(|(id, it)| Some((id.as_str(), it.get("Properties")?)))
+        of_kind.filter_map(|(id, it)| Some((id.as_str(), it.get("Properties").unwrap_or(it))))
     }
 
     fn trails(&self) -> Vec<Trail> {

@@ -233,3 +233,31 @@ fn without_index(address: &str) -> String {
     };
     address.chars().filter(outside).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A trail in a module gets its key through a variable, an alias, and another module's output.
+    const PLAN: &str = r#"{ "format_version": "1.2", "configuration": { "root_module": {
+        "resources": [{ "address": "aws_kms_alias.logs", "expressions": { "target_key_id": { "references": ["module.keys.id", "module.keys"] } } }],
+        "module_calls": {
+            "trail": { "expressions": { "key": { "references": ["aws_kms_alias.logs.arn", "aws_kms_alias.logs"] } }, "module": {
+                "resources": [{ "address": "aws_cloudtrail.this", "expressions": { "kms_key_id": { "references": ["var.key"] } } }] } },
+            "keys": { "module": {
+                "outputs": { "id": { "expression": { "references": ["aws_kms_key.logs[\"a.b\"].key_id", "var.loop"] } } },
+                "resources": [{ "address": "aws_kms_key.logs", "expressions": { "policy": { "references": ["var.loop"] } } }] },
+                "expressions": { "loop": { "references": ["module.keys.id"] } } } } } } }"#;
+
+    #[test]
+    fn references_lead_through_modules_and_aliases() {
+        let root = Node::read(PLAN).unwrap();
+        let configuration = Configuration(root.at(["configuration", "root_module"]));
+        let found = configuration.references("module.trail[0].aws_cloudtrail.this[\"x\"]", "kms_key_id");
+        let expected = ["aws_kms_alias.logs", "module.keys", "module.keys.aws_kms_key.logs"];
+        assert!(found.iter().map(String::as_str).eq(expected), "{found:?}");
+        assert!(configuration.references("aws_cloudtrail.absent", "kms_key_id").is_empty());
+        assert!(configuration.sets("module.keys.aws_kms_key.logs[\"a.b\"]", "policy"));
+        assert!(!configuration.sets("module.keys.aws_kms_key.logs", "description"));
+    }
+}
