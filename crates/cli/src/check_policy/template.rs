@@ -56,7 +56,7 @@ impl<'a> Template<'a> {
     fn of_type(&self, kind: &str) -> impl Iterator<Item = (&'a str, &'a Node)> {
         let of_kind =
             self.resources.members().iter().filter(move |(_, it)| it.get("Type").and_then(Node::text) == Some(kind));
-        of_kind.filter_map(|(id, it)| Some((id.as_str(), it.get("Properties").unwrap_or(it))))
+        of_kind.map(|(id, it)| (id.as_str(), it.get("Properties").unwrap_or(it)))
     }
 
     fn trails(&self) -> Vec<Trail> {
