@@ -73,8 +73,7 @@ impl Options {
             require_unchanged(&saved.basis, &basis)?;
         }
         if !answer.trails.iter().any(|trail| trail.outcome == Outcome::Planned) {
-            let text = if self.format == Format::Json { session.print(&answer, Format::Json)? } else { shown };
-            return Ok((text, exit(&answer)));
+            return Ok((session.print(&answer, self.format)?, exit(&answer)));
         }
         self.ask(&shown, &session.selected.account)?;
         let applied = tokio::select! {

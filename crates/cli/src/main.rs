@@ -5,6 +5,7 @@ mod apply;
 mod basis;
 mod central_key;
 mod check_policy;
+mod document;
 mod explain;
 mod failure;
 mod key_policy;

@@ -17,6 +17,7 @@ use trailseal_core::report::{Answer, Outcome, answer_text};
 use trailseal_core::trigger::{Origin, REQUEST, SWEEP, Target, TrailRef, Trigger};
 
 use crate::basis::Basis;
+use crate::document::Document;
 use crate::failure::Failed;
 use crate::settings::Source;
 use crate::{Exit, account, settings};
@@ -164,7 +165,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As text, an answer about no trail at all is an error.
+    /// Except as JSON, an answer about no trail at all is an error.
     pub(crate) fn print(&self, answer: &Answer, format: Format) -> Result<String, Failed> {
         match (format, &answer.error) {
             (Format::Json, _) => {
@@ -172,13 +173,13 @@ impl Session {
                 text.map(|text| text + "\n")
                     .map_err(|error| Failed::new(format!("cannot write the answer as JSON: {error}"), ""))
             }
-            (Format::Text, Some(failure)) => {
-                Err(Failed::new(failure.message.clone(), failure.remedy.clone().unwrap_or_default()))
-            }
+            (_, Some(failure)) => Err(Failed::new(failure.message.clone(), failure.remedy.clone().unwrap_or_default())),
             (Format::Text, None) if answer.mode == Mode::DryRun.as_str() => {
                 Ok(answer_text(answer, &self.origin, &self.context.config))
             }
             (Format::Text, None) => Ok(answer_text(answer, &self.origin, &self.enforcing().config)),
+            (Format::Markdown, None) => Ok(Document::new(answer, &self.selected.account)?.markdown()),
+            (Format::Html, None) => Ok(Document::new(answer, &self.selected.account)?.html()),
         }
     }
 }
@@ -190,6 +191,10 @@ pub(crate) enum Format {
     Text,
     /// The function's answer (docs/answer.schema.json)
     Json,
+    /// For a comment on a pull request
+    Markdown,
+    /// One self-contained page
+    Html,
 }
 
 /// What an answer means for the exit code.

@@ -3,7 +3,7 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use fake_aws::{FakeAws, Fault, World};
 use serde_json::{Value, json};
@@ -127,4 +127,31 @@ fn a_closed_pipe_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(2), vec![]));
+}
+
+#[test]
+fn markdown_is_a_comment_for_a_pull_request() {
+    let output = plan(&FakeAws::start(three_trails()), &["--format", "markdown"]);
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(2), 0));
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+}
+
+#[test]
+fn html_is_one_page_without_references() {
+    let output = plan(&FakeAws::start(three_trails()), &["--format", "html"]);
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(2), 0));
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert!(["src=", "href=", "url(", "<script"].iter().all(|reference| !page.contains(reference)));
+    insta::assert_snapshot!(page);
+    let file = file("plan.html", &page);
+    match Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--dump-dom", &format!("file://{file}")])
+        .output()
+    {
+        Ok(shown) => {
+            let dom = String::from_utf8(shown.stdout).unwrap();
+            assert!(dom.contains("<h1>CloudTrail encryption of account 123456789012</h1>"), "{dom}");
+        }
+        Err(_) => eprintln!("skipped: the page was not opened, because chromium is not installed"),
+    }
 }

@@ -29,7 +29,7 @@ pub fn answer_text(answer: &Answer, origin: &Origin, config: &Config) -> String 
     paragraphs.extend(answer.warnings.iter().map(note));
     paragraphs.extend(notices(answer));
     paragraphs.extend(new_key_policy(answer).filter(|_| config.mode == Mode::DryRun));
-    paragraphs.push(wording::summary(&answer.trails, config.mode));
+    paragraphs.push(wording::summary(answer));
     paragraphs.join("\n\n") + "\n"
 }
 

@@ -8,7 +8,7 @@ use crate::finding::KeyOwner;
 use crate::journal::StepStatus;
 use crate::plan::StepName;
 use crate::plan::strays::Stray;
-use crate::report::answer::{Outcome, TrailReport};
+use crate::report::answer::{Answer, Outcome, TrailReport};
 use crate::trigger::{Origin, REQUEST};
 
 /// What became of a trail, in one line.
@@ -56,7 +56,8 @@ pub(in crate::report) fn digest_headline(unlisted: bool, reported: &[&TrailRepor
 }
 
 /// The outcomes of a run, in one line.
-pub(in crate::report) fn summary(trails: &[TrailReport], mode: Mode) -> String {
+pub fn summary(answer: &Answer) -> String {
+    let trails = &answer.trails;
     let outcomes = [
         Outcome::Failed,
         Outcome::Planned,
@@ -75,7 +76,7 @@ pub(in crate::report) fn summary(trails: &[TrailReport], mode: Mode) -> String {
         [] => "No trails were found.".into(),
         counts => {
             let (all, plural) = (trails.len(), if trails.len() == 1 { "" } else { "s" });
-            let unchanged = if mode == Mode::DryRun { " Nothing was changed." } else { "" };
+            let unchanged = if answer.mode == Mode::DryRun.as_str() { " Nothing was changed." } else { "" };
             format!("{all} trail{plural}: {}.{unchanged}", counts.join(", "))
         }
     }

@@ -15,9 +15,10 @@ mod steps;
 mod warnings;
 
 pub(super) use actions::next_action;
+pub use alerts::summary;
 pub(super) use alerts::{
     DRY_RUN, NEW_KEY_POLICY, SEE_ABOVE, access_consequences, capitalized, caused_by, cost, digest_headline,
-    failure_notice, headline, key_headline, omitted_trails, step_status, steps_heading, stray_notice, summary,
+    failure_notice, headline, key_headline, omitted_trails, step_status, steps_heading, stray_notice,
 };
 pub(super) use errors::{
     abandoned, not_remediated_yet, obstacle, other_key, setting_changes, step_failure, unknown_access,

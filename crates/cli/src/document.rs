@@ -1,0 +1,243 @@
+//! An answer as a document to send or to publish: Markdown and HTML.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde::Deserialize;
+use trailseal_core::report::{Answer, summary};
+
+use crate::failure::Failed;
+
+/// The parts of an answer that a document shows, as its JSON has them.
+#[derive(Deserialize)]
+pub(crate) struct Document {
+    mode: String,
+    trails: Vec<Trail>,
+    warnings: Vec<Described>,
+    strays: Vec<Stray>,
+    #[serde(skip)]
+    title: String,
+    #[serde(skip)]
+    summary: String,
+    #[serde(skip)]
+    new_key_policy: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Trail {
+    trail_arn: String,
+    outcome: String,
+    detail: Option<String>,
+    findings: Vec<Described>,
+    steps: Vec<Step>,
+    warnings: Vec<Described>,
+    error: Option<Failure>,
+}
+
+#[derive(Deserialize)]
+struct Described {
+    id: String,
+    detail: String,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    step: String,
+    status: String,
+    detail: String,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    message: String,
+    remedy: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Stray {
+    key_arn: String,
+    command: String,
+    caution: Option<String>,
+}
+
+impl Document {
+    /// # Errors
+    ///
+    /// The answer has another form than the schema says.
+    pub(crate) fn new(answer: &Answer, account: &str) -> Result<Self, Failed> {
+        let parsed = serde_json::to_value(answer).and_then(serde_json::from_value::<Self>);
+        let document = parsed.map_err(|error| Failed::new(format!("cannot write the document: {error}"), ""))?;
+        let policy = answer.trails.iter().find_map(|trail| trail.new_key_policy.as_ref());
+        Ok(Self {
+            title: format!("CloudTrail encryption of account {account}"),
+            summary: summary(answer),
+            new_key_policy: policy.and_then(|policy| serde_json::to_string_pretty(policy).ok()),
+            ..document
+        })
+    }
+
+    fn steps_heading(&self) -> &'static str {
+        if self.mode == "dry-run" { "What would be done" } else { "What was done" }
+    }
+
+    /// For a comment on a pull request, or a page.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!("# {}\n\n{}\n", self.title, self.summary);
+        if !self.trails.is_empty() {
+            text += "\n| trail | Region | outcome | findings |\n|---|---|---|---|\n";
+        }
+        for trail in &self.trails {
+            let findings: Vec<&str> = trail.findings.iter().map(|finding| finding.id.as_str()).collect();
+            let cells = [trail.name(), trail.region(), &trail.outcome, &findings.join(", ")].map(cell);
+            text += &format!("| {} |\n", cells.join(" | "));
+        }
+        for trail in self.trails.iter().filter(|trail| trail.has_details()) {
+            text += &format!("\n## {}: {}\n\n`{}`\n", cell(trail.name()), trail.outcome, trail.trail_arn);
+            text += &list("Findings", trail.findings.iter().map(Described::line));
+            text += &list("Failed", trail.error.iter().map(Failure::line));
+            text += &list(self.steps_heading(), trail.steps.iter().map(Step::line));
+            text += &list("Warnings", trail.warnings.iter().map(Described::line));
+            text += &list("Not changed", trail.detail.iter().cloned());
+        }
+        text += &list(
+            "About the account",
+            self.warnings.iter().map(Described::line).chain(self.strays.iter().map(Stray::line)),
+        );
+        if let Some(policy) = &self.new_key_policy {
+            text += &format!(
+                "\n<details><summary>Policy of each new key</summary>\n\n```json\n{policy}\n```\n\n</details>\n"
+            );
+        }
+        text
+    }
+
+    /// One self-contained page.
+    pub(crate) fn html(&self) -> String {
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (self.title) }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    h1 { (self.title) }
+                    p { (self.summary) }
+                    @for trail in &self.trails { (self.section(trail)) }
+                    @if !self.warnings.is_empty() || !self.strays.is_empty() {
+                        section {
+                            h2 { "About the account" }
+                            ul {
+                                @for warning in &self.warnings { li { (described(warning)) } }
+                                @for stray in &self.strays { li { (marked(&stray.line())) } }
+                            }
+                        }
+                    }
+                    @if let Some(policy) = &self.new_key_policy {
+                        details { summary { "Policy of each new key" } pre { (policy) } }
+                    }
+                }
+            }
+        };
+        page.into_string() + "\n"
+    }
+
+    fn section(&self, trail: &Trail) -> Markup {
+        html! {
+            section {
+                h2 { (trail.name()) " " span class={ "outcome " (trail.outcome) } { (trail.outcome) } }
+                p class="arn" { (trail.trail_arn) }
+                @if let Some(detail) = &trail.detail { p { "Not changed: " (marked(detail)) } }
+                @for finding in &trail.findings { p { (described(finding)) } }
+                @if let Some(error) = &trail.error { p { b { "Failed: " } (marked(&error.line())) } }
+                @if !trail.steps.is_empty() {
+                    h3 { (self.steps_heading()) }
+                    ol { @for step in &trail.steps { li { (marked(&step.line())) } } }
+                }
+                @if !trail.warnings.is_empty() {
+                    h3 { "Warnings" }
+                    ul { @for warning in &trail.warnings { li { (described(warning)) } } }
+                }
+            }
+        }
+    }
+}
+
+impl Trail {
+    fn name(&self) -> &str {
+        self.trail_arn.rsplit('/').next().unwrap_or(&self.trail_arn)
+    }
+
+    fn region(&self) -> &str {
+        self.trail_arn.split(':').nth(3).unwrap_or_default()
+    }
+
+    fn has_details(&self) -> bool {
+        let Self { detail, findings, steps, warnings, error, .. } = self;
+        detail.is_some() || error.is_some() || !(findings.is_empty() && steps.is_empty() && warnings.is_empty())
+    }
+}
+
+impl Described {
+    fn line(&self) -> String {
+        format!("**{}**: {}", self.id, self.detail)
+    }
+}
+
+impl Step {
+    fn line(&self) -> String {
+        format!("{} ({}): {}", self.step, self.status, self.detail)
+    }
+}
+
+impl Failure {
+    fn line(&self) -> String {
+        let remedy = self.remedy.as_ref().map(|remedy| format!(". To fix it: {remedy}")).unwrap_or_default();
+        format!("{}{remedy}", self.message)
+    }
+}
+
+impl Stray {
+    fn line(&self) -> String {
+        let caution = self.caution.as_ref().map(|caution| format!(". First: {caution}")).unwrap_or_default();
+        format!("key `{}` is a stray: `{}`{caution}", self.key_arn, self.command)
+    }
+}
+
+/// A text in a cell of a Markdown table, or in a heading.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+fn list(heading: &str, lines: impl Iterator<Item = String>) -> String {
+    let lines: String = lines.map(|line| format!("- {line}\n")).collect();
+    if lines.is_empty() { lines } else { format!("\n{heading}:\n\n{lines}") }
+}
+
+fn described(item: &Described) -> Markup {
+    html! { b { (item.id) } ": " (marked(&item.detail)) }
+}
+
+/// A text whose parts between backticks are code.
+fn marked(text: &str) -> Markup {
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
+const STYLE: &str = "\
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
+section, details { border-top: 1px solid color-mix(in srgb, currentColor 25%, transparent); padding-top: .5rem; margin-top: 1.5rem; }
+h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.2rem; } h3 { font-size: 1rem; margin-bottom: 0; }
+.arn, code, pre { font-family: ui-monospace, monospace; font-size: .875em; }
+.arn { opacity: .75; margin-top: -.75rem; }
+pre { overflow-x: auto; overflow-wrap: normal; }
+.outcome { font-size: .8rem; padding: .1rem .5rem; border-radius: .6rem; border: 1px solid; white-space: nowrap; }
+.failed { color: light-dark(#b3121d, #ff8a8a); } .planned, .noted { color: light-dark(#8a5200, #ffc46b); }
+.compliant, .remediated { color: light-dark(#11692b, #7ddb94); }
+@media print { body { margin: 0; } }
+";
