@@ -24,10 +24,12 @@ pub(super) fn key_policy(judge: &Judge<'_>) -> Vec<Found> {
     let mut found: Vec<Found> = judge.trails.iter().flat_map(|trail| key_access(judge, trail)).collect();
     once_per_statement(&mut found);
     found.extend(foreign_key_use(judge));
-    found.extend(by_statement(decrypters(&judge.document, &judge.key, &judge.place.account)).map(|(at, names)| {
-        let message = format!("principals outside account {} can decrypt log files: {names}", judge.place.account);
-        judge.found(Rule::KeyDecrypters, Some(&at), message, None)
-    }));
+    found.extend(by_statement(judge, decrypters(&judge.document, &judge.key, &judge.place.account)).map(
+        |(at, names)| {
+            let message = format!("principals outside account {} can decrypt log files: {names}", judge.place.account);
+            judge.found(Rule::KeyDecrypters, Some(&at), message, None)
+        },
+    ));
     found
 }
 
@@ -139,9 +141,12 @@ fn once_per_statement(found: &mut Vec<Found>) {
 }
 
 /// The names of principals, by the statement that allows them.
-fn by_statement(found: Vec<Decrypter>) -> impl Iterator<Item = (StatementId, String)> {
+fn by_statement(judge: &Judge<'_>, found: Vec<Decrypter>) -> impl Iterator<Item = (StatementId, String)> {
     let mut statements: Vec<(StatementId, Vec<String>)> = Vec::new();
-    for Decrypter { name, statement, certain } in found {
+    // Whom a statement names that the file leaves open is unknown.
+    let is_readable =
+        |at: &StatementId| judge.document.statements().get(at.index).is_some_and(|it| it.malformed().is_none());
+    for Decrypter { name, statement, certain } in found.into_iter().filter(|it| is_readable(&it.statement)) {
         let name = principal_name(&name, certain);
         match statements.iter_mut().find(|(known, _)| *known == statement) {
             Some((_, names)) => names.push(name),
@@ -222,7 +227,7 @@ fn readers(judge: &Judge<'_>, by: Option<&Judge<'_>>, key: &KeyArn) -> Vec<Found
     let all = locked_out_readers(&judge.document, &files, None, key, account);
     let readers =
         all.into_iter().map(|it| Decrypter { name: it.reader, statement: it.statement, certain: it.reads_certainly });
-    let mut found: Vec<Found> = by_statement(readers.collect())
+    let mut found: Vec<Found> = by_statement(judge, readers.collect())
         .map(|(at, names)| {
             let message = format!("principals outside account {account} can read log files: {names}");
             judge.found(Rule::LogReaders, Some(&at), message, None)

@@ -128,6 +128,11 @@ pub(super) fn policies(root: &Node, kind: Option<PolicyKind>, place: &Place) -> 
 }
 
 fn plain(document: Node, kind: Option<PolicyKind>) -> Result<Policy, String> {
+    let statements = document.get("Statement").map(Node::elements).unwrap_or_default();
+    let names_no_one = |it: &Node| it.is_map() && it.get("Principal").is_none() && it.get("NotPrincipal").is_none();
+    if !statements.is_empty() && statements.iter().all(names_no_one) {
+        return Err("no statement names a principal: it is an IAM policy, not a key policy or bucket policy".to_owned());
+    }
     let kind = kind.or_else(|| kind_of(&document));
     let unknown =
         "its actions do not tell whether it is a key policy or a bucket policy: specify --kind key or --kind bucket";

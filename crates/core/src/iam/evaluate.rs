@@ -84,7 +84,10 @@ impl Match {
         let elements = match statement.elements() {
             Ok(elements) => elements,
             Err(why) => {
-                let applies = Truth::unknown(format!("it is malformed: {why}"));
+                let applies = Truth::unknown(match statement.is_unresolved() {
+                    true => "it is not resolved".to_owned(),
+                    false => format!("it is malformed: {why}"),
+                });
                 return Self { id, effect: None, applies, delegated: false, unmet: Vec::new() };
             }
         };

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::iam::element::{Effect, Element, is_unresolved, parse_list, strings, why_malformed};
 use crate::iam::json::parse_value;
+use crate::iam::pattern::UNRESOLVED;
 use crate::iam::principal::Principal;
 use crate::iam::truth::Truth;
 use crate::ids::shorten;
@@ -43,7 +44,6 @@ impl Statement {
             Ok(Value::Object(members)) => {
                 (members.get("Sid").and_then(Value::as_str).map(str::to_owned), Elements::new(&members))
             }
-            Ok(value) if is_unresolved(&value) => (None, Err("it is not resolved".to_owned())),
             Ok(_) => (None, Err("it is not an object".to_owned())),
             Err(reason) => (None, Err(reason)),
         };
@@ -76,6 +76,11 @@ impl Statement {
     #[must_use]
     pub fn malformed(&self) -> Option<&str> {
         self.elements().err()
+    }
+
+    /// Whether the whole statement stands for one that is not known yet.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        self.raw.strip_prefix('"').is_some_and(|text| text.starts_with(UNRESOLVED))
     }
 
     /// The statement's elements. Fails with the reason if it is not a JSON object, has
