@@ -44,7 +44,8 @@ impl Help {
 
     /// The statements as JSON, one element on a line, in the order of AWS's documentation.
     pub(super) fn json(&self) -> Option<String> {
-        let element = |statement: &Value, name: &str| Some(format!("  \"{name}\": {}", statement.get(name)?));
+        let element =
+            |statement: &Value, name: &str| Some(shorten(&format!("  \"{name}\": {}", statement.get(name)?), 4000));
         let statement = |it: &Value| {
             let elements = ELEMENTS.iter().filter_map(|name| element(it, name));
             format!("{{\n{}\n}}", elements.collect::<Vec<String>>().join(",\n"))
