@@ -1,6 +1,6 @@
 //! Whether a bucket policy lets CloudTrail deliver a trail's log files.
 
-use crate::access::log_files::{Example, LogFiles, PathParts, resources};
+use crate::access::log_files::{Example, LogFiles, PathParts, Presence, resources};
 use crate::access::{CLOUDTRAIL, cloudtrail_context};
 use crate::iam::pattern::matches_action;
 use crate::iam::principal::Principal;
@@ -95,41 +95,49 @@ impl Calls<'_> {
         // Such a pattern may or may not match the organization's folder.
         let is_pattern = |name: &&str| name.contains("AWSLogs/o-") && PathParts::of(name).organization.is_none();
         let pattern = named.iter().find(|name| is_pattern(name) && self.files.organization_is_unknown());
-        let mut decisions = Vec::new();
         let about_writes = self.policy.statements().iter().filter(|statement| concerns_writes(statement));
         let about_writes: Vec<&str> = about_writes.flat_map(resources).collect();
         let examples = self.files.examples(&organization, &about_writes);
-        for (index, Example { object, certain, .. }) in examples.into_iter().enumerate() {
-            let call = |key| {
-                let object = object.clone();
-                move |caller, context| put_object(object.clone(), key, caller, context)
-            };
-            let new = call(Some(key.as_str()));
-            let (after, before) = (self.by_service(&new), self.by_service(call(current_key)));
-            let unknown = |statement, why: &str| Decision::Unknown(vec![Reason { statement, why: why.to_owned() }]);
-            decisions.push(match self.decide(&after, &before, is_about_encryption) {
-                Decision::ImplicitDeny(unmet) if index == 0 => {
-                    match (self.or_by_account(Decision::ImplicitDeny(unmet), new), pattern) {
-                        (Decision::ImplicitDeny(_), Some(name)) => unknown(
-                            None,
-                            &format!("whether `{}` contains the organization's folder is unknown", shorten(name, 200)),
-                        ),
-                        (decision, _) => decision,
-                    }
+        let decide = |(index, example): (usize, Example)| {
+            let decision = self.put_example(&example, index == 0, key, current_key)?;
+            Some(match pattern {
+                Some(name) if index == 0 && matches!(decision, Decision::ImplicitDeny(_)) => {
+                    let name = shorten(name, 200);
+                    unknown(None, format!("whether `{name}` contains the organization's folder is unknown"))
                 }
-                decision if !decision.is_denied() || decision.explicit_deny().is_some() && certain => decision,
-                // CloudTrail has accepted the trail so, and a new key does not change it.
-                _ if self.accepted && evaluate(self.policy, &before).is_denied() => continue,
-                Decision::ExplicitDeny(statement) => {
-                    unknown(Some(statement), "it denies only files that this trail may not have")
-                }
-                _ if !certain => unknown(None, "no statement allows some files that this trail may not have"),
-                decision => decision,
-            });
-        }
+                _ => decision,
+            })
+        };
+        let decisions: Vec<Decision> = examples.into_iter().enumerate().filter_map(decide).collect();
         let denied = decisions.iter().find(|decision| decision.is_denied());
         let decisive = denied.or_else(|| decisions.iter().find(|decision| decision.is_unknown())).or(decisions.first());
         decisive.cloned().unwrap_or(Decision::Unknown(Vec::new()))
+    }
+
+    /// The decision about one example. `None`: CloudTrail has accepted that it cannot write such files. `or_by_account`:
+    /// whether an account of CloudTrail may write it instead.
+    fn put_example(
+        &self,
+        example: &Example,
+        or_by_account: bool,
+        key: &KeyArn,
+        current_key: Option<&str>,
+    ) -> Option<Decision> {
+        let is_certain = example.presence == Presence::Certain;
+        let call = |key| move |caller, context| put_object(example.object.clone(), key, caller, context);
+        let new = call(Some(key.as_str()));
+        let (after, before) = (self.by_service(new), self.by_service(call(current_key)));
+        match self.decide(&after, &before, is_about_encryption) {
+            decision @ Decision::ImplicitDeny(_) if or_by_account => Some(self.or_by_account(decision, new)),
+            decision if !decision.is_denied() || decision.explicit_deny().is_some() && is_certain => Some(decision),
+            // A new key does not change it.
+            _ if self.accepted && evaluate(self.policy, &before).is_denied() => None,
+            Decision::ExplicitDeny(statement) => {
+                Some(unknown(Some(statement), "it denies only files that this trail may not have"))
+            }
+            _ if !is_certain => Some(unknown(None, "no statement allows some files that this trail may not have")),
+            decision => Some(decision),
+        }
     }
 
     fn by_service(&self, call: impl Fn(Caller, Context) -> Request) -> Request {
@@ -174,6 +182,10 @@ impl Calls<'_> {
         };
         Identity::parse(&arn).filter(|it| kind == "AWS" && it.kind == IdentityKind::Root)
     }
+}
+
+fn unknown(statement: Option<StatementId>, why: impl Into<String>) -> Decision {
+    Decision::Unknown(vec![Reason { statement, why: why.into() }])
 }
 
 /// Whether a statement may apply to CloudTrail's writes.

@@ -1,7 +1,7 @@
 //! Who outside the account can decrypt log files with a key.
 
+use crate::access::decrypt::decide_decrypt;
 use crate::access::principal_set::{PrincipalKind, external_principals};
-use crate::access::readers::decide_set;
 use crate::iam::{Decision, Document, Statement, StatementId};
 use crate::ids::{AccountId, KeyArn};
 
@@ -26,7 +26,7 @@ pub fn decrypters(policy: &Document, key: &KeyArn, account: &AccountId) -> Vec<D
     for (id, statement) in policy.identified().filter(|(_, statement)| statement.is_allow()) {
         let alone = policy.with_statements(denies.iter().copied().chain([statement]).cloned());
         for set in external_principals(statement, account) {
-            let certain = match decide_set(&alone, key, &set) {
+            let certain = match decide_decrypt(&alone, key, &set) {
                 Decision::Allowed(_) | Decision::Delegated(_) => set.kind != PrincipalKind::Unknown,
                 Decision::Unknown(_) => false,
                 Decision::ExplicitDeny(_) | Decision::ImplicitDeny(_) => continue,

@@ -78,10 +78,18 @@ impl<'a> LogFiles<'a> {
 pub(crate) struct Example {
     /// Its ARN.
     pub(crate) object: String,
-    /// Whether every such trail has objects like this one.
-    pub(crate) certain: bool,
-    /// Whether it is of a kind of files that the trail may not deliver, or of an account that may not exist.
-    pub(crate) optional: bool,
+    pub(crate) presence: Presence,
+}
+
+/// Whether a trail has objects like an example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Every such trail has.
+    Certain,
+    /// It has, if the account or the Region that a policy names has events.
+    Expected,
+    /// It may not have: the kind of files is optional, or the account was made up to match a pattern.
+    Possible,
 }
 
 /// What a statement's `Resource` or `NotResource` names.
@@ -188,11 +196,11 @@ impl LogFiles<'_> {
     /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-validation-digest-file-structure.html>.
     pub(crate) fn examples(&self, organization: &str, resources: &[&str]) -> Vec<Example> {
         let own = PathParts { organization: Some(organization), ..PathParts::default() };
-        let example = |certain, optional| move |object| Example { object, certain, optional };
-        let mut examples: Vec<Example> = self.objects(&own).map(example(true, false)).collect();
+        let example = |presence| move |object| Example { object, presence };
+        let mut examples: Vec<Example> = self.objects(&own).map(example(Presence::Certain)).collect();
         for family in OPTIONAL_FAMILIES {
             let own = PathParts { family: Some(family), ..own.clone() };
-            examples.extend(self.objects(&own).last().map(example(false, true)));
+            examples.extend(self.objects(&own).last().map(example(Presence::Possible)));
         }
         let mut known: BTreeSet<String> = examples.iter().map(|example| example.object.clone()).collect();
         for resource in resources {
@@ -206,8 +214,9 @@ impl LogFiles<'_> {
             let of_an_example = matches!(parts.account, Some(Cow::Owned(_)));
             let others = self.objects(&parts).filter(|object| known.insert(object.clone()));
             examples.extend(others.map(|object| {
-                let optional = of_an_example || OPTIONAL_FAMILIES.iter().any(|it| object.contains(&format!("/{it}/")));
-                Example { object, certain: false, optional }
+                let is_optional =
+                    of_an_example || OPTIONAL_FAMILIES.iter().any(|it| object.contains(&format!("/{it}/")));
+                Example { object, presence: if is_optional { Presence::Possible } else { Presence::Expected } }
             }));
         }
         examples
@@ -257,17 +266,13 @@ mod tests {
         assert_eq!(about(&["arn:aws:s3:::logs/*"], true), ["o-0000000000/123456789012/CloudTrail/eu-west-1"]);
         let trail = trail();
         let mut examples = LogFiles::new("logs", Some(""), &trail).examples("", &[]);
-        assert!(
-            examples.iter().all(|it| it.certain != OPTIONAL_FAMILIES.iter().any(|family| it.object.contains(family)))
-        );
-        examples.retain(|it| it.certain);
+        assert!(examples.iter().all(|it| (it.presence == Presence::Certain)
+            != OPTIONAL_FAMILIES.iter().any(|family| it.object.contains(family))));
+        examples.retain(|it| it.presence == Presence::Certain);
         let begins =
             ["CloudTrail", "CloudTrail-Digest"].map(|kind| format!("arn:aws:s3:::logs/AWSLogs/123456789012/{kind}/"));
         assert_eq!(examples.len(), 2);
-        assert!(
-            examples.iter().zip(begins).all(|(it, begin)| it.certain && it.object.starts_with(&begin)),
-            "{examples:?}"
-        );
+        assert!(examples.iter().zip(begins).all(|(it, begin)| it.object.starts_with(&begin)), "{examples:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod cloudtrail_bucket;
 mod cloudtrail_key;
+mod decrypt;
 mod decrypters;
 mod log_files;
 mod named;
@@ -14,10 +15,11 @@ mod replication;
 
 pub use cloudtrail_bucket::{BucketAccess, cloudtrail_bucket_access, cloudtrail_new_bucket_access, tests_encryption};
 pub use cloudtrail_key::{KeyAccess, cloudtrail_context, cloudtrail_key_access};
+pub use decrypt::DecryptBarrier;
 pub use decrypters::{Decrypter, decrypters};
 pub use log_files::LogFiles;
 pub use named::{LogFolder, named_key, named_trail_accounts, named_trails};
-pub use readers::{DecryptBarrier, LockedOutReader, account_readers, excludes_other_accounts, locked_out_readers};
+pub use readers::{LockedOutReader, account_readers, excludes_other_accounts, locked_out_readers};
 pub use replication::{rules_without_decrypt, unreplicated_rules};
 
 use crate::iam::Context;

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::access::cloudtrail_bucket::over_tls;
-use crate::access::log_files::{Example, LogFiles, resources};
+use crate::access::decrypt::{DecryptBarrier, Key};
+use crate::access::log_files::{Example, LogFiles, Presence, resources};
 use crate::access::principal_set::{
     PrincipalKind, PrincipalSet, external_principals, own_principals, singled_out_principals,
 };
 use crate::iam::parts::{Applies, Matches, Statements};
-use crate::iam::{Caller, Context, Decision, Document, Identity, Reason, Request, StatementId, evaluate};
+use crate::iam::{Caller, Context, Document, StatementId};
 use crate::ids::{AccountId, KeyArn, Partition, shorten};
 
 /// Principals that a bucket policy allows to read and a key policy does not allow to decrypt.
@@ -26,30 +27,6 @@ pub struct LockedOutReader {
     pub barrier: DecryptBarrier,
     /// Whether they are certainly locked out; otherwise possibly, or only some of them.
     pub certain: bool,
-}
-
-/// Why principals cannot decrypt with a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DecryptBarrier {
-    /// The key policy cannot be read.
-    UnknownPolicy,
-    /// The decision of the key policy is unknown, for this reason.
-    UnknownDecision(Reason),
-    /// This statement denies it.
-    ExplicitDeny(StatementId),
-    /// No statement allows it.
-    ImplicitDeny,
-    /// The key policy may allow only some of them: these.
-    SomeAllowed(String),
-    /// The key policy may deny some of them: these.
-    SomeDenied(String),
-}
-
-impl DecryptBarrier {
-    /// Whether it certainly stops all of the principals.
-    fn is_certain(&self) -> bool {
-        matches!(self, Self::ExplicitDeny(_) | Self::ImplicitDeny)
-    }
 }
 
 /// Every principal outside `account` that a bucket policy may allow to read these log files, and that a key policy
@@ -197,7 +174,7 @@ impl StatementReads {
         for example in examples.iter().take(MAX_EXAMPLES) {
             let (allowed, denied) =
                 (statement.match_resource(&example.object, context), denies.match_object(&example.object));
-            let optional = example.optional;
+            let optional = example.presence == Presence::Possible;
             let read = |(allow, deny)| (allowed.and(allow), denied.and(deny), optional);
             reads.extend(actions.iter().zip(&denies.actions).map(read));
         }
@@ -253,95 +230,4 @@ fn read_context(principals: &PrincipalSet, caller: &Caller) -> Context {
         .without("s3:prefix")
         .without("s3:delimiter")
         .without("s3:max-keys")
-}
-
-/// The key that encrypts the log files.
-struct Key<'a> {
-    arn: &'a KeyArn,
-    policy: Option<&'a Document>,
-    /// The principals outside the account that its policy allows something, by name.
-    named: Vec<PrincipalSet>,
-    /// The principals that a Deny names or exempts.
-    singled_out: Vec<PrincipalSet>,
-}
-
-impl<'a> Key<'a> {
-    fn new(policy: Option<&'a Document>, arn: &'a KeyArn, account: &AccountId) -> Self {
-        let statements = policy.into_iter().flat_map(Document::statements);
-        let named = statements.flat_map(|statement| external_principals(statement, account));
-        let named = named.filter(|it| it.has_many() || matches!(it.kind, PrincipalKind::One(_))).collect();
-        let singled_out = policy.into_iter().flat_map(Document::statements).flat_map(singled_out_principals).collect();
-        Self { arn, policy, named, singled_out }
-    }
-
-    /// Why the principals cannot decrypt, or may be unable to; `None` if they can.
-    fn decrypt_barrier(&self, principals: &PrincipalSet) -> Option<DecryptBarrier> {
-        let Some(policy) = self.policy else { return Some(DecryptBarrier::UnknownPolicy) };
-        let members = |of: &'_ [PrincipalSet], can_decrypt: bool| {
-            let mut members = of.iter().filter(|one| principals.has_many() && principals.may_include(one));
-            members
-                .find(|one| {
-                    let decision = self.decide_decrypt(policy, &one.within(principals));
-                    if can_decrypt { !decision.is_denied() } else { !decision.is_allowed() }
-                })
-                .map(|one| one.name.clone())
-        };
-        let barrier = match self.decide_decrypt(policy, principals) {
-            Decision::Allowed(_) | Decision::Delegated(_) => {
-                return members(&self.singled_out, false).map(DecryptBarrier::SomeDenied);
-            }
-            Decision::Unknown(reasons) => {
-                let reason = reasons.into_iter().next();
-                return Some(reason.map_or(DecryptBarrier::UnknownPolicy, DecryptBarrier::UnknownDecision));
-            }
-            Decision::ExplicitDeny(by) => DecryptBarrier::ExplicitDeny(by),
-            Decision::ImplicitDeny(_) => DecryptBarrier::ImplicitDeny,
-        };
-        let some = members(&self.named, true).or_else(|| members(&self.singled_out, true));
-        Some(some.map_or(barrier, DecryptBarrier::SomeAllowed))
-    }
-
-    fn decide_decrypt(&self, policy: &Document, principals: &PrincipalSet) -> Decision {
-        decide_set(policy, self.arn, principals)
-    }
-}
-
-/// What a key policy decides about a role's or a user's request to decrypt log files through S3.
-pub(crate) fn decide_decrypt(policy: &Document, key: &KeyArn, identity: Identity) -> Decision {
-    decide_set(policy, key, &PrincipalSet::one(identity))
-}
-
-/// Source for the contents of the request:
-/// <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html>.
-pub(super) fn decide_set(policy: &Document, key: &KeyArn, principals: &PrincipalSet) -> Decision {
-    let caller = principals.example(key.partition());
-    let context = principals
-        .context_of(&caller)
-        .with("aws:SecureTransport", "true")
-        .with_one_of("kms:ViaService", via_s3(key))
-        // The object, or with an S3 Bucket Key the bucket; CloudTrail adds the trail.
-        .without_any("kms:EncryptionContext:")
-        .with_some("kms:EncryptionContext:aws:s3:arn")
-        .with_some("kms:EncryptionContext:aws:cloudtrail:arn")
-        .with_some("kms:EncryptionContextKeys");
-    let (action, resource) = ("kms:Decrypt".to_owned(), key.to_string());
-    evaluate(policy, &Request { caller, action, resource, context })
-}
-
-/// The names of S3 in the key's Region, which is the bucket's, in `kms:ViaService`. Whether every partition has its own
-/// domain there is not documented, so a decision needs the same result for each.
-/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service>.
-fn via_s3(key: &KeyArn) -> Vec<String> {
-    let own = match key.partition().as_str() {
-        "aws" | "aws-us-gov" => None,
-        "aws-cn" => Some("amazonaws.com.cn"),
-        "aws-eusc" => Some("amazonaws.eu"),
-        "aws-iso" => Some("c2s.ic.gov"),
-        "aws-iso-b" => Some("sc2s.sgov.gov"),
-        "aws-iso-e" => Some("cloud.adc-e.uk"),
-        "aws-iso-f" => Some("csp.hci.ic.gov"),
-        _ => Some("unknown"),
-    };
-    let domains = std::iter::once("amazonaws.com").chain(own);
-    domains.map(|domain| format!("s3.{}.{domain}", key.region())).collect()
 }

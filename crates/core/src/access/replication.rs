@@ -1,7 +1,8 @@
 //! Which replication stops once a trail's log files are encrypted with a KMS key.
 
+use crate::access::decrypt::decide_decrypt;
 use crate::access::log_files::LogFiles;
-use crate::access::readers::decide_decrypt;
+use crate::access::principal_set::PrincipalSet;
 use crate::iam::{Decision, Document, Identity};
 use crate::ids::KeyArn;
 use crate::observation::ReplicationRule;
@@ -27,7 +28,9 @@ pub fn rules_without_decrypt<'a>(
 ) -> Vec<&'a ReplicationRule> {
     let can_decrypt = |rule: &&ReplicationRule| {
         let role = Identity::parse(&rule.role).zip(key_policy);
-        role.is_some_and(|(role, policy)| matches!(decide_decrypt(policy, key, role), Decision::Allowed(_)))
+        role.is_some_and(|(role, policy)| {
+            matches!(decide_decrypt(policy, key, &PrincipalSet::one(role)), Decision::Allowed(_))
+        })
     };
     applied_rules(rules, files).filter(|rule| rule.replicates_sse_kms && !can_decrypt(rule)).collect()
 }
