@@ -23,24 +23,33 @@ use crate::sweep;
 /// Maximum number of passes per invocation.
 const MAX_PASSES: usize = 3;
 
-/// Decides, once a pass has read everything and before it changes anything, whether it goes on.
-pub type Approve<'a> = &'a mut (dyn FnMut(&AssessedTrails, &RemediationFacts) -> bool + Send);
+/// Called in each pass, once everything is read and before anything is changed.
+pub type BeforeApply<'a> = &'a mut (dyn FnMut(&AssessedTrails, &RemediationFacts) -> Proceed + Send);
+
+/// Whether a pass goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proceed {
+    /// It makes the planned changes, if the mode allows it.
+    Apply,
+    /// It ends as in a dry run.
+    Stop,
+}
 
 /// The trails of a pass after assessment.
 pub type AssessedTrails = BTreeMap<TrailArn, AssessedTrail>;
 
 /// Reconciles the trails that a trigger names, and publishes the alerts.
 pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocation: Invocation) -> Answer {
-    reconcile_if(aws, context, trigger, invocation, &mut |_, _| true).await
+    reconcile_if(aws, context, trigger, invocation, &mut |_, _| Proceed::Apply).await
 }
 
-/// The same, but a pass that is not approved ends as in a dry run.
+/// The same, but the caller decides before each pass changes anything.
 pub async fn reconcile_if(
     aws: &Aws,
     context: &Context,
     trigger: Trigger,
     invocation: Invocation,
-    approve: Approve<'_>,
+    before_apply: BeforeApply<'_>,
 ) -> Answer {
     let Trigger { origin, target } = trigger;
     let mode = context.config.mode;
@@ -56,7 +65,7 @@ pub async fn reconcile_if(
             Answer::unused_key(mode, &origin, key, &targets.regions, warnings)
         }
         (Ok(targets), _) => {
-            let passes = run_passes(aws, context, targets.clone(), invocation, approve);
+            let passes = run_passes(aws, context, targets.clone(), invocation, before_apply);
             let (journal, account) = match &target {
                 Target::Sweep => sweep::reconcile_and_scan(passes, aws, context, targets, invocation).await,
                 Target::Key { key, .. } => {
@@ -77,7 +86,7 @@ async fn run_passes(
     context: &Context,
     mut targets: Targets,
     invocation: Invocation,
-    approve: Approve<'_>,
+    before_apply: BeforeApply<'_>,
 ) -> Journal {
     let mut journal = Journal::default();
     loop {
@@ -92,7 +101,7 @@ async fn run_passes(
         let plan = make_plan(&assessed, &facts, &pending.unfinished, context);
         journal.append(pending.resolve(&assessed, &facts, &plan));
         journal.begin_pass(plan);
-        if !approve(&assessed, &facts) || context.config.mode == Mode::DryRun {
+        if before_apply(&assessed, &facts) == Proceed::Stop || context.config.mode == Mode::DryRun {
             journal.record_planned();
             return journal;
         }

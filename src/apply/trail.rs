@@ -10,7 +10,7 @@ use trailseal_core::plan::{KeyPlan, Step, Subject, TrailPlan, TrailUpdate};
 use trailseal_core::trigger::TrailRef;
 
 use super::{Executor, FRESHNESS, TaskResult, logged, now};
-use crate::aws::{KeyView, Read, Write};
+use crate::aws::{KeyVisibility, Read, Write};
 
 impl<R: Read, W: Write> Executor<'_, R, W> {
     pub(super) async fn start_logging(
@@ -46,12 +46,12 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             Ok(self.reader.trail(&TrailRef::Arn(arn.clone())).await?.as_ref() == Some(observed))
         };
         // One response of KMS with the change is no proof that CloudTrail sees it.
-        let view = match update.access_verified {
-            _ if plan.settling || self.journal.has_changed_key(key) => KeyView::Settling,
-            true => KeyView::Verified,
-            false => KeyView::Unverified,
+        let visibility = match update.access_verified {
+            _ if plan.settling || self.journal.has_changed_key(key) => KeyVisibility::Settling,
+            true => KeyVisibility::Verified,
+            false => KeyVisibility::Unverified,
         };
-        let updated = self.writer.update_trail(arn, &observed.home_region, key, view, unchanged).await;
+        let updated = self.writer.update_trail(arn, &observed.home_region, key, visibility, unchanged).await;
         let (result, contradiction) = match updated {
             Ok(Some(updated)) if updated.kms_key_id == key.as_str() => {
                 (StepResult::Done(Effect::Updated(observed.kept.changes(&updated.kept))), None)

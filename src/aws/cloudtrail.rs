@@ -22,7 +22,7 @@ const NEW_ROLE: &str = "InvalidCloudWatchLogsLogGroupArnException InvalidCloudWa
 
 /// Whether CloudTrail may not see a key, its state or its policy as KMS returns them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyView {
+pub(crate) enum KeyVisibility {
     /// The key was just created or changed. A refusal is retried, and stays transient.
     Settling,
     /// KMS returns a usable key, which another principal or an earlier run may have changed a moment ago. A refusal is
@@ -48,7 +48,7 @@ pub(crate) trait TrailReads {
 
 /// Writes to trails. Those of one Region are sent one after another, first come, first served.
 pub(crate) trait TrailWrites {
-    /// `UpdateTrail` with the trail's ARN and `KmsKeyId`, nothing else. `view` says what CloudTrail's refusal of the key
+    /// `UpdateTrail` with the trail's ARN and `KmsKeyId`, nothing else. `visibility` says what CloudTrail's refusal of the key
     /// means.
     ///
     /// Before every attempt, after the responses to the Region's earlier writes, `unchanged` reports whether the trail is still
@@ -59,7 +59,7 @@ pub(crate) trait TrailWrites {
         trail: &TrailArn,
         home_region: &Region,
         key: &KeyArn,
-        view: KeyView,
+        visibility: KeyVisibility,
         unchanged: impl AsyncFn() -> Result<bool, Failure>,
     ) -> Result<Option<UpdatedTrail>, Failure>;
     /// `StartLogging`.
@@ -171,13 +171,13 @@ impl TrailWrites for Writer<'_> {
         trail: &TrailArn,
         home_region: &Region,
         key: &KeyArn,
-        view: KeyView,
+        visibility: KeyVisibility,
         unchanged: impl AsyncFn() -> Result<bool, Failure>,
     ) -> Result<Option<UpdatedTrail>, Failure> {
         let description = format!("assign key `{key}` to trail `{trail}`");
-        let codes: &[&str] = match view {
-            KeyView::Settling | KeyView::Verified => &[NEW_ROLE, NEW_TO_CLOUDTRAIL],
-            KeyView::Unverified => &[NEW_ROLE],
+        let codes: &[&str] = match visibility {
+            KeyVisibility::Settling | KeyVisibility::Verified => &[NEW_ROLE, NEW_TO_CLOUDTRAIL],
+            KeyVisibility::Unverified => &[NEW_ROLE],
         };
         let operation =
             write("cloudtrail:UpdateTrail", home_region, description).with_retry(RetryRule::WhilePropagating(codes));
@@ -205,7 +205,7 @@ impl TrailWrites for Writer<'_> {
                 read.map(Some).map_err(|failure| Failure { outcome_unknown: true, ..failure })
             }
             // A later invocation may succeed, when the key is visible.
-            Err(failure) if view == KeyView::Settling && has_code(&failure, NEW_TO_CLOUDTRAIL) => {
+            Err(failure) if visibility == KeyVisibility::Settling && has_code(&failure, NEW_TO_CLOUDTRAIL) => {
                 Err(Failure { class: Class::Transient, ..failure })
             }
             Err(failure) => Err(failure),

@@ -25,7 +25,7 @@ use trailseal_core::failure::Failure;
 
 use call::CallRunner;
 pub use clients::Aws;
-pub(crate) use cloudtrail::{KeyView, TrailReads, TrailWrites};
+pub(crate) use cloudtrail::{KeyVisibility, TrailReads, TrailWrites};
 pub(crate) use kms::{AliasCreation, KeyReads, KeyWrites};
 pub(crate) use operation::Deadline;
 pub(crate) use s3::BucketReads;

@@ -13,7 +13,7 @@ use trailseal_core::ids::{KeyArn, Region, TrailArn};
 use trailseal_core::observation::{BucketOwner, KeyTags, Reading, ReplicationRule, UpdatedTrail};
 use trailseal_core::trigger::TrailRef;
 
-use super::{Aws, BucketReads, KeyReads, KeyView, KeyWrites, TagReads, TrailReads, TrailWrites};
+use super::{Aws, BucketReads, KeyReads, KeyVisibility, KeyWrites, TagReads, TrailReads, TrailWrites};
 
 const ACCOUNT: &str = "123456789012";
 const IRELAND: &str = "eu-west-1";
@@ -332,7 +332,7 @@ async fn update_trail(
         reader.trail(&reference).await?;
         Ok(results.lock().unwrap().next().unwrap_or(true))
     };
-    let updated = writer.update_trail(&trail, &region(IRELAND), &key, KeyView::Settling, check).await;
+    let updated = writer.update_trail(&trail, &region(IRELAND), &key, KeyVisibility::Settling, check).await;
     (updated, fake.calls().into_iter().map(|call| call.operation).collect())
 }
 

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use trailseal::Invocation;
 use trailseal::aws::Aws;
-use trailseal::reconcile::{Approve, AssessedTrails, reconcile_if};
+use trailseal::reconcile::{AssessedTrails, BeforeApply, Proceed, reconcile_if};
 use trailseal_core::config::Mode;
 use trailseal_core::context::Context;
 use trailseal_core::ids::{Region, TrailArn};
@@ -123,11 +123,11 @@ impl Session {
     /// What the function would do, and what that rests on. Changes nothing.
     pub(crate) async fn plan(&self) -> (Answer, Basis) {
         let mut basis = Basis::default();
-        let mut approve = |trails: &AssessedTrails, facts: &RemediationFacts| {
+        let mut before_apply = |trails: &AssessedTrails, facts: &RemediationFacts| {
             basis = Basis::of(trails, facts);
-            true
+            Proceed::Stop
         };
-        let answer = self.reconcile(&self.context, &mut approve).await;
+        let answer = self.reconcile(&self.context, &mut before_apply).await;
         (answer, basis)
     }
 
@@ -139,20 +139,20 @@ impl Session {
     pub(crate) async fn apply(&self, expected: &Basis) -> Result<Answer, Basis> {
         let mut changed = None;
         let mut is_first = true;
-        let mut approve = |trails: &AssessedTrails, facts: &RemediationFacts| {
-            // A later pass continues what was approved.
+        let mut before_apply = |trails: &AssessedTrails, facts: &RemediationFacts| {
+            // A later pass finishes what the first one began.
             if std::mem::take(&mut is_first) {
                 changed = Some(Basis::of(trails, facts)).filter(|basis| basis != expected);
             }
-            changed.is_none()
+            if changed.is_none() { Proceed::Apply } else { Proceed::Stop }
         };
-        let answer = self.reconcile(&self.enforcing(), &mut approve).await;
+        let answer = self.reconcile(&self.enforcing(), &mut before_apply).await;
         changed.map_or(Ok(answer), Err)
     }
 
-    async fn reconcile(&self, context: &Context, approve: Approve<'_>) -> Answer {
+    async fn reconcile(&self, context: &Context, before_apply: BeforeApply<'_>) -> Answer {
         let trigger = Trigger { origin: self.origin.clone(), target: self.target.clone() };
-        reconcile_if(&self.aws, context, trigger, Invocation::within(TIME, 0), approve).await
+        reconcile_if(&self.aws, context, trigger, Invocation::within(TIME, 0), before_apply).await
     }
 
     fn enforcing(&self) -> Context {

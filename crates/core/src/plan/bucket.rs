@@ -1,7 +1,8 @@
 //! What another key means for a trail's bucket: can CloudTrail still write, and who could no longer read.
 
 use super::Planner;
-use super::types::{KeyPlan, Obstacle};
+use super::obstacle::Obstacle;
+use super::types::KeyPlan;
 use crate::access::{
     LogFiles, account_readers, cloudtrail_bucket_access, excludes_other_accounts, locked_out_readers,
     rules_without_decrypt, tests_encryption, unreplicated_rules,

@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 
 use super::Planner;
+use super::obstacle::{KeySource, Obstacle, UnusableKey};
 use super::strays::candidate_warnings;
-use super::types::{Adoption, KeyPlan, KeySource, KeyStep, NewKey, Obstacle, PolicyChange, UnfinishedKey, UnusableKey};
+use super::types::{Adoption, KeyPlan, KeyStep, NewKey, PolicyChange, UnfinishedKey};
 use crate::assess::{expiry_warning, may_be_trailseals, readable_policy, unrevoked_readers, unusable};
 use crate::config::OWNER_TAG;
 use crate::finding::{KeyOwner, Warning};

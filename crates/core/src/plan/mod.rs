@@ -3,6 +3,7 @@
 
 mod bucket;
 mod key;
+mod obstacle;
 pub mod strays;
 mod trail;
 mod types;
@@ -14,10 +15,11 @@ use crate::context::Context;
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::key_policy::KeyPolicy;
 use crate::observation::{RemediationFacts, TaggedKey};
+pub use obstacle::{KeySource, Obstacle, UnusableKey};
 use strays::Stray;
 pub use types::{
-    Adoption, Disposition, KeyPlan, KeySource, KeyStep, NewKey, Obstacle, Plan, PolicyChange, Step, StepName, Subject,
-    TrailPlan, TrailUpdate, UnfinishedKey, UnusableKey,
+    Adoption, Disposition, KeyPlan, KeyStep, NewKey, Plan, PolicyChange, Step, StepName, Subject, TrailPlan,
+    TrailUpdate, UnfinishedKey,
 };
 
 /// Plans for all the trails together. `unfinished` are the keys of earlier passes.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::mem::discriminant;
 
 use super::Planner;
-use super::types::{Disposition, KeyPlan, Obstacle, TrailPlan, TrailUpdate};
+use super::obstacle::Obstacle;
+use super::types::{Disposition, KeyPlan, TrailPlan, TrailUpdate};
 use crate::access::cloudtrail_key_access;
 use crate::assess::{AssessedTrail, Assessment, KeyNeed, Verdict, access_warnings};
 use crate::failure::Failure;
