@@ -119,7 +119,7 @@ async fn run_passes(
             journal.abandon(applied.contradictions);
             return journal;
         }
-        tracing::info!(pass = journal.pass(), contradictions = ?applied.contradictions, "observing again");
+        tracing::info!(pass = journal.pass(), contradictions = ?applied.contradictions, "starting another pass");
         // `TrailTarget::arn` may differ from the ARN of a trail that is named otherwise, but a single target is certainly
         // the contradicted one.
         targets.trails.retain(|target| only_one_trail || applied.contradictions.contains_key(&target.arn(context)));

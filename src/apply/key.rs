@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether there is a key for the trails.
 pub(super) enum KeyResult {
-    /// This key has taken every essential step.
+    /// Every essential step of this key was performed.
     Usable(KeyArn),
     /// An essential step failed.
     Unusable,
@@ -29,7 +29,7 @@ pub(super) enum KeyResult {
 }
 
 impl<R: Read, W: Write> Executor<'_, R, W> {
-    /// Takes the steps of one sealing key.
+    /// Performs the steps of one sealing key.
     pub(super) async fn apply_key(&self, region: &Region, plan: &KeyPlan) -> (Vec<Entry>, KeyResult) {
         let mut key = plan.key.clone();
         let mut entries = Vec::new();
@@ -62,7 +62,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 if matches!(end, KeyResult::Unusable) {
                     let rest = plan.steps.iter().skip(index.saturating_add(1)).cloned().map(Step::Key);
                     entries.extend(
-                        rest.map(|step| Entry::new(pass, subject.clone(), step, key.clone(), StepResult::NotTaken)),
+                        rest.map(|step| Entry::new(pass, subject.clone(), step, key.clone(), StepResult::NotPerformed)),
                     );
                 }
                 return (entries, end);
@@ -71,7 +71,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         (entries, key.map_or(KeyResult::Unusable, KeyResult::Usable))
     }
 
-    /// Takes one step on `key`, which a step may create.
+    /// Performs one step on `key`, which a step may create.
     async fn key_step(
         &self,
         region: &Region,

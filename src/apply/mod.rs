@@ -1,4 +1,4 @@
-//! Writes. The executor takes the steps of a plan in order and decides nothing. Whatever contradicts the plan ends the
+//! Writes. The executor performs the steps of a plan in order and decides nothing. Whatever contradicts the plan ends the
 //! pass for the trails that it concerns: they are observed, assessed and planned again. What became of each step is
 //! returned as entries for the journal.
 
@@ -55,7 +55,7 @@ impl<'a, R: Read, W: Write> Executor<'a, R, W> {
         Self { reader, writer, journal, start_offset, observed_at, has_written }
     }
 
-    /// Takes the steps of the plan. `logging_writer` starts logging.
+    /// Performs the steps of the plan. `logging_writer` starts logging.
     pub(crate) async fn apply(&self, logging_writer: &impl Write) -> Applied {
         let Some(plan) = self.journal.plans().last() else { return Applied::default() };
         let mut applied = self.start_logging_for_all(plan, logging_writer).await;
@@ -86,7 +86,7 @@ impl<'a, R: Read, W: Write> Executor<'a, R, W> {
         Applied::of(started.await.into_iter().flatten())
     }
 
-    /// Takes the other steps. The trails of a sealing key wait for that key only.
+    /// Performs the other steps. The trails of a sealing key wait for that key only.
     async fn update_keys_and_trails(&self, plan: &Plan, restarted: &Applied) -> Applied {
         let pass = self.journal.pass();
         let keys = join_all(plan.keys.iter().map(async |(region, key)| {
@@ -102,7 +102,7 @@ impl<'a, R: Read, W: Write> Executor<'a, R, W> {
                     let updates = trails.filter_map(|(arn, trail)| Some((arn, trail.update.clone()?)));
                     applied.entries.extend(updates.map(|(arn, update)| {
                         let subject = Subject::Trail(arn.clone());
-                        Entry::new(pass, subject, Step::Update(update), key.key.clone(), StepResult::NotTaken)
+                        Entry::new(pass, subject, Step::Update(update), key.key.clone(), StepResult::NotPerformed)
                     }));
                 }
                 key::KeyResult::Usable(arn) => {

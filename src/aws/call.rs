@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(failure.message, "cannot enable a key: the invocation's time ran out");
         assert!(failure.outcome_unknown && !failure.not_sent);
         let failure = within(&aws, 0).call(&operation(), silent).await.unwrap_err();
-        assert_eq!(failure.message, "cannot enable a key: the invocation's time ran out before it was sent");
+        assert_eq!(failure.message, "cannot enable a key: the invocation's time ran out before the request was sent");
         assert!(!failure.outcome_unknown && failure.not_sent);
     }
 }

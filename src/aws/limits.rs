@@ -201,7 +201,7 @@ mod tests {
         let (rates, here) = (RateLimiter::default(), region(1));
         drop(rates.acquire(&here, Rate::CloudTrailWrite).await);
         send(&rates, &here, Rate::CloudTrailWrite).await;
-        assert!(now(rates.acquire(&here, Rate::CloudTrailWrite)).is_none(), "cancelled while it waits");
+        assert!(now(rates.acquire(&here, Rate::CloudTrailWrite)).is_none(), "canceled while it waits");
         let start = Instant::now();
         send(&rates, &here, Rate::CloudTrailWrite).await;
         assert_eq!(start.elapsed(), WINDOW);
@@ -243,12 +243,12 @@ mod tests {
         let mut held: Vec<_> = std::iter::from_fn(|| now(limiter.acquire(&here))).collect();
         assert_eq!(held.len(), 6);
         {
-            let mut cancelled = Box::pin(limiter.acquire(&here));
-            assert!(now(cancelled.as_mut()).is_none());
+            let mut canceled = Box::pin(limiter.acquire(&here));
+            assert!(now(canceled.as_mut()).is_none());
             let mut next = Box::pin(limiter.acquire(&here));
             assert!(now(next.as_mut()).is_none());
             held.pop();
-            drop(cancelled);
+            drop(canceled);
             held.push(next.await);
         }
         assert!(now(limiter.acquire(&here)).is_none());

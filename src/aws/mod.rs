@@ -51,9 +51,8 @@ pub(crate) struct Writer<'a>(CallRunner<'a>);
 
 impl Read for Reader<'_> {
     async fn wait(&self, time: Duration) -> Result<(), Failure> {
-        let Deadline { at, name } = self.0.deadline;
-        if at.saturating_duration_since(Instant::now()) <= time {
-            return Err(Failure::transient(format!("a read must be repeated later, and {name} ends before that")));
+        if self.0.deadline.at.saturating_duration_since(Instant::now()) <= time {
+            return Err(Failure::transient("not enough time is left to repeat a read"));
         }
         sleep(time).await;
         Ok(())

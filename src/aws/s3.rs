@@ -105,7 +105,7 @@ fn region_header(
     let (code, message) = match (status, response.headers().get("x-amz-bucket-region")) {
         (404, _) => ("NoSuchBucket", "the bucket does not exist"),
         (_, Some(region)) => return Ok(Some(region.to_owned())),
-        (400, None) => ("BadRequest", "S3 gives no reason"),
+        (400, None) => ("BadRequest", "S3 returned no message"),
         (403, None) => ("AccessDenied", "S3 does not disclose the bucket's Region"),
         (_, None) => return Err(error.into()),
     };

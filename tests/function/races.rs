@@ -43,7 +43,7 @@ fn the_loser_of_the_alias_race_reports_a_stray() {
         ["create-key done", "enable-rotation done", "create-alias not-needed", "update-trail done"]
     );
     let ours = world.keys.keys().find(|key| **key != winner).unwrap();
-    let expected = format!("key `{winner}` had the alias first; `{ours}` is a stray");
+    let expected = format!("key `{winner}` got the alias first; `{ours}` is a stray");
     assert_eq!(step(&answer, "create-alias")["detail"], json!(expected));
     assert_eq!(answer["strays"].as_array().unwrap().len(), 1);
     assert_eq!(answer["strays"][0]["key_arn"], json!(ours));

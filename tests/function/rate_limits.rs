@@ -145,7 +145,7 @@ fn an_update_that_is_not_sent_in_time_is_planned() {
         let said = (&trail["outcome"], &trail["error"]["class"], &step["step"], &step["status"], has);
         assert_eq!(said, (&json!("failed"), &json!("transient"), &json!("update-trail"), &json!("planned"), None));
         let message = trail["error"]["message"].as_str().unwrap();
-        assert!(message.ends_with("the invocation's time ran out before it was sent"), "{message}");
+        assert!(message.ends_with("the invocation's time ran out before the request was sent"), "{message}");
         waiting += 1;
     }
     let sent = scenario.aws.calls().iter().filter(|call| call.operation == "UpdateTrail").count();

@@ -2,7 +2,8 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
-use trailseal_core::report::{Answer, summary};
+use trailseal_core::config::Mode;
+use trailseal_core::report::{Answer, Outcome, steps_heading, summary};
 
 use crate::failure::Failed;
 
@@ -74,8 +75,8 @@ impl Document {
         })
     }
 
-    fn steps_heading(&self) -> &'static str {
-        if self.mode == "dry-run" { "What would be done" } else { "What was done" }
+    fn steps_heading(&self, trail: &Trail) -> &'static str {
+        steps_heading(self.mode == Mode::DryRun.as_str(), trail.outcome == Outcome::Failed.as_str())
     }
 
     /// For a comment on a pull request, or a page.
@@ -93,7 +94,7 @@ impl Document {
             text += &format!("\n## {}: {}\n\n`{}`\n", cell(trail.name()), trail.outcome, trail.trail_arn);
             text += &list("Findings", trail.findings.iter().map(Described::line));
             text += &list("Failed", trail.error.iter().map(Failure::line));
-            text += &list(self.steps_heading(), trail.steps.iter().map(Step::line));
+            text += &list(self.steps_heading(trail), trail.steps.iter().map(Step::line));
             text += &list("Warnings", trail.warnings.iter().map(Described::line));
             text += &list("Not changed", trail.detail.iter().cloned());
         }
@@ -152,7 +153,7 @@ impl Document {
                 @for finding in &trail.findings { p { (described(finding)) } }
                 @if let Some(error) = &trail.error { p { b { "Failed: " } (marked(&error.line())) } }
                 @if !trail.steps.is_empty() {
-                    h3 { (self.steps_heading()) }
+                    h3 { (self.steps_heading(trail)) }
                     ol { @for step in &trail.steps { li { (marked(&step.line())) } } }
                 }
                 @if !trail.warnings.is_empty() {

@@ -114,7 +114,7 @@ fn block_on<T>(command: impl Future<Output = Result<T, Failed>>) -> Result<T, Fa
     runtime.map_err(|error| Failed::new(format!("cannot start: {error}"), ""))?.block_on(command)
 }
 
-/// Prints each step to standard error when it was taken.
+/// Prints each step to standard error when it was performed.
 fn show_steps() {
     let format = tracing_subscriber::fmt::layer().without_time().with_level(false).with_target(false);
     let steps = filter_fn(|metadata| metadata.target() == trailseal::STEP_TARGET);

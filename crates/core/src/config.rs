@@ -71,7 +71,7 @@ impl Mode {
 /// What happens to a trail whose external readers would lose access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadersLockedOut {
-    /// The trail is sealed; the dry-run named the readers.
+    /// The trail is encrypted anyway; the dry run named the readers.
     Proceed,
     /// The trail is not changed, and its outcome is `failed`.
     Hold,

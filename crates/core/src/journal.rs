@@ -31,9 +31,9 @@ pub struct Entry {
 /// What became of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepResult {
-    /// It was not taken: dry-run mode, or something failed before it.
-    NotTaken,
-    /// It was taken.
+    /// It was not performed: dry-run mode, or something failed before it.
+    NotPerformed,
+    /// It was performed.
     Done(Effect),
     /// The state of AWS contradicts the plan.
     Contradicted(Contradiction),
@@ -53,7 +53,7 @@ pub enum StepResult {
     OtherKey(String),
 }
 
-/// What a step that was taken changed.
+/// What a step that was performed changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// What was planned.
@@ -99,9 +99,9 @@ pub enum Contradiction {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum StepStatus {
-    /// Not taken: dry-run mode, or something failed before it.
+    /// Not performed: dry-run mode, or something failed before it.
     Planned,
-    /// Taken.
+    /// Performed.
     Done,
     /// The state of AWS contradicted it, another principal did it, or it is listed under another trail of this run.
     NotNeeded,
@@ -118,7 +118,7 @@ impl Entry {
     /// The status in reports.
     pub fn status(&self) -> StepStatus {
         match &self.result {
-            StepResult::NotTaken => StepStatus::Planned,
+            StepResult::NotPerformed => StepStatus::Planned,
             StepResult::Failed(failure) if failure.not_sent => StepStatus::Planned,
             StepResult::Done(_) => StepStatus::Done,
             StepResult::Contradicted(_) => StepStatus::NotNeeded,
@@ -208,15 +208,16 @@ impl Journal {
         self.entries.extend(entries);
     }
 
-    /// Records that no step of the current plan is taken: dry-run mode.
+    /// Records that no step of the current plan is performed: dry-run mode.
     pub fn record_planned(&mut self) {
         let Some(plan) = self.plans.last() else { return };
-        let not_taken = |(subject, step, key)| Entry::new(self.pass(), subject, step, key, StepResult::NotTaken);
-        let entries: Vec<Entry> = plan.steps().map(not_taken).collect();
+        let not_performed =
+            |(subject, step, key)| Entry::new(self.pass(), subject, step, key, StepResult::NotPerformed);
+        let entries: Vec<Entry> = plan.steps().map(not_performed).collect();
         self.entries.extend(entries);
     }
 
-    /// Ends a run whose last pass was contradicted: records the steps that were not taken, and why.
+    /// Ends a run whose last pass was contradicted: records the steps that were not performed, and why.
     pub fn abandon(&mut self, contradictions: BTreeMap<TrailArn, Contradiction>) {
         let Some(plan) = self.plans.last() else { return };
         let is_contradicted = |subject: &Subject| match subject {
@@ -227,8 +228,9 @@ impl Journal {
             self.entries_of(subject.clone()).any(|entry| entry.step.name() == step.name())
         };
         let rest = plan.steps().filter(|(subject, step, _)| is_contradicted(subject) && !is_recorded(subject, step));
-        let not_taken = |(subject, step, key)| Entry::new(self.pass(), subject, step, key, StepResult::NotTaken);
-        let entries: Vec<Entry> = rest.map(not_taken).collect();
+        let not_performed =
+            |(subject, step, key)| Entry::new(self.pass(), subject, step, key, StepResult::NotPerformed);
+        let entries: Vec<Entry> = rest.map(not_performed).collect();
         self.entries.extend(entries);
         self.abandoned = contradictions;
     }
@@ -372,14 +374,14 @@ impl Journal {
             };
             keys.extend(in_use.map(|in_use| CreatedKey { key: key.clone(), alias: AliasState::NotCreated, in_use }));
             if entry.step.name() == StepName::CreateAlias
-                && entry.result != StepResult::NotTaken
+                && entry.result != StepResult::NotPerformed
                 && let Some(created) = keys.iter_mut().rfind(|created| created.key == *key)
             {
                 created.alias = match &entry.result {
                     StepResult::Done(_) => AliasState::Created,
                     StepResult::Contradicted(Contradiction::AliasTaken { .. }) => AliasState::Lost,
                     StepResult::Contradicted(_) | StepResult::Unconfirmed { .. } => AliasState::Unknown,
-                    StepResult::NotTaken
+                    StepResult::NotPerformed
                     | StepResult::Failed(_)
                     | StepResult::CreatedKeyFound(_)
                     | StepResult::OtherKey(_) => AliasState::NotCreated,

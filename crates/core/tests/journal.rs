@@ -39,7 +39,7 @@ fn trail() -> TrailArn {
     "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap()
 }
 
-/// Every step is taken but this one.
+/// Every step is performed but this one.
 fn except(name: StepName, result: StepResult) -> impl Fn(&Step) -> StepResult {
     move |step| if step.name() == name { result.clone() } else { done(step) }
 }
@@ -299,7 +299,7 @@ fn a_terminal_failure_leaves_an_unfinished_stray() {
 }
 
 #[test]
-fn an_abandoned_run_lists_the_steps_that_were_not_taken() {
+fn an_abandoned_run_lists_steps_that_were_not_performed() {
     let exists = except(StepName::CreateAlias, StepResult::Contradicted(Contradiction::AliasExists));
     let mut run = Run::new(&account(), exists);
     run.journal.abandon([(trail(), Contradiction::AliasExists)].into());
@@ -336,7 +336,7 @@ fn a_resolution_replaces_only_the_entry_that_it_resolves() {
 
 #[test]
 fn a_call_that_was_not_sent_is_reported_as_planned() {
-    let failure = Failure { not_sent: true, ..Failure::transient("the time ran out before it was sent") };
+    let failure = Failure { not_sent: true, ..Failure::transient("the time ran out before the request was sent") };
     let run = Run::new(&account(), except(StepName::CreateKey, StepResult::Failed(failure)));
     assert!(run.steps().iter().all(|(_, status)| *status == StepStatus::Planned));
     assert_eq!(json!(run.trail())["outcome"], "failed");

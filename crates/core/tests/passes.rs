@@ -50,7 +50,7 @@ fn scan(tagged: TaggedKey) -> StrayScan {
 }
 
 #[test]
-fn a_step_that_is_not_taken_does_not_answer_for_the_alias() {
+fn a_step_not_performed_does_not_answer_for_the_alias() {
     let context = context(&[]);
     let mut account = Account::new([audit()]);
     let mut journal = Journal::default();

@@ -113,7 +113,7 @@ impl Operation {
         Failure {
             class,
             operation: Some(self.name),
-            message: self.message(&format!("{code}: {}", error.message().unwrap_or("AWS gives no reason"))),
+            message: self.message(&format!("{code}: {}", error.message().unwrap_or("AWS returned no message"))),
             code: Some(code),
             request_id: error.request_id().map(str::to_owned),
             remedy: Some(remedy),
@@ -134,7 +134,7 @@ impl Operation {
 
     /// The failure of a call that the deadline ended before the first attempt.
     pub(super) fn not_sent(&self, deadline: Deadline) -> Failure {
-        Failure { not_sent: true, ..self.transient(&format!("{} ran out before it was sent", deadline.name)) }
+        Failure { not_sent: true, ..self.transient(&format!("{} ran out before the request was sent", deadline.name)) }
     }
 
     /// The failure of a call whose response cannot be used. A retry does not help: AWS does not send such responses.

@@ -188,7 +188,7 @@ static TABLE: &[Row] = &[
      "contact AWS Support from the account that owns the bucket: AWS restricts S3 for that account or bucket"),
     // A response to HEAD has no code; this one stands for its status.
     Row::of("s3:HeadBucket", "BadRequest", Terminal,
-     "check that the function's role exists and that no proxy between the function and S3 changes requests: S3 gives no reason in a response to `{call}`"),
+     "check that the function's role exists and that no proxy between the function and S3 changes requests: S3 returns no message in a response to `{call}`"),
 
     // SNS. Its error codes lack the suffix of the SDK's types.
     Row::of("sns", "KMSThrottling", Throttled,

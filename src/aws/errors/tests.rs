@@ -123,7 +123,7 @@ fn a_403_without_a_code_is_a_denial() {
         let failure = operation(call).failure(AttemptError::Refused(403, ErrorMetadata::default()));
         assert!(is_denied(&failure) && failure.is("HTTP 403") && failure.class == Class::Terminal, "{failure:?}");
         assert!(remedy(&failure).starts_with(&format!("allow `{action}` for the function's role")), "{failure:?}");
-        assert_eq!(failure.message, "cannot create a key in `eu-west-1`: HTTP 403: AWS gives no reason");
+        assert_eq!(failure.message, "cannot create a key in `eu-west-1`: HTTP 403: AWS returned no message");
     }
 }
 

@@ -109,7 +109,7 @@ pub(super) struct PathParts<'a> {
     family: Option<&'static str>,
 }
 
-/// The folders of what CloudTrail delivers beside log files and digest files, if the trail logs it.
+/// The folders of what CloudTrail delivers besides log files and digest files, if the trail logs it.
 /// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html>.
 const OPTIONAL_FAMILIES: [&str; 3] = ["CloudTrail-Insight", "CloudTrail-NetworkActivity", "CloudTrail-Aggregated"];
 
@@ -130,7 +130,7 @@ impl<'a> PathParts<'a> {
     }
 }
 
-/// An account that a part of a `Resource` element matches, unless it matches every text.
+/// An account that a part of a `Resource` element matches, unless it matches anything.
 fn matching_account(part: &str) -> Option<Cow<'_, str>> {
     if part.parse::<AccountId>().is_ok() {
         return Some(Cow::Borrowed(part));
@@ -148,7 +148,7 @@ const REGIONS: &str = "us-east-1 us-east-2 us-west-1 us-west-2 eu-west-1 eu-west
     ap-southeast-6 ap-southeast-7 af-south-1 ca-central-1 ca-west-1 il-central-1 me-central-1 me-south-1 \
     mx-central-1 sa-east-1 cn-north-1 cn-northwest-1 us-gov-east-1 us-gov-west-1 eusc-de-east-1";
 
-/// A Region that a part of a `Resource` element matches, unless it matches every text.
+/// A Region that a part of a `Resource` element matches, unless it matches anything.
 fn matching_region(part: &str) -> Option<&str> {
     if part.parse::<Region>().is_ok() {
         return Some(part);

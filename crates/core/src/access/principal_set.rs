@@ -183,7 +183,7 @@ fn selected_kinds(elements: &Elements) -> Vec<(&str, PrincipalKind)> {
         .collect()
 }
 
-/// The values of which a request must have one for a key, given in lower case, to meet the statement's conditions.
+/// The values, one of which a request must have for this (lowercase) key to meet the statement's conditions.
 fn required_values<'a>(elements: &'a Elements, key: &str) -> Vec<&'a str> {
     const SELECTING: [&str; 5] = ["StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike"];
     let selects = |condition: &&Condition| {
@@ -213,7 +213,7 @@ impl PrincipalSet {
         }
     }
 
-    /// Their account; for principals of several accounts, one that is none of theirs that is known.
+    /// The members' account, or [`NO_ACCOUNT`] if they can have several.
     pub(crate) fn example_account(&self) -> &str {
         self.account().unwrap_or(NO_ACCOUNT)
     }
@@ -315,7 +315,7 @@ impl PrincipalSet {
         let context = set(set(context, "aws:PrincipalAccount", account), "aws:PrincipalArn", arn);
         match self.organization().and_then(organization_id) {
             Some(id) => context.with("aws:PrincipalOrgID", id).with_some("aws:PrincipalOrgPaths"),
-            // Someone outside every organization represents everyone.
+            // A principal outside every organization stands in for `Everyone`.
             None if self.kind == PrincipalKind::Everyone => {
                 context.without("aws:PrincipalOrgID").without("aws:PrincipalOrgPaths")
             }

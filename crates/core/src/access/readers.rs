@@ -13,7 +13,7 @@ use crate::iam::parts::{Applies, Matches, Statements};
 use crate::iam::{Caller, Context, Document, StatementId};
 use crate::ids::{AccountId, KeyArn, Partition, shorten};
 
-/// Principals that a bucket policy allows to read and a key policy does not allow to decrypt.
+/// Principals that a bucket policy allows to read and a key policy does not allow to decrypt with the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedOutReader {
     /// The principals as the bucket policy names them: an ARN or a pattern of ARNs, an account's ID, an organization
@@ -30,7 +30,7 @@ pub struct LockedOutReader {
 }
 
 /// Every principal outside `account` that a bucket policy may allow to read these log files, and that a key policy
-/// does not allow to decrypt them through S3. Sorted by name, each once. If the key policy is unknown (`None`),
+/// does not allow to decrypt them with the key, through S3. Sorted by name, each once. If the key policy is unknown (`None`),
 /// nothing is certain.
 ///
 /// Principals of the account itself are never listed, because their IAM policies, which trailseal does not read, decide.
@@ -68,7 +68,7 @@ pub fn locked_out_readers(
         let of_any_account = resolve(&mut denies, &Context::new());
         let mut of_accounts: BTreeMap<String, StatementReads> = BTreeMap::new();
         let binds_account = bucket_policy.has_variables() && resources(statement).any(|it| it.contains(OWN_ACCOUNT));
-        // A Deny can name everyone but them.
+        // A Deny can exempt individual members.
         let is_everyone = |set: &PrincipalSet| set.has_many() || set.kind == PrincipalKind::Everyone;
         let sets: Vec<&PrincipalSet> = readers.iter().filter(|set| is_everyone(set)).collect();
         let members = exempt.iter().filter_map(|one| Some(one.within(sets.iter().find(|set| set.may_include(one))?)));
@@ -119,7 +119,7 @@ struct Denies {
     statements: Statements,
     actions: [Matches; 2],
     objects: BTreeMap<String, Matches>,
-    /// Whether the policy contains what makes every decision unknown.
+    /// Whether the policy has unsupported elements, which make every decision unknown.
     any_unknown: bool,
 }
 

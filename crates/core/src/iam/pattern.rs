@@ -117,7 +117,7 @@ const COLON: Piece = Piece::Literal(':');
 
 impl Piece {
     /// Whether it stands for this character.
-    fn takes(self, character: char, any_digit: bool) -> bool {
+    fn performs(self, character: char, any_digit: bool) -> bool {
         match self {
             Self::One => true,
             Self::Literal(own) => own == character || any_digit && character == ANY_DIGIT && own.is_ascii_digit(),
@@ -180,7 +180,7 @@ fn matches(mut pieces: impl Iterator<Item = Piece> + Clone, text: &str, any_digi
                 continue;
             }
             None if rest.as_str().is_empty() => return Truth::Yes,
-            Some(piece) if rest.next().is_some_and(|character| piece.takes(character, any_digit)) => continue,
+            Some(piece) if rest.next().is_some_and(|character| piece.performs(character, any_digit)) => continue,
             _ => {}
         }
         let Some((next, from)) = &mut after_last_star else { return Truth::No };

@@ -169,7 +169,7 @@ fn not_allowed(files: &LogFiles<'_>, unmet: Option<(&'static str, Vec<Reason>)>)
     Obstacle::BucketNotAllowed { bucket: bucket.to_owned(), trail: trail.clone(), unmet, statements }
 }
 
-/// What the statement requires of which the request meets the most.
+/// The unmet requirements of the statement with the fewest.
 fn nearest(unmet: &[Reason]) -> Vec<Reason> {
     let of = |one: &Reason| unmet.iter().filter(|other| other.statement == one.statement).cloned().collect::<Vec<_>>();
     unmet.iter().map(of).min_by_key(Vec::len).unwrap_or_default()

@@ -109,7 +109,7 @@ pub enum KeyStep {
     Adopt(Adoption),
     /// Make trailseal's key usable.
     Restore {
-        /// Whether its deletion must be cancelled first.
+        /// Whether its deletion must be canceled first.
         pending_deletion: bool,
         /// Who may change the key.
         administrator: KeyAdministrator,
@@ -208,7 +208,7 @@ pub enum Disposition {
     Compliant,
     /// It is reported.
     Note,
-    /// Its steps are taken.
+    /// Its steps are performed.
     Remediate,
     /// It is left alone because of its exempt tag; the tag's value.
     Exempt(String),

@@ -330,8 +330,8 @@ impl Answer {
 }
 
 impl TrailReport {
-    /// Whether a step was taken, or would be.
-    pub(super) fn takes(&self, step: StepName) -> bool {
+    /// Whether a step was performed, or would be.
+    pub(super) fn performs(&self, step: StepName) -> bool {
         self.steps.iter().filter(|it| it.step == step).any(|it| match it.status {
             StepStatus::Done => true,
             StepStatus::Planned => self.outcome == Outcome::Planned,

@@ -248,7 +248,7 @@ fn unreported_failures(trails: &[TrailReport], journal: &Journal) -> Vec<Failure
     unconfirmed.chain(rotation.chain(settings).filter(is_unreported)).collect()
 }
 
-/// In the order in which they are taken: the start of logging, the steps of every key that is listed under this trail,
+/// In the order in which they are performed: the start of logging, the steps of every key that is listed under this trail,
 /// the assignment of the key.
 fn steps(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal) -> Vec<StepReport> {
     let report =

@@ -1,6 +1,6 @@
 //! The layout that alerts and digests share. The sentences are in [`super::wording`].
 
-use super::answer::{Answer, TrailReport};
+use super::answer::{Answer, Outcome, TrailReport};
 use super::wording;
 use crate::config::{Config, Mode};
 use crate::finding::Warning;
@@ -33,7 +33,8 @@ pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
         lines.extend(error.request_id.as_ref().map(|request| format!("AWS request ID: {request}")));
     }
     if !trail.steps.is_empty() {
-        lines.extend([String::new(), wording::steps_heading(trail.outcome, config.mode).into()]);
+        let heading = wording::steps_heading(config.mode == Mode::DryRun, trail.outcome == Outcome::Failed);
+        lines.extend([String::new(), format!("{heading}:")]);
     }
     for step in &trail.steps {
         let name = wording::id(&step.step);
@@ -44,8 +45,8 @@ pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
             Mode::Enforce => format!("- {name} ({}): {detail}", wording::step_status(step.status)),
         });
     }
-    let cost = trail.takes(StepName::CreateKey).then(wording::cost);
-    let access = trail.takes(StepName::UpdateTrail).then(|| wording::access_consequences(trail, config));
+    let cost = trail.performs(StepName::CreateKey).then(wording::cost);
+    let access = trail.performs(StepName::UpdateTrail).then(|| wording::access_consequences(trail, config));
     for paragraph in cost.into_iter().chain(access).chain(trail.warnings.iter().map(note)) {
         lines.extend([String::new(), paragraph]);
     }
@@ -59,5 +60,5 @@ pub(super) fn trail_arn(trail: &TrailReport) -> &str {
 
 /// A warning with its ID.
 pub(super) fn note(warning: &Warning) -> String {
-    format!("Note: {}: {}", wording::id(&warning.id()), wording::warning(warning))
+    format!("Warning: {}: {}", wording::id(&warning.id()), wording::warning(warning))
 }

@@ -14,4 +14,4 @@ pub use account::AccountReport;
 pub use alert::{Alert, alerts};
 pub use answer::{Alerts, Answer, Outcome, StepReport, TrailReport, TriggerReport};
 pub use terminal::{answer_text, step_text};
-pub use wording::summary;
+pub use wording::{steps_heading, summary};

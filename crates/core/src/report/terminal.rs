@@ -1,4 +1,4 @@
-//! An answer, and a step while it is taken, as text for a person at a terminal.
+//! An answer, and a step while it is performed, as text for a person at a terminal.
 
 use super::answer::{Answer, Outcome, TrailReport};
 use super::message::{note, notices, trail_arn, trail_section};

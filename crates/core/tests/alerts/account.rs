@@ -54,7 +54,7 @@ fn key_may_exist() {
 /// A failed, a remediated, a noted and a compliant trail.
 fn several_trails(context: &Context) -> Account {
     let mut lost = Scenario::new("lost", "us-east-1", "us-east-1");
-    let missing = "cannot read the Region of bucket `logs-us-east-1`: NotFound: AWS gives no reason";
+    let missing = "cannot read the Region of bucket `logs-us-east-1`: NotFound: AWS returned no message";
     lost.bucket_region =
         Err(Failure::terminal(missing, "check that the bucket exists and name another bucket in the trail"));
     let compliant = Scenario::new("healthy", HERE, HERE).with_key(foreign_key(context));

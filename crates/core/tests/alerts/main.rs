@@ -97,12 +97,12 @@ fn assert_alerts(name: &str, alerts: Vec<Alert>) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
-/// Every step is taken but this one.
+/// Every step is performed but this one.
 fn except(name: StepName, result: StepResult) -> impl Fn(&Step) -> StepResult {
     move |step| if step.name() == name { result.clone() } else { done(step) }
 }
 
-/// Every step is taken but this one, which AWS denies.
+/// Every step is performed but this one, which AWS denies.
 fn except_denied(name: StepName, operation: &'static str, attempt: &str) -> impl Fn(&Step) -> StepResult + use<> {
     except(name, StepResult::Failed(denied(operation, attempt)))
 }

@@ -117,6 +117,18 @@ fn remediated_rotation() {
 }
 
 #[test]
+fn rotation_that_was_read_back_says_so_and_names_the_key() {
+    let context = context(&[]);
+    let key = KeyObservation { rotation: Some(Ok(false)), ..key(&with_id(1), &context) };
+    let account = Account::new([audit().with_key(key.clone())]).with_sealing_key(key);
+    let read_back = except(StepName::EnableRotation, StepResult::Done(Effect::ReadBack(vec![])));
+    let alerts = Run::new(context, &account, read_back).alerts();
+    let expected =
+        format!("- enable-rotation (done): yearly rotation of `{}` (the call failed; read back)\n", with_id(1));
+    assert!(alerts.iter().any(|alert| alert.message.contains(&expected)), "{alerts:?}");
+}
+
+#[test]
 fn remediated_restarted_logging() {
     let context = context(&[("TRAILSEAL_RESTART_LOGGING", "true")]);
     let account = Account::new([stopped(audit().with_key(foreign_key(&context)))]);

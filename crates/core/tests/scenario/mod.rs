@@ -208,7 +208,7 @@ enum KeyResult {
     Contradicted,
 }
 
-/// Takes the steps of the current plan, as the executor does.
+/// Performs the steps of the current plan, as the executor does.
 pub(crate) fn execute(journal: &mut Journal, result: impl Fn(&Step) -> StepResult) {
     let plan = journal.plans().last().cloned().unwrap_or_default();
     let pass = journal.pass();
@@ -241,7 +241,9 @@ pub(crate) fn execute(journal: &mut Journal, result: impl Fn(&Step) -> StepResul
         }
         if matches!(end, Some(KeyResult::Unusable)) {
             let rest = steps.cloned().map(Step::Key);
-            entries.extend(rest.map(|step| Entry::new(pass, subject.clone(), step, key.clone(), StepResult::NotTaken)));
+            entries.extend(
+                rest.map(|step| Entry::new(pass, subject.clone(), step, key.clone(), StepResult::NotPerformed)),
+            );
         }
         let end = end.unwrap_or_else(|| key.map_or(KeyResult::Unusable, KeyResult::Usable));
         keys.insert(region.clone(), end);
@@ -251,7 +253,7 @@ pub(crate) fn execute(journal: &mut Journal, result: impl Fn(&Step) -> StepResul
             let key = trail.sealing_region.as_ref().and_then(|region| keys.get(region));
             let (key, result) = match (&step, key) {
                 (Step::Update(_), Some(KeyResult::Usable(key))) => (Some(key.clone()), result(&step)),
-                (Step::Update(_), Some(KeyResult::Unusable)) => (None, StepResult::NotTaken),
+                (Step::Update(_), Some(KeyResult::Unusable)) => (None, StepResult::NotPerformed),
                 (Step::Update(_), _) => continue,
                 _ => (None, result(&step)),
             };
@@ -262,7 +264,7 @@ pub(crate) fn execute(journal: &mut Journal, result: impl Fn(&Step) -> StepResul
     journal.append(entries);
 }
 
-/// Every step is taken.
+/// Every step is performed.
 pub(crate) fn done(_: &Step) -> StepResult {
     StepResult::Done(Effect::Applied)
 }

@@ -103,10 +103,10 @@ fn by_outcome(trail: &TrailReport, origin: &Origin, config: &Config) -> Vec<Stri
     match trail.outcome {
         Outcome::Failed => {
             let remedy = trail.error.as_ref().and_then(|error| error.remedy.clone());
-            vec![remedy.unwrap_or_else(|| "fix what the message above names".into())]
+            vec![remedy.unwrap_or_else(|| "fix the error described above".into())]
         }
         Outcome::Planned => planned(trail, origin, tag),
-        Outcome::Remediated if trail.takes(StepName::UpdateTrail) => vec![
+        Outcome::Remediated if trail.performs(StepName::UpdateTrail) => vec![
             "check that every principal that reads these logs can decrypt them (see above)".into(),
             "CloudTrail uses the new key within about 5 minutes".into(),
         ],
@@ -120,10 +120,10 @@ fn by_outcome(trail: &TrailReport, origin: &Origin, config: &Config) -> Vec<Stri
 }
 
 fn planned(trail: &TrailReport, origin: &Origin, exempt_tag: &str) -> Vec<String> {
-    let exempt = format!("to exempt this trail, tag it `{exempt_tag}` with the reason as the value");
+    let exempt = format!("to exempt this trail, add the tag `{exempt_tag}`, with the reason as its value");
     let apply = match origin.is_command {
-        true => "to apply what is planned for the trails of this account, run `trailseal apply`".to_owned(),
-        false => format!("to apply what is planned for the trails of this account, set {MODE} to `enforce`"),
+        true => "to apply the plan for the trails of this account, run `trailseal apply`".to_owned(),
+        false => format!("to apply the plan for the trails of this account, set {MODE} to `enforce`"),
     };
     let mut actions = Vec::new();
     for obstruction in &trail.obstructions {
@@ -141,14 +141,15 @@ fn planned(trail: &TrailReport, origin: &Origin, exempt_tag: &str) -> Vec<String
 
 /// What was repaired may have been broken on purpose.
 fn remediated(trail: &TrailReport, exempt_tag: &str) -> Vec<String> {
-    let key = trail.key_arn.as_deref().filter(|_| trail.takes(StepName::RestoreKey));
-    let key = key.map(|key| format!("the key was disabled on purpose, tag key `{key}` `{exempt_tag}`"));
-    let stopped = trail.takes(StepName::StartLogging);
-    let stopped = stopped.then(|| format!("logging was stopped on purpose, tag the trail `{exempt_tag}`"));
+    let key = trail.key_arn.as_deref().filter(|_| trail.performs(StepName::RestoreKey));
+    let key = key.map(|key| format!("the key was disabled on purpose, add the tag `{exempt_tag}` to key `{key}`"));
+    let stopped = trail.performs(StepName::StartLogging);
+    let stopped = stopped.then(|| format!("logging was stopped on purpose, add the tag `{exempt_tag}` to the trail"));
     let rotation = trail.key_arn.as_deref().filter(|_| trail.has(FindingId::KeyRotationOff));
-    let rotation = rotation.map(|key| format!("rotation was disabled on purpose, tag key `{key}` `{exempt_tag}`"));
+    let rotation =
+        rotation.map(|key| format!("rotation was disabled on purpose, add the tag `{exempt_tag}` to key `{key}`"));
     let purposes = key.into_iter().chain(rotation).chain(stopped);
-    purposes.map(|it| format!("if {it} with the reason as the value; trailseal then leaves it alone")).collect()
+    purposes.map(|it| format!("if {it}, with the reason as its value; trailseal then leaves it alone")).collect()
 }
 
 fn noted(trail: &TrailReport, exempt_tag: &str) -> Vec<String> {
@@ -157,14 +158,15 @@ fn noted(trail: &TrailReport, exempt_tag: &str) -> Vec<String> {
         _ => None,
     });
     let is_unmanageable = |finding: &Finding| unmanageable_key(finding, trail).is_some();
-    let exempt =
-        || format!("if this is intentional, exempt the trail: tag it `{exempt_tag}` with the reason as the value");
+    let exempt = || {
+        format!("if this is intentional, exempt the trail: add the tag `{exempt_tag}`, with the reason as its value")
+    };
     if trail.findings.iter().any(is_unmanageable) {
         return vec![exempt()];
     }
     if trail.has(FindingId::KeyPolicyGap) {
         return vec![
-            "ask the key's owner to fix the key policy as the finding above says".into(),
+            "ask the key's owner to fix the key policy as described in the finding above".into(),
             "as long as CloudTrail delivers log files, trailseal does not assign another key".into(),
         ];
     }

@@ -97,18 +97,18 @@ pub(in crate::report) const DRY_RUN: &str = "This was a dry run. Nothing was cha
 pub(in crate::report) const NEW_KEY_POLICY: &str = "Policy of each new key";
 
 /// The heading of a trail's steps.
-pub(in crate::report) fn steps_heading(outcome: Outcome, mode: Mode) -> &'static str {
-    match outcome {
-        _ if mode == Mode::DryRun => "What would be done:",
-        Outcome::Failed => "What was done, and what was not:",
-        _ => "What was done:",
+pub fn steps_heading(is_dry_run: bool, has_failed: bool) -> &'static str {
+    match (is_dry_run, has_failed) {
+        (true, _) => "Planned changes",
+        (false, true) => "Completed and incomplete steps",
+        (false, false) => "Completed steps",
     }
 }
 
 /// A step whose error is the error of the trail.
 pub(in crate::report) const SEE_ABOVE: &str = "see the error above";
 
-/// The status of a step. In a run that changes trails, a step that is still planned was not taken.
+/// The status of a step. In a run that changes trails, a step that is still planned was not performed.
 pub(in crate::report) fn step_status(status: StepStatus) -> String {
     match status {
         StepStatus::Planned => "not done".into(),
@@ -118,7 +118,7 @@ pub(in crate::report) fn step_status(status: StepStatus) -> String {
 
 /// The trails that do not fit in a message.
 pub(in crate::report) fn omitted_trails(count: usize) -> String {
-    format!("The function's log contains {count} more trails.")
+    format!("The function's log contains {count} more {}.", if count == 1 { "trail" } else { "trails" })
 }
 
 /// What started the invocation.
@@ -184,4 +184,15 @@ pub(in crate::report) fn failure_notice(failure: &Failure) -> String {
 pub(in crate::report) fn capitalized(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_omitted_trail_is_singular() {
+        assert_eq!(omitted_trails(1), "The function's log contains 1 more trail.");
+        assert_eq!(omitted_trails(2), "The function's log contains 2 more trails.");
+    }
 }

@@ -32,7 +32,7 @@ fn with_tool(trail: &TrailReport, tool: DeploymentTool, origin: &Origin) -> Vec<
     };
     let mut actions = Vec::new();
     if trail.steps.iter().any(|step| step.step == StepName::UpdateTrail) {
-        let key = trail.key_arn.as_deref().filter(|_| trail.takes(StepName::UpdateTrail));
+        let key = trail.key_arn.as_deref().filter(|_| trail.performs(StepName::UpdateTrail));
         actions.push(match key {
             Some(key) => format!(
                 "{deploys} set the key in its code, because otherwise the next deployment removes it again: {}",
@@ -59,7 +59,9 @@ fn with_tool(trail: &TrailReport, tool: DeploymentTool, origin: &Origin) -> Vec<
 }
 
 fn with_any(trail: &TrailReport, mode: Mode) -> Vec<String> {
-    let Some(key) = trail.key_arn.as_deref().filter(|_| trail.takes(StepName::UpdateTrail)) else { return Vec::new() };
+    let Some(key) = trail.key_arn.as_deref().filter(|_| trail.performs(StepName::UpdateTrail)) else {
+        return Vec::new();
+    };
     let mut actions = vec![format!(
         "if infrastructure as code deploys this trail, set the key there, because otherwise the next deployment removes it again: `kms_key_id` (Terraform, OpenTofu, Ansible), `KMSKeyId` (CloudFormation), `encryptionKey` (AWS CDK) or `kmsKeyId` (Pulumi) = `{key}`"
     )];

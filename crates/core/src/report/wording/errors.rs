@@ -59,7 +59,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
                 "the policy of key `{key}` cannot be extended: it would exceed the {MAX_BYTES} bytes that KMS accepts"
             ),
             format!(
-                "remove at least {} bytes of statements that are no longer needed: {}. The next run then does the rest: {}",
+                "remove at least {} bytes of statements that are no longer needed: {}. The next run then makes these changes: {}",
                 extension.document.text().len().saturating_sub(MAX_BYTES),
                 policy_commands(key, "remove them"),
                 instruction(extension)
@@ -72,7 +72,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
                     let nearest: Vec<String> = unmet.iter().map(ToString::to_string).collect();
                     let nearest = if nearest.is_empty() { String::new() } else { format!(" ({})", nearest.join("; ")) };
                     format!(
-                        "no statement of the policy of bucket `{bucket}` allows CloudTrail `{call}` for trail `{trail}`{nearest}"
+                        "no statement of the policy of bucket `{bucket}` allows CloudTrail to call `{call}` for trail `{trail}`{nearest}"
                     )
                 }
             };
@@ -253,8 +253,8 @@ pub(in crate::report) fn step_failure(entry: &Entry, failure: &Failure) -> Failu
 fn by_administrator(failure: Failure, administrator: KeyAdministrator, command: &str) -> Failure {
     let remedy = match failure.remedy.as_deref() {
         Some(_) if administrator == KeyAdministrator::Role => return failure,
-        None | Some("") => format!("have an administrator do this: {command}"),
-        Some(remedy) => format!("{remedy}; or have an administrator do this: {command}"),
+        None | Some("") => format!("ask an administrator to do the following: {command}"),
+        Some(remedy) => format!("{remedy}; or ask an administrator to do the following: {command}"),
     };
     Failure { remedy: Some(remedy), ..failure }
 }
@@ -302,7 +302,7 @@ pub(in crate::report) fn setting_changes(trail: &TrailArn, changes: &[SettingCha
     let changes: Vec<String> = changes.iter().map(change).collect();
     Failure::terminal(
         format!(
-            "trail `{trail}` has its key, but other settings differ from those read before: {}",
+            "trail `{trail}` was assigned the key, but other settings changed during the update: {}",
             changes.join(", ")
         ),
         format!(

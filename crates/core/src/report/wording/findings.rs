@@ -5,7 +5,7 @@ use crate::finding::{DeliveryCause, DeliveryError, Finding};
 use crate::ids::KeyArn;
 use crate::key_policy::KeyAdministrator;
 
-const UNMANAGEABLE: &str = "no principal of the key's account may change that policy";
+const UNMANAGEABLE: &str = "no principal in the key's account may change that policy";
 
 /// A finding in words.
 pub(in crate::report) fn finding(finding: &Finding) -> String {
@@ -24,7 +24,7 @@ pub(in crate::report) fn finding(finding: &Finding) -> String {
             format!("key `{key}` is in state `{state}`, in which it cannot be used: {remedy}")
         }
         Finding::KeyMissing(key) => format!(
-            "key `{key}` does not exist, as a second read confirmed; the log files that it encrypted cannot be read any more"
+            "key `{key}` does not exist (confirmed by a second read); the log files that it encrypted can no longer be read"
         ),
         Finding::CloudTrailDenied { key, access, statements, administrator } => {
             let (denied, reasons) = denied_calls(access);

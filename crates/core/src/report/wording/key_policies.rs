@@ -14,7 +14,7 @@ pub(super) fn changed_statements(extension: &Extension) -> String {
 /// What to change in a policy, with the exact statements.
 pub(super) fn instruction(extension: &Extension) -> String {
     let Extension { added, rewritten, .. } = extension;
-    let replace = || format!("replace the deleted role by the function's role in {}", quoted(rewritten));
+    let replace = || format!("replace the deleted role with the function's role in {}", quoted(rewritten));
     let replace = (!rewritten.is_empty()).then(replace);
     let add = (!added.is_empty()).then(|| format!("add {}", json!(added)));
     replace.into_iter().chain(add).collect::<Vec<String>>().join(" and ")

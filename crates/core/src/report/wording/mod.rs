@@ -15,11 +15,11 @@ mod steps;
 mod warnings;
 
 pub(super) use actions::next_action;
-pub use alerts::summary;
 pub(super) use alerts::{
     DRY_RUN, NEW_KEY_POLICY, SEE_ABOVE, access_consequences, capitalized, caused_by, cost, digest_headline,
-    failure_notice, headline, key_headline, omitted_trails, step_status, steps_heading, stray_notice,
+    failure_notice, headline, key_headline, omitted_trails, step_status, stray_notice,
 };
+pub use alerts::{steps_heading, summary};
 pub(super) use errors::{
     abandoned, not_remediated_yet, obstacle, other_key, setting_changes, step_failure, unknown_access,
     unverified_repair,
@@ -79,7 +79,7 @@ fn replace_unmanageable(key: &KeyArn) -> String {
 /// Who can help with a key that no principal can administer.
 /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html>.
 fn regain_access(key: &KeyArn) -> String {
-    format!("contact AWS Support to regain access to key `{key}`, which no principal of its account may change")
+    format!("contact AWS Support to regain access to key `{key}`, which no principal in its account may change")
 }
 
 /// The command that lists the updates of the trails in a Region, which CloudTrail keeps for 90 days.

@@ -10,7 +10,7 @@ use crate::plan::{KeyStep, Step, Subject};
 /// A step and what became of it, in words.
 pub(in crate::report) fn detail(entry: &Entry) -> String {
     match &entry.result {
-        StepResult::NotTaken => planned(entry),
+        StepResult::NotPerformed => planned(entry),
         StepResult::Failed(failure) if failure.not_sent => planned(entry),
         StepResult::Done(effect) => done(entry, effect),
         StepResult::Contradicted(contradiction) => contradicted(entry, contradiction),
@@ -89,7 +89,7 @@ fn done(entry: &Entry, effect: &Effect) -> String {
             };
             format!("{} in the policy of `{key}`{since}{read_back}", changed_statements(&change.extension))
         }
-        Step::Key(KeyStep::EnableRotation) => "yearly rotation".into(),
+        Step::Key(KeyStep::EnableRotation) => format!("yearly rotation of `{key}`{read_back}"),
         Step::Key(KeyStep::CreateAlias(alias)) => format!("`{alias}` for `{key}`{read_back}"),
         Step::Update(_) => format!("{}{read_back}", entry.key.as_ref().map(assigned).unwrap_or_default()),
         Step::Restart => format!("the trail is logging again{read_back}"),
@@ -103,7 +103,7 @@ fn contradicted(entry: &Entry, contradiction: &Contradiction) -> String {
         }
         (Contradiction::AliasTaken { holder, in_use }, _, Some(own)) => {
             let becomes = if *in_use { "stays in use without the alias" } else { "is a stray" };
-            format!("key `{holder}` had the alias first; `{own}` {becomes}")
+            format!("key `{holder}` got the alias first; `{own}` {becomes}")
         }
         _ => reason(contradiction),
     }

@@ -46,7 +46,7 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
             "the policy of bucket `{bucket}` cannot be evaluated, so it is unknown {UNREAD_POLICY}: {error}. Check that it allows CloudTrail to write with the key, and who reads the log files"
         ),
         Warning::BucketPolicyUnclear { bucket, decision } => format!(
-            "it is unknown whether the policy of bucket `{bucket}` allows CloudTrail to write with the key ({}). CloudTrail checks this when the trail is updated, and refuses the update if not. Check that the statement lets CloudTrail write",
+            "it is unknown whether the policy of bucket `{bucket}` allows CloudTrail to write with the key ({}). CloudTrail checks this when the trail is updated, and rejects the update if CloudTrail cannot write. Check that the statement allows CloudTrail to write",
             reasons(decision)
         ),
         Warning::ReplicationWillStop { bucket, rule } => {
@@ -63,7 +63,7 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
                 r#"{{"Effect":"Allow","Action":"kms:Decrypt","Resource":"{key}","Condition":{{"StringLike":{{"kms:ViaService":"s3.{region}.*"}}}}}}"#
             );
             format!(
-                "{id} replicates new log files of bucket `{bucket}` to `{}` only if its role `{}` can decrypt with the trail's new key. The role needs kms:Decrypt in its own policy: add the statement {statement}. If the key policy does not let the role's account decide, also {}",
+                "{id} replicates new log files of bucket `{bucket}` to `{}` only if its role `{}` can decrypt with the trail's new key. The role needs kms:Decrypt in its own policy: add the statement {statement}. If the key policy does not delegate to the role's account, also {}",
                 rule.destination,
                 rule.role,
                 allow_readers(*owner, "the role")
