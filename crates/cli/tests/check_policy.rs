@@ -198,6 +198,24 @@ fn a_condition_on_the_organization_needs_its_id() {
     assert!(output(&["--organization", "o-zzzzzzzzzz"]).contains("error[key-policy-gap]"));
 }
 
+#[test]
+fn a_condition_on_the_key_needs_the_key() {
+    let (key, mut bucket) = correct();
+    let deny = |key: Value| {
+        json!({ "Sid": "OnlyOurKey", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::audit-logs/*",
+            "Condition": { "StringNotEquals": { "s3:x-amz-server-side-encryption-aws-kms-key-id": key } } })
+    };
+    let literal = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    bucket["Statement"].as_array_mut().unwrap().push(deny(json!(literal)));
+    let alone = whole(&piped(bucket.to_string().as_bytes(), &[]));
+    assert!(alone.contains("note[bucket-policy-unclear]") && alone.contains("exit code 0"), "{alone}");
+    // The key of the template has another ARN.
+    assert_eq!(report(&key, &bucket)["summary"]["errors"], 1);
+    bucket["Statement"][3] = deny(json!({ "Fn::GetAtt": ["Key", "Arn"] }));
+    assert_eq!(report(&key, &bucket)["summary"]["notes"], 0);
+    assert_eq!(report(&key, &bucket)["summary"]["errors"], 0);
+}
+
 /// Calls `change` with each text in a value, one at a time.
 fn for_each_text(value: &Value, path: &str, change: &mut impl FnMut(&str)) {
     match value {

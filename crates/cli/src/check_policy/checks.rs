@@ -167,15 +167,17 @@ pub(super) fn bucket_policy(judge: &Judge<'_>, key: Option<&Judge<'_>>) -> Vec<F
     if !malformed.is_empty() {
         return malformed;
     }
+    // The key that a trail uses is known only if the file names it.
+    let known = key.and_then(|key| key.policy.key.as_ref());
     let key_arn = key.map_or(&judge.key, |key| &key.key);
-    let mut found: Vec<Found> = judge.trails.iter().filter_map(|trail| bucket_access(judge, trail, key_arn)).collect();
+    let mut found: Vec<Found> = judge.trails.iter().filter_map(|trail| bucket_access(judge, trail, known)).collect();
     once_per_statement(&mut found);
-    found.extend(foreign_writes(judge, key_arn));
+    found.extend(foreign_writes(judge, known));
     found.extend(readers(judge, key, key_arn));
     found
 }
 
-fn bucket_access(judge: &Judge<'_>, arn: &TrailArn, key: &KeyArn) -> Option<Found> {
+fn bucket_access(judge: &Judge<'_>, arn: &TrailArn, key: Option<&KeyArn>) -> Option<Found> {
     let files = judge.files(arn);
     let trail = judge.trail_name(arn);
     let access = cloudtrail_new_bucket_access(&judge.document, &files, key);
@@ -208,7 +210,7 @@ fn bucket_access(judge: &Judge<'_>, arn: &TrailArn, key: &KeyArn) -> Option<Foun
 }
 
 /// Whether a trail of somebody else's account can write to the bucket.
-fn foreign_writes(judge: &Judge<'_>, key: &KeyArn) -> Option<Found> {
+fn foreign_writes(judge: &Judge<'_>, key: Option<&KeyArn>) -> Option<Found> {
     let foreign = judge.foreign_trail()?;
     let files = LogFiles { organization: false, organization_id: None, ..judge.files(&foreign) };
     let Decision::Allowed(statement) = cloudtrail_new_bucket_access(&judge.document, &files, key).put_object else {

@@ -15,6 +15,7 @@ pub(super) struct Judge<'a> {
     pub(super) file: &'a str,
     pub(super) policy: &'a Policy,
     pub(super) document: Document,
+    /// The key, or an example of one.
     pub(super) key: KeyArn,
     /// At least one.
     pub(super) trails: Vec<TrailArn>,
@@ -35,7 +36,8 @@ impl<'a> Judge<'a> {
         };
         let Place { partition, region, account, .. } = place;
         let folder = LogFolder::named_by(&document);
-        let key = policy.key.clone().or_else(|| named_key(&document).filter(|_| policy.kind == PolicyKind::Key));
+        let named = || named_key(&document, account, region).filter(|_| policy.kind == PolicyKind::Key);
+        let key = policy.key.clone().or_else(named);
         let key = key.unwrap_or_else(|| KeyArn::placeholder(partition, region, account));
         let trails = if place.trails.is_empty() { trails(place, policy, &document) } else { place.trails.clone() };
         let example = format!("arn:{partition}:cloudtrail:{region}:{account}:trail/example").parse();

@@ -48,14 +48,28 @@ pub fn cloudtrail_bucket_access(
     current_key: Option<&str>,
 ) -> BucketAccess {
     let calls = Calls { policy, files, accepted: true };
-    BucketAccess { get_bucket_acl: calls.get_bucket_acl(), put_object: calls.put_object(key, current_key) }
+    let before = current_key.map_or(Encryption::S3, |key| Encryption::Kms(Some(key)));
+    BucketAccess {
+        get_bucket_acl: calls.get_bucket_acl(),
+        put_object: calls.put_object(Encryption::Kms(Some(key.as_str())), before),
+    }
 }
 
 /// What a bucket policy decides about CloudTrail's calls for a trail that CloudTrail has not accepted yet, whose files
-/// are encrypted with `key`. Every Deny that may apply counts.
-pub fn cloudtrail_new_bucket_access(policy: &Document, files: &LogFiles<'_>, key: &KeyArn) -> BucketAccess {
+/// are encrypted with a KMS key, which may be unknown. Every Deny that may apply counts.
+pub fn cloudtrail_new_bucket_access(policy: &Document, files: &LogFiles<'_>, key: Option<&KeyArn>) -> BucketAccess {
     let calls = Calls { policy, files, accepted: false };
-    BucketAccess { get_bucket_acl: calls.get_bucket_acl(), put_object: calls.put_object(key, Some(key.as_str())) }
+    let encryption = Encryption::Kms(key.map(KeyArn::as_str));
+    BucketAccess { get_bucket_acl: calls.get_bucket_acl(), put_object: calls.put_object(encryption, encryption) }
+}
+
+/// How files are encrypted.
+#[derive(Clone, Copy)]
+enum Encryption<'a> {
+    /// With S3's own keys.
+    S3,
+    /// With a KMS key, if it is known which.
+    Kms(Option<&'a str>),
 }
 
 /// CloudTrail's calls, as a bucket policy decides them.
@@ -89,7 +103,7 @@ impl Calls<'_> {
         }
     }
 
-    fn put_object(&self, key: &KeyArn, current_key: Option<&str>) -> Decision {
+    fn put_object(&self, encryption: Encryption<'_>, encryption_before: Encryption<'_>) -> Decision {
         let named: Vec<&str> = self.policy.statements().iter().flat_map(resources).collect();
         let organization = self.files.organization_among(&named);
         // Such a pattern may or may not match the organization's folder.
@@ -99,7 +113,7 @@ impl Calls<'_> {
         let about_writes: Vec<&str> = about_writes.flat_map(resources).collect();
         let examples = self.files.examples(&organization, &about_writes);
         let decide = |(index, example): (usize, Example)| {
-            let decision = self.put_example(&example, index == 0, key, current_key)?;
+            let decision = self.put_example(&example, index == 0, encryption, encryption_before)?;
             Some(match pattern {
                 Some(name) if index == 0 && matches!(decision, Decision::ImplicitDeny(_)) => {
                     let name = shorten(name, 200);
@@ -120,13 +134,13 @@ impl Calls<'_> {
         &self,
         example: &Example,
         or_by_account: bool,
-        key: &KeyArn,
-        current_key: Option<&str>,
+        encryption: Encryption<'_>,
+        encryption_before: Encryption<'_>,
     ) -> Option<Decision> {
         let is_certain = example.presence == Presence::Certain;
-        let call = |key| move |caller, context| put_object(example.object.clone(), key, caller, context);
-        let new = call(Some(key.as_str()));
-        let (after, before) = (self.by_service(new), self.by_service(call(current_key)));
+        let call = |with| move |caller, context| put_object(example.object.clone(), with, caller, context);
+        let new = call(encryption);
+        let (after, before) = (self.by_service(new), self.by_service(call(encryption_before)));
         match self.decide(&after, &before, is_about_encryption) {
             decision @ Decision::ImplicitDeny(_) if or_by_account => Some(self.or_by_account(decision, new)),
             decision if !decision.is_denied() || decision.explicit_deny().is_some() && is_certain => Some(decision),
@@ -196,15 +210,16 @@ pub(super) fn concerns_writes(statement: &Statement) -> bool {
     named != Truth::No && action != Truth::No
 }
 
-fn put_object(object: String, key: Option<&str>, caller: Caller, context: Context) -> Request {
+fn put_object(object: String, encryption: Encryption<'_>, caller: Caller, context: Context) -> Request {
     const ENCRYPTION: &str = "s3:x-amz-server-side-encryption";
     const KEY_ID: &str = "s3:x-amz-server-side-encryption-aws-kms-key-id";
     let context = over_tls(context)
         .with("s3:x-amz-acl", "bucket-owner-full-control")
         .without("s3:x-amz-server-side-encryption-customer-algorithm");
-    let context = match key {
-        Some(key) => context.with(ENCRYPTION, "aws:kms").with(KEY_ID, key),
-        None => context.with(ENCRYPTION, "AES256").without(KEY_ID),
+    let context = match encryption {
+        Encryption::Kms(Some(key)) => context.with(ENCRYPTION, "aws:kms").with(KEY_ID, key),
+        Encryption::Kms(None) => context.with(ENCRYPTION, "aws:kms").with_some(KEY_ID),
+        Encryption::S3 => context.with(ENCRYPTION, "AES256").without(KEY_ID),
     };
     Request { caller, action: "s3:PutObject".to_owned(), resource: object, context }
 }

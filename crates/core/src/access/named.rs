@@ -75,10 +75,16 @@ fn matching_trail(value: &str, account: &AccountId, region: &Region) -> Option<T
     arn.parse().ok().filter(|_| own)
 }
 
-/// The key that the statements of a key policy name, if they name one.
+/// The key that the statements of a key policy name, if they name one. A pattern of ARNs is an example that it matches.
 #[must_use]
-pub fn named_key(policy: &Document) -> Option<KeyArn> {
-    policy.statements().iter().flat_map(resources).find_map(|resource| resource.parse().ok())
+pub fn named_key(policy: &Document, account: &AccountId, region: &Region) -> Option<KeyArn> {
+    policy.statements().iter().flat_map(resources).find_map(|resource| {
+        let parts = split_arn(resource).filter(|parts| parts.service == "kms")?;
+        let region = if parts.region == "*" { region.as_str() } else { parts.region };
+        let account = if parts.account == "*" { account.as_str() } else { parts.account };
+        let key = parts.resource.replace(['*', '?'], "0");
+        format!("arn:{}:kms:{region}:{account}:{key}", parts.partition).parse().ok()
+    })
 }
 
 /// Where a bucket policy lets CloudTrail write log files.
@@ -167,6 +173,25 @@ mod tests {
         assert_eq!(trails("Allow", context), [trail]);
         let both = json!({ "ArnLike": { "aws:SourceArn": ["arn:aws:cloudtrail:*:123456789012:trail/*", trail] } });
         assert_eq!(trails("Allow", both), [trail], "a pattern adds no example to a trail");
+    }
+
+    #[test]
+    fn a_key_is_named_by_its_arn_or_a_pattern() {
+        let key = |resource: &str| {
+            let policy = Document::new([json!({ "Effect": "Allow", "Resource": ["*", resource] })]);
+            named_key(&policy, &"123456789012".parse().unwrap(), &"us-east-1".parse().unwrap())
+                .map(|key| key.to_string())
+        };
+        for (resource, expected) in [
+            ("arn:aws:kms:eu-west-1:210987654321:key/1234", Some("arn:aws:kms:eu-west-1:210987654321:key/1234")),
+            ("arn:aws:kms:eu-west-1:*:key/*", Some("arn:aws:kms:eu-west-1:123456789012:key/0")),
+            ("arn:aws:kms:*:123456789012:key/mrk-*", Some("arn:aws:kms:us-east-1:123456789012:key/mrk-0")),
+            ("arn:aws:kms:*:123456789012:alias/logs", None),
+            ("arn:aws:kms:*:123456789012:key/${unresolved-Ref-Key}", None),
+            ("*", None),
+        ] {
+            assert_eq!(key(resource).as_deref(), expected, "{resource}");
+        }
     }
 
     #[test]
