@@ -108,6 +108,18 @@ fn sarif_is_valid_for_every_file() {
 }
 
 #[test]
+fn json_has_the_documented_shape_for_every_file() {
+    let schema: Value = serde_json::from_str(include_str!("../../../docs/check-policy.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for file in corpus() {
+        let output = check(&[&file, "--format", "json"]);
+        let Ok(report) = serde_json::from_slice::<Value>(&output.stdout) else { continue };
+        let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{file} {errors:?}");
+    }
+}
+
+#[test]
 fn a_line_is_that_of_the_statement() {
     for file in corpus().iter().filter(|file| !file.starts_with("terraform") && *file != "get-key-policy.json") {
         let output = check(&[file, "--format", "json"]);

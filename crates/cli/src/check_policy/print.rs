@@ -30,7 +30,7 @@ fn place_in_file(found: &Found) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// The shape of this object is part of the interface: members may be added, and these keep their meaning.
+/// The shape is that of docs/check-policy.schema.json: members may be added, and these keep their meaning.
 pub(super) fn json(report: &Report) -> Value {
     let results: Vec<Value> = report.found.iter().map(result).collect();
     json!({
