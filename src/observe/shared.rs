@@ -1,4 +1,4 @@
-//! Keys, read with their policies and tags: once in a pass, however many trails share them.
+//! The keys of trails, read with their policies and tags: once in a pass, however many trails share them.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -24,7 +24,8 @@ kms:CreateAlias, kms:EnableKeyRotation and kms:PutKeyPolicy on it. It sends no a
 Exit codes:
   0  every trail is compliant, exempt or gone
   1  error: nothing was changed, or the command was interrupted
-  2  a trail has a finding that trailseal does not fix
+  2  a finding that trailseal does not fix, an out-of-scope trail, or a stray key remains,
+     or a trail failed and nothing was planned
   3  a step failed, or a trail is not compliant afterwards";
 
 /// Fix this account's trails: show the plan, ask, apply it, and verify the result
@@ -125,10 +126,10 @@ fn require_unchanged(expected: &Basis, now: &Basis) -> Result<(), Failed> {
         [] => Ok(()),
         changes => Err(Failed::new(
             format!(
-                "nothing was changed, because since the plan was made something else has changed: {}",
+                "nothing was changed, because the following changed after the plan was made: {}",
                 changes.join(", ")
             ),
-            "make the plan again, and review it",
+            "create and review a new plan",
         )),
     }
 }

@@ -31,16 +31,17 @@ impl Basis {
         let tags = exempt_tags.iter().map(|(arn, tag)| (format!("the exempt tag of trail `{arn}`"), fingerprint(tag)));
         let regions =
             bucket_regions.iter().map(|(arn, region)| (format!("the bucket of trail `{arn}`"), fingerprint(region)));
-        let keys =
-            candidates.iter().map(|(region, keys)| (format!("the keys in `{region}`"), fingerprint(&settled(keys))));
+        let keys = candidates
+            .iter()
+            .map(|(region, keys)| (format!("the keys in `{region}`"), fingerprint(&without_volatile_fields(keys))));
         let buckets = buckets
             .iter()
             .map(|(name, bucket)| (format!("the policy or the replication of bucket `{name}`"), fingerprint(bucket)));
         Self(trails.chain(tags).chain(regions).chain(keys).chain(buckets).collect())
     }
 
-    /// What is different or new in `now`, by name. Otherwise what is gone: what was not read because of a difference is
-    /// none.
+    /// What is different or new in `now`, by name. If nothing differs, what is missing. A difference can itself cause
+    /// missing reads.
     pub(crate) fn changes<'a>(&'a self, now: &'a Self) -> Vec<&'a str> {
         let different = now.0.iter().filter(|(name, state)| self.0.get(*name) != Some(state));
         let gone = self.0.iter().filter(|(name, _)| !now.0.contains_key(*name));
@@ -53,18 +54,18 @@ impl Basis {
 }
 
 /// The candidates without what changes by itself: a key is recent for some minutes.
-fn settled(candidates: &Candidates) -> Candidates {
+fn without_volatile_fields(candidates: &Candidates) -> Candidates {
     let mut candidates = candidates.clone();
     let Candidates { named, tagged, created } = &mut candidates;
-    let settle = |key: &mut KeyObservation| {
+    let clear = |key: &mut KeyObservation| {
         key.metadata.recent = false;
         key.metadata.expiry = None;
     };
     if let Ok(Reading::Known(key)) = named {
-        settle(key);
+        clear(key);
     }
-    tagged.iter_mut().flatten().for_each(|TaggedKey { key, .. }| settle(key));
-    created.iter_mut().for_each(settle);
+    tagged.iter_mut().flatten().for_each(|TaggedKey { key, .. }| clear(key));
+    created.iter_mut().for_each(clear);
     candidates
 }
 

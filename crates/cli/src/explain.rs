@@ -15,7 +15,7 @@ Examples:
   trailseal explain key-disabled
   trailseal explain";
 
-/// Explain a finding, warning, outcome or step: what it means and what to do
+/// Explain an ID in a report: what it means and what to do
 ///
 /// Without an ID, lists all of them.
 #[derive(Debug, Args)]
@@ -122,8 +122,8 @@ fn unknown(wanted: &str) -> Failed {
     ids.sort_unstable();
     let near: Vec<String> = ids.iter().take(3).map(|(_, id)| format!("`{id}`")).collect();
     Failed::new(
-        format!("there is no finding, warning, outcome or step `{}`", trailseal_core::ids::shorten(wanted, 80)),
-        format!("the nearest are {}; `trailseal explain` lists all", near.join(", ")),
+        format!("unknown ID `{}`", trailseal_core::ids::shorten(wanted, 80)),
+        format!("similar IDs: {}; `trailseal explain` lists all IDs", near.join(", ")),
     )
 }
 
@@ -163,8 +163,8 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_id_names_the_nearest() {
+    fn an_unknown_id_names_similar_ones() {
         let failed = unknown("key-disable").to_string();
-        assert!(failed.contains("the nearest are `key-disabled`, "), "{failed}");
+        assert!(failed.contains("similar IDs: `key-disabled`, "), "{failed}");
     }
 }

@@ -111,7 +111,7 @@ fn run(command: &Command) -> Result<(String, Exit), Stop> {
 
 fn block_on<T>(command: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failed::new(format!("cannot start: {error}"), ""))?.block_on(command)
+    runtime.map_err(|error| Failed::new(format!("cannot start the async runtime: {error}"), ""))?.block_on(command)
 }
 
 /// Prints each step to standard error when it was performed.

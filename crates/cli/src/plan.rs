@@ -22,7 +22,7 @@ The command needs the permissions in docs/permissions.md, section \"Reads\".
 Exit codes:
   0  every trail is compliant, exempt or gone
   1  error: nothing could be planned
-  2  changes are planned, or a trail has a finding";
+  2  a change is planned; a trail has a finding, failed, or is out of scope; or a key is a stray";
 
 /// Show what trailseal would do in this account; it changes nothing
 ///

@@ -36,20 +36,19 @@ impl SavedPlan {
 
     /// # Errors
     ///
-    /// The file cannot be read, is no plan, or was saved by another version of trailseal.
+    /// The file cannot be read, is not a plan, or was saved by another version of trailseal.
     pub(crate) fn read(file: &Path) -> Result<Self, Failed> {
         let shown = file.display();
         let again = "save a plan with `trailseal plan --out FILE`";
         let json = std::fs::read(file)
             .map_err(|error| Failed::new(format!("cannot read the plan `{shown}`: {error}"), again))?;
         let plan: Self = serde_json::from_slice(&json)
-            .map_err(|error| Failed::new(format!("`{shown}` is not a plan of trailseal: {error}"), again))?;
+            .map_err(|error| Failed::new(format!("`{shown}` is not a trailseal plan: {error}"), again))?;
         if plan.trailseal == VERSION {
             return Ok(plan);
         }
         let Self { trailseal: other, .. } = plan;
-        let message =
-            format!("the plan `{shown}` was saved by version {other} of trailseal, and this is version {VERSION}");
+        let message = format!("the plan `{shown}` was saved by trailseal {other}; this is trailseal {VERSION}");
         Err(Failed::new(message, "save and review it again with this version"))
     }
 }

@@ -29,7 +29,7 @@ const TIME: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, Clone, Default, Args)]
 #[group(skip)]
 pub(crate) struct Credentials {
-    /// Profile of the AWS CLI
+    /// AWS CLI profile
     #[arg(long)]
     pub(crate) profile: Option<String>,
 }
@@ -84,7 +84,7 @@ impl Selected {
     ///
     /// The credentials are those of another account, or the selection was edited.
     pub(crate) async fn open(&self, credentials: &Credentials) -> Result<Session, Failed> {
-        let edited = |_| Failed::new("the saved plan is malformed: its Region", "save the plan again");
+        let edited = |_| Failed::new("the saved plan has an invalid Region", "save the plan again");
         let region: Region = self.region.parse().map_err(edited)?;
         let source = Source::Saved(&self.settings);
         let session = Session::open(source, Some(&region), self.trails.clone(), credentials).await?;

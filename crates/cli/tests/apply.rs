@@ -87,7 +87,7 @@ fn a_saved_plan_is_applied_as_it_was_made() {
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("create-alias (done): `alias/own`") && text.contains("1 trail: 1 remediated."), "{text}");
     let text = refusal(&run(&aws, &["apply", &path, "--yes"]));
-    assert!(text.contains("has changed: trail `arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit`"), "{text}");
+    assert!(text.contains("plan was made: trail `arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit`"), "{text}");
 }
 
 #[test]
@@ -122,10 +122,10 @@ fn a_saved_plan_is_refused_after_a_change() {
         aws.clear_calls();
         let text = refusal(&run(&aws, &["apply", &path, "--yes"]));
         assert!(
-            text.starts_with("nothing was changed, because since the plan was made something else has changed: "),
+            text.starts_with("nothing was changed, because the following changed after the plan was made: "),
             "{text}"
         );
-        assert!(text.contains(what) && text.ends_with("\n  hint: make the plan again, and review it\n"), "{text}");
+        assert!(text.contains(what) && text.ends_with("\n  hint: create and review a new plan\n"), "{text}");
         assert_eq!(writes(&aws), Vec::<String>::new(), "{name}");
     }
 }
@@ -160,9 +160,9 @@ fn a_file_that_is_no_plan_is_one_clear_error() {
     aws.clear_calls();
     let older = plan.replacen(concat!("\"", env!("CARGO_PKG_VERSION"), "\""), "\"0.0.1\"", 1);
     for (text, message) in [
-        ("", "` is not a plan of trailseal: "),
-        ("{}", "` is not a plan of trailseal: "),
-        (&older, "was saved by version 0.0.1 of trailseal"),
+        ("", "` is not a trailseal plan: "),
+        ("{}", "` is not a trailseal plan: "),
+        (&older, "was saved by trailseal 0.0.1; this is trailseal "),
     ] {
         let path = file("no plan.json", text);
         let error = error(&run(&aws, &["apply", &path, "--yes"]));

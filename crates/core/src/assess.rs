@@ -1,5 +1,6 @@
-//! What is wrong with a trail, from the observation alone. No parameter contains the trigger, so no decision can depend
-//! on it. Which key a trail gets belongs in [`crate::plan`].
+//! What is wrong with a trail, from the observation alone. No parameter contains the trigger. It decides only whether the
+//! rotation of keys is read ([`crate::trigger::Target::includes_rotation`]). Which key a trail gets belongs in
+//! [`crate::plan`].
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -36,7 +36,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
             let (denied, reasons) = denied_calls(access);
             let replace = (*administrator == KeyAdministrator::NoPrincipal).then(|| replace_unmanageable(key));
             let exclude = access.explicitly_denied().then(|| {
-                "exclude `cloudtrail.amazonaws.com` from the statement that denies it, because trailseal never changes an existing statement".to_owned()
+                "exclude `cloudtrail.amazonaws.com` from the statement that denies it, because trailseal does not change that statement".to_owned()
             });
             let add = statements.as_ref().map(|statements| {
                 let add = add_statements(key, statements);
