@@ -177,7 +177,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// The condition does not hold any more. An earlier attempt may be the cause, whatever error it returned.
+    /// The condition no longer holds. An earlier attempt may be the cause, whatever error it returned.
     fn when_condition_is_false<T>(self) -> Result<Option<T>, Failure> {
         match self.last {
             None => Ok(None),

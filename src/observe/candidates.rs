@@ -84,7 +84,7 @@ async fn tagged_keys(
     Ok(keys)
 }
 
-/// A key that the tag index returns. `None`: it does not exist any more.
+/// A key that the tag index returns. `None`: it no longer exists.
 pub(crate) async fn tagged_key(
     reader: &impl Read,
     arn: &KeyArn,

@@ -53,7 +53,7 @@ pub(crate) struct Options {
 
     /// Who may decrypt the logs, comma-separated, as in LogReaders (TRAILSEAL_LOG_READERS)
     ///
-    /// ARNs of roles or users, account IDs, organization IDs, or `account` for every principal of the key's account. Principals of
+    /// ARNs of roles or users, account IDs, organization IDs, or `account` for every principal in the key's account. Principals of
     /// other accounts also need kms:Decrypt in an IAM policy of their own account.
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
     readers: String,

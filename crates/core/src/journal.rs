@@ -88,7 +88,7 @@ pub enum Contradiction {
     NotVisible(KeyArn),
     /// Another principal changed the trail.
     TrailChanged(TrailArn),
-    /// The trail does not exist any more.
+    /// The trail no longer exists.
     TrailGone(Failure),
     /// The outcome of a write is unknown.
     OutcomeUnknown(Failure),

@@ -168,7 +168,7 @@ static TABLE: &[Row] = &[
      "no action needed; another principal is changing the bucket, and the call is retried automatically; investigate if it persists"),
     // The bucket was deleted and created again elsewhere after its Region was read.
     Row::of("s3", "PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException", Later,
-     "no action needed; the bucket is not in `{region}` any more, and the next run reads its Region again; if it persists, check which Region the bucket is in, and that no proxy between the function and S3 changes requests"),
+     "no action needed; the bucket is no longer in `{region}`, and the next run reads its Region again; if it persists, check which Region the bucket is in, and that no proxy between the function and S3 changes requests"),
     Row::of("s3", "RequestTimeTooSkewed", Later,
      "no action needed; the next run signs the request again; if it persists, check the clock of the machine that makes the call"),
     Row::of("s3", "InvalidToken", Terminal,
