@@ -199,13 +199,14 @@ const MAX_STEPS: usize = 2048;
 /// wildcards. Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_action.html>.
 pub(crate) fn matches_action(pattern: &str, action: &str) -> Truth {
     let lower = pattern.to_ascii_lowercase();
+    let matched = Pattern::with_wildcards(&lower, false).matches(&action.to_ascii_lowercase());
     match pattern.split_once(':') {
-        _ if Pattern::with_wildcards(&lower, false).matches(&action.to_ascii_lowercase()) == Truth::No => Truth::No,
+        _ if matched == Truth::No => Truth::No,
         _ if pattern.contains(UNRESOLVED) => {
             Truth::unknown(format!("the action `{}` is not resolved", shorten(pattern, 80)))
         }
-        None if pattern == "*" => Truth::Yes,
-        Some((service, _)) if !service.contains(['*', '?']) || service == "*" => Truth::Yes,
+        None if pattern == "*" => matched,
+        Some((service, _)) if !service.contains(['*', '?']) || service == "*" => matched,
         _ => Truth::unknown(format!("the action `{}` does not name a service", shorten(pattern, 80))),
     }
 }
@@ -317,6 +318,8 @@ mod tests {
         assert!(matches!(matches_action("k*", "kms:Decrypt"), Truth::Unknown(_)));
         assert!(matches!(matches_action("k?s:Decrypt", "kms:Decrypt"), Truth::Unknown(_)));
         assert_eq!(matches_action("s3:*", "kms:Decrypt"), Truth::No);
+        let too_long = format!("kms:{}x", "*".repeat(3000));
+        assert!(matches!(matches_action(&too_long, "kms:Decrypt"), Truth::Unknown(_)));
         assert_eq!(matches_action("kms:${aws:username}", "kms:Decrypt"), Truth::No, "an action has no variables");
         for unresolved in [
             "${unresolved-Ref-Action}",
