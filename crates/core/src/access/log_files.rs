@@ -117,12 +117,18 @@ impl<'a> PathParts<'a> {
     pub(super) fn of(resource: &'a str) -> Self {
         let family = OPTIONAL_FAMILIES.into_iter().find(|family| resource.contains(family));
         let mut parts = Self { family, ..Self::default() };
-        for part in resource.split('/') {
+        // A file's name repeats the account and the Region.
+        for part in resource.split(['/', '_']) {
             if part.parse::<OrganizationId>().is_ok() {
                 parts.organization = Some(part);
             } else if let Some(account) = matching_account(part) {
-                parts.account = Some(account);
-            } else if let Some(region) = matching_region(part) {
+                // A date can look like the beginning of an account's ID.
+                if matches!(account, Cow::Borrowed(_)) || parts.account.is_none() {
+                    parts.account = Some(account);
+                }
+            } else if let Some(region) = matching_region(part)
+                && (region == part || parts.region.is_none())
+            {
                 parts.region = Some(region);
             }
         }
