@@ -109,8 +109,9 @@ impl Calls<'_> {
         // Such a pattern may or may not match the organization's folder.
         let is_pattern = |name: &&str| name.contains("AWSLogs/o-") && PathParts::of(name).organization.is_none();
         let pattern = named.iter().find(|name| is_pattern(name) && self.files.organization_is_unknown());
-        let about_writes = self.policy.statements().iter().filter(|statement| concerns_writes(statement));
-        let about_writes: Vec<&str> = about_writes.flat_map(resources).collect();
+        // A new key does not change which files an Allow is for.
+        let counts = |it: &&Statement| concerns_writes(it) && !(self.accepted && it.is_allow());
+        let about_writes: Vec<&str> = self.policy.statements().iter().filter(counts).flat_map(resources).collect();
         let examples = self.files.examples(&organization, &about_writes);
         let decide = |(index, example): (usize, Example)| {
             let decision = self.put_example(&example, index == 0, encryption, encryption_before)?;
