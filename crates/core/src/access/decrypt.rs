@@ -34,7 +34,7 @@ pub(super) struct Key<'a> {
     policy: Option<&'a Document>,
     /// The principals outside the account that its policy allows something, by name.
     named: Vec<PrincipalSet>,
-    /// The principals that a Deny names or exempts.
+    /// The principals that a Deny names, or that a statement exempts.
     singled_out: Vec<PrincipalSet>,
 }
 

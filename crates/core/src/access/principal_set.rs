@@ -57,20 +57,21 @@ pub(crate) fn own_principals(statement: &Statement, own: &AccountId) -> Vec<Prin
     principals
 }
 
-/// The principals that a Deny statement names, or that are exempt from it by its `NotPrincipal` element or by a negated
-/// condition on their ARN: the policy treats them differently from other members of their account or organization.
+/// The principals that a Deny statement names, or that a statement exempts by `NotPrincipal` or by a negated condition on
+/// their ARN, account or organization: the policy treats them differently from other members of their account or organization.
 pub(crate) fn singled_out_principals(statement: &Statement) -> Vec<PrincipalSet> {
-    let Ok(elements @ Elements { effect: Effect::Deny, .. }) = statement.elements() else { return Vec::new() };
-    let principals = elements.principal.named().into_iter().flatten();
+    let Ok(elements) = statement.elements() else { return Vec::new() };
+    let principals = elements.principal.named().into_iter().flatten().filter(|_| elements.effect == Effect::Deny);
     let everyone = |principal: &&Principal| principal.is_everyone();
     let named = principals.clone().filter(|it| !everyone(it)).flat_map(|principal| kinds(principal, elements));
     let selected = principals.filter(everyone).flat_map(|_| selected_kinds(elements));
     const EXEMPTING: [&str; 4] = ["StringNotEquals", "StringNotLike", "ArnNotEquals", "ArnNotLike"];
-    let exempts = |it: &&Condition| {
-        EXEMPTING.contains(&it.operator.trim_end_matches("IfExists")) && it.key.eq_ignore_ascii_case("aws:PrincipalArn")
-    };
-    let exempted = elements.conditions.iter().filter(exempts).flat_map(|it| &it.values);
-    let exempted = exempted.map(|arn| (arn.as_str(), arn_kind(arn)));
+    let exempting =
+        elements.conditions.iter().filter(|it| EXEMPTING.contains(&it.operator.trim_end_matches("IfExists")));
+    let exempted = exempting.flat_map(|Condition { key, values, .. }| {
+        let key = SELECTING_KEYS.into_iter().find(|selecting| key.eq_ignore_ascii_case(selecting));
+        key.into_iter().flat_map(|key| values.iter().map(move |value| (value.as_str(), selected_kind(key, value))))
+    });
     let one = named.chain(selected).chain(exempted);
     let set = |(name, kind): (&str, PrincipalKind)| PrincipalSet { name: shorten(name, 200), kind, organization: None };
     one.map(set).filter(|set| set.has_many() || matches!(set.kind, PrincipalKind::One(_))).collect()
@@ -156,9 +157,9 @@ fn arn_kind(value: &str) -> PrincipalKind {
     identity_kind(value).unwrap_or_else(|| PrincipalKind::Matching(value.to_owned()))
 }
 
-/// The principals that the conditions of a statement for everyone select.
-fn selected_kinds(elements: &Elements) -> Vec<(&str, PrincipalKind)> {
-    let kind = |key: &str, value: &str| match key {
+/// What a value for one of the selecting keys selects.
+fn selected_kind(key: &str, value: &str) -> PrincipalKind {
+    match key {
         _ if value.contains("${") => PrincipalKind::Unknown,
         "aws:principalarn" => arn_kind(value),
         ACCESS_POINT_ACCOUNT => PrincipalKind::Unknown,
@@ -167,7 +168,11 @@ fn selected_kinds(elements: &Elements) -> Vec<(&str, PrincipalKind)> {
             PrincipalKind::Organization
         }
         _ => identity_kind(value).unwrap_or(PrincipalKind::Unknown),
-    };
+    }
+}
+
+/// The principals that the conditions of a statement for everyone select.
+fn selected_kinds(elements: &Elements) -> Vec<(&str, PrincipalKind)> {
     let keys = SELECTING_KEYS.into_iter().map(|key| (key, required_values(elements, key)));
     let Some((key, values)) = keys.into_iter().find(|(_, values)| !values.is_empty()) else {
         return vec![("*", PrincipalKind::Everyone)];
@@ -179,7 +184,7 @@ fn selected_kinds(elements: &Elements) -> Vec<(&str, PrincipalKind)> {
     values
         .into_iter()
         .filter(|value| !is_own(value) && !is_no_one(value))
-        .map(|value| (value, kind(key, value)))
+        .map(|value| (value, selected_kind(key, value)))
         .collect()
 }
 
@@ -230,6 +235,17 @@ impl PrincipalSet {
         }
         let compatible = |one: Option<&str>, other: Option<&str>| one.is_none() || other.is_none() || one == other;
         compatible(self.account(), other.account()) && compatible(self.organization(), other.organization())
+    }
+
+    /// Whether the other principals may be some of these: one principal, or one account or organization of several.
+    pub(crate) fn may_single_out(&self, other: &Self) -> bool {
+        let is_smaller = match other.kind {
+            PrincipalKind::One(_) => true,
+            PrincipalKind::Account(_) => self.account().is_none(),
+            PrincipalKind::Organization => self.kind == PrincipalKind::Everyone,
+            _ => false,
+        };
+        is_smaller && self.may_include(other)
     }
 
     /// The same principals, as members of the other set's organization.

@@ -10,7 +10,7 @@ use crate::access::principal_set::{
     PrincipalKind, PrincipalSet, external_principals, own_principals, singled_out_principals,
 };
 use crate::iam::parts::{Applies, Matches, Statements};
-use crate::iam::{Caller, Context, Document, StatementId};
+use crate::iam::{Caller, Context, Document, Statement, StatementId};
 use crate::ids::{AccountId, KeyArn, Partition, shorten};
 
 /// Principals that a bucket policy allows to read and a key policy does not allow to decrypt with the key.
@@ -47,12 +47,8 @@ pub fn locked_out_readers(
     let named: Vec<&str> = bucket_policy.statements().iter().filter(|it| it.is_allow()).flat_map(resources).collect();
     let organization = files.organization_among(&named);
     let mut denies = Denies::new(bucket_policy);
-    let exempt: Vec<PrincipalSet> = bucket_policy
-        .statements()
-        .iter()
-        .flat_map(singled_out_principals)
-        .filter(|one| matches!(one.kind, PrincipalKind::One(_)) && !one.is_of(account))
-        .collect();
+    let exempt: Vec<PrincipalSet> =
+        bucket_policy.statements().iter().flat_map(exempt_principals).filter(|one| !one.is_of(account)).collect();
     let mut found: BTreeMap<String, LockedOutReader> = BTreeMap::new();
     for (id, statement) in bucket_policy.identified() {
         let readers = external_principals(statement, account);
@@ -67,11 +63,13 @@ pub fn locked_out_readers(
         };
         let of_any_account = resolve(&mut denies, &Context::new());
         let mut of_accounts: BTreeMap<String, StatementReads> = BTreeMap::new();
-        let binds_account = bucket_policy.has_variables() && resources(statement).any(|it| it.contains(OWN_ACCOUNT));
+        let binds_account = bucket_policy.has_variables()
+            && resources(statement).any(|it| it.to_ascii_lowercase().contains(OWN_ACCOUNT));
         // A Deny can exempt individual members.
         let is_everyone = |set: &PrincipalSet| set.has_many() || set.kind == PrincipalKind::Everyone;
         let sets: Vec<&PrincipalSet> = readers.iter().filter(|set| is_everyone(set)).collect();
-        let members = exempt.iter().filter_map(|one| Some(one.within(sets.iter().find(|set| set.may_include(one))?)));
+        let members =
+            exempt.iter().filter_map(|one| Some(one.within(sets.iter().find(|set| set.may_single_out(one))?)));
         let members: Vec<PrincipalSet> = members.collect();
         for principals in readers.into_iter().chain(members) {
             let account = principals.example_account();
@@ -110,6 +108,18 @@ pub fn account_readers(bucket_policy: &Document, files: &LogFiles<'_>, account: 
     readers.into_iter().collect()
 }
 
+/// The principals that a statement singles out. AWS requires that `NotPrincipal` also names the account of a role or user,
+/// which exempts no other principal of it.
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html>.
+fn exempt_principals(statement: &Statement) -> Vec<PrincipalSet> {
+    let mut exempt = singled_out_principals(statement);
+    let is_one = |set: &PrincipalSet| matches!(set.kind, PrincipalKind::One(_));
+    let of_one: BTreeSet<String> =
+        exempt.iter().filter(|set| is_one(set)).map(|set| set.example_account().to_owned()).collect();
+    exempt.retain(|set| is_one(set) || !of_one.contains(set.example_account()));
+    exempt
+}
+
 /// The actions that read an object, or one of its versions.
 /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>.
 const READS: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
@@ -141,8 +151,8 @@ impl Denies {
     }
 }
 
-/// The folder of the reader's own account, in a `Resource`.
-const OWN_ACCOUNT: &str = "${aws:PrincipalAccount}";
+/// The folder of the reader's own account, in a `Resource` in lower case, up to a default value.
+const OWN_ACCOUNT: &str = "${aws:principalaccount";
 
 /// The most accounts whose own folders are evaluated for one statement.
 const MAX_ACCOUNTS: usize = 20;
