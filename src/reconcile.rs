@@ -43,7 +43,7 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
     reconcile_if(aws, context, trigger, invocation, &mut |_, _| Proceed::Apply).await
 }
 
-/// The same, but the caller decides before each pass changes anything.
+/// The same, but the caller decides before each pass changes anything. A pass that it stops is the last one.
 pub async fn reconcile_if(
     aws: &Aws,
     context: &Context,
@@ -89,6 +89,7 @@ async fn run_passes(
     before_apply: BeforeApply<'_>,
 ) -> Journal {
     let mut journal = Journal::default();
+    let mut contradictions = BTreeMap::new();
     loop {
         let only_one_trail = targets.trails.len() == 1;
         let new_reader = || aws.reader(invocation.stage_deadline(only_one_trail));
@@ -102,7 +103,10 @@ async fn run_passes(
         journal.append(pending.resolve(&assessed, &facts, &plan));
         journal.begin_pass(plan);
         if before_apply(&assessed, &facts) == Proceed::Stop || context.config.mode == Mode::DryRun {
-            journal.record_planned();
+            match journal.pass() {
+                1 => journal.record_planned(),
+                _ => journal.abandon(contradictions),
+            }
             return journal;
         }
 
@@ -124,6 +128,7 @@ async fn run_passes(
         // the contradicted one.
         targets.trails.retain(|target| only_one_trail || applied.contradictions.contains_key(&target.arn(context)));
         targets.trails.iter_mut().for_each(|target| target.settings = None);
+        contradictions = applied.contradictions;
         targets.read_since = Instant::now();
     }
 }

@@ -134,31 +134,42 @@ fn require_unchanged(expected: &Basis, now: &Basis) -> Result<(), Failed> {
     }
 }
 
-/// Plans once more: nothing may remain for the trails that were changed.
+/// Plans once more: nothing may remain for the trails that were changed, and each must be found.
 async fn verify(session: &Session, applied: &Answer) -> Exit {
     let (again, _) = session.plan().await;
-    let remaining = again.trails.iter().filter(|trail| {
-        matches!(trail.outcome, Outcome::Planned | Outcome::Failed)
-            && applied.trails.iter().any(|it| it.outcome == Outcome::Remediated && it.trail == trail.trail)
-    });
-    let names: Vec<&str> =
-        remaining.map(|trail| trail.trail.as_ref().map_or_else(String::as_str, |arn| arn.as_str())).collect();
     let mut terminal = std::io::stderr().lock();
-    match (names.as_slice(), &again.error) {
-        ([], None) => {
-            let _ = writeln!(terminal, "Verified: nothing remains to be changed.");
-            exit(applied)
-        }
-        ([], Some(failure)) => {
-            let _ = writeln!(terminal, "The result could not be verified: {}", failure.message);
-            Exit::NotApplied
-        }
-        (names, _) => {
-            let _ =
-                writeln!(terminal, "These trails are not compliant yet: {}. Run `trailseal plan`.", names.join(", "));
-            Exit::NotApplied
+    if let Some(failure) = &again.error {
+        let _ = writeln!(terminal, "The result could not be verified: {}", failure.message);
+        return Exit::NotApplied;
+    }
+    let (mut remaining, mut missing, mut noted) = (Vec::new(), Vec::new(), false);
+    for trail in applied.trails.iter().filter(|trail| trail.outcome == Outcome::Remediated) {
+        let name = trail.trail.as_ref().map_or_else(String::as_str, |arn| arn.as_str());
+        match again.trails.iter().find(|it| it.trail == trail.trail).map(|it| it.outcome) {
+            Some(Outcome::Compliant | Outcome::Exempt | Outcome::Gone) => {}
+            Some(Outcome::Noted | Outcome::OutOfScope) => noted = true,
+            Some(Outcome::Planned | Outcome::Remediated | Outcome::Failed) => remaining.push(name),
+            // A long answer omits compliant trails.
+            None if again.truncated => {}
+            None => missing.push(name),
         }
     }
+    let named = |what: &str, names: &[&str], remedy: &str| format!("{what}: {}. {remedy}", names.join(", "));
+    let (text, exit) = match (remaining.as_slice(), missing.as_slice()) {
+        ([], []) if noted => ("Verified: only findings remain that trailseal does not fix.".to_owned(), Exit::Findings),
+        ([], []) => ("Verified: nothing remains to be changed.".to_owned(), exit(applied)),
+        ([], names) => (
+            named(
+                "The result could not be verified, because these trails were not found again",
+                names,
+                "Run `trailseal plan`.",
+            ),
+            Exit::NotApplied,
+        ),
+        (names, _) => (named("These trails are not compliant yet", names, "Run `trailseal plan`."), Exit::NotApplied),
+    };
+    let _ = writeln!(terminal, "{text}");
+    exit
 }
 
 fn interrupted() -> Failed {

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use trailseal::Invocation;
 use trailseal::aws::Aws;
 use trailseal::reconcile::{AssessedTrails, BeforeApply, Proceed, reconcile_if};
+use trailseal_core::assess::{AssessedTrail, Verdict};
 use trailseal_core::config::Mode;
 use trailseal_core::context::Context;
 use trailseal_core::ids::{Region, TrailArn};
-use trailseal_core::observation::RemediationFacts;
+use trailseal_core::observation::{KeptSettings, RemediationFacts, TrailSettings};
 use trailseal_core::report::{Answer, Outcome, answer_text};
 use trailseal_core::trigger::{Origin, REQUEST, SWEEP, Target, TrailRef, Trigger};
 
@@ -131,20 +132,25 @@ impl Session {
         (answer, basis)
     }
 
-    /// Does what the function would do, if that still rests on `expected`.
+    /// Does what the function would do, if that still rests on `expected`. A later pass continues that for the same
+    /// trails, buckets and Regions only.
     ///
     /// # Errors
     ///
     /// What it rests on now. Nothing was changed.
     pub(crate) async fn apply(&self, expected: &Basis) -> Result<Answer, Basis> {
         let mut changed = None;
-        let mut is_first = true;
+        let mut approved: Option<Approved> = None;
         let mut before_apply = |trails: &AssessedTrails, facts: &RemediationFacts| {
-            // A later pass finishes what the first one began.
-            if std::mem::take(&mut is_first) {
-                changed = Some(Basis::of(trails, facts)).filter(|basis| basis != expected);
-            }
-            if changed.is_none() { Proceed::Apply } else { Proceed::Stop }
+            let proceeds = match &approved {
+                Some(approved) => approved.includes(trails, facts),
+                None => {
+                    approved = Some(Approved::of(trails, facts));
+                    changed = Some(Basis::of(trails, facts)).filter(|basis| basis != expected);
+                    changed.is_none()
+                }
+            };
+            if proceeds { Proceed::Apply } else { Proceed::Stop }
         };
         let answer = self.reconcile(&self.enforcing(), &mut before_apply).await;
         changed.map_or(Ok(answer), Err)
@@ -182,6 +188,40 @@ impl Session {
             (Format::Html, None) => Ok(Document::new(answer, &self.selected.account)?.html()),
         }
     }
+}
+
+/// What was approved besides the keys, which the run itself changes.
+struct Approved {
+    trails: BTreeMap<TrailArn, KeptSettings>,
+    facts: RemediationFacts,
+}
+
+impl Approved {
+    fn of(trails: &AssessedTrails, facts: &RemediationFacts) -> Self {
+        Self {
+            trails: changed_trails(trails).map(|it| (it.arn.clone(), it.kept.clone())).collect(),
+            facts: facts.clone(),
+        }
+    }
+
+    /// Whether a later pass changes only these trails, as they were, with keys in the same Regions.
+    fn includes(&self, trails: &AssessedTrails, facts: &RemediationFacts) -> bool {
+        let RemediationFacts { exempt_tags: _, bucket_regions, candidates, buckets } = facts;
+        changed_trails(trails).all(|trail| self.trails.get(&trail.arn) == Some(&trail.kept))
+            && candidates.keys().all(|region| self.facts.candidates.contains_key(region))
+            && bucket_regions.iter().all(|(trail, region)| self.facts.bucket_regions.get(trail) == Some(region))
+            && buckets.iter().all(|(name, bucket)| self.facts.buckets.get(name) == Some(bucket))
+    }
+}
+
+/// The trails that a pass may change.
+fn changed_trails(trails: &AssessedTrails) -> impl Iterator<Item = &TrailSettings> {
+    trails.values().filter_map(|trail| match trail {
+        AssessedTrail::Readable(assessment) if matches!(assessment.verdict, Verdict::Remediate { .. }) => {
+            Some(&assessment.settings)
+        }
+        _ => None,
+    })
 }
 
 /// The form of an answer.

@@ -210,3 +210,75 @@ fn an_interrupted_run_says_what_was_done_and_is_finished_later() {
     assert_eq!(code, 0, "{text}");
     assert!(!text.contains("create-key (done)"), "{text}");
 }
+
+/// Changes the world once, before the first call of an operation after `UpdateTrail`.
+fn once_after_the_update(aws: &FakeAws, operation: &'static str, change: fn(&mut World)) {
+    let (mut updated, mut done) = (false, false);
+    aws.before(move |call, world| {
+        if updated && !done && call.operation == operation {
+            done = true;
+            change(world);
+        }
+        updated |= call.operation == "UpdateTrail";
+        None
+    });
+}
+
+#[test]
+fn only_trails_that_are_found_again_are_verified() {
+    for (name, change, code, message) in [
+        (
+            "deleted",
+            (|world| world.trails.clear()) as fn(&mut World),
+            3,
+            "The result could not be verified, because these trails were not found again: arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit. ",
+        ),
+        (
+            "stopped",
+            |world| world.trails.values_mut().for_each(|trail| trail.logging = false),
+            2,
+            "Verified: only findings remain that trailseal does not fix.",
+        ),
+        (
+            "removed the key",
+            |world| world.trails.values_mut().for_each(|trail| trail.kms_key_id = None),
+            3,
+            "These trails are not compliant yet: arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit. ",
+        ),
+    ] {
+        let aws = FakeAws::start(one_trail());
+        once_after_the_update(&aws, "ListTrails", change);
+        let (found, text) = code_and_text(&run(&aws, &["apply", "--yes"]));
+        assert!(found == code && text.contains(message), "{name}: {found} {text}");
+    }
+}
+
+#[test]
+fn a_change_during_the_run_does_not_extend_it() {
+    type Change = fn(&mut World);
+    let cases: [(&str, Change); 2] = [
+        ("another bucket, in another Region", |world| {
+            "app-logs".clone_into(&mut world.trails.values_mut().next().unwrap().bucket);
+        }),
+        ("another prefix, and other readers", |world| {
+            world.trails.values_mut().next().unwrap().prefix = Some("audit".to_owned());
+            world.buckets.get_mut("audit-logs").unwrap().policy = Some(POLICY.to_owned());
+        }),
+    ];
+    for (name, change) in cases {
+        let aws = FakeAws::start(one_trail());
+        let mut done = false;
+        aws.before(move |call, world| {
+            if call.operation == "CreateAlias" && !done {
+                done = true;
+                change(world);
+            }
+            None
+        });
+        let (code, text) = code_and_text(&run(&aws, &["apply", "--yes"]));
+        assert_eq!(code, 3, "{name}: {text}");
+        assert!(text.contains("create-alias (done)") && !text.contains("update-trail (done)"), "{name}: {text}");
+        assert!(text.contains("1 trail: 1 failed."), "{name}: {text}");
+        assert_eq!(writes(&aws), ["kms:CreateKey", "kms:EnableKeyRotation", "kms:CreateAlias"], "{name}");
+    }
+}
