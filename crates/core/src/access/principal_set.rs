@@ -8,7 +8,7 @@ use crate::iam::principal::Principal;
 use crate::iam::statement::{Condition, Elements};
 use crate::iam::truth::Truth;
 use crate::iam::{Caller, Context, Identity, IdentityKind, Statement, is_session_arn};
-use crate::ids::{AccountId, OrganizationId, Partition, shorten, split_arn};
+use crate::ids::{AccountId, OrganizationId, Partition, PrincipalArn, shorten, split_arn};
 
 /// One or more principals that a statement allows something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,6 +218,16 @@ impl PrincipalSet {
         }
     }
 
+    /// As `LogReaders` names them: a role or user ARN, an account ID or an organization ID.
+    pub(crate) fn log_reader(&self) -> Option<String> {
+        match &self.kind {
+            PrincipalKind::One(Identity { arn, .. }) => arn.parse().ok().map(|arn: PrincipalArn| arn.to_string()),
+            PrincipalKind::Account(account) => Some(account.clone()),
+            PrincipalKind::Organization => self.name.parse().ok().map(|id: OrganizationId| id.to_string()),
+            _ => None,
+        }
+    }
+
     /// The members' account, or [`NO_ACCOUNT`] if they can have several.
     pub(crate) fn example_account(&self) -> &str {
         self.account().unwrap_or(NO_ACCOUNT)
@@ -402,6 +412,28 @@ mod tests {
         );
         assert_eq!(example(like("arn:aws-cn:iam::*:user/??")), "arn:aws-cn:iam::000000000000:user/xx");
         assert_eq!(example(like("*")), "arn:aws-cn:iam::000000000000:role/any");
+    }
+
+    #[test]
+    fn a_log_reader_is_a_role_a_user_an_account_or_an_organization() {
+        let named = |principal: Value| {
+            let sets = sets(json!({ "Effect": "Allow", "Principal": principal }));
+            sets.into_iter().map(|set| set.log_reader()).collect::<Vec<_>>()
+        };
+        let role = "arn:aws:iam::210987654321:role/path/siem";
+        let account = Some("210987654321".to_owned());
+        assert_eq!(named(json!({ "AWS": role })), [Some(role.to_owned())]);
+        assert_eq!(
+            named(json!({ "AWS": ["arn:aws:iam::210987654321:root", "210987654321"] })),
+            [account.clone(), account]
+        );
+        let session = "arn:aws:sts::210987654321:assumed-role/siem/s1";
+        assert_eq!(named(json!({ "AWS": session, "Service": "athena.amazonaws.com" })), [None, None]);
+        assert_eq!(named(json!("*")), [None]);
+        let of = |key: &str, value: &str| everyone(json!({ "StringLike": { key: value } })).log_reader();
+        assert_eq!(of("aws:PrincipalOrgID", "o-abcdefghij").as_deref(), Some("o-abcdefghij"));
+        assert_eq!(of("aws:PrincipalOrgPaths", "o-abcdefghij/r-ab12/*"), None, "the organization is more");
+        assert_eq!(of("aws:PrincipalArn", "arn:aws:iam::210987654321:role/siem-*"), None);
     }
 
     #[test]

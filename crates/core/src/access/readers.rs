@@ -19,6 +19,8 @@ pub struct LockedOutReader {
     /// The principals as the bucket policy names them: an ARN or a pattern of ARNs, an account's ID, an organization
     /// or a part of it, a service, a canonical user, `*`.
     pub reader: String,
+    /// As `LogReaders` names them. `None`: it cannot name them.
+    pub log_reader: Option<String>,
     /// The statement of the bucket policy that allows them to read.
     pub statement: StatementId,
     /// Whether it certainly does.
@@ -201,7 +203,8 @@ impl StatementReads {
         let barrier = key.decrypt_barrier(&principals)?;
         let certain = principals.kind != PrincipalKind::Unknown && barrier.is_certain() && reads_certainly;
         let statement = self.id.clone();
-        Some(LockedOutReader { reader: principals.name, statement, reads_certainly, barrier, certain })
+        let log_reader = principals.log_reader();
+        Some(LockedOutReader { reader: principals.name, log_reader, statement, reads_certainly, barrier, certain })
     }
 
     /// Whether the statement allows the principals to read an example, and no Deny denies it.

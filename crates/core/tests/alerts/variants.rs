@@ -65,14 +65,22 @@ fn every_warning() {
     let bucket = || "logs-eu-west-1".to_owned();
     let failure = || denied("kms:DescribeKey", &format!("read key `{}`", with_id(7)));
     let malformed = || Document::parse("[]").unwrap_err();
-    let reader = |reader: &str, certain| LockedOutReader {
+    let reader = |reader: &str, log_reader: Option<&str>, certain| LockedOutReader {
         reader: reader.into(),
+        log_reader: log_reader.map(Into::into),
         statement: StatementId { index: 0, sid: Some("Readers".into()) },
         reads_certainly: true,
         barrier: DecryptBarrier::ImplicitDeny,
         certain,
     };
-    let readers = vec![reader("210987654321", true), reader("o-abcdefghij", false)];
+    let same = |name, certain| reader(name, Some(name), certain);
+    let readers = vec![same("210987654321", true), same("o-abcdefghij", false)];
+    let named_otherwise = vec![
+        reader("arn:aws:iam::210987654321:root", Some("210987654321"), true),
+        reader("arn:aws:iam::*:role/siem-*", None, true),
+        reader("o-abcdefghij", Some("o-abcdefghij"), false),
+        reader("*", None, false),
+    ];
     let unrevoked = UnrevokedReader { sid: "LogReadersDecrypt".into(), reader: "o-abcdefghij".into() };
     let rule = ReplicationRule {
         id: None,
@@ -90,6 +98,7 @@ fn every_warning() {
     };
     let warnings = vec![
         Warning::ReadersLockedOut { bucket: bucket(), readers, owner: KeyOwner::Trailseal },
+        Warning::ReadersLockedOut { bucket: bucket(), readers: named_otherwise, owner: KeyOwner::Trailseal },
         Warning::BucketOwnerLockedOut { bucket: bucket(), owner: KeyOwner::Trailseal },
         Warning::BucketOwnerLockedOut { bucket: bucket(), owner: KeyOwner::Another },
         policy_denied(None),

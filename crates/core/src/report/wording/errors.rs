@@ -1,7 +1,7 @@
 //! Obstacles and failures of steps in words, with what to do about them.
 
 use super::steps::reason;
-use super::warnings::{allow_readers, locked_out};
+use super::warnings::{allow_locked_out, allow_readers, locked_out};
 use super::{
     control_tower, denied_calls, instruction, joined, list_updates, policy_commands, replace_unmanageable,
     restore_command,
@@ -126,7 +126,7 @@ pub(in crate::report) fn obstacle(obstacle: &Obstacle) -> Failure {
             ),
             format!(
                 "{}, remove them from the bucket policy, or set {READERS_LOCKED_OUT} to `proceed`",
-                allow_readers(*owner, "them")
+                allow_locked_out(*owner, readers)
             ),
         ),
     };

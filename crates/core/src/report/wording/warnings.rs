@@ -1,5 +1,6 @@
 //! Warnings in words.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::{joined, policy_commands, with_remedy};
@@ -19,7 +20,7 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
         Warning::ReadersLockedOut { bucket, readers, owner } => format!(
             "these principals can read bucket `{bucket}` but could not decrypt its new log files: {}. To allow them, {}, and allow `kms:Decrypt` on the key in the IAM policies of their own account",
             locked_out(readers),
-            allow_readers(*owner, "them")
+            allow_locked_out(*owner, readers)
         ),
         Warning::BucketOwnerLockedOut { bucket, owner } => format!(
             "the account that owns bucket `{bucket}` could not decrypt its new log files, because the key policy allows no other account to decrypt. To allow it, {}, and allow `kms:Decrypt` on the key in that account's IAM policies",
@@ -211,6 +212,22 @@ fn barrier(reader: &LockedOutReader) -> String {
     };
     let allows = if reader.reads_certainly { "allows" } else { "may allow" };
     format!("{} of the bucket policy {allows} them to read; {barrier}", reader.statement)
+}
+
+/// How locked-out readers are allowed to use a key. `LogReaders` cannot name everyone as a bucket policy does.
+pub(super) fn allow_locked_out(owner: KeyOwner, readers: &[LockedOutReader]) -> String {
+    let is_same = |reader: &LockedOutReader| reader.log_reader.as_ref() == Some(&reader.reader);
+    if owner != KeyOwner::Trailseal || readers.iter().all(is_same) {
+        return allow_readers(owner, "them");
+    }
+    let quoted = |names: BTreeSet<&String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let named = quoted(readers.iter().filter_map(|reader| reader.log_reader.as_ref()).collect());
+    let others = readers.iter().filter(|reader| reader.log_reader.is_none()).map(|reader| &reader.reader).collect();
+    let others = Some(quoted(others)).filter(|others| !others.is_empty());
+    let others =
+        others.map(|it| format!("the role or user ARNs, account IDs or organization IDs of those behind {it}"));
+    let added: Vec<String> = Some(named).filter(|named| !named.is_empty()).into_iter().chain(others).collect();
+    allow_readers(owner, &added.join(", and "))
 }
 
 /// How readers are allowed to use a key.
