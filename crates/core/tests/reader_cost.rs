@@ -65,6 +65,18 @@ fn many_denies_are_judged_quickly() {
 }
 
 #[test]
+fn many_exempt_accounts_are_judged_quickly() {
+    let deny = json!({
+        "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*",
+        "Condition": { "StringNotEquals": { "aws:PrincipalAccount": list(900, account) } },
+    });
+    let everyone = json!({ "Effect": "Allow", "Principal": "*", "Action": "s3:Get*", "Resource": "*",
+        "Condition": { "Bool": { "aws:New": "true" } } });
+    let statements = std::iter::once(deny).chain(std::iter::repeat_n(everyone, 40));
+    assert_eq!(judge("exempt accounts", statements.collect()).len(), 881, "everyone, and 880 accounts");
+}
+
+#[test]
 fn many_wildcards_are_judged_quickly() {
     let pattern = |number: usize| format!("arn:aws:s3:::{}x{number}", "*?".repeat(40));
     let deny = json!({

@@ -52,6 +52,7 @@ pub fn locked_out_readers(
     let exempt: Vec<PrincipalSet> =
         bucket_policy.statements().iter().flat_map(exempt_principals).filter(|one| !one.is_of(account)).collect();
     let mut found: BTreeMap<String, LockedOutReader> = BTreeMap::new();
+    let mut barriers: BTreeMap<String, Option<DecryptBarrier>> = BTreeMap::new();
     for (id, statement) in bucket_policy.identified() {
         let readers = external_principals(statement, account);
         if readers.is_empty() {
@@ -80,7 +81,13 @@ pub fn locked_out_readers(
                 of_accounts.insert(account.to_owned(), resolve(&mut denies, &of_account));
             }
             let reads = of_accounts.get(account).unwrap_or(&of_any_account);
-            let Some(reader) = reads.locked_out(&denies, &key, principals) else { continue };
+            let reads_certainly = match reads.reads(&mut denies, key.arn.partition(), &principals) {
+                Applies::No => continue,
+                reads => reads == Applies::Certainly,
+            };
+            let barrier = barriers.entry(format!("{principals:?}")).or_insert_with(|| key.decrypt_barrier(&principals));
+            let Some(barrier) = barrier.clone() else { continue };
+            let reader = reads.locked_out(principals, reads_certainly, barrier);
             let known = found.entry(reader.reader.clone()).or_insert_with(|| reader.clone());
             if reader.certain && !known.certain {
                 *known = reader;
@@ -104,7 +111,8 @@ pub fn account_readers(bucket_policy: &Document, files: &LogFiles<'_>, account: 
         let examples = files.examples(&files.organization_among(&resources), &resources);
         let statement = Statements::one(bucket_policy, statement);
         let reads = StatementReads::new(&mut denies, id, statement, &examples, &Context::new());
-        let named = named.into_iter().filter(|one| reads.reads(&denies, files.trail.partition(), one) != Applies::No);
+        let partition = files.trail.partition();
+        let named = named.into_iter().filter(|one| reads.reads(&mut denies, partition, one) != Applies::No);
         readers.extend(named.map(|one| one.name));
     }
     readers.into_iter().collect()
@@ -131,6 +139,7 @@ struct Denies {
     statements: Statements,
     actions: [Matches; 2],
     objects: BTreeMap<String, Matches>,
+    principals: BTreeMap<String, Matches>,
     /// Whether the policy has unsupported elements, which make every decision unknown.
     any_unknown: bool,
 }
@@ -140,7 +149,13 @@ impl Denies {
         let statements = Statements::select(bucket_policy, |statement| !statement.is_allow());
         let actions = READS.map(|action| statements.match_action(action));
         let any_unknown = !bucket_policy.unsupported().is_empty();
-        Self { statements, actions, objects: BTreeMap::new(), any_unknown }
+        Self { statements, actions, objects: BTreeMap::new(), principals: BTreeMap::new(), any_unknown }
+    }
+
+    /// The same principals can be readers by many statements.
+    fn match_principals(&mut self, principals: &PrincipalSet, caller: &Caller, context: &Context) -> Matches {
+        let matches = self.principals.entry(format!("{principals:?}"));
+        matches.or_insert_with(|| self.statements.match_caller(caller, context)).clone()
     }
 
     fn match_object(&mut self, object: &str) -> Matches {
@@ -194,24 +209,18 @@ impl StatementReads {
         Self { id, statement, reads, is_partial: examples.len() > MAX_EXAMPLES }
     }
 
-    /// The principals, if the statement may allow them to read and they may be unable to decrypt.
-    fn locked_out(&self, denies: &Denies, key: &Key<'_>, principals: PrincipalSet) -> Option<LockedOutReader> {
-        let reads_certainly = match self.reads(denies, key.arn.partition(), &principals) {
-            Applies::No => return None,
-            reads => reads == Applies::Certainly,
-        };
-        let barrier = key.decrypt_barrier(&principals)?;
+    /// The principals, which the statement may allow to read and which may be unable to decrypt.
+    fn locked_out(&self, principals: PrincipalSet, reads_certainly: bool, barrier: DecryptBarrier) -> LockedOutReader {
         let certain = principals.kind != PrincipalKind::Unknown && barrier.is_certain() && reads_certainly;
-        let statement = self.id.clone();
-        let log_reader = principals.log_reader();
-        Some(LockedOutReader { reader: principals.name, log_reader, statement, reads_certainly, barrier, certain })
+        let (statement, log_reader) = (self.id.clone(), principals.log_reader());
+        LockedOutReader { reader: principals.name, log_reader, statement, reads_certainly, barrier, certain }
     }
 
     /// Whether the statement allows the principals to read an example, and no Deny denies it.
-    fn reads(&self, denies: &Denies, partition: &Partition, principals: &PrincipalSet) -> Applies {
+    fn reads(&self, denies: &mut Denies, partition: &Partition, principals: &PrincipalSet) -> Applies {
         let caller = principals.example(partition);
         let context = read_context(principals, &caller);
-        let denied = denies.statements.match_caller(&caller, &context);
+        let denied = denies.match_principals(principals, &caller, &context);
         let allows = self.statement.match_caller(&caller, &principals.selected_context(context));
         let decide = |(allow, deny, optional): &(Matches, Matches, bool)| match denied.applies_with(deny) {
             _ if denies.any_unknown => Applies::Possibly,
