@@ -31,7 +31,7 @@ pub type BeforeApply<'a> = &'a mut (dyn FnMut(&AssessedTrails, &RemediationFacts
 pub enum Proceed {
     /// It makes the planned changes, if the mode allows it.
     Apply,
-    /// It ends as in a dry run.
+    /// It changes nothing, and is the last one.
     Stop,
 }
 
@@ -43,7 +43,7 @@ pub async fn reconcile(aws: &Aws, context: &Context, trigger: Trigger, invocatio
     reconcile_if(aws, context, trigger, invocation, &mut |_, _| Proceed::Apply).await
 }
 
-/// The same, but the caller decides before each pass changes anything. A pass that it stops is the last one.
+/// The same, but the caller decides before each pass changes anything.
 pub async fn reconcile_if(
     aws: &Aws,
     context: &Context,

@@ -185,9 +185,9 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// The condition could not be checked.
+    /// The condition could not be checked. An earlier attempt was sent, whatever error it returned.
     fn when_condition_check_fails(self, failure: Failure) -> Failure {
-        Failure { not_sent: !self.outcome_unknown, outcome_unknown: self.outcome_unknown, ..failure }
+        Failure { not_sent: self.last.is_none(), outcome_unknown: self.outcome_unknown, ..failure }
     }
 }
 
@@ -333,6 +333,16 @@ mod tests {
         let send = || ready(Ok::<_, AttemptError>(()));
         let failure = within(&aws, 900).call_while(&operation(), condition, send).await.unwrap_err();
         assert!(failure.not_sent && !failure.outcome_unknown, "{failure:?}");
+        let checks = AtomicUsize::new(0);
+        let once = || {
+            ready(match checks.fetch_add(1, Ordering::Relaxed) {
+                0 => Ok(true),
+                _ => Err(Failure::terminal("the trail cannot be read", "")),
+            })
+        };
+        let throttled = || ready(Err::<(), _>(refused(400, "ThrottlingException")));
+        let failure = within(&aws, 900).call_while(&operation(), once, throttled).await.unwrap_err();
+        assert!(!failure.not_sent && !failure.outcome_unknown, "one was sent: {failure:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -330,6 +330,27 @@ fn a_write_that_took_effect_is_reported_whatever_it_returned() {
 }
 
 #[test]
+fn a_write_is_read_back_if_the_check_before_its_retry_fails() {
+    for (operation, check) in [("UpdateTrail", "GetTrail"), ("PutKeyPolicy", "GetKeyPolicy")] {
+        let (world, event) = account_for(operation);
+        let mut scenario = Scenario::enforce(world);
+        fail_after(&scenario, operation, 1, Fault::throttled());
+        let (mut written, mut checked) = (false, false);
+        scenario.aws.before(move |call, _| {
+            written |= call.operation == operation;
+            let denied = written && !checked && call.operation == check;
+            checked |= denied;
+            denied.then(Fault::access_denied)
+        });
+        let answer = scenario.invoke_event(event);
+        assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{operation}: {answer:#}");
+        assert_eq!((count_calls(&scenario, operation), &answer["alerts"]["sent"]), (1, &json!(1)), "{operation}");
+        scenario.aws.clear_hooks();
+        scenario.assert_converged(event);
+    }
+}
+
+#[test]
 fn a_write_without_an_effect_is_a_failure() {
     for operation in ["UpdateTrail", "StartLogging", "EnableKey", "PutKeyPolicy", "CreateAlias"] {
         let (world, event) = account_for(operation);
