@@ -61,7 +61,8 @@ impl KeyPolicy {
             return KeyAdministrator::Account;
         }
         let elements: Vec<Option<&Elements>> = document.statements().iter().map(|it| it.elements().ok()).collect();
-        let denies_everyone = |it: &Elements| it.effect == Effect::Deny && is_unconditional(it) && names_everyone(it);
+        let denies_everyone =
+            |it: &Elements| it.effect == Effect::Deny && is_unconditional(it) && names_everyone(it) && is_about_all(it);
         let may_call = |it: &Elements| it.action.matches("Action", |pattern| matches_action(pattern, action));
         if elements.iter().flatten().any(|it| denies_everyone(it) && may_call(it) == Truth::Yes) {
             return KeyAdministrator::NoPrincipal;
@@ -159,6 +160,11 @@ fn is_unconditional(elements: &Elements) -> bool {
     elements.conditions.is_empty() && elements.unsupported.is_empty()
 }
 
+/// Whether a statement is certainly about the key. Its ARN may be another key's.
+fn is_about_all(elements: &Elements) -> bool {
+    matches!(&elements.resource, Element::Is(resources) if resources.iter().any(|it| it == "*"))
+}
+
 fn names_everyone(elements: &Elements) -> bool {
     matches!(&elements.principal, Element::Is(principals) if principals.iter().any(Principal::is_everyone))
 }
@@ -204,6 +210,8 @@ mod tests {
         let deny = |principal: serde_json::Value, action: &str| json!({ "Effect": "Deny", "Principal": principal, "Action": action, "Resource": "*" });
         let conditional = json!({ "Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*",
             "Condition": { "StringNotEquals": { "aws:PrincipalOrgID": "o-abcdefghij" } } });
+        let of_another_key = json!({ "Effect": "Deny", "Principal": "*", "Action": "kms:PutKeyPolicy",
+            "Resource": "arn:aws:kms:eu-west-1:123456789012:key/another" });
         for (statements, administrator) in [
             (json!([allow(root, "kms:*")]), Account),
             (json!([allow("123456789012", "kms:Put*")]), Account),
@@ -221,6 +229,7 @@ mod tests {
             (json!([allow(root, "kms:*"), deny(json!("*"), "kms:PutKeyPolicy")]), NoPrincipal),
             (json!([allow(root, "kms:*"), deny(json!("*"), "kms:ScheduleKeyDeletion")]), Account),
             (json!([allow(root, "kms:*"), conditional]), Account),
+            (json!([allow(root, "kms:*"), of_another_key]), Account),
             (json!([7]), Account),
         ] {
             let document = document(&json!({ "Version": "2012-10-17", "Statement": statements }));
