@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use aws_config::SdkConfig;
+use aws_sdk_sts::error::ProvideErrorMetadata;
 use trailseal::aws::Aws;
 use trailseal_core::config::Config;
 use trailseal_core::context::Context;
@@ -50,7 +51,7 @@ pub(crate) async fn context(
     let identity = aws_sdk_sts::Client::new(sdk).get_caller_identity().send().await.map_err(|error| {
         let profile = profile.map(|profile| format!(" --profile {profile}")).unwrap_or_default();
         Failed::new(
-            format!("cannot determine the AWS account with sts:GetCallerIdentity: {}", causes(&error)),
+            format!("cannot determine the AWS account with sts:GetCallerIdentity: {}", cause(&error)),
             format!("check the credentials with `aws sts get-caller-identity{profile}`; renew an expired session with `aws sso login{profile}`"),
         )
     })?;
@@ -65,10 +66,13 @@ pub(crate) async fn context(
     Ok(Context { config, function_arn: FunctionArn::new(&partition, region, &account, name) })
 }
 
-/// The causes of an error, the outermost first, without repetitions.
-fn causes(error: &dyn Error) -> String {
+/// The error code and the message of AWS. Without a response, the causes, the outermost first, without repetitions.
+fn cause(error: &(impl ProvideErrorMetadata + Error)) -> String {
+    if let Some(code) = error.code() {
+        return format!("{code}: {}", error.message().unwrap_or("AWS returned no message"));
+    }
     let mut texts: Vec<String> = Vec::new();
-    let mut next = Some(error);
+    let mut next: Option<&dyn Error> = Some(error);
     while let Some(cause) = next {
         let text = cause.to_string();
         if texts.iter().all(|known| !known.contains(&text)) {

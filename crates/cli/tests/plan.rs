@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
 
-use fake_aws::{FakeAws, Fault, World};
+use fake_aws::{FakeAws, Fault, IdentityPolicy, World};
 use serde_json::{Value, json};
 use support::{ACCOUNT, code_and_text, command, error, file, healthy, run, three_trails, with_credentials};
 
@@ -103,6 +103,21 @@ fn missing_credentials_and_regions_are_one_clear_error() {
 }
 
 #[test]
+fn rejected_credentials_are_one_clear_error() {
+    let aws = FakeAws::start(healthy());
+    aws.before(|call, _| {
+        (call.operation == "GetCallerIdentity").then(|| Fault::Error {
+            status: 403,
+            code: "ExpiredToken".to_owned(),
+            message: "The security token included in the request is expired".to_owned(),
+        })
+    });
+    let text = error(&plan(&aws, &["--profile", "audit"]));
+    let expected = "error: cannot determine the AWS account with sts:GetCallerIdentity: ExpiredToken: The security token included in the request is expired\n  hint: check the credentials with `aws sts get-caller-identity --profile audit`; renew an expired session with `aws sso login --profile audit`\n";
+    assert_eq!(text, expected);
+}
+
+#[test]
 fn a_denied_list_names_the_action_to_allow() {
     let aws = FakeAws::start(healthy());
     aws.before(|call, _| {
@@ -154,4 +169,25 @@ fn html_is_one_page_without_references() {
         }
         Err(_) => eprintln!("skipped: the page was not opened, because chromium is not installed"),
     }
+}
+
+#[test]
+fn the_documented_policy_allows_every_read_of_a_plan() {
+    let page = include_str!("../../../docs/permissions.md");
+    let (reads, _) = page.split_once("## Reports").unwrap();
+    let (table, policy) = reads.split_once("```json").unwrap();
+    let policy: Value = serde_json::from_str(policy.split("```").next().unwrap()).unwrap();
+    let allowed: BTreeSet<&str> =
+        policy["Statement"]["Action"].as_array().unwrap().iter().map(|action| action.as_str().unwrap()).collect();
+    let services = ["cloudtrail:", "kms:", "s3:", "tag:"];
+    let listed = table.lines().filter(|line| line.starts_with("| `Read") || line.starts_with("| `Find"));
+    let listed = listed.flat_map(|line| line.split('`')).filter(|text| services.iter().any(|it| text.starts_with(it)));
+    assert_eq!(allowed, listed.collect(), "the function's role has the same reads");
+
+    let world = World { caller_policies: Some(vec![IdentityPolicy::new("plan", policy)]), ..three_trails() };
+    let unrestricted = plan(&FakeAws::start(three_trails()), &["--format", "json"]);
+    let restricted = plan(&FakeAws::start(world), &["--format", "json"]);
+    assert_eq!(code_and_text(&restricted), code_and_text(&unrestricted));
+    let none = World { caller_policies: Some(vec![]), ..three_trails() };
+    assert!(error(&plan(&FakeAws::start(none), &[])).contains("cloudtrail:ListTrails"));
 }

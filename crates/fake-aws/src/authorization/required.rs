@@ -16,6 +16,8 @@ pub(super) fn access_requests(world: &World, request: &Request) -> Vec<AccessReq
         "s3" if request.operation == "ListBuckets" => vec![world.access_request("s3:ListAllMyBuckets", "*")],
         "s3" => call.for_bucket(),
         "sns" => call.for_topic(),
+        // Needs no permission: <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>.
+        "sts" if request.operation == "GetCallerIdentity" => vec![],
         "tagging" => vec![call.for_any_resource("tag")],
         service => vec![call.for_any_resource(service)],
     };
