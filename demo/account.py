@@ -58,8 +58,13 @@ class Account:
     # Setup
 
     def make_bucket(self, name: str, region: str, reader: str | None = None) -> None:
-        s3 = self.client("s3", region)
-        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
+        self.client("s3", region).create_bucket(
+            Bucket=name, CreateBucketConfiguration={"LocationConstraint": region}
+        )
+        self.make_bucket_policy(name, reader)
+
+    def make_bucket_policy(self, name: str, reader: str | None = None) -> None:
+        """Lets CloudTrail write, and the reader read."""
         cloudtrail = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}}
         reads = {
             "Sid": "Read",
@@ -68,7 +73,7 @@ class Account:
             "Action": "s3:GetObject",
             "Resource": f"arn:aws:s3:::{name}/*",
         }
-        s3.put_bucket_policy(
+        self.client("s3", self.region_of(name)).put_bucket_policy(
             Bucket=name,
             Policy=json.dumps({
                 "Version": "2012-10-17",

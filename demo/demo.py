@@ -12,6 +12,7 @@ import time
 import traceback
 from datetime import datetime, timezone
 
+import command_line
 from account import HOME, OTHER_REGION, READER, REPLICATION_ROLE, REPLICATION_RULE, STRIPPED_POLICY, Account
 from answers import (
     changes,
@@ -25,7 +26,7 @@ from answers import (
 )
 from context import Demo
 from failure import failure
-from local import LOGS, PROJECT, SetupError, architecture, build, deploy, emulator, environment, port
+from local import LOGS, PROJECT, SetupError, architecture, build, build_command_line, deploy, emulator, environment, port
 from output import Output
 from sweep import sweep
 
@@ -290,6 +291,7 @@ def create_trails(output: Output, account: Account, owners_key: str) -> dict[str
     account.make_bucket("logs-near", HOME)
     account.make_bucket("logs-far", OTHER_REGION, READER)
     account.make_bucket("archive", HOME)
+    account.make_bucket("logs-by-hand", HOME)
     account.replicate("logs-far", "archive")
     trails = {
         "orders": account.make_trail("orders", "logs-near"),
@@ -315,11 +317,13 @@ def run(output: Output) -> None:
 
     output.heading("Building the function (a few minutes the first time)")
     output.text(f"The build took {build(env):.0f} s.")
+    program = build_command_line(env)
 
     with emulator(at, env):
         output.heading(f"An account in an AWS emulator at {env['AWS_ENDPOINT_URL']}")
         owners_key = account.make_owners_key()
         trails = create_trails(output, account, owners_key)
+        command_line.plan(output, program, account, trails)
         seconds = deploy("deploy-dry-run", STACK, "Mode=dry-run", f"Architecture={architecture()}", env=env)
         output.text(f"`sam deploy` with Mode=dry-run took {seconds:.0f} s.")
         stack = account.outputs(STACK)
@@ -336,6 +340,7 @@ def run(output: Output) -> None:
         repeat(demo, restore(demo))
         sweep(demo)
         failure(demo)
+        command_line.apply(output, program, account)
 
 
 def stop(signum: int, _frame: object) -> None:

@@ -150,9 +150,16 @@ def build(env: dict[str, str], logs: Path = LOGS) -> float:
     return time.monotonic() - began
 
 
-def _compile(env: dict[str, str]) -> None:
+def build_command_line(env: dict[str, str]) -> Path:
+    """Builds the command line as the function, which has most dependencies already. Returns its path."""
+    _compile(env | QUICK_BUILD, "--package", "trailseal-cli", "--bin", "trailseal")
+    target = Path(env.get("CARGO_TARGET_DIR", PROJECT / "target"))
+    return target / "lambda" / "trailseal" / "bootstrap"
+
+
+def _compile(env: dict[str, str], *what: str) -> None:
     """Runs the build command of `sam build` directly, because sam hides cargo's progress."""
-    command = ["cargo", "lambda", "build", "--release", "--bin", "trailseal-lambda"]
+    command = ["cargo", "lambda", "build", "--release", *(what or ("--bin", "trailseal-lambda"))]
     if architecture() == "arm64":
         command.append("--arm64")
     process = subprocess.Popen(command, env=tools(env), cwd=PROJECT, stdin=subprocess.DEVNULL, start_new_session=True)
