@@ -36,11 +36,12 @@ impl Row {
     pub const SWEEP: Self = Self::new("Sweep of 17 Regions × 5 compliant trails, 50 ms per call", "≤ 0.6 s");
     pub const UNENCRYPTED_SWEEP: Self = Self::new("Sweep of 17 Regions × 5 unencrypted trails", "");
     pub const UNENCRYPTED_SWEEP_EVERYWHERE: Self = Self::new("Sweep of 34 Regions × 5 unencrypted trails", "");
+    pub const PLAN: Self = Self::new("`trailseal plan` of 17 Regions × 5 compliant trails, 50 ms per call", "≤ 1 s");
     pub const READERS: Self = Self::new("Readers of a 20 KB bucket policy", "≤ 50 ms");
     pub const ZIP: Self = Self::new("Deployed zip", "≤ 3.5 MB");
 
     /// The rows in the order of the page.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::START,
         Self::START_CPU,
         Self::CPU,
@@ -53,6 +54,7 @@ impl Row {
         Self::SWEEP,
         Self::UNENCRYPTED_SWEEP,
         Self::UNENCRYPTED_SWEEP_EVERYWHERE,
+        Self::PLAN,
         Self::READERS,
         Self::ZIP,
     ];

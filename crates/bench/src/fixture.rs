@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process,
+    process::{self, Command},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -72,6 +72,14 @@ impl Fixture {
             .env("TRAILSEAL_MODE", "enforce")
             .env("TRAILSEAL_ROLE_ARN", &world.caller_role_arn)
             .env("TRAILSEAL_ALERT_TOPIC_ARN", format!("arn:aws:sns:{REGION}:{account}:alerts"))
+    }
+
+    /// The command line with the account's credentials, not started yet.
+    pub fn command(&self, binary: &Path) -> Command {
+        let mut command = Command::new(binary);
+        command.env_clear().env("AWS_ENDPOINT_URL", self.aws.url()).env("SSL_CERT_FILE", &self.roots);
+        command.env("AWS_REGION", REGION).env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "x");
+        command
     }
 
     /// Starts the function.

@@ -111,8 +111,9 @@ fn binaries(runs: usize) -> Binaries {
     let given = env::var_os("TRAILSEAL_BINARY").map(PathBuf::from);
     // In separate builds, so that neither gets a feature that only the other enables.
     let function = given.unwrap_or_else(|| build(target, "trailseal", "trailseal-lambda"));
+    let command_line = build(target, "trailseal-cli", "trailseal");
     let bare = build(target, "trailseal-bench", "bare");
-    Binaries { function, bare, stock: env::var_os("TRAILSEAL_STOCK_BARE").map(PathBuf::from), runs }
+    Binaries { function, command_line, bare, stock: env::var_os("TRAILSEAL_STOCK_BARE").map(PathBuf::from), runs }
 }
 
 fn build(target: &Path, package: &str, binary: &str) -> PathBuf {

@@ -95,7 +95,7 @@ impl Options {
 
     /// Shows the plan and waits for `yes`.
     fn ask(&self, plan: &str, account: &str) -> Result<(), Failed> {
-        let mut terminal = std::io::stderr().lock();
+        let mut terminal = anstream::stderr().lock();
         // If standard error is closed, there is no other place to show this.
         let _ = writeln!(terminal, "{plan}");
         if self.yes {
@@ -168,7 +168,11 @@ async fn verify(session: &Session, applied: &Answer) -> Exit {
         ),
         (names, _) => (named("These trails are not compliant yet", names, "Run `trailseal plan`."), Exit::NotApplied),
     };
-    let _ = writeln!(terminal, "{text}");
+    match exit {
+        // `--quiet` hides it.
+        Exit::Success => tracing::info!(target: trailseal::STEP_TARGET, "{text}"),
+        _ => drop(writeln!(terminal, "{text}")),
+    }
     exit
 }
 

@@ -5,6 +5,7 @@ mod apply;
 mod basis;
 mod central_key;
 mod check_policy;
+mod console;
 mod document;
 mod explain;
 mod failure;
@@ -20,10 +21,8 @@ use std::process::ExitCode;
 use clap::error::Error;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
+use console::{Display, paint};
 use failure::Failed;
 
 /// The command line of trailseal, the AWS Lambda function that keeps CloudTrail logs encrypted
@@ -32,6 +31,9 @@ use failure::Failed;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    #[command(flatten)]
+    display: Display,
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,8 +81,11 @@ impl From<Failed> for Stop {
 }
 
 fn main() -> ExitCode {
-    let exit = match Cli::try_parse().map_err(Stop::from).and_then(|cli| run(&cli.command)) {
-        Ok((text, exit)) => print(text.as_bytes()).unwrap_or(exit),
+    let exit = match Cli::try_parse().map_err(Stop::from).and_then(|cli| {
+        cli.display.init();
+        run(&cli.command)
+    }) {
+        Ok((text, exit)) => print(&text).unwrap_or(exit),
         Err(Stop::Usage(error)) => {
             // If standard error is closed, there is no other place to report this.
             let _ = error.print();
@@ -94,10 +99,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<(String, Exit), Stop> {
     Ok(match command {
         Command::Plan(options) => block_on(options.run())?,
-        Command::Apply(options) => {
-            show_steps();
-            block_on(options.run())?
-        }
+        Command::Apply(options) => block_on(options.run())?,
         Command::CheckPolicy(options) => options.run()?,
         Command::Explain(options) => (options.text()?, Exit::Success),
         Command::KeyPolicy(options) => (options.policy()?, Exit::Success),
@@ -114,18 +116,11 @@ fn block_on<T>(command: impl Future<Output = Result<T, Failed>>) -> Result<T, Fa
     runtime.map_err(|error| Failed::new(format!("cannot start the async runtime: {error}"), ""))?.block_on(command)
 }
 
-/// Prints each step to standard error when it was performed.
-fn show_steps() {
-    let format = tracing_subscriber::fmt::layer().without_time().with_level(false).with_target(false);
-    let steps = filter_fn(|metadata| metadata.target() == trailseal::STEP_TARGET);
-    tracing_subscriber::registry().with(format.with_writer(std::io::stderr)).with(steps).init();
-}
-
 /// Writes to standard output. Returns the exit code if that fails. A reader that closed the pipe, such as `head`, has what it
 /// wants.
-fn print(text: &[u8]) -> Option<Exit> {
-    let mut output = std::io::stdout().lock();
-    match output.write_all(text).and_then(|()| output.flush()) {
+fn print(text: &str) -> Option<Exit> {
+    let mut output = anstream::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() != IoErrorKind::BrokenPipe => {
             Some(report(&Failed::new(format!("cannot write to standard output: {error}"), "")))
         }
@@ -135,6 +130,6 @@ fn print(text: &[u8]) -> Option<Exit> {
 
 fn report(failed: &Failed) -> Exit {
     // If standard error is closed, there is no other place to report this.
-    let _ = writeln!(std::io::stderr().lock(), "{failed}");
+    let _ = writeln!(anstream::stderr().lock(), "{}", paint(&failed.to_string()));
     Exit::Error
 }

@@ -18,6 +18,7 @@ use trailseal_core::report::{Answer, Outcome, answer_text};
 use trailseal_core::trigger::{Origin, REQUEST, SWEEP, Target, TrailRef, Trigger};
 
 use crate::basis::Basis;
+use crate::console::{Progress, paint};
 use crate::document::Document;
 use crate::failure::Failed;
 use crate::settings::Source;
@@ -128,7 +129,9 @@ impl Session {
             basis = Basis::of(trails, facts);
             Proceed::Stop
         };
+        let progress = Progress::start("Reading trails, keys and buckets");
         let answer = self.reconcile(&self.context, &mut before_apply).await;
+        drop(progress);
         (answer, basis)
     }
 
@@ -181,9 +184,9 @@ impl Session {
             }
             (_, Some(failure)) => Err(Failed::new(failure.message.clone(), failure.remedy.clone().unwrap_or_default())),
             (Format::Text, None) if answer.mode == Mode::DryRun.as_str() => {
-                Ok(answer_text(answer, &self.origin, &self.context.config))
+                Ok(paint(&answer_text(answer, &self.origin, &self.context.config)))
             }
-            (Format::Text, None) => Ok(answer_text(answer, &self.origin, &self.enforcing().config)),
+            (Format::Text, None) => Ok(paint(&answer_text(answer, &self.origin, &self.enforcing().config))),
             (Format::Markdown, None) => Ok(Document::new(answer, &self.selected.account)?.markdown()),
             (Format::Html, None) => Ok(Document::new(answer, &self.selected.account)?.html()),
         }

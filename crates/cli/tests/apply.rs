@@ -282,3 +282,31 @@ fn a_change_during_the_run_does_not_extend_it() {
         assert_eq!(writes(&aws), ["kms:CreateKey", "kms:EnableKeyRotation", "kms:CreateAlias"], "{name}");
     }
 }
+
+#[test]
+fn quiet_hides_the_steps_and_verbose_shows_the_log() {
+    let aws = FakeAws::start(one_trail());
+    let (code, text) = code_and_text(&run(&aws, &["apply", "--yes", "--quiet"]));
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains("Verified") && !text.contains("create-key (done), eu-central-1"), "{text}");
+    let aws = FakeAws::start(one_trail());
+    // A change that contradicts the plan.
+    aws.before(|call, world| {
+        if call.operation == "CreateAlias" {
+            world.trails.values_mut().next().unwrap().prefix = Some("audit".to_owned());
+        }
+        None
+    });
+    let (_, text) = code_and_text(&run(&aws, &["apply", "--yes", "--verbose"]));
+    assert!(text.contains("create-key (done), eu-central-1") && text.contains("starting another pass"), "{text}");
+}
+
+#[test]
+fn colors_are_for_terminals_unless_they_are_wanted() {
+    let aws = FakeAws::start(one_trail());
+    let plain = code_and_text(&run(&aws, &["plan"])).1;
+    let colored = code_and_text(&run(&aws, &["plan", "--color", "always"])).1;
+    let never = code_and_text(&run(&aws, &["plan", "--color", "never"])).1;
+    assert!(!plain.contains('\x1b') && plain == never);
+    assert!(colored.contains("\x1b[1m\x1b[33mFinding:\x1b[0m no-cmk"), "{colored:?}");
+}

@@ -22,6 +22,8 @@ pub type Measure = fn(&Binaries) -> Measured;
 pub struct Binaries {
     /// The function.
     pub function: PathBuf,
+    /// The command line.
+    pub command_line: PathBuf,
     /// The baseline.
     pub bare: PathBuf,
     /// A build of the baseline without the repository's settings for aws-lc, if there is one.

@@ -1,9 +1,12 @@
 //! Sweeps of all trails: wall time and memory.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use fake_aws::lambda::Invocation;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Binaries, Measured};
 use crate::{
@@ -43,6 +46,10 @@ pub fn measure(binaries: &Binaries) -> Measured {
     let everywhere = sweep(&binaries.function, 34, SweptTrails::Unencrypted)?;
     let unencrypted_figure =
         |sweep: &Sweep| format!("{:.1} s, {} calls", sweep.invocation.wall.as_secs_f64(), sweep.calls);
+    let mut plans = Sample::default();
+    for _ in 0..binaries.runs.min(5) {
+        plans.push(plan(&binaries.command_line, 17)?);
+    }
     Ok(vec![
         Row::SWEEP_MEMORY.compared(
             format!("{}; unencrypted trails {}", megabytes(memory), megabytes(everywhere.memory)),
@@ -52,7 +59,24 @@ pub fn measure(binaries: &Binaries) -> Measured {
         Row::SWEEP.compared(format!("{wall}, {calls} calls"), wall.median() <= 600.0),
         Row::UNENCRYPTED_SWEEP.measured(unencrypted_figure(&unencrypted)),
         Row::UNENCRYPTED_SWEEP_EVERYWHERE.measured(unencrypted_figure(&everywhere)),
+        Row::PLAN.compared(plans.to_string(), plans.median() <= 1000.0),
     ])
+}
+
+/// The wall time of a whole process that plans for compliant trails.
+fn plan(binary: &Path, regions: usize) -> Result<Duration, String> {
+    let fixture = Fixture::new(fixture::many_trails(regions, SweptTrails::Compliant));
+    fixture.aws.set_latency(LATENCY);
+    let begun = Instant::now();
+    let output = fixture.command(binary).args(["plan", "--format", "json"]).output();
+    let elapsed = begun.elapsed();
+    let output = output.map_err(|error| format!("cannot start `{}`: {error}", binary.display()))?;
+    let answer: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|_| format!("`trailseal plan` failed: {}", String::from_utf8_lossy(&output.stderr)))?;
+    match outcomes(&answer, "compliant") == 5 * regions as u64 {
+        true => Ok(elapsed),
+        false => Err(format!("`trailseal plan` answered: {}", answer["summary"])),
+    }
 }
 
 fn sweep(binary: &Path, regions: usize, state: SweptTrails) -> Result<Sweep, String> {

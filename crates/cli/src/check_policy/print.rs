@@ -4,13 +4,16 @@ use serde_json::{Value, json};
 
 use super::result::{Found, Report};
 use super::rules::Level;
+use crate::console::style;
 
 /// Like a compiler's messages.
 pub(super) fn text(report: &Report) -> String {
     let blocks = report.found.iter().map(|found| {
         let place = format!("{}:{}", found.place.file, found.place.line);
         let rule = found.rule.id();
-        let mut block = format!("{place}: {}[{rule}]: {}\n", found.level.name(), found.message);
+        let (level, message) = (found.level.name(), &found.message);
+        let style = style(level);
+        let mut block = format!("{place}: {style}{level}[{rule}]{style:#}: {message}\n");
         if let Some(what) = place_in_file(found) {
             block.push_str(&format!("  in: {what}\n"));
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::result::{Found, Report};
 use super::rules::{Level, Rule};
 
-/// Information is left out, because nobody can resolve it.
+/// Information is left out, because no change resolves it.
 pub(super) fn log(report: &Report) -> Value {
     let results: Vec<Value> = report.found.iter().filter(|it| it.level != Level::Info).map(result).collect();
     json!({

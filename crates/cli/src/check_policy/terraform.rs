@@ -57,18 +57,20 @@ impl Resource<'_> {
 pub(super) fn policies(root: &Node) -> Found {
     let resources = resources(root);
     let configuration = Configuration(root.at(["configuration", "root_module"]));
-    let trails: Vec<&Resource<'_>> = resources.iter().filter(|it| it.kind == "aws_cloudtrail").collect();
+    let trails = configuration.trails(&resources);
+    let attached = configuration.attached_policies(&resources);
     let mut found = Found::default();
     for (kind, policy_kind, of) in TYPES {
         for resource in resources.iter().filter(|it| it.kind == kind) {
+            let mut names = of.map(|of| configuration.references(resource.address, of)).unwrap_or_default();
+            names.insert(without_index(resource.address));
             let trails: Vec<&Resource<'_>> = trails
                 .iter()
-                .filter(|trail| configuration.is_used(resource, policy_kind, of, trail))
-                .copied()
+                .filter(|trail| trail.uses(resource, policy_kind, &names))
+                .map(|trail| trail.resource)
                 .collect();
             // The argument `policy` of a key or bucket repeats the policy of another resource, or the one before it.
-            let has_own = |it: &Resource<'_>| configuration.is_policy_of(it, resource, policy_kind);
-            if of.is_none() && resources.iter().any(has_own) {
+            if of.is_none() && attached.iter().any(|policy| policy.kind == policy_kind && policy.is_of(resource)) {
                 continue;
             }
             let Some(text) = resource.values.get("policy").filter(|_| resource.text("policy").is_some()) else {
@@ -130,27 +132,64 @@ fn resource<'a>(node: &'a Node, values: &'a Node) -> Option<Resource<'a>> {
     Some(Resource { address: text("address")?, kind: text("type")?, values, unknown }).filter(|_| is_managed)
 }
 
+/// A trail, and the resources that its arguments refer to.
+struct Trail<'a> {
+    resource: &'a Resource<'a>,
+    key: BTreeSet<String>,
+    bucket: BTreeSet<String>,
+}
+
+impl Trail<'_> {
+    /// Whether it uses the key or the bucket of a resource's policy: they have the same name, or the trail refers to one of
+    /// `names`: the resource, or one that it refers to.
+    fn uses(&self, resource: &Resource<'_>, kind: PolicyKind, names: &BTreeSet<String>) -> bool {
+        let (argument, used) = match kind {
+            PolicyKind::Key => ("kms_key_id", &self.key),
+            PolicyKind::Bucket => ("s3_bucket_name", &self.bucket),
+        };
+        self.resource.text(argument).is_some_and(|used| resource.is_named(kind, used)) || !used.is_disjoint(names)
+    }
+}
+
+/// A resource that is the policy of another one.
+struct AttachedPolicy<'a> {
+    kind: PolicyKind,
+    /// The name of the key or bucket, if it is known.
+    name: Option<&'a str>,
+    /// The resources that the argument refers to.
+    of: BTreeSet<String>,
+}
+
+impl AttachedPolicy<'_> {
+    fn is_of(&self, resource: &Resource<'_>) -> bool {
+        let refers = || self.of.contains(&without_index(resource.address));
+        self.name.map_or_else(refers, |name| resource.is_named(self.kind, name))
+    }
+}
+
 /// The root module of the configuration, if the file contains it.
 struct Configuration<'a>(Option<&'a Node>);
 
 impl<'a> Configuration<'a> {
-    /// Whether a trail uses the key or the bucket of a resource's policy: they have the same name, or the trail refers to
-    /// the resource or to the one that it refers to.
-    fn is_used(&self, resource: &Resource<'_>, kind: PolicyKind, of: Option<&str>, trail: &Resource<'_>) -> bool {
-        let argument = if kind == PolicyKind::Key { "kms_key_id" } else { "s3_bucket_name" };
-        let used = self.references(trail.address, argument);
-        let mut own = of.map(|of| self.references(resource.address, of)).unwrap_or_default();
-        own.insert(without_index(resource.address));
-        trail.text(argument).is_some_and(|used| resource.is_named(kind, used))
-            || used.intersection(&own).next().is_some()
+    fn trails<'r>(&self, resources: &'r [Resource<'r>]) -> Vec<Trail<'r>> {
+        let trails = resources.iter().filter(|it| it.kind == "aws_cloudtrail");
+        let references = |it: &Resource<'_>, argument| self.references(it.address, argument);
+        let trail =
+            |it| Trail { resource: it, key: references(it, "kms_key_id"), bucket: references(it, "s3_bucket_name") };
+        trails.map(trail).collect()
     }
 
-    /// Whether a resource is the policy of a key or bucket.
-    fn is_policy_of(&self, policy: &Resource<'_>, of: &Resource<'_>, kind: PolicyKind) -> bool {
-        let argument = TYPES.into_iter().find(|(name, own, _)| *name == policy.kind && *own == kind);
-        let Some(argument) = argument.and_then(|(_, _, argument)| argument) else { return false };
-        let refers = || self.references(policy.address, argument).contains(&without_index(of.address));
-        policy.text(argument).map_or_else(refers, |name| of.is_named(kind, name))
+    fn attached_policies<'r>(&self, resources: &'r [Resource<'r>]) -> Vec<AttachedPolicy<'r>> {
+        let attached = resources.iter().filter_map(|resource| {
+            let (_, kind, argument) = TYPES.into_iter().find(|(name, ..)| *name == resource.kind)?;
+            let argument = argument?;
+            Some(AttachedPolicy {
+                kind,
+                name: resource.text(argument),
+                of: self.references(resource.address, argument),
+            })
+        });
+        attached.collect()
     }
 
     fn sets(&self, address: &str, argument: &str) -> bool {
