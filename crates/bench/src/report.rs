@@ -111,7 +111,7 @@ const CALLS: &str = "
 ";
 
 const ROUNDS: &str = "
-A round is a set of concurrent calls. The rounds are:
+A 403 of GetBucketPolicy adds ListBuckets, but no round. Rounds of concurrent calls:
 
 ";
 
@@ -121,11 +121,11 @@ const LIMITS_AND_METHOD: &str = "
 - **CPU.** A function with 128 MB of memory has 7% of a CPU: 5 ms of CPU time take at least 70 ms. This share does not apply to
   the INIT phase, in which the process starts.
 - **CloudTrail** allows [10 reads and 1 write per second in each Region](https://docs.aws.amazon.com/general/latest/gr/ct.html),
-  which AWS does not raise. The write rate determines how long a sweep of unencrypted trails takes. Each invocation stays within
-  both rates, retries included.
-- **Concurrent invocations** share these rates without coordination. A deployment that changes many key policies at once causes
-  throttling. Each invocation then retries until its deadline, and Lambda retries the event later. `ReservedConcurrency=1`
-  processes events one at a time, without throttling.
+  which AWS does not raise. Writes limit a sweep of unencrypted trails. Each invocation stays within both rates, retries
+  included.
+- **Concurrent invocations** share these rates without coordination. If many key policies change at once, each invocation
+  retries until its deadline, and Lambda retries the event later. `ReservedConcurrency=1` processes events one at a time,
+  without throttling.
 - **KMS** rates ([5 CreateKey per second](https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html), for
   example) are far above what one account needs.
 
@@ -143,7 +143,9 @@ result is checked; a run with a wrong result is not counted.
 - *CPU time from event to answer* is that of the whole process.
 - *Sweeps* run against CloudTrail's rates. One throttled call fails the measurement. All Regions share one host here; on AWS,
   each Region has its own TLS connection.
-- *Readers* are evaluated in the measuring process; the figure is the slowest of three policies.
+- *Readers* are evaluated in the measuring process; the figure is the slowest of four policies, one of
+  which is made to be slow.
+- *Plan* is the wall time of the command line's whole process, over TLS.
 - *Deployed zip* contains the release binary as `bootstrap`, deflated at level 9.
 
 To compare with a build without this repository's aws-lc settings (`.cargo/config.toml`):

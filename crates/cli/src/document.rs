@@ -1,10 +1,12 @@
-//! An answer as a document to send or to publish: Markdown and HTML.
+//! An answer as a document to send or to publish: SARIF, Markdown and HTML.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use trailseal_core::config::Mode;
 use trailseal_core::report::{Answer, Outcome, steps_heading, summary};
 
+use crate::explain::Section;
 use crate::failure::Failed;
 
 /// The parts of an answer that a document shows, as its JSON has them.
@@ -110,6 +112,22 @@ impl Document {
         text
     }
 
+    /// For tools that collect findings. A trail has no file, so its ARN is the location.
+    ///
+    /// Source: <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>.
+    pub(crate) fn sarif(&self) -> String {
+        let results: Vec<Value> = self.trails.iter().flat_map(Trail::sarif_results).collect();
+        let rules = Section::all().filter(|section| results.iter().any(|result| result["ruleId"] == section.id()));
+        let rules: Vec<Value> = rules.map(|section| section.sarif_rule()).collect();
+        let driver = json!({ "name": "trailseal", "semanticVersion": env!("CARGO_PKG_VERSION"), "rules": rules });
+        let log = json!({
+            "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
+            "version": "2.1.0",
+            "runs": [{ "tool": { "driver": driver }, "results": results }],
+        });
+        format!("{log:#}\n")
+    }
+
     /// One self-contained page.
     pub(crate) fn html(&self) -> String {
         let page = html! {
@@ -166,6 +184,22 @@ impl Document {
 }
 
 impl Trail {
+    fn sarif_results(&self) -> Vec<Value> {
+        let level = if self.outcome == "failed" { "error" } else { "warning" };
+        let findings = self.findings.iter().map(|finding| (finding, level));
+        let results = findings.chain(self.warnings.iter().map(|warning| (warning, "note")));
+        let result = |(item, level): (&Described, &str)| {
+            json!({
+                "ruleId": item.id,
+                "level": level,
+                "message": { "text": item.detail },
+                "locations": [{ "logicalLocations": [{ "fullyQualifiedName": self.trail_arn, "kind": "resource" }] }],
+                "partialFingerprints": { "trailseal/v1": format!("{}/{}", item.id, self.trail_arn) },
+            })
+        };
+        results.map(result).collect()
+    }
+
     fn name(&self) -> &str {
         self.trail_arn.rsplit('/').next().unwrap_or(&self.trail_arn)
     }

@@ -1,6 +1,7 @@
 //! `trailseal explain`: the sections of docs/findings.md.
 
 use clap::Args;
+use serde_json::{Value, json};
 use strsim::damerau_levenshtein;
 
 use crate::failure::Failed;
@@ -53,6 +54,26 @@ impl Section {
         let kind = self.group.to_ascii_lowercase();
         let body = self.body.replace("**", "").replace(['<', '>'], "");
         format!("{} ({})\n\n{}\n", self.id, kind.trim_end_matches('s'), linked(&body))
+    }
+
+    /// Every section.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        sections()
+    }
+
+    pub(crate) fn id(&self) -> &'static str {
+        self.id
+    }
+
+    /// Its rule in SARIF.
+    pub(crate) fn sarif_rule(&self) -> Value {
+        json!({
+            "id": self.id,
+            "shortDescription": { "text": self.summary() },
+            "fullDescription": { "text": self.explanation() },
+            "help": { "text": self.explanation() },
+            "helpUri": self.source(),
+        })
     }
 
     /// The section of an ID.

@@ -133,3 +133,38 @@ fn report(failed: &Failed) -> Exit {
     let _ = writeln!(anstream::stderr().lock(), "{}", paint(&failed.to_string()));
     Exit::Error
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/command-line.md");
+    const BEGIN: &str =
+        "<!-- The help of each command follows. `UPDATE_DOCS=1 cargo test -p trailseal-cli` writes it. -->\n";
+
+    /// The help of every command, as the terminal prints it.
+    fn help() -> String {
+        let mut cli = Cli::command();
+        cli.build();
+        let commands = cli.get_subcommands_mut().filter(|command| command.get_name() != "help");
+        let section = |command: &mut clap::Command| {
+            let name = command.get_name().to_owned();
+            let help = command.clone().term_width(100).render_long_help().to_string();
+            let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+            format!("\n## trailseal {name}\n\n```\n{}\n```\n", lines.join("\n"))
+        };
+        commands.map(section).collect()
+    }
+
+    #[test]
+    fn the_page_has_the_help_of_every_command() {
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let (prose, _) = page.split_once(BEGIN).unwrap();
+        let expected = format!("{prose}{BEGIN}{}", help());
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(PAGE, &expected).unwrap();
+        } else {
+            assert_eq!(page, expected, "run: UPDATE_DOCS=1 cargo test -p trailseal-cli");
+        }
+    }
+}

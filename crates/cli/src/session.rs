@@ -187,6 +187,7 @@ impl Session {
                 Ok(paint(&answer_text(answer, &self.origin, &self.context.config)))
             }
             (Format::Text, None) => Ok(paint(&answer_text(answer, &self.origin, &self.enforcing().config))),
+            (Format::Sarif, None) => Ok(Document::new(answer, &self.selected.account)?.sarif()),
             (Format::Markdown, None) => Ok(Document::new(answer, &self.selected.account)?.markdown()),
             (Format::Html, None) => Ok(Document::new(answer, &self.selected.account)?.html()),
         }
@@ -234,6 +235,8 @@ pub(crate) enum Format {
     Text,
     /// The function's answer (docs/answer.schema.json)
     Json,
+    /// SARIF 2.1.0, with a result for each finding
+    Sarif,
     /// For a comment on a pull request
     Markdown,
     /// One self-contained page

@@ -191,3 +191,22 @@ fn the_documented_policy_allows_every_read_of_a_plan() {
     let none = World { caller_policies: Some(vec![]), ..three_trails() };
     assert!(error(&plan(&FakeAws::start(none), &[])).contains("cloudtrail:ListTrails"));
 }
+
+#[test]
+fn sarif_has_a_result_for_each_finding() {
+    let output = plan(&FakeAws::start(three_trails()), &["--format", "sarif"]);
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(2), 0));
+    let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // Its regular expressions for languages have a `]` too many.
+    let schema = include_str!("sarif-2.1.0.schema.json").replace("{2}]?$", "{2}$");
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let errors: Vec<String> =
+        jsonschema::validator_for(&schema).unwrap().iter_errors(&log).map(|it| it.to_string()).collect();
+    assert_eq!(errors, Vec::<String>::new());
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let ids: Vec<&str> = results.iter().map(|result| result["ruleId"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["no-cmk", "key-disabled"]);
+    let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), 2);
+    assert!(rules.iter().all(|rule| rule["helpUri"].as_str().unwrap().starts_with("https://docs.aws.amazon.com/")));
+}
