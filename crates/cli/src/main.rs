@@ -16,6 +16,7 @@ mod session;
 mod settings;
 
 use std::io::{ErrorKind as IoErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::Error;
@@ -47,6 +48,12 @@ enum Command {
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder
+        folder: PathBuf,
     },
 }
 
@@ -108,6 +115,14 @@ fn run(command: &Command) -> Result<(String, Exit), Stop> {
             clap_complete::generate(*shell, &mut Cli::command(), "trailseal", &mut script);
             (String::from_utf8_lossy(&script).into_owned(), Exit::Success)
         }
+        Command::Man { folder } => {
+            let written = clap_mangen::generate_to(Cli::command(), folder);
+            let failed = |error| {
+                Failed::new(format!("cannot write to `{}`: {error}", folder.display()), "name an existing folder")
+            };
+            written.map_err(failed)?;
+            (String::new(), Exit::Success)
+        }
     })
 }
 
@@ -146,7 +161,8 @@ mod tests {
     fn help() -> String {
         let mut cli = Cli::command();
         cli.build();
-        let commands = cli.get_subcommands_mut().filter(|command| command.get_name() != "help");
+        let commands =
+            cli.get_subcommands_mut().filter(|command| command.get_name() != "help" && !command.is_hide_set());
         let section = |command: &mut clap::Command| {
             let name = command.get_name().to_owned();
             let help = command.clone().term_width(100).render_long_help().to_string();

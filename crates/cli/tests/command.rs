@@ -57,3 +57,27 @@ fn every_shell_gets_its_completions() {
         assert!(text(output.stdout).contains("organization"), "{shell}");
     }
 }
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("man");
+    std::fs::create_dir_all(&folder).unwrap();
+    let man = |folder: &std::path::Path| Command::new(env!("CARGO_BIN_EXE_trailseal")).arg("man").arg(folder).output();
+    assert_eq!(man(&folder).unwrap(), man(&folder).unwrap());
+    for name in ["trailseal", "trailseal-plan", "trailseal-apply", "trailseal-check-policy", "trailseal-explain"] {
+        let page = std::fs::read_to_string(folder.join(format!("{name}.1"))).unwrap();
+        assert!(page.contains(&format!(".TH {name} 1")), "{page}");
+    }
+    let failed = man(&folder.join("absent")).unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8(failed.stderr).unwrap().starts_with("error: cannot write to `"));
+}
+
+#[test]
+fn the_action_uses_options_that_exist() {
+    let action = include_str!("../../../action.yml");
+    let help = Command::new(env!("CARGO_BIN_EXE_trailseal")).args(["check-policy", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let options = ["--account", "--organization", "--format"];
+    assert!(options.iter().all(|option| action.contains(option) && help.contains(option)));
+}
