@@ -96,7 +96,7 @@ fn statements(judge: &Judge<'_>, json: Option<String>) -> Option<Help> {
     Some(Help { text: format!("add {what} to the policy{example}:"), statements })
 }
 
-/// Whether a trail of somebody else's account can use the key.
+/// Whether another account's trail can use the key.
 fn foreign_key_use(judge: &Judge<'_>) -> Vec<Found> {
     let Some(foreign) = judge.foreign_trail() else { return Vec::new() };
     let access = cloudtrail_key_access(&judge.document, &judge.key, &foreign, None);
@@ -143,7 +143,7 @@ fn once_per_statement(found: &mut Vec<Found>) {
 /// The names of principals, by the statement that allows them.
 fn by_statement(judge: &Judge<'_>, found: Vec<Decrypter>) -> impl Iterator<Item = (StatementId, String)> {
     let mut statements: Vec<(StatementId, Vec<String>)> = Vec::new();
-    // Whom a statement names that the file leaves open is unknown.
+    // Principals that the file does not resolve are unknown.
     let is_readable =
         |at: &StatementId| judge.document.statements().get(at.index).is_some_and(|it| it.malformed().is_none());
     for Decrypter { name, statement, certain } in found.into_iter().filter(|it| is_readable(&it.statement)) {
@@ -209,7 +209,7 @@ fn bucket_access(judge: &Judge<'_>, arn: &TrailArn, key: Option<&KeyArn>) -> Opt
         .then(|| judge.found(Rule::BucketPolicyUnclear, deciding(decision), message, judge.left_open()))
 }
 
-/// Whether a trail of somebody else's account can write to the bucket.
+/// Whether another account's trail can write to the bucket.
 fn foreign_writes(judge: &Judge<'_>, key: Option<&KeyArn>) -> Option<Found> {
     let foreign = judge.foreign_trail()?;
     let files = LogFiles { organization: false, organization_id: None, ..judge.files(&foreign) };
