@@ -10,54 +10,54 @@ use trailseal_core::iam::{Decision, StatementId};
 use trailseal_core::ids::{FunctionArn, KeyArn, TrailArn, shorten};
 use trailseal_core::key_policy::KeyPolicy;
 
-use super::judge::{Judge, because, deciding};
 use super::result::{Found, Help};
 use super::rules::{Level, Rule};
 use super::source::PolicyKind;
+use super::tested::{TestedPolicy, because, deciding};
 
 /// What is found in a key policy.
-pub(super) fn key_policy(judge: &Judge<'_>) -> Vec<Found> {
-    let malformed: Vec<Found> = judge.malformed().collect();
+pub(super) fn key_policy(tested: &TestedPolicy<'_>) -> Vec<Found> {
+    let malformed: Vec<Found> = tested.malformed().collect();
     if !malformed.is_empty() {
         return malformed;
     }
-    let mut found: Vec<Found> = judge.trails.iter().flat_map(|trail| key_access(judge, trail)).collect();
+    let mut found: Vec<Found> = tested.trails.iter().flat_map(|trail| key_access(tested, trail)).collect();
     once_per_statement(&mut found);
-    found.extend(foreign_key_use(judge));
-    found.extend(by_statement(judge, decrypters(&judge.document, &judge.key, &judge.place.account)).map(
+    found.extend(foreign_key_use(tested));
+    found.extend(by_statement(tested, decrypters(&tested.document, &tested.key, &tested.place.account)).map(
         |(at, names)| {
-            let message = format!("principals outside account {} can decrypt log files: {names}", judge.place.account);
-            judge.found(Rule::KeyDecrypters, Some(&at), message, None)
+            let message = format!("principals outside account {} can decrypt log files: {names}", tested.place.account);
+            tested.found(Rule::KeyDecrypters, Some(&at), message, None)
         },
     ));
     found
 }
 
-fn key_access(judge: &Judge<'_>, arn: &TrailArn) -> Vec<Found> {
-    let access = cloudtrail_key_access(&judge.document, &judge.key, arn, judge.organization(arn));
+fn key_access(tested: &TestedPolicy<'_>, arn: &TrailArn) -> Vec<Found> {
+    let access = cloudtrail_key_access(&tested.document, &tested.key, arn, tested.organization(arn));
     let KeyAccess { generate_data_key, describe_key, decrypt } = &access;
     let missing = |access: &KeyAccess| {
-        statements(judge, cloudtrail_policy(arn).and_then(|policy| policy.missing_statements(access)))
+        statements(tested, cloudtrail_policy(arn).and_then(|policy| policy.missing_statements(access)))
     };
     let found = |rule, decision: &Decision, message: &str, help| {
         let message = format!("{message}: {}", because(decision));
-        judge.found(rule, deciding(decision), message, help)
+        tested.found(rule, deciding(decision), message, help)
     };
-    let trail = judge.trail_name(arn);
+    let trail = tested.trail_name(arn);
     if generate_data_key.is_denied() {
         let message = format!("CloudTrail cannot encrypt log files with this key for {trail}");
         let help = match generate_data_key.explicit_deny() {
             Some(statement) => Some(Help::new(format!(
                 "change {statement}, so that it does not deny CloudTrail `kms:GenerateDataKey`"
             ))),
-            None => other_accounts(judge, arn).or_else(|| missing(&access)),
+            None => other_accounts(tested, arn).or_else(|| missing(&access)),
         };
         return vec![found(Rule::KeyPolicyGap, generate_data_key, &message, help)];
     }
     let mut all = Vec::new();
     if let Some((call, decision)) = access.unknown().into_iter().next() {
         let message = format!("it is unknown whether CloudTrail can use this key for {trail} (`{call}`)");
-        all.push(found(Rule::KeyPolicyUnclear, decision, &message, judge.left_open()));
+        all.push(found(Rule::KeyPolicyUnclear, decision, &message, tested.unresolved_help()));
     }
     if describe_key.is_denied() {
         let message = "CloudTrail cannot describe this key (`kms:DescribeKey`)";
@@ -79,27 +79,27 @@ fn cloudtrail_policy(trail: &TrailArn) -> Option<KeyPolicy> {
 }
 
 /// The help for an option that names another account than the policy.
-fn other_accounts(judge: &Judge<'_>, trail: &TrailArn) -> Option<Help> {
-    let accounts = named_trail_accounts(&judge.document);
+fn other_accounts(tested: &TestedPolicy<'_>, trail: &TrailArn) -> Option<Help> {
+    let accounts = named_trail_accounts(&tested.document);
     let others = !accounts.is_empty() && !accounts.contains(trail.account());
     let accounts = accounts.iter().map(|account| format!("`{account}`")).collect::<Vec<String>>().join(", ");
     others.then(|| Help::new(format!("the policy is for trails of {accounts}; if that is intended, pass one of them as --account, or the trail as --trail")))
 }
 
 /// JSON to add to the policy.
-fn statements(judge: &Judge<'_>, json: Option<String>) -> Option<Help> {
+fn statements(tested: &TestedPolicy<'_>, json: Option<String>) -> Option<Help> {
     let json = json?;
     let statements: Vec<Value> = serde_json::from_str(&json).ok()?;
     let what = if statements.len() == 1 { "this statement" } else { "these statements" };
-    let names_example = judge.is_example && json.contains("trail/example");
+    let names_example = tested.is_example && json.contains("trail/example");
     let example = if names_example { ", with the name of your trail instead of `example`" } else { "" };
     Some(Help { text: format!("add {what} to the policy{example}:"), statements })
 }
 
 /// Whether another account's trail can use the key.
-fn foreign_key_use(judge: &Judge<'_>) -> Vec<Found> {
-    let Some(foreign) = judge.foreign_trail() else { return Vec::new() };
-    let access = cloudtrail_key_access(&judge.document, &judge.key, &foreign, None);
+fn foreign_key_use(tested: &TestedPolicy<'_>) -> Vec<Found> {
+    let Some(foreign) = tested.foreign_trail() else { return Vec::new() };
+    let access = cloudtrail_key_access(&tested.document, &tested.key, &foreign, None);
     let calls = [("encrypt", access.generate_data_key), ("decrypt", access.decrypt)];
     let mut found: Vec<Found> = Vec::new();
     for (verb, decision) in calls {
@@ -107,14 +107,14 @@ fn foreign_key_use(judge: &Judge<'_>) -> Vec<Found> {
         let message = format!(
             "a trail of any AWS account can {verb} with this key, because {statement} does not restrict the trail"
         );
-        found.push(judge.found(Rule::SourceArnMissing, Some(&statement), message, Some(restrict(judge))));
+        found.push(tested.found(Rule::SourceArnMissing, Some(&statement), message, Some(restrict(tested))));
     }
     once_per_statement(&mut found);
     found
 }
 
-fn restrict(judge: &Judge<'_>) -> Help {
-    let trail = judge.trails.first().map(|trail| match judge.policy.kind {
+fn restrict(tested: &TestedPolicy<'_>) -> Help {
+    let trail = tested.trails.first().map(|trail| match tested.policy.kind {
         PolicyKind::Key => {
             format!("arn:{}:cloudtrail:*:{}:trail/*", trail.partition(), trail.account())
         }
@@ -141,11 +141,11 @@ fn once_per_statement(found: &mut Vec<Found>) {
 }
 
 /// The names of principals, by the statement that allows them.
-fn by_statement(judge: &Judge<'_>, found: Vec<Decrypter>) -> impl Iterator<Item = (StatementId, String)> {
+fn by_statement(tested: &TestedPolicy<'_>, found: Vec<Decrypter>) -> impl Iterator<Item = (StatementId, String)> {
     let mut statements: Vec<(StatementId, Vec<String>)> = Vec::new();
     // Principals that the file does not resolve are unknown.
     let is_readable =
-        |at: &StatementId| judge.document.statements().get(at.index).is_some_and(|it| it.malformed().is_none());
+        |at: &StatementId| tested.document.statements().get(at.index).is_some_and(|it| it.malformed().is_none());
     for Decrypter { name, statement, certain } in found.into_iter().filter(|it| is_readable(&it.statement)) {
         let name = principal_name(&name, certain);
         match statements.iter_mut().find(|(known, _)| *known == statement) {
@@ -162,25 +162,25 @@ fn principal_name(name: &str, certain: bool) -> String {
 }
 
 /// What is found in a bucket policy. `key`: the only key policy of this run.
-pub(super) fn bucket_policy(judge: &Judge<'_>, key: Option<&Judge<'_>>) -> Vec<Found> {
-    let malformed: Vec<Found> = judge.malformed().collect();
+pub(super) fn bucket_policy(tested: &TestedPolicy<'_>, key: Option<&TestedPolicy<'_>>) -> Vec<Found> {
+    let malformed: Vec<Found> = tested.malformed().collect();
     if !malformed.is_empty() {
         return malformed;
     }
     // The key that a trail uses is known only if the file names it.
     let known = key.and_then(|key| key.policy.key.as_ref());
-    let key_arn = key.map_or(&judge.key, |key| &key.key);
-    let mut found: Vec<Found> = judge.trails.iter().filter_map(|trail| bucket_access(judge, trail, known)).collect();
+    let key_arn = key.map_or(&tested.key, |key| &key.key);
+    let mut found: Vec<Found> = tested.trails.iter().filter_map(|trail| bucket_access(tested, trail, known)).collect();
     once_per_statement(&mut found);
-    found.extend(foreign_writes(judge, known));
-    found.extend(readers(judge, key, key_arn));
+    found.extend(foreign_writes(tested, known));
+    found.extend(readers(tested, key, key_arn));
     found
 }
 
-fn bucket_access(judge: &Judge<'_>, arn: &TrailArn, key: Option<&KeyArn>) -> Option<Found> {
-    let files = judge.files(arn);
-    let trail = judge.trail_name(arn);
-    let access = cloudtrail_new_bucket_access(&judge.document, &files, key);
+fn bucket_access(tested: &TestedPolicy<'_>, arn: &TrailArn, key: Option<&KeyArn>) -> Option<Found> {
+    let files = tested.files(arn);
+    let trail = tested.trail_name(arn);
+    let access = cloudtrail_new_bucket_access(&tested.document, &files, key);
     let (call, decision) = access.decisive();
     let reason = because(decision);
     let bucket = files.bucket;
@@ -188,61 +188,61 @@ fn bucket_access(judge: &Judge<'_>, arn: &TrailArn, key: Option<&KeyArn>) -> Opt
         let message =
             format!("CloudTrail cannot deliver the log files of {trail} to bucket `{bucket}` (`{call}`): {reason}");
         let help = match decision.explicit_deny() {
-            Some(statement) if tests_encryption(&judge.document, statement) => Some(Help::new(format!(
+            Some(statement) if tests_encryption(&tested.document, statement) => Some(Help::new(format!(
                 "change {statement}, so that it accepts files that are encrypted with the trail's KMS key"
             ))),
             Some(statement) => {
                 Some(Help::new(format!("change {statement}, so that it does not deny CloudTrail `{call}`")))
             }
             None => {
-                let missing = || statements(judge, Some(files.cloudtrail_statements().to_string()));
-                other_accounts(judge, arn).or_else(missing)
+                let missing = || statements(tested, Some(files.cloudtrail_statements().to_string()));
+                other_accounts(tested, arn).or_else(missing)
             }
         };
-        return Some(judge.found(Rule::BucketPolicyGap, deciding(decision), message, help));
+        return Some(tested.found(Rule::BucketPolicyGap, deciding(decision), message, help));
     }
     let message = format!(
         "it is unknown whether CloudTrail can deliver the log files of {trail} to bucket `{bucket}` (`{call}`): {reason}"
     );
     decision
         .is_unknown()
-        .then(|| judge.found(Rule::BucketPolicyUnclear, deciding(decision), message, judge.left_open()))
+        .then(|| tested.found(Rule::BucketPolicyUnclear, deciding(decision), message, tested.unresolved_help()))
 }
 
 /// Whether another account's trail can write to the bucket.
-fn foreign_writes(judge: &Judge<'_>, key: Option<&KeyArn>) -> Option<Found> {
-    let foreign = judge.foreign_trail()?;
-    let files = LogFiles { organization: false, organization_id: None, ..judge.files(&foreign) };
-    let Decision::Allowed(statement) = cloudtrail_new_bucket_access(&judge.document, &files, key).put_object else {
+fn foreign_writes(tested: &TestedPolicy<'_>, key: Option<&KeyArn>) -> Option<Found> {
+    let foreign = tested.foreign_trail()?;
+    let files = LogFiles { organization: false, organization_id: None, ..tested.files(&foreign) };
+    let Decision::Allowed(statement) = cloudtrail_new_bucket_access(&tested.document, &files, key).put_object else {
         return None;
     };
     let message =
         format!("a trail of any AWS account can write to this bucket, because {statement} does not restrict the trail");
-    Some(judge.found(Rule::SourceArnMissing, Some(&statement), message, Some(restrict(judge))))
+    Some(tested.found(Rule::SourceArnMissing, Some(&statement), message, Some(restrict(tested))))
 }
 
 /// The principals outside the account that read log files, and those that could not decrypt them.
-fn readers(judge: &Judge<'_>, by: Option<&Judge<'_>>, key: &KeyArn) -> Vec<Found> {
-    let Some(trail) = judge.trails.first() else { return Vec::new() };
-    let account = &judge.place.account;
-    let files = judge.files(trail);
-    let all = locked_out_readers(&judge.document, &files, None, key, account);
+fn readers(tested: &TestedPolicy<'_>, by: Option<&TestedPolicy<'_>>, key: &KeyArn) -> Vec<Found> {
+    let Some(trail) = tested.trails.first() else { return Vec::new() };
+    let account = &tested.place.account;
+    let files = tested.files(trail);
+    let all = locked_out_readers(&tested.document, &files, None, key, account);
     let readers =
         all.into_iter().map(|it| Decrypter { name: it.reader, statement: it.statement, certain: it.reads_certainly });
-    let mut found: Vec<Found> = by_statement(judge, readers.collect())
+    let mut found: Vec<Found> = by_statement(tested, readers.collect())
         .map(|(at, names)| {
             let message = format!("principals outside account {account} can read log files: {names}");
-            judge.found(Rule::LogReaders, Some(&at), message, None)
+            tested.found(Rule::LogReaders, Some(&at), message, None)
         })
         .collect();
     if let Some(by) = by {
-        let locked_out = locked_out_readers(&judge.document, &files, Some(&by.document), key, account);
-        found.extend(locked_out.iter().map(|reader| locked_out_reader(judge, by, reader)));
+        let locked_out = locked_out_readers(&tested.document, &files, Some(&by.document), key, account);
+        found.extend(locked_out.iter().map(|reader| locked_out_reader(tested, by, reader)));
     }
     found
 }
 
-fn locked_out_reader(judge: &Judge<'_>, by: &Judge<'_>, reader: &LockedOutReader) -> Found {
+fn locked_out_reader(tested: &TestedPolicy<'_>, by: &TestedPolicy<'_>, reader: &LockedOutReader) -> Found {
     let name = principal_name(&reader.reader, true);
     let why = match &reader.barrier {
         DecryptBarrier::UnknownPolicy => "the key policy is unknown".to_owned(),
@@ -256,5 +256,5 @@ fn locked_out_reader(judge: &Judge<'_>, by: &Judge<'_>, reader: &LockedOutReader
     let message =
         format!("{name} can read log files but {can} decrypt them (`kms:Decrypt`): {}", shorten(&by.shown(why), 500));
     let help = "allow them `kms:Decrypt` in the key policy, or remove them from the bucket policy";
-    judge.found(Rule::ReadersLockedOut, Some(&reader.statement), message, Some(Help::new(help))).with_level(level)
+    tested.found(Rule::ReadersLockedOut, Some(&reader.statement), message, Some(Help::new(help))).with_level(level)
 }

@@ -2,7 +2,6 @@
 
 mod checks;
 mod intrinsics;
-mod judge;
 mod node;
 mod print;
 mod result;
@@ -11,6 +10,7 @@ mod sarif;
 mod source;
 mod template;
 mod terraform;
+mod tested;
 mod yaml;
 
 use std::io::Read as _;
@@ -21,11 +21,11 @@ use trailseal_core::ids::{AccountId, Malformed, OrganizationId, Partition, Regio
 
 use crate::Exit;
 use crate::failure::Failed;
-use judge::Judge;
 use node::{Node, Unreadable};
 use result::{Checked, Found, Location, Report};
 use rules::Rule;
 use source::{Place, Policy, PolicyKind, Unknown};
+use tested::TestedPolicy;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -44,7 +44,7 @@ Exit codes:
   1  error: a file cannot be read, or contains no policy
   2  errors or warnings were found";
 
-/// Check that key and bucket policies let CloudTrail in, and show who else can read
+/// Check that key and bucket policies give CloudTrail access, and show who else can read
 ///
 /// Reads policies as JSON, Terraform plans and states (terraform show -json), and CloudFormation templates (YAML or JSON, also
 /// of the CDK). Works offline.
@@ -191,24 +191,25 @@ fn not_known(file: &str, unknown: Unknown) -> Found {
 
 /// Checks the policies: of buckets, with the key policy if there is exactly one.
 fn check(place: &Place, policies: &[(String, Policy)], report: &mut Report) {
-    let mut judges = Vec::new();
+    let mut all_tested = Vec::new();
     for (file, policy) in policies {
-        match Judge::new(place, file, policy) {
-            Ok(judge) => judges.push(judge),
+        match TestedPolicy::new(place, file, policy) {
+            Ok(tested) => all_tested.push(tested),
             Err(malformed) => {
                 report.policies.push(Checked::new(file, policy, Vec::new()));
                 report.found.push(malformed);
             }
         }
     }
-    let keys: Vec<&Judge<'_>> = judges.iter().filter(|judge| judge.policy.kind == PolicyKind::Key).collect();
+    let keys: Vec<&TestedPolicy<'_>> =
+        all_tested.iter().filter(|tested| tested.policy.kind == PolicyKind::Key).collect();
     let key = if let [only] = keys.as_slice() { Some(*only) } else { None };
-    for judge in &judges {
-        let trails = judge.trails.iter().map(ToString::to_string).collect();
-        report.policies.push(Checked::new(judge.file, judge.policy, trails));
-        report.found.extend(match judge.policy.kind {
-            PolicyKind::Key => checks::key_policy(judge),
-            PolicyKind::Bucket => checks::bucket_policy(judge, key),
+    for tested in &all_tested {
+        let trails = tested.trails.iter().map(ToString::to_string).collect();
+        report.policies.push(Checked::new(tested.file, tested.policy, trails));
+        report.found.extend(match tested.policy.kind {
+            PolicyKind::Key => checks::key_policy(tested),
+            PolicyKind::Bucket => checks::bucket_policy(tested, key),
         });
     }
 }

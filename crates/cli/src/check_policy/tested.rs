@@ -1,4 +1,4 @@
-//! What a policy is judged by: its trails, its key and its bucket, and where its statements are.
+//! A policy under test, and what it is evaluated with: its trails, its key and its bucket, and where its statements are.
 
 use trailseal_core::access::{LogFiles, LogFolder, named_key, named_trails};
 use trailseal_core::iam::{Decision, Document, Reason, StatementId, UNRESOLVED};
@@ -9,8 +9,8 @@ use super::result::{Found, Help, Location};
 use super::rules::{Level, Rule};
 use super::source::{FileTrail, Place, Policy, PolicyKind, Unresolved};
 
-/// A policy that can be evaluated.
-pub(super) struct Judge<'a> {
+/// A policy under test, which can be evaluated.
+pub(super) struct TestedPolicy<'a> {
     pub(super) place: &'a Place,
     pub(super) file: &'a str,
     pub(super) policy: &'a Policy,
@@ -24,8 +24,8 @@ pub(super) struct Judge<'a> {
     folder: LogFolder,
 }
 
-impl<'a> Judge<'a> {
-    /// Fails with the result if the policy is no policy.
+impl<'a> TestedPolicy<'a> {
+    /// Fails with the result if the document is not a policy.
     pub(super) fn new(place: &'a Place, file: &'a str, policy: &'a Policy) -> Result<Self, Found> {
         let document = match Document::parse(&policy.document.json()) {
             Ok(document) => document,
@@ -108,7 +108,7 @@ impl<'a> Judge<'a> {
     }
 
     /// What would decide: the options and the file's expressions, with their lines.
-    pub(super) fn left_open(&self) -> Option<Help> {
+    pub(super) fn unresolved_help(&self) -> Option<Help> {
         let needs_organization =
             self.place.organization.is_none() && self.document.text().to_ascii_lowercase().contains("aws:sourceorgid");
         if needs_organization {
