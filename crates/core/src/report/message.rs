@@ -50,6 +50,7 @@ pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
     for paragraph in cost.into_iter().chain(access).chain(trail.warnings.iter().map(note)) {
         lines.extend([String::new(), paragraph]);
     }
+    lines.extend([String::new(), wording::explanation(trail)]);
     lines.push(String::new());
     lines.join("\n")
 }

@@ -116,6 +116,16 @@ pub(in crate::report) fn step_status(status: StepStatus) -> String {
     }
 }
 
+/// Where the documentation explains the findings, warnings and outcome of a trail.
+pub(in crate::report) fn explanation(trail: &TrailReport) -> String {
+    let findings = trail.findings.iter().map(|finding| id(&finding.id()));
+    let warnings = trail.warnings.iter().map(|warning| id(&warning.id()));
+    let mut ids: Vec<String> = findings.chain(warnings).chain([trail.outcome.as_str().to_owned()]).collect();
+    ids.dedup();
+    let links: Vec<String> = ids.iter().map(|id| format!("#{id}")).collect();
+    format!("Explained in docs/findings.md: {}", links.join(", "))
+}
+
 /// The trails that do not fit in a message.
 pub(in crate::report) fn omitted_trails(count: usize) -> String {
     format!("The function's log contains {count} more {}.", if count == 1 { "trail" } else { "trails" })

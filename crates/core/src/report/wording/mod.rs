@@ -17,7 +17,7 @@ mod warnings;
 pub(super) use actions::next_action;
 pub(super) use alerts::{
     DRY_RUN, NEW_KEY_POLICY, SEE_ABOVE, access_consequences, capitalized, caused_by, cost, digest_headline,
-    failure_notice, headline, key_headline, omitted_trails, step_status, stray_notice,
+    explanation, failure_notice, headline, key_headline, omitted_trails, step_status, stray_notice,
 };
 pub use alerts::{steps_heading, summary};
 pub(super) use errors::{
