@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 mod key_policy;
 mod plan;
+mod policy_diff;
 mod saved;
 mod session;
 mod settings;

@@ -21,6 +21,7 @@ use crate::basis::Basis;
 use crate::console::{Progress, paint};
 use crate::document::Document;
 use crate::failure::Failed;
+use crate::policy_diff::policy_diffs;
 use crate::settings::Source;
 use crate::{Exit, account, settings};
 
@@ -184,7 +185,7 @@ impl Session {
             }
             (_, Some(failure)) => Err(Failed::new(failure.message.clone(), failure.remedy.clone().unwrap_or_default())),
             (Format::Text, None) if answer.mode == Mode::DryRun.as_str() => {
-                Ok(paint(&answer_text(answer, &self.origin, &self.context.config)))
+                Ok(paint(&answer_text(answer, &self.origin, &self.context.config)) + &policy_diffs(answer))
             }
             (Format::Text, None) => Ok(paint(&answer_text(answer, &self.origin, &self.enforcing().config))),
             (Format::Sarif, None) => Ok(Document::new(answer, &self.selected.account)?.sarif()),

@@ -8,14 +8,7 @@ use std::time::Duration;
 
 use fake_aws::{Call, FakeAws, Fault, Trail, World};
 use serde_json::Value;
-use support::{account, code_and_text, command, error, file, healthy, run, three_trails, with_credentials};
-
-/// An account with one unencrypted trail.
-fn one_trail() -> World {
-    let mut world = account();
-    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").multi_region());
-    world
-}
+use support::{code_and_text, command, error, file, healthy, one_trail, run, three_trails, with_credentials};
 
 fn saved_plan(aws: &FakeAws, name: &str) -> String {
     let path = file(name, "");

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use fake_aws::{FakeAws, Fault, IdentityPolicy, World};
 use serde_json::{Value, json};
-use support::{ACCOUNT, code_and_text, command, error, file, healthy, run, three_trails, with_credentials};
+use support::{ACCOUNT, code_and_text, command, error, file, healthy, one_trail, run, three_trails, with_credentials};
 
 fn plan(aws: &FakeAws, arguments: &[&str]) -> Output {
     run(aws, &[&["plan"], arguments].concat())
@@ -209,4 +209,22 @@ fn sarif_has_a_result_for_each_finding() {
     let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
     assert_eq!(rules.len(), 2);
     assert!(rules.iter().all(|rule| rule["helpUri"].as_str().unwrap().starts_with("https://docs.aws.amazon.com/")));
+}
+
+#[test]
+fn an_extended_policy_is_shown_as_a_diff() {
+    // The policy of trailseal's key lacks the log reader.
+    let aws = FakeAws::start(one_trail());
+    assert_eq!(run(&aws, &["apply", "--yes"]).status.code(), Some(0));
+    let reader = "arn:aws:iam::210987654321:role/siem";
+    let output = with_credentials(&aws, &["plan"]).env("TRAILSEAL_LOG_READERS", reader).output().unwrap();
+    let (code, text) = code_and_text(&output);
+    assert_eq!(code, 2, "{text}");
+    let (_, diff) = text.split_once("\nPolicy of key `").unwrap();
+    assert!(diff.contains("--- policy\n+++ planned policy\n@@ "), "{diff}");
+    assert!(diff.contains("\n+      \"Sid\": \"LogReadersDecrypt\"\n"), "{diff}");
+    assert!(
+        !diff.lines().any(|line| line.starts_with('-') && !line.starts_with("---") && line.trim_end() != "-    }"),
+        "{diff}"
+    );
 }

@@ -14,6 +14,13 @@ pub(crate) fn account() -> World {
     World { caller_iam_allows_put_key_policy: true, ..world }
 }
 
+/// An account with one unencrypted trail.
+pub(crate) fn one_trail() -> World {
+    let mut world = account();
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").multi_region());
+    world
+}
+
 /// An unencrypted trail, one whose key is disabled, and a healthy one.
 pub(crate) fn three_trails() -> World {
     let mut world = account();

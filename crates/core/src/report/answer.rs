@@ -14,8 +14,8 @@ use crate::iam::Reason;
 use crate::ids::{KeyArn, Region, TrailArn};
 use crate::journal::StepStatus;
 use crate::key_policy::KeyPolicy;
-use crate::plan::StepName;
 use crate::plan::strays::Stray;
+use crate::plan::{PolicyChange, StepName};
 use crate::trigger::Origin;
 
 /// What became of a trail, the worst last.
@@ -138,6 +138,9 @@ pub struct TrailReport {
     pub error: Option<Failure>,
     /// The policy of the key that would be created, for the trail under which that step is listed.
     pub new_key_policy: Option<KeyPolicy>,
+    /// The change of the key's policy, for the trail under which that step is listed.
+    #[serde(skip)]
+    pub policy_change: Option<PolicyChange>,
     /// Who may edit the key that the trail gets, if it gets one.
     #[serde(skip)]
     pub key_owner: Option<KeyOwner>,

@@ -11,7 +11,7 @@ use crate::ids::{KeyArn, Region, TrailArn};
 use crate::journal::{AliasState, Effect, Entry, Journal, StepResult, StepStatus};
 use crate::observation::MalformedTrail;
 use crate::plan::strays::Stray;
-use crate::plan::{Disposition, KeyStep, Step, StepName, Subject, TrailPlan};
+use crate::plan::{Disposition, KeyPlan, KeyStep, PolicyChange, Step, StepName, Subject, TrailPlan};
 use crate::trigger::Origin;
 
 impl Answer {
@@ -73,9 +73,17 @@ fn trail_report(mode: Mode, arn: &TrailArn, journal: &Journal) -> Option<TrailRe
         key_owner: key_plan.map(|key| key.owner),
         account_readers: account_readers(arn, journal),
         obstructions: obstructions(arn, region, journal),
+        policy_change: key_plan.filter(|_| is_listed_here).and_then(policy_change),
         new_key_policy: region
             .filter(|_| is_listed_here)
             .and_then(|region| journal.plans().iter().find_map(|plan| plan.keys.get(region)?.new_policy().cloned())),
+    })
+}
+
+fn policy_change(key: &KeyPlan) -> Option<PolicyChange> {
+    key.steps.iter().find_map(|step| match step {
+        KeyStep::Extend(change) => Some(change.clone()),
+        _ => None,
     })
 }
 
@@ -129,6 +137,7 @@ fn malformed_trail(malformed: MalformedTrail) -> TrailReport {
         warnings: vec![],
         error: Some(malformed.failure),
         new_key_policy: None,
+        policy_change: None,
         key_owner: None,
         account_readers: vec![],
         obstructions: vec![],
