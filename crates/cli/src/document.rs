@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use trailseal_core::config::Mode;
 use trailseal_core::report::{Answer, Outcome, steps_heading, summary};
 
+use crate::check_policy::sarif;
 use crate::explain::Section;
 use crate::failure::Failed;
 
@@ -113,19 +114,11 @@ impl Document {
     }
 
     /// For tools that collect findings. A trail has no file, so its ARN is the location.
-    ///
-    /// Source: <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>.
     pub(crate) fn sarif(&self) -> String {
         let results: Vec<Value> = self.trails.iter().flat_map(Trail::sarif_results).collect();
         let rules = Section::all().filter(|section| results.iter().any(|result| result["ruleId"] == section.id()));
         let rules: Vec<Value> = rules.map(|section| section.sarif_rule()).collect();
-        let driver = json!({ "name": "trailseal", "semanticVersion": env!("CARGO_PKG_VERSION"), "rules": rules });
-        let log = json!({
-            "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
-            "version": "2.1.0",
-            "runs": [{ "tool": { "driver": driver }, "results": results }],
-        });
-        format!("{log:#}\n")
+        format!("{:#}\n", sarif::document(rules, results))
     }
 
     /// One self-contained page.

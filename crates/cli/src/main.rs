@@ -166,7 +166,7 @@ mod tests {
             cli.get_subcommands_mut().filter(|command| command.get_name() != "help" && !command.is_hide_set());
         let section = |command: &mut clap::Command| {
             let name = command.get_name().to_owned();
-            let help = command.clone().term_width(100).render_long_help().to_string();
+            let help = command.clone().term_width(100).render_help().to_string();
             let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
             format!("\n## trailseal {name}\n\n```\n{}\n```\n", lines.join("\n"))
         };

@@ -238,11 +238,15 @@ fn assess_key(
         true => !access.denied().is_empty(),
         false => access.generate_data_key.is_denied(),
     };
-    let administrator = policy.administrator(document);
-    let gap = is_gap.then(|| policy_gap(key, broken, &access, &policy, administrator)).flatten();
+    // Evaluated only for a finding.
+    let administrator = || policy.administrator(document);
+    let gap = is_gap.then(|| policy_gap(key, broken, &access, &policy, administrator())).flatten();
     let extension = extension.filter(|_| key.is_maintained());
-    let incomplete =
-        extension.map(|extension| Finding::PolicyIncomplete { key: arn.clone(), extension, administrator });
+    let incomplete = extension.map(|extension| Finding::PolicyIncomplete {
+        key: arn.clone(),
+        extension,
+        administrator: administrator(),
+    });
     let finding = gap.or(incomplete);
     let need = need.or_else(|| policy_need(finding.as_ref()?, key, delivery_errors)).or_else(rotation_need);
     if finding.is_none() && !broken {

@@ -6,7 +6,7 @@ mod node;
 mod print;
 mod result;
 mod rules;
-mod sarif;
+pub(crate) mod sarif;
 mod source;
 mod template;
 mod terraform;

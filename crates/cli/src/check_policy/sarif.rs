@@ -12,15 +12,17 @@ use super::rules::{Level, Rule};
 /// Information is left out, because no change resolves it.
 pub(super) fn log(report: &Report) -> Value {
     let results: Vec<Value> = report.found.iter().filter(|it| it.level != Level::Info).map(result).collect();
+    document(rules().map(descriptor).collect(), results)
+}
+
+/// A log of one run.
+pub(crate) fn document(rules: Vec<Value>, results: Vec<Value>) -> Value {
+    let version = env!("CARGO_PKG_VERSION");
     json!({
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
         "version": "2.1.0",
         "runs": [{
-            "tool": { "driver": {
-                "name": "trailseal",
-                "semanticVersion": env!("CARGO_PKG_VERSION"),
-                "rules": rules().map(descriptor).collect::<Vec<Value>>(),
-            } },
+            "tool": { "driver": { "name": "trailseal", "semanticVersion": version, "rules": rules } },
             "columnKind": "unicodeCodePoints",
             "results": results,
         }],
