@@ -171,7 +171,7 @@ pub(super) fn deciding(decision: &Decision) -> Option<&StatementId> {
         Decision::Allowed(statement) | Decision::Delegated(statement) | Decision::ExplicitDeny(statement) => {
             Some(statement)
         }
-        Decision::ImplicitDeny(reasons) => nearest(reasons).next().and_then(|reason| reason.statement.as_ref()),
+        Decision::ImplicitDeny(reasons) => Reason::nearest(reasons).next().and_then(|reason| reason.statement.as_ref()),
         Decision::Unknown(reasons) => reasons.iter().find_map(|reason| reason.statement.as_ref()),
     }
 }
@@ -179,17 +179,10 @@ pub(super) fn deciding(decision: &Decision) -> Option<&StatementId> {
 /// The decision in words, with the reasons of the nearest statement only.
 pub(super) fn because(decision: &Decision) -> String {
     let reasons = match decision {
-        Decision::ImplicitDeny(reasons) => Decision::ImplicitDeny(nearest(reasons).cloned().collect()),
+        Decision::ImplicitDeny(reasons) => Decision::ImplicitDeny(Reason::nearest(reasons).cloned().collect()),
         Decision::Unknown(reasons) => Decision::Unknown(reasons.iter().take(3).cloned().collect()),
         other => other.clone(),
     };
     let text = reasons.to_string();
     shorten(text.strip_prefix("unknown: ").unwrap_or(&text), 700)
-}
-
-/// What the statement requires of which the request meets the most.
-fn nearest(reasons: &[Reason]) -> impl Iterator<Item = &Reason> {
-    let of = |one: &Reason| reasons.iter().filter(|it| it.statement == one.statement).count();
-    let nearest = reasons.iter().min_by_key(|it| of(it));
-    reasons.iter().filter(move |it| nearest.is_some_and(|nearest| it.statement == nearest.statement))
 }

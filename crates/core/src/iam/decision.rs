@@ -105,6 +105,15 @@ pub struct Reason {
     pub why: String,
 }
 
+impl Reason {
+    /// Of the reasons for an implicit deny, those of the statement with the fewest: it comes nearest to allowing.
+    pub fn nearest(unmet: &[Self]) -> impl Iterator<Item = &Self> {
+        let count = |one: &Self| unmet.iter().filter(|other| other.statement == one.statement).count();
+        let nearest = unmet.iter().min_by_key(|one| count(one));
+        unmet.iter().filter(move |one| nearest.is_some_and(|nearest| one.statement == nearest.statement))
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.statement {

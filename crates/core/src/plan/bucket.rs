@@ -146,7 +146,9 @@ fn write_access(
     let access = cloudtrail_bucket_access(policy, files, key, current_key);
     let bucket = files.bucket.to_owned();
     match access.decisive() {
-        (call, Decision::ImplicitDeny(unmet)) => Err(not_allowed(files, Some((call, nearest(unmet))))),
+        (call, Decision::ImplicitDeny(unmet)) => {
+            Err(not_allowed(files, Some((call, Reason::nearest(unmet).cloned().collect()))))
+        }
         (call, Decision::ExplicitDeny(statement)) => Err(Obstacle::BucketDenied {
             bucket,
             trail: files.trail.clone(),
@@ -167,10 +169,4 @@ fn not_allowed(files: &LogFiles<'_>, unmet: Option<(&'static str, Vec<Reason>)>)
     let LogFiles { bucket, trail, .. } = *files;
     let statements = files.cloudtrail_statements().to_string();
     Obstacle::BucketNotAllowed { bucket: bucket.to_owned(), trail: trail.clone(), unmet, statements }
-}
-
-/// The unmet requirements of the statement with the fewest.
-fn nearest(unmet: &[Reason]) -> Vec<Reason> {
-    let of = |one: &Reason| unmet.iter().filter(|other| other.statement == one.statement).cloned().collect::<Vec<_>>();
-    unmet.iter().map(of).min_by_key(Vec::len).unwrap_or_default()
 }
