@@ -84,6 +84,7 @@ fn scope(statement: &Value) -> String {
                 "StringEquals" | "Bool" => ("", "is"),
                 "StringNotLike" | "ArnNotLike" => ("", "is not like"),
                 "Null" if value == "false" => return format!("`{key}` is there"),
+                "Null" => return format!("`{key}` is not there"),
                 "ForAnyValue:StringEquals" => ("one of ", "is"),
                 "ForAllValues:StringLike" => ("each of ", "is like"),
                 operator => panic!("unsupported condition operator: {operator}"),

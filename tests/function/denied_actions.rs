@@ -96,6 +96,30 @@ fn destructive_and_reading_actions_are_always_denied() {
     );
 }
 
+/// Lambda sends a function's results to its destinations with the function's role, but without the function's ARN:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html>.
+#[test]
+fn only_the_function_itself_publishes_alerts() {
+    let world = account();
+    for policies in roles("arn:aws:kms:eu-west-1:123456789012:key/topic") {
+        let world = World { caller_policies: Some(policies), ..world.clone() };
+        let [topic] = &granted(&world, "sns:Publish")[..] else { panic!("not one topic") };
+        let publish = world.access_request("sns:Publish", topic);
+        assert!(denied(&world, &publish), "the destination of another function");
+        assert!(world.decide(&publish.with("lambda:SourceFunctionArn", role::FUNCTION)).is_allowed());
+        for queue in granted(&world, "sqs:SendMessage") {
+            assert!(world.decide(&world.access_request("sqs:SendMessage", &queue)).is_allowed(), "Lambda's own call");
+        }
+    }
+}
+
+/// The resources on which the role's policies allow an action.
+fn granted(world: &World, action: &str) -> Vec<String> {
+    let statements = world.caller_policies.iter().flatten().flat_map(|it| it.document["Statement"].as_array().unwrap());
+    let allows = statements.filter(|it| it["Effect"] == "Allow" && it["Action"] == action);
+    allows.map(|it| it["Resource"].as_str().unwrap().to_owned()).collect()
+}
+
 /// Every CloudTrail and KMS action that writes, from the Service Authorization Reference. CloudTrail's `Generate` and
 /// `Search` actions are reads.
 const WRITES: [(&str, &str); 2] = [

@@ -153,8 +153,8 @@ def event(name: str) -> dict:
     return json.loads((EVENTS / f"{name}.json").read_text())
 
 
-def invocation_result(**differences) -> dict:
-    """The event that Lambda sends to a bus after a successful invocation of the function."""
+def invocation_result(function: str = STACK, **differences) -> dict:
+    """The event that Lambda sends to a bus after a successful invocation of a function."""
     return {
         "version": "0",
         "id": "1",
@@ -164,5 +164,8 @@ def invocation_result(**differences) -> dict:
         "source": "lambda",
         "account": ACCOUNT,
         "detail-type": "Lambda Function Invocation Result - Success",
-        "detail": {"responsePayload": {"schema": 1}},
+        "detail": {
+            "requestContext": {"functionArn": f"arn:aws:lambda:{HOME}:{ACCOUNT}:function:{function}:$LATEST"},
+            "responsePayload": {"schema": 1},
+        },
     } | differences

@@ -131,11 +131,14 @@ class AllParameters(unittest.TestCase):
     def test_the_outcome_rule_matches_only_answers(self):
         pattern = self.outcome_rule()[0]["EventPattern"]
         for event, matches in (
-            (invocation_result(), True),
-            (invocation_result(source="aws.lambda"), True),
-            (invocation_result(source="my.lambda"), False),
-            (invocation_result(**{"detail-type": "Lambda Function Invocation Result - Failure"}), False),
-            (invocation_result(account="999999999999"), False),
+            (invocation_result(STACK), True),
+            (invocation_result(STACK, source="aws.lambda"), True),
+            (invocation_result(STACK, source="my.lambda"), False),
+            (invocation_result(STACK, **{"detail-type": "Lambda Function Invocation Result - Failure"}), False),
+            (invocation_result(STACK, account="999999999999"), False),
+            # Functions that were given the role.
+            (invocation_result("another"), False),
+            (invocation_result(f"{STACK}-another"), False),
         ):
             response = aws.client("events").test_event_pattern(EventPattern=pattern, Event=json.dumps(event))
             self.assertEqual(response["Result"], matches, event)
@@ -146,7 +149,7 @@ class AllParameters(unittest.TestCase):
         events.put_rule(Name="to-siem", EventBusName="outcomes", EventPattern=json.dumps({"source": ["lambda"]}))
         target = {"Id": "siem", "Arn": f"arn:aws:sqs:{HOME}:{ACCOUNT}:siem"}
         events.put_targets(Rule="to-siem", EventBusName="outcomes", Targets=[target])
-        answer = invocation_result()
+        answer = invocation_result(STACK)
         entry = {"Source": answer["source"], "DetailType": answer["detail-type"], "Detail": json.dumps(answer["detail"])}
         events.put_events(Entries=[entry | {"EventBusName": f"{STACK}-outcomes"}])
         [message] = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10).get("Messages", [])
