@@ -40,12 +40,18 @@ pub(crate) struct Condition {
 
 impl Statement {
     pub(super) fn new(raw: String) -> Self {
-        let (sid, elements) = match parse_value(&raw) {
-            Ok(Value::Object(members)) => {
-                (members.get("Sid").and_then(Value::as_str).map(str::to_owned), Elements::new(&members))
+        match parse_value(&raw) {
+            Ok(json) => Self::of(raw, &json),
+            Err(reason) => Self { raw, sid: None, elements: Err(reason) },
+        }
+    }
+
+    fn of(raw: String, json: &Value) -> Self {
+        let (sid, elements) = match json {
+            Value::Object(members) => {
+                (members.get("Sid").and_then(Value::as_str).map(str::to_owned), Elements::new(members))
             }
-            Ok(_) => (None, Err("it is not an object".to_owned())),
-            Err(reason) => (None, Err(reason)),
+            _ => (None, Err("it is not an object".to_owned())),
         };
         Self { raw, sid, elements }
     }
@@ -92,7 +98,7 @@ impl Statement {
 
 impl From<&Value> for Statement {
     fn from(json: &Value) -> Self {
-        Self::new(json.to_string())
+        Self::of(json.to_string(), json)
     }
 }
 
