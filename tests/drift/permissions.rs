@@ -27,7 +27,7 @@ fn expected_rows() -> BTreeSet<(String, Row)> {
             let deployment = parameter.iter().fold(deployment, |it, name| it.with(name, &format!("<{name}>")));
             for (policy, document) in template.deploy(&deployment).policies() {
                 for statement in document["Statement"].as_array().unwrap() {
-                    let cells = [code(&statement["Sid"]), codes(&statement["Action"], ", "), scope(statement)];
+                    let cells = [code(&statement["Sid"]), element(statement, "Action"), scope(statement)];
                     rows.entry((policy.clone(), cells)).or_default().insert((mode, parameter.clone()));
                 }
             }
@@ -71,12 +71,17 @@ fn codes(value: &Value, separator: &str) -> String {
     values.into_iter().map(code).collect::<Vec<_>>().join(separator)
 }
 
+/// The actions or resources, or all but those.
+fn element(statement: &Value, name: &str) -> String {
+    match &statement[name] {
+        Value::Null => format!("all but {}", codes(&statement[format!("Not{name}")], ", ")),
+        values => codes(values, ", "),
+    }
+}
+
 /// The resources and the conditions.
 fn scope(statement: &Value) -> String {
-    let resources = match (&statement["Resource"], &statement["NotResource"]) {
-        (Value::Null, excluded) => format!("all but {}", codes(excluded, " and ")),
-        (resources, _) => codes(resources, ", "),
-    };
+    let resources = element(statement, "Resource");
     let operators = statement["Condition"].as_object().into_iter().flatten();
     let conditions = operators.flat_map(|(operator, keys)| {
         keys.as_object().unwrap().iter().map(move |(key, value)| {

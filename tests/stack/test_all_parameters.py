@@ -73,7 +73,7 @@ class AllParameters(unittest.TestCase):
         self.assertEqual((allow["Effect"], allow["Resource"]), ("Allow", key))
         self.assertEqual(allow["Action"], ["kms:Decrypt", "kms:GenerateDataKey*"])
         self.assertEqual(allow["Condition"], {"StringEquals": {"kms:ViaService": f"sns.{HOME}.amazonaws.com"}})
-        deny = self.statement("Never", "NeverDecrypts")
+        deny = self.statement("Never", "NeverUsesKeys")
         self.assertEqual((deny["Effect"], deny.get("NotResource")), ("Deny", key))
         self.assertNotIn("Resource", deny)
 

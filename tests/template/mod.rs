@@ -107,6 +107,8 @@ fn collect_statements(value: &Value, policy: &str, statements: &mut Vec<RoleStat
         Value::Array(values) => values.iter().for_each(|value| collect_statements(value, policy, statements)),
         Value::Object(members) if members.contains_key("Effect") => {
             let actions = match &value["Action"] {
+                // A Deny with `NotAction`.
+                Value::Null => Vec::new(),
                 Value::Array(actions) => actions.iter().map(text).collect(),
                 action => vec![text(action)],
             };
