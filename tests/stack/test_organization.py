@@ -195,6 +195,7 @@ class ParameterValues(unittest.TestCase):
             "OrganizationId": ["", "o-short", "r-a1b2", "ou-a1b2-c3d4e5f6", "o-ABCDEFGHIJ"],
             "Name": ["", "1st", "a_b", "trail seal", "x" * 41],
             "AlertEmail": ["ops", "a@b@c"],
+            "AlarmAccounts": ["12345", ORGANIZATION, f"{ACCOUNT},", f"{ACCOUNT} {ACCOUNT}"],
             "LogRetentionDays": ["0", "2", ""],
         },
         "stackset.json": {
@@ -253,7 +254,7 @@ class Hub(unittest.TestCase):
         self.assertEqual(
             alarms["Condition"],
             {
-                "StringEqualsIfExists": {"aws:SourceOrgID": ORGANIZATION},
+                "StringEquals": {"aws:SourceOrgID": ORGANIZATION},
                 "ArnLike": {
                     "aws:SourceArn": [
                         f"arn:aws:cloudwatch:{HOME}:*:alarm:trailseal-*",
@@ -263,6 +264,15 @@ class Hub(unittest.TestCase):
             },
         )
         self.assertEqual({it["Action"] for it in statements.values()}, {"sns:Publish"})
+
+    def test_listed_accounts_replace_the_organization_for_alarms(self):
+        other = deploy(
+            security, "trailseal-listed", "hub.yaml", OrganizationId=ORGANIZATION, AlarmAccounts=f"{ACCOUNT},210987654321"
+        )
+        attributes = security.client("sns").get_topic_attributes(TopicArn=other["AlertTopicArn"])["Attributes"]
+        condition = self.statements(attributes["Policy"])["AlarmsAlert"]["Condition"]
+        # The hub's own alarm, too.
+        self.assertEqual(condition["StringEquals"], {"aws:SourceAccount": [SECURITY, ACCOUNT, "210987654321"]})
 
     def test_only_the_organizations_outcome_roles_can_put_events(self):
         # The emulator's CloudFormation drops the bus's policy (`_eb_event_bus_create` in provisioners.py).
