@@ -33,21 +33,37 @@ CODE_BUCKET = {
     "ConstraintDescription": "must be a bucket name",
 }
 
+CODE_VERSION = {
+    "Type": "String",
+    "Description": (
+        "Version ID of the code in the bucket, so that no later version is deployed. Leave empty for the latest version."
+    ),
+    "AllowedPattern": "^[a-zA-Z0-9._-]{0,1024}$",
+    "ConstraintDescription": "must be the version ID of an object, or empty",
+    "Default": "",
+}
+
 
 def stackset(template: Path, arch: str, sha256: str) -> str:
     """The StackSet template for code that is built for `arch` and stored in the bucket as SHA256.zip."""
     result = use_name_parameter(translated(template))
     parameters = result["Parameters"]
     parameters["Architecture"] |= {"AllowedValues": [arch], "Default": arch}
-    result["Parameters"] = {"Name": NAME, "CodeBucket": CODE_BUCKET, **parameters}
+    result["Parameters"] = {"Name": NAME, "CodeBucket": CODE_BUCKET, "CodeVersion": CODE_VERSION, **parameters}
+    result["Conditions"]["PinsCode"] = {"Fn::Not": [{"Fn::Equals": [{"Ref": "CodeVersion"}, ""]}]}
     interface = result["Metadata"]["AWS::CloudFormation::Interface"]
     interface["ParameterGroups"].insert(
-        0, {"Label": {"default": "What is deployed?"}, "Parameters": ["Name", "CodeBucket"]}
+        0, {"Label": {"default": "What is deployed?"}, "Parameters": ["Name", "CodeBucket", "CodeVersion"]}
     )
-    interface["ParameterLabels"] |= {"Name": {"default": "Name"}, "CodeBucket": {"default": "Code bucket"}}
+    labels = {"Name": "Name", "CodeBucket": "Code bucket", "CodeVersion": "Version of the code"}
+    interface["ParameterLabels"] |= {name: {"default": label} for name, label in labels.items()}
     function = result["Resources"]["Function"]
     # The object's name contains the hash, because CloudFormation updates the function only if this property changes.
-    function["Properties"]["Code"] = {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": f"{sha256}.zip"}
+    function["Properties"]["Code"] = {
+        "S3Bucket": {"Ref": "CodeBucket"},
+        "S3Key": f"{sha256}.zip",
+        "S3ObjectVersion": {"Fn::If": ["PinsCode", {"Ref": "CodeVersion"}, {"Ref": "AWS::NoValue"}]},
+    }
     # Only SAM uses the build settings and tags.
     del function["Metadata"], function["Properties"]["Tags"]
     first = ("AWSTemplateFormatVersion", "Description")

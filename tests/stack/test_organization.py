@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 from account import HOME, Account
+from botocore.exceptions import ClientError
 from emulated_account import invocation_result, start_emulator
 from local import ACCOUNT, PROJECT, architecture
 from package import PACKAGES, build_package, checksums
@@ -37,9 +38,10 @@ def setUpModule() -> None:
     shared = {name: hub[name] for name in ("AlertTopicArn", "OutcomeBusArn")}
     # The emulator's Lambda reads code only from the function's own account.
     member.client("s3").create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": HOME})
-    for account, bucket in ((security, hub["CodeBucket"]), (member, "code")):
-        publish(account, bucket)
-    stack = deploy(member, STACK, "stackset.json", CodeBucket="code", **shared, CreateDashboard="false")
+    member.client("s3").put_bucket_versioning(Bucket="code", VersioningConfiguration={"Status": "Enabled"})
+    publish(security, hub["CodeBucket"])
+    code = {"CodeBucket": "code", "CodeVersion": publish(member, "code")}
+    stack = deploy(member, STACK, "stackset.json", **code, **shared, CreateDashboard="false")
 
 
 def deploy(account: Account, stack: str, template: str, region: str = HOME, **parameters: str) -> dict[str, str]:
@@ -57,10 +59,11 @@ def deploy(account: Account, stack: str, template: str, region: str = HOME, **pa
     return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
 
-def publish(account: Account, bucket: str) -> None:
-    """Copies the code to a bucket as docs/organization.md describes."""
-    key = f"{checksums(folder)['trailseal.zip']}.zip"
-    account.client("s3").put_object(Bucket=bucket, Key=key, Body=(folder / "trailseal.zip").read_bytes())
+def publish(account: Account, bucket: str) -> str:
+    """Copies the code to a bucket as docs/organization.md describes, and returns the version."""
+    s3, key = account.client("s3"), f"{checksums(folder)['trailseal.zip']}.zip"
+    put = s3.put_object(Bucket=bucket, Key=key, Body=(folder / "trailseal.zip").read_bytes(), IfNoneMatch="*")
+    return put["VersionId"]
 
 
 class StackSetTemplate(unittest.TestCase):
@@ -81,9 +84,13 @@ class StackSetTemplate(unittest.TestCase):
         parameter = self.template["Parameters"]["Architecture"]
         self.assertEqual((parameter["AllowedValues"], parameter["Default"]), ([architecture()], architecture()))
 
-    def test_the_code_key_is_the_checksum(self):
+    def test_the_code_is_one_version_of_the_checksums_object(self):
         code = self.template["Resources"]["Function"]["Properties"]["Code"]
-        self.assertEqual(code, {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": f"{checksums(folder)['trailseal.zip']}.zip"})
+        version = {"Fn::If": ["PinsCode", {"Ref": "CodeVersion"}, {"Ref": "AWS::NoValue"}]}
+        key = f"{checksums(folder)['trailseal.zip']}.zip"
+        self.assertEqual(code, {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": key, "S3ObjectVersion": version})
+        is_set = {"Fn::Not": [{"Fn::Equals": [{"Ref": "CodeVersion"}, ""]}]}
+        self.assertEqual(self.template["Conditions"]["PinsCode"], is_set)
 
     def test_everything_else_equals_the_single_account_template(self):
         expanded = json.loads((PROJECT / "tests" / "template" / "expanded.json").read_text())
@@ -95,7 +102,7 @@ class StackSetTemplate(unittest.TestCase):
             for name in ("Code", "Tags"):
                 function["Properties"].pop(name, None)
             template["Parameters"].pop("Architecture")
-        for name in ("Name", "CodeBucket"):
+        for name in ("Name", "CodeBucket", "CodeVersion"):
             stackset["Parameters"].pop(name)
         for section in ("Resources", "Outputs", "Rules", "Parameters"):
             self.assertEqual(stackset[section], expanded[section])
@@ -201,6 +208,7 @@ class ParameterValues(unittest.TestCase):
         "stackset.json": {
             "Name": ["", "1st", "a_b", "trail seal", "x" * 41],
             "CodeBucket": ["", "s3://code", "Code", "code/"],
+            "CodeVersion": ["a b", "x" * 1025],
             "AlertTopicArn": ["alerts"],
             "Architecture": ["amd64"],
         },
@@ -233,11 +241,23 @@ class Hub(unittest.TestCase):
     def test_only_the_organizations_accounts_can_read_the_code(self):
         policy = security.client("s3").get_bucket_policy(Bucket=hub["CodeBucket"])["Policy"]
         statements = self.statements(policy)
-        self.assertEqual(sorted(statements), ["AccountsDeployFromHere", "DenyInsecureTransport"])
+        self.assertEqual(sorted(statements), ["AccountsDeployFromHere", "CodeIsNeverReplaced", "DenyInsecureTransport"])
         read = statements["AccountsDeployFromHere"]
-        self.assertEqual((read["Action"], read["Resource"]), ("s3:GetObject", f"arn:aws:s3:::{hub['CodeBucket']}/*"))
+        objects = f"arn:aws:s3:::{hub['CodeBucket']}/*"
+        # Lambda reads a version of the code with the second action.
+        self.assertEqual((read["Action"], read["Resource"]), (["s3:GetObject", "s3:GetObjectVersion"], objects))
         self.assertEqual(read["Condition"], {"StringEquals": {"aws:PrincipalOrgID": ORGANIZATION}})
         self.assertEqual(statements["DenyInsecureTransport"]["Effect"], "Deny")
+        replace = statements["CodeIsNeverReplaced"]
+        self.assertEqual((replace["Effect"], replace["Principal"]), ("Deny", "*"))
+        self.assertEqual((replace["Action"], replace["Resource"]), ("s3:PutObject", objects))
+        # The emulator ignores bucket policies. S3 refuses If-None-Match if the object exists.
+        self.assertEqual(replace["Condition"], {"Null": {"s3:if-none-match": "true"}})
+
+    def test_published_code_cannot_be_published_again(self):
+        with self.assertRaises(ClientError) as caught:
+            publish(security, hub["CodeBucket"])
+        self.assertEqual(caught.exception.response["Error"]["Code"], "PreconditionFailed")
 
     def test_only_the_organizations_trailseals_can_publish_alerts(self):
         attributes = security.client("sns").get_topic_attributes(TopicArn=hub["AlertTopicArn"])["Attributes"]
