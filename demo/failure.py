@@ -42,7 +42,11 @@ def failure(demo: Demo) -> None:
     alarm = account.alarm("trailseal-invocations-failed")
     output.check("the alarm trailseal-invocations-failed is in the ALARM state", alarm["StateValue"] == "ALARM", alarm)
     messages = [json.loads(it["Message"]) for it in demo.alerts() if "AlarmName" in it["Message"]]
-    descriptions = [it["AlarmDescription"] for it in messages if it["AlarmName"] == alarm["AlarmName"]]
+    descriptions = [
+        it["AlarmDescription"]
+        for it in messages
+        if (it["AlarmName"], it["NewStateValue"]) == (alarm["AlarmName"], "ALARM")
+    ]
     output.check("the alert topic receives the alarm's notification", len(descriptions) == 1, messages)
     for description in descriptions[:1]:
         output.quote(textwrap.fill(description, 100, break_on_hyphens=False))

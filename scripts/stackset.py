@@ -55,8 +55,6 @@ def stackset(template: Path, arch: str, sha256: str) -> str:
     interface["ParameterGroups"].insert(
         0, {"Label": {"default": "What is deployed?"}, "Parameters": ["Name", "CodeBucket", "CodeVersion"]}
     )
-    labels = {"Name": "Name", "CodeBucket": "Code bucket", "CodeVersion": "Version of the code"}
-    interface["ParameterLabels"] |= {name: {"default": label} for name, label in labels.items()}
     function = result["Resources"]["Function"]
     # The object's name contains the hash, because CloudFormation updates the function only if this property changes.
     function["Properties"]["Code"] = {

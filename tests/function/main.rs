@@ -31,6 +31,7 @@ mod permissions;
 mod races;
 mod rate_limits;
 mod role;
+mod sample_policies;
 mod schema;
 mod sealing;
 mod support;

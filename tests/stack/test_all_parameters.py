@@ -82,6 +82,7 @@ class AllParameters(unittest.TestCase):
         use = {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey*"], "Resource": "*"}
         through_sns = {"StringEquals": {"kms:ViaService": f"sns.{HOME}.amazonaws.com"}}
         alarms = use | {"Sid": "AlarmsReachTheTopic", "Principal": {"Service": "cloudwatch.amazonaws.com"}}
+        alarms |= {"Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}}}
         alerts = use | {"Sid": "AlertsReachTheTopic", "Principal": {"AWS": outputs["RoleArn"]}}
         self.assertEqual(statements, [alarms, alerts | {"Condition": through_sns}])
         kms = aws.client("kms")

@@ -249,7 +249,8 @@ class Metrics(unittest.TestCase):
                     expected,
                 )
                 self.assertTrue(it["ActionsEnabled"])
-                self.assertEqual(it["AlarmActions"], [TOPIC_ARN])
+                # Paging tools resolve an incident when the alarm is OK again.
+                self.assertEqual((it["AlarmActions"], it["OKActions"]), ([TOPIC_ARN], [TOPIC_ARN]))
 
     def test_every_custom_metric_of_an_alarm_has_a_filter(self):
         monitored = {metric for namespace, metric, *_ in ALARMS.values() if namespace == STACK}

@@ -102,10 +102,13 @@ class Outputs(unittest.TestCase):
 
 
 class Alarms(unittest.TestCase):
-    def new_messages(self, suffix: str) -> list[dict]:
-        """The alarm's messages since the last call."""
+    def new_messages(self, suffix: str, state: str = "ALARM") -> list[dict]:
+        """The alarm's messages about a state since the last call."""
         messages = [json.loads(it["Message"]) for it in aws.alerts(mailbox, wait=0) if "AlarmName" in it["Message"]]
-        return [message for message in messages if message["AlarmName"] == f"{STACK}-{suffix}"]
+        return [it for it in messages if (it["AlarmName"], it["NewStateValue"]) == (f"{STACK}-{suffix}", state)]
+
+    def set_state(self, alarm: dict, state: str) -> None:
+        aws.client("cloudwatch").set_alarm_state(AlarmName=alarm["AlarmName"], StateValue=state, StateReason="a test")
 
     def put_metric(self, alarm: dict, value: float) -> None:
         aws.client("cloudwatch").put_metric_data(
@@ -116,9 +119,7 @@ class Alarms(unittest.TestCase):
     def trigger(self, suffix: str, alarm: dict) -> None:
         if alarm["Namespace"] in AWS_NAMESPACES:
             for state in ("OK", "ALARM"):
-                aws.client("cloudwatch").set_alarm_state(
-                    AlarmName=alarm["AlarmName"], StateValue=state, StateReason="a test"
-                )
+                self.set_state(alarm, state)
         elif alarm["ComparisonOperator"] == "LessThanThreshold":
             # The emulator ignores missing data (`_evaluate_alarm` in cloudwatch.py), so the test puts a zero.
             self.put_metric(alarm, 0)
@@ -132,10 +133,11 @@ class Alarms(unittest.TestCase):
             with self.subTest(suffix):
                 self.trigger(suffix, alarm)
                 [message] = wait_for("message", lambda: self.new_messages(suffix))
-                self.assertEqual(message["NewStateValue"], "ALARM")
                 self.assertEqual(message["AlarmDescription"], alarm["AlarmDescription"])
                 ending = f"See {suffix} in docs/operations.md."
                 self.assertTrue(message["AlarmDescription"].endswith(ending), message["AlarmDescription"])
+                self.set_state(alarm, "OK")
+                wait_for("message", lambda: self.new_messages(suffix, "OK"))
 
     def test_the_runbook_has_a_section_for_each_alarm(self):
         headings = re.findall(r"^#{2,3} `?([a-z-]+)`?$", RUNBOOK.read_text(), re.MULTILINE)

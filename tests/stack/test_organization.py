@@ -320,7 +320,7 @@ class Hub(unittest.TestCase):
         self.assertEqual(
             {it["Name"]: it["Value"] for it in alarm["Dimensions"]}, {"EventBusName": bus, "RuleName": rule["Name"]}
         )
-        self.assertEqual(alarm["AlarmActions"], [hub["AlertTopicArn"]])
+        self.assertEqual((alarm["AlarmActions"], alarm["OKActions"]), ([hub["AlertTopicArn"]], [hub["AlertTopicArn"]]))
         [policy] = security.client("logs").describe_resource_policies()["resourcePolicies"]
         create, put = json.loads(policy["policyDocument"])["Statement"]
         self.assertEqual((create["Action"], put["Action"]), ("logs:CreateLogStream", "logs:PutLogEvents"))

@@ -1,0 +1,95 @@
+//! The sample policies of the documents do what the documents say.
+
+use fake_aws::{IdentityPolicy, World};
+use serde_json::Value;
+
+use crate::decisions::table_run;
+use crate::role;
+use crate::support::{ACCOUNT, account};
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/docs/{name}.md", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The first JSON block after a heading of a page.
+fn policy(name: &str, heading: &str) -> Value {
+    let page = page(name);
+    let (_, section) = page.split_once(&format!("# {heading}\n")).unwrap();
+    let (_, block) = section.split_once("```json\n").unwrap();
+    serde_json::from_str(block.split_once("```").unwrap().0).unwrap()
+}
+
+/// The actions that silence trailseal, by the table of the threat model.
+fn silencing_actions() -> Vec<String> {
+    let page = page("threat-model");
+    let (_, section) = page.split_once("### Who can silence it\n").unwrap();
+    let (table, _) = section.split_once("\n\nCloudTrail records").unwrap();
+    let mut service = "";
+    let mut actions = Vec::new();
+    for name in
+        table.lines().filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2))
+    {
+        let (prefix, name) = name.split_once(':').unwrap_or((service, name));
+        service = match prefix {
+            "lambda" => "lambda",
+            "events" => "events",
+            "scheduler" => "scheduler",
+            "logs" => "logs",
+            "cloudwatch" => "cloudwatch",
+            "sns" => "sns",
+            "sqs" => "sqs",
+            prefix => panic!("unknown service {prefix}"),
+        };
+        actions.push(format!("{service}:{name}"));
+    }
+    actions
+}
+
+/// A resource of the stack that the action changes, or `*` for an action without resource-level permissions.
+fn resource(action: &str) -> String {
+    let in_region = |service: &str, name: &str| format!("arn:aws:{service}:eu-west-1:{ACCOUNT}:{name}");
+    match action.split_once(':').unwrap() {
+        ("sns", "Unsubscribe") => "*".into(),
+        ("lambda", _) => role::FUNCTION.into(),
+        ("events", "DeleteEventBus") => in_region("events", "event-bus/trailseal-outcomes"),
+        ("events", _) => in_region("events", "rule/trailseal-trails"),
+        ("scheduler", _) => in_region("scheduler", "schedule/default/trailseal-sweep-enforce"),
+        ("logs", "DeleteLogStream") => in_region("logs", "log-group:/aws/lambda/trailseal:log-stream:2026"),
+        ("logs", _) => in_region("logs", "log-group:/aws/lambda/trailseal"),
+        ("cloudwatch", _) => in_region("cloudwatch", "alarm:trailseal-no-sweep"),
+        ("sns", _) => in_region("sns", "trailseal-alerts"),
+        ("sqs", _) => in_region("sqs", "trailseal-failed"),
+        _ => panic!("{action} has no resource"),
+    }
+}
+
+fn caller(role: &str, policy: &Value) -> World {
+    let mut world = account();
+    world.caller_role_arn = format!("arn:aws:iam::{ACCOUNT}:role/{role}");
+    world.caller_policies = Some(vec![IdentityPolicy::new("sample", policy.clone())]);
+    world
+}
+
+#[test]
+fn the_sample_scp_denies_everyone_else_to_silence_trailseal() {
+    let scp = policy("threat-model", "A service control policy");
+    let (stranger, deployment) = (caller("admin", &scp), caller("DEPLOYMENT-ROLE", &scp));
+    let actions = silencing_actions();
+    assert!(actions.len() > 20, "{actions:?}");
+    for action in actions {
+        let denied =
+            |world: &World| world.decide(&world.access_request(&action, &resource(&action))).denied_by.is_some();
+        assert!(denied(&stranger), "{action}");
+        assert!(!denied(&deployment), "{action}");
+    }
+}
+
+#[test]
+fn the_sample_scp_denies_trailseal_none_of_its_calls() {
+    let world = caller("trailseal-eu-west-1", &policy("threat-model", "A service control policy"));
+    let calls = table_run().authorizations.iter().map(|(_, call)| &call.request);
+    for call in calls {
+        let request = call.clone().with("aws:PrincipalArn", &world.caller_role_arn);
+        assert_eq!(world.decide(&request).denied_by, None, "{request:?}");
+    }
+}
