@@ -72,6 +72,20 @@ test: lint lint-template $(call installed,moto) ## Run all checks and tests
 test-stack: cargo $(call installed,sam) $(call installed,ministack) ## Test the stack in an AWS emulator (TESTS="test_rules ...")
 	$(TOOLS)/ministack/bin/python -B tests/stack/run.py $(TESTS)
 
+SECONDS ?= 600
+TARGETS ?= trigger policy_evaluation policy_extension central_key check_policy
+
+# What is found is in fuzz/corpus, what fails in fuzz/artifacts.
+.PHONY: fuzz
+fuzz: cargo $(TOOLS)/fuzz/bin/cargo-fuzz ## Fuzz each target for SECONDS=600 (TARGETS="trigger ...")
+	for target in $(TARGETS); do mkdir -p "fuzz/corpus/$$target"; \
+		PATH="$(TOOLS)/fuzz/bin:$$PATH" cargo fuzz run --sanitizer none "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" \
+			-- -max_total_time=$(SECONDS) -timeout=10 -max_len=4096 -print_final_stats=1; done
+
+# Needs a C++ compiler, for libFuzzer.
+$(TOOLS)/fuzz/bin/cargo-fuzz:
+	cargo install cargo-fuzz@0.13.2 --quiet --locked --root "$(TOOLS)/fuzz"
+
 .PHONY: lint
 lint: cargo ## Check formatting, clippy, and rustdoc; warnings are errors
 	cargo fmt --all --check

@@ -10,6 +10,7 @@ mod document;
 mod explain;
 mod failure;
 mod key_policy;
+mod paint;
 mod plan;
 mod policy_diff;
 mod saved;
@@ -24,8 +25,9 @@ use clap::error::Error;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use console::{Display, paint};
+use console::Display;
 use failure::Failed;
+use paint::paint;
 
 /// The command line of trailseal, the AWS Lambda function that keeps CloudTrail logs encrypted
 #[derive(Debug, Parser)]

@@ -18,9 +18,10 @@ use trailseal_core::report::{Answer, Outcome, answer_text};
 use trailseal_core::trigger::{Origin, REQUEST, SWEEP, Target, TrailRef, Trigger};
 
 use crate::basis::Basis;
-use crate::console::{Progress, paint};
+use crate::console::Progress;
 use crate::document::Document;
 use crate::failure::Failed;
+use crate::paint::paint;
 use crate::policy_diff::policy_diffs;
 use crate::settings::Source;
 use crate::{Exit, account, settings};

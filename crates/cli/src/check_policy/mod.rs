@@ -13,8 +13,8 @@ mod terraform;
 mod tested;
 mod yaml;
 
-use std::io::Read as _;
-use std::path::PathBuf;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use trailseal_core::ids::{AccountId, Malformed, OrganizationId, Partition, Region, TrailArn, shorten};
@@ -114,13 +114,18 @@ impl Options {
     ///
     /// Every file that cannot be read or contains no policy.
     pub(crate) fn run(&self) -> Result<(String, Exit), Failed> {
+        self.run_with(read)
+    }
+
+    /// The same with the content of each file as `read` returns it.
+    pub(crate) fn run_with(&self, read: impl Fn(&Path) -> io::Result<Vec<u8>>) -> Result<(String, Exit), Failed> {
         let place = self.place()?;
         let mut problems = Vec::new();
         let mut policies: Vec<(String, Policy)> = Vec::new();
         let mut report = Report::default();
         let names: Vec<String> = self.files.iter().map(|path| shorten(&path.to_string_lossy(), 4096)).collect();
         for (path, name) in self.files.iter().zip(&names) {
-            match self.read(path, &place) {
+            match self.policies(read(path), &place) {
                 Ok(found) => {
                     report.not_about_cloudtrail = report.not_about_cloudtrail.saturating_add(found.unrelated);
                     report.unknown = report.unknown.saturating_add(found.unknown_unrelated);
@@ -160,15 +165,8 @@ impl Options {
     }
 
     /// The policies of a file. Fails with the rest of a sentence that begins with the file's name.
-    fn read(&self, path: &PathBuf, place: &Place) -> Result<source::Found, String> {
-        let cannot = |error: std::io::Error| format!(": cannot read it: {error}");
-        let bytes = if path.as_os_str() == "-" {
-            let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).map_err(cannot)?;
-            bytes
-        } else {
-            std::fs::read(path).map_err(cannot)?
-        };
+    fn policies(&self, content: io::Result<Vec<u8>>, place: &Place) -> Result<source::Found, String> {
+        let bytes = content.map_err(|error| format!(": cannot read it: {error}"))?;
         let text = String::from_utf8(bytes).map_err(|error| match error.as_bytes() {
             [b'P', b'K', ..] => ": it is a saved plan; pass the output of `terraform show -json PLAN`".to_owned(),
             _ => ": it is not UTF-8".to_owned(),
@@ -180,6 +178,16 @@ impl Options {
         });
         source::policies(&root, kind, place).map_err(|why| format!(": {why}"))
     }
+}
+
+/// The content of a file, or of standard input.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if path.as_os_str() != "-" {
+        return std::fs::read(path);
+    }
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn not_known(file: &str, unknown: Unknown) -> Found {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::result::{Found, Report};
 use super::rules::Level;
-use crate::console::style;
+use crate::paint::style;
 
 /// Like a compiler's messages.
 pub(super) fn text(report: &Report) -> String {
