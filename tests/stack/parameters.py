@@ -123,6 +123,8 @@ PARAMETERS = {
         ["alerts", f"{TOPIC}.fifo", f"{TOPIC}:subscription", f"{TOPIC},{TOPIC}", TOPIC.replace("arn:aws:", "arn:awsome:")],
     ),
     "TopicKeyArn": (None, ["", KEY, MULTI_REGION_KEY], ["alias/aws/sns", ALIAS_ARN, f"{KEY},{FAR_KEY}"]),
+    "LogGroupKeyArn": (None, ["", KEY, MULTI_REGION_KEY], ["alias/logs", ALIAS_ARN, f"{KEY},{FAR_KEY}"]),
+    "FunctionKeyArn": (None, ["", KEY, MULTI_REGION_KEY], ["alias/lambda", ALIAS_ARN, f"{KEY},{FAR_KEY}"]),
     "OutcomeBusArn": (None, ["", BUS, BUS + "/a.b_c-d"], ["default", BUS.replace("event-bus", "rule"), f"{BUS},{BUS}"]),
     "SweepInterval": (None, ["hourly", "every-6-hours", "every-12-hours", "daily"], ["", "weekly", "rate(1 hour)"]),
     "ReservedConcurrency": (None, ["", "1", "1000"], ["0", "-1", "01", "1.5", "one", "10000"]),

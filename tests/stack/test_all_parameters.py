@@ -33,6 +33,8 @@ def setUpModule() -> None:
         "SweepInterval": "hourly",
         "ReservedConcurrency": "1",
         "LogRetentionDays": "30",
+        "LogGroupKeyArn": key,
+        "FunctionKeyArn": key,
         "PermissionsBoundary": boundary["Policy"]["Arn"],
         "OrgTrailOwner": "999999999999",
         "OrganizationId": "o-a1b2c3d4e5",
@@ -194,6 +196,8 @@ class AllParameters(unittest.TestCase):
             ("SweepRole", "PermissionsBoundary", "IsBounded", "PermissionsBoundary"),
             ("OutcomeRole", "PermissionsBoundary", "IsBounded", "PermissionsBoundary"),
             ("AlertTopic", "KmsMasterKeyId", "EncryptsTopic", "TopicKeyArn"),
+            ("Function", "KmsKeyArn", "EncryptsFunction", "FunctionKeyArn"),
+            ("LogGroup", "KmsKeyId", "EncryptsLogGroup", "LogGroupKeyArn"),
         ):
             with self.subTest(resource):
                 self.assertEqual(

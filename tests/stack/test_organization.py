@@ -134,6 +134,40 @@ class StackSetTemplate(unittest.TestCase):
         self.assertEqual(checked, expected)
 
 
+class ControlTower(unittest.TestCase):
+    """What the proactive controls of AWS Control Tower require, which are CloudFormation hooks. The emulator has none."""
+
+    def resources(self, name: str) -> dict[str, dict]:
+        return yaml.load((folder / name).read_text(), TemplateLoader)["Resources"]
+
+    def test_every_queue_is_marked_as_a_dead_letter_queue(self):
+        # CT.SQS.PR.1.
+        for name, count in (("stackset.json", 2), ("forwarder.yaml", 1)):
+            queues = [it["Properties"] for it in self.resources(name).values() if it["Type"] == "AWS::SQS::Queue"]
+            self.assertEqual([it.get("RedriveAllowPolicy") for it in queues], [{"redrivePermission": "allowAll"}] * count)
+
+    def test_the_code_bucket_passes_the_controls_without_cost(self):
+        bucket = self.resources("hub.yaml")["CodeBucket"]["Properties"]
+        # CT.S3.PR.3, 4, 6, 9, and 11.
+        self.assertEqual(bucket["VersioningConfiguration"]["Status"], "Enabled")
+        self.assertEqual([it["Status"] for it in bucket["LifecycleConfiguration"]["Rules"]], ["Enabled"])
+        self.assertIs(bucket["NotificationConfiguration"]["EventBridgeConfiguration"]["EventBridgeEnabled"], True)
+        self.assertIs(bucket["ObjectLockEnabled"], True)
+
+    def test_the_hubs_optional_settings_use_their_parameters(self):
+        template = yaml.load((folder / "hub.yaml").read_text(), TemplateLoader)
+        for resource, property, condition, parameter in (
+            ("CodeBucket", "LoggingConfiguration", "LogsAccess", "AccessLogBucket"),
+            ("AlertTopic", "KmsMasterKeyId", "EncryptsTopic", "TopicKeyArn"),
+            ("OutcomeLog", "KmsKeyId", "EncryptsLog", "LogGroupKeyArn"),
+        ):
+            # The arguments of `!If`.
+            used, given, otherwise = (it.value for it in template["Resources"][resource]["Properties"][property])
+            given = given[0][1].value if isinstance(given, list) else given
+            self.assertEqual((used, given, otherwise), (condition, parameter, "AWS::NoValue"))
+            self.assertEqual(template["Parameters"][parameter]["Default"], "")
+
+
 class MemberAccount(unittest.TestCase):
     def test_names_are_the_same_in_every_account(self):
         self.assertEqual(stack["FunctionName"], "trailseal")
@@ -202,6 +236,9 @@ class ParameterValues(unittest.TestCase):
             "OrganizationId": ["", "o-short", "r-a1b2", "ou-a1b2-c3d4e5f6", "o-ABCDEFGHIJ"],
             "Name": ["", "1st", "a_b", "trail seal", "x" * 41],
             "AlertEmail": ["ops", "a@b@c"],
+            "AccessLogBucket": ["Logs", "s3://logs"],
+            "TopicKeyArn": ["alias/aws/sns"],
+            "LogGroupKeyArn": ["alias/logs"],
             "AlarmAccounts": ["12345", ORGANIZATION, f"{ACCOUNT},", f"{ACCOUNT} {ACCOUNT}"],
             "LogRetentionDays": ["0", "2", ""],
         },
