@@ -1,6 +1,8 @@
 //! The sample policies of the documents do what the documents say.
 
-use fake_aws::{IdentityPolicy, World};
+use std::collections::BTreeSet;
+
+use fake_aws::{Authorization, IdentityPolicy, ResourcePolicy, World};
 use serde_json::Value;
 
 use crate::decisions::table_run;
@@ -92,4 +94,37 @@ fn the_sample_scp_denies_trailseal_none_of_its_calls() {
         let request = call.clone().with("aws:PrincipalArn", &world.caller_role_arn);
         assert_eq!(world.decide(&request).denied_by, None, "{request:?}");
     }
+}
+
+/// A boundary limits what key policies grant to the role by its ARN:
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>.
+#[test]
+fn the_sample_boundary_cuts_none_of_the_roles_calls() {
+    let boundary = [IdentityPolicy::new("boundary", policy("permissions", "A permissions boundary"))];
+    let copy = role::in_mode("enforce", &role::Texts::new());
+    let limited = |policies: &[IdentityPolicy], call: &Authorization| {
+        let call = Authorization { resource_policy: ResourcePolicy::None, ..call.clone() };
+        !call.under(policies).is_allowed()
+    };
+    let calls =
+        table_run().authorizations.iter().filter(|(mode, call)| *mode == "enforce" && call.decision.is_allowed());
+    let calls: Vec<&Authorization> = calls.map(|(_, call)| call).collect();
+    let cut = |policies: &[IdentityPolicy]| {
+        let cut = calls.iter().filter(|call| limited(policies, call)).map(|call| call.request.action.clone());
+        cut.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(cut(&boundary), BTreeSet::new());
+    // What the page warns of: no statement of the role allows these on a new key, which has no alias.
+    let cut = cut(&copy);
+    assert!(cut.contains("kms:EnableKeyRotation") && cut.contains("kms:CreateAlias"), "{cut:?}");
+}
+
+#[test]
+fn the_sample_boundary_allows_only_what_the_roles_use() {
+    let boundary = policy("permissions", "A permissions boundary");
+    let listed: BTreeSet<String> = serde_json::from_value(boundary["Statement"]["Action"].clone()).unwrap();
+    let mut used: BTreeSet<String> = role::allowed_actions().into_iter().map(|(_, action)| action).collect();
+    // By the policies of trailseal's keys, and by the schedule's role.
+    used.extend(["kms:EnableKeyRotation", "lambda:InvokeFunction"].map(str::to_owned));
+    assert_eq!(listed, used);
 }
