@@ -13,3 +13,4 @@ mod sweep;
 
 pub use apply::STEP_TARGET;
 pub use invocation::Invocation;
+pub use observe::READ_TARGET;

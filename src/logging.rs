@@ -15,10 +15,15 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use trailseal_core::report::Answer;
 
+use crate::observe::READ_TARGET;
+
 /// Logs events at the level configured for the function.
 pub fn init() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
-    let is_enabled = move |metadata: &Metadata<'_>| *metadata.level() <= level || is_invocation(metadata);
+    let is_enabled = move |metadata: &Metadata<'_>| {
+        let is_logged = *metadata.level() <= level && metadata.target() != READ_TARGET;
+        is_logged || is_invocation(metadata)
+    };
     let filter = filter_fn(is_enabled).with_max_level_hint(level.max(Level::INFO));
     let format = tracing_subscriber::fmt::format().json().flatten_event(true);
     let format = format.with_current_span(false).with_span_list(false).with_target(false).without_time();

@@ -1,6 +1,7 @@
 //! The health of trails: settings, status and key.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::join;
@@ -17,6 +18,10 @@ use crate::aws::Read;
 /// A missing key is read again after this time: a wrong reading must not move a trail off a working key.
 const CONFIRMATION: Duration = Duration::from_secs(30);
 
+/// The `tracing` target of the events that say how many trails of a Region are still to be read: its fields are `region` and
+/// `remaining`.
+pub const READ_TARGET: &str = "trailseal::read";
+
 /// Reads the health of each trail. The map's key is the trail's ARN, also for a trail that was named otherwise.
 pub(crate) async fn observe_health(
     reader: &impl Read,
@@ -24,15 +29,44 @@ pub(crate) async fn observe_health(
     context: &Context,
 ) -> BTreeMap<TrailArn, TrailObservation> {
     let keys = SharedKeys::new(reader, context, targets.rotation);
-    let read =
-        join_unordered(targets.trails.iter().map(
-            async |target| match read_trail(reader, &keys, target, context).await {
-                Ok(Some(facts)) => (facts.settings.arn.clone(), TrailObservation::Readable(Box::new(facts))),
-                Ok(None) => (target.arn(context), TrailObservation::Gone),
-                Err(failure) => (target.arn(context), TrailObservation::Unreadable(failure)),
-            },
-        ));
+    let remaining = Remaining::new(targets, context);
+    let read = join_unordered(targets.trails.iter().map(async |target| {
+        let read = read_trail(reader, &keys, target, context).await;
+        let arn = target.arn(context);
+        remaining.record_read(arn.region());
+        match read {
+            Ok(Some(facts)) => (facts.settings.arn.clone(), TrailObservation::Readable(Box::new(facts))),
+            Ok(None) => (arn, TrailObservation::Gone),
+            Err(failure) => (arn, TrailObservation::Unreadable(failure)),
+        }
+    }));
     read.await.into_iter().collect()
+}
+
+/// How many trails of each Region are still to be read.
+struct Remaining(BTreeMap<Region, AtomicU64>);
+
+impl Remaining {
+    fn new(targets: &Targets, context: &Context) -> Self {
+        let mut regions: BTreeMap<Region, AtomicU64> = BTreeMap::new();
+        for target in &targets.trails {
+            regions.entry(target.arn(context).region().clone()).or_default().fetch_add(1, Ordering::Relaxed);
+        }
+        for (region, trails) in &regions {
+            report(region, trails.load(Ordering::Relaxed));
+        }
+        Self(regions)
+    }
+
+    fn record_read(&self, region: &Region) {
+        if let Some(trails) = self.0.get(region) {
+            report(region, trails.fetch_sub(1, Ordering::Relaxed).saturating_sub(1));
+        }
+    }
+}
+
+fn report(region: &Region, remaining: u64) {
+    tracing::info!(target: READ_TARGET, region = region.as_str(), remaining);
 }
 
 async fn read_trail<R: Read>(

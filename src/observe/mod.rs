@@ -18,6 +18,7 @@ use trailseal_core::observation::{BucketObservation, BucketOwner, RemediationFac
 use trailseal_core::pending::Pending;
 
 pub(crate) use candidates::tagged_key;
+pub use health::READ_TARGET;
 pub(crate) use health::observe_health;
 pub(crate) use targets::{Targets, TrailTarget, is_named, keys_used_in_account, targets};
 

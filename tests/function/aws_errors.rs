@@ -105,7 +105,7 @@ fn a_bucket_in_a_disabled_region_prevents_writes() {
         ("InvalidToken", "enable `eu-central-1` for this account"),
         ("InvalidAccessKeyId", "check that `eu-central-1` is enabled for this account"),
         ("OptInRequired", "ask AWS Support why the account has no access"),
-        ("SignatureDoesNotMatch", "check that no proxy between the function and AWS changes requests"),
+        ("SignatureDoesNotMatch", "check that no proxy between trailseal and AWS changes requests"),
     ] {
         let mut scenario = Scenario::enforce(account());
         inject(&scenario, "GetBucketPolicy", usize::MAX, Fault::error(400, code, "refused"));

@@ -100,7 +100,7 @@ fn an_own_bucket_is_found_on_any_page() {
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
     let detail = only_warning(&answer, "bucket-policy-unreadable");
-    assert!(detail.contains("allow `s3:GetBucketPolicy` for the function's role"), "{detail}");
+    assert!(detail.contains("allow `s3:GetBucketPolicy` for the role that runs trailseal"), "{detail}");
     assert_eq!(count_calls(&scenario, "ListBuckets"), 3);
     scenario.aws.clear_hooks();
     scenario.assert_converged("update-trail-by-name");
@@ -112,7 +112,7 @@ fn an_unknown_owner_blocks_nothing_and_names_the_permission() {
     let malformed = |body: &str| Fault::Raw { status: 200, body: body.to_owned() };
     let unnamed = "<ListAllMyBucketsResult><Buckets><Bucket/></Buckets></ListAllMyBucketsResult>";
     for (fault, text) in [
-        (denied(), "allow `s3:ListAllMyBuckets` for the function's role"),
+        (denied(), "allow `s3:ListAllMyBuckets` for the role that runs trailseal"),
         (Fault::Raw { status: 403, body: String::new() }, "allow `s3:ListAllMyBuckets`"),
         (malformed("<ListAllMyBucketsResult/>"), "returned no `Buckets`"),
         (malformed(unnamed), "returned no `Name`"),

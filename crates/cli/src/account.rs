@@ -1,13 +1,17 @@
 //! The account that the caller's credentials belong to.
 
 use std::error::Error;
+use std::iter::successors;
 
-use aws_config::SdkConfig;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::{ConfigLoader, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::ProvideErrorMetadata;
 use trailseal::aws::Aws;
 use trailseal_core::config::Config;
 use trailseal_core::context::Context;
-use trailseal_core::ids::{FunctionArn, FunctionName, Partition, Region};
+use trailseal_core::ids::{FunctionArn, FunctionName, Partition, Region, shorten};
 
 use crate::failure::Failed;
 
@@ -15,18 +19,21 @@ use crate::failure::Failed;
 ///
 /// # Errors
 ///
-/// No Region is configured.
+/// No Region is configured, or the URL of an endpoint is malformed.
 pub(crate) async fn connect(profile: Option<&str>, region: Option<&Region>) -> Result<(Aws, Region), Failed> {
-    let mut loader = aws_config::from_env();
+    require_endpoint_urls()?;
+    let mut aws = Aws::configured(loader(profile, region)).await;
     if let Some(profile) = profile {
-        loader = loader.profile_name(profile);
+        // The SDK prefers credentials in the environment. With `--profile`, the AWS CLI does not.
+        let credentials = profile_credentials(aws.sdk(), profile);
+        aws = Aws::configured(loader(Some(profile), region).credentials_provider(credentials)).await;
     }
-    if let Some(region) = region {
-        loader = loader.region(aws_config::Region::new(region.to_string()));
-    }
-    let aws = Aws::configured(loader).await;
     let Some(configured) = aws.sdk().region() else {
-        return Err(Failed::new("no AWS Region is configured", "specify --region, or set AWS_REGION"));
+        let of = profile.map(|profile| format!(" for profile `{}`", shorten(profile, 80))).unwrap_or_default();
+        let message = format!("no AWS Region is configured{of}");
+        let list = "; `aws configure list-profiles` lists the profiles";
+        let list = if profile.is_some() { list } else { "" };
+        return Err(Failed::new(message, format!("specify --region, or set AWS_REGION{list}")));
     };
     match configured.as_ref().parse() {
         Ok(region) => Ok((aws, region)),
@@ -35,6 +42,39 @@ pub(crate) async fn connect(profile: Option<&str>, region: Option<&Region>) -> R
             "specify --region, or correct AWS_REGION or the profile",
         )),
     }
+}
+
+fn loader(profile: Option<&str>, region: Option<&Region>) -> ConfigLoader {
+    let mut loader = aws_config::from_env();
+    if let Some(profile) = profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = region {
+        loader = loader.region(aws_config::Region::new(region.to_string()));
+    }
+    loader
+}
+
+fn profile_credentials(sdk: &SdkConfig, profile: &str) -> ProfileFileCredentialsProvider {
+    let mut config = ProviderConfig::without_region().with_region(sdk.region().cloned());
+    if let Some(client) = sdk.http_client() {
+        config = config.with_http_client(client);
+    }
+    ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile).build()
+}
+
+/// The SDK panics if one of these variables is empty.
+fn require_endpoint_urls() -> Result<(), Failed> {
+    for (name, url) in std::env::vars_os() {
+        let (name, url) = (name.to_string_lossy(), url.to_string_lossy());
+        let host = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+        let is_url = host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace));
+        if name.starts_with("AWS_ENDPOINT_URL") && !is_url {
+            let message = format!("{name} is not an HTTP or HTTPS URL: `{}`", shorten(&url, 80));
+            return Err(Failed::new(message, "correct or unset the variable"));
+        }
+    }
+    Ok(())
 }
 
 /// The context of decisions for the caller's account.
@@ -48,13 +88,8 @@ pub(crate) async fn context(
     region: &Region,
     profile: Option<&str>,
 ) -> Result<Context, Failed> {
-    let identity = aws_sdk_sts::Client::new(sdk).get_caller_identity().send().await.map_err(|error| {
-        let profile = profile.map(|profile| format!(" --profile {profile}")).unwrap_or_default();
-        Failed::new(
-            format!("cannot determine the AWS account with sts:GetCallerIdentity: {}", cause(&error)),
-            format!("check the credentials with `aws sts get-caller-identity{profile}`; renew an expired session with `aws sso login{profile}`"),
-        )
-    })?;
+    let identity = aws_sdk_sts::Client::new(sdk).get_caller_identity().send().await;
+    let identity = identity.map_err(|error| unknown_account(&error, region, profile))?;
     let incomplete = |what: &str| Failed::new(format!("sts:GetCallerIdentity returned no {what}"), "try again");
     let account = identity.account().unwrap_or_default().parse().map_err(|_| incomplete("account ID"))?;
     let partition: Partition = identity
@@ -66,19 +101,48 @@ pub(crate) async fn context(
     Ok(Context { config, function_arn: FunctionArn::new(&partition, region, &account, name) })
 }
 
-/// The error code and the message of AWS. Without a response, the causes, the outermost first, without repetitions.
-fn cause(error: &(impl ProvideErrorMetadata + Error)) -> String {
+fn unknown_account(
+    error: &(impl ProvideErrorMetadata + Error + 'static),
+    region: &Region,
+    profile: Option<&str>,
+) -> Failed {
+    let option = profile.map(|profile| format!(" --profile {profile}")).unwrap_or_default();
+    let check = format!(
+        "check the credentials with `aws sts get-caller-identity{option}`; renew an expired session with `aws sso login{option}` or `aws login{option}`"
+    );
+    let cannot = "cannot determine the AWS account with sts:GetCallerIdentity";
     if let Some(code) = error.code() {
-        return format!("{code}: {}", error.message().unwrap_or("AWS returned no message"));
+        let message = error.message().unwrap_or("AWS returned no message");
+        return Failed::new(format!("{cannot}: {code}: {message}"), check);
     }
+    // The innermost one says why.
+    match causes(Some(error)).filter_map(|cause| cause.downcast_ref::<CredentialsError>()).last() {
+        Some(CredentialsError::CredentialsNotLoaded(_)) if profile.is_none() => Failed::new(
+            "no AWS credentials were found",
+            format!("set AWS_PROFILE, specify --profile, or sign in with the AWS CLI; {check}"),
+        ),
+        Some(credentials) => Failed::new(format!("cannot load AWS credentials: {}", text(credentials.source())), check),
+        None => Failed::new(
+            format!("{cannot}: {}", text(Some(error))),
+            format!(
+                "check the network and the Region `{region}`; AWS_ENDPOINT_URL and HTTPS_PROXY apply if they are set"
+            ),
+        ),
+    }
+}
+
+fn causes<'a>(error: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(error, |error| (*error).source())
+}
+
+/// The texts of an error and its causes on one line, without repetitions.
+fn text(error: Option<&(dyn Error + 'static)>) -> String {
     let mut texts: Vec<String> = Vec::new();
-    let mut next: Option<&dyn Error> = Some(error);
-    while let Some(cause) = next {
-        let text = cause.to_string();
+    for cause in causes(error) {
+        let text = shorten(cause.to_string().trim(), 500);
         if texts.iter().all(|known| !known.contains(&text)) {
             texts.push(text);
         }
-        next = cause.source();
     }
     texts.join(": ")
 }

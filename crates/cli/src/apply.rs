@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::Args;
 use trailseal_core::report::{Answer, Outcome};
 
-use crate::Exit;
 use crate::basis::Basis;
 use crate::failure::Failed;
 use crate::saved::SavedPlan;
 use crate::session::{Credentials, Format, Selection, Session, exit};
+use crate::{Exit, print};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -86,11 +86,12 @@ impl Options {
             Err(now) => return Err(require_unchanged(&basis, &now).err().unwrap_or_else(interrupted)),
         };
         let text = session.print(&answer, self.format)?;
-        let exit = match exit(&answer) {
-            Exit::Success | Exit::Findings => verify(&session, &answer).await,
-            other => other,
+        let exit = match (print(&text), exit(&answer)) {
+            (Some(failed), _) => failed,
+            (None, Exit::Success | Exit::Findings) => verify(&session, &answer).await,
+            (None, other) => other,
         };
-        Ok((text, exit))
+        Ok((String::new(), exit))
     }
 
     /// Shows the plan and waits for `yes`.
@@ -136,8 +137,15 @@ fn require_unchanged(expected: &Basis, now: &Basis) -> Result<(), Failed> {
 
 /// Plans once more: nothing may remain for the trails that were changed, and each must be found.
 async fn verify(session: &Session, applied: &Answer) -> Exit {
-    let (again, _) = session.plan().await;
+    let again = tokio::select! {
+        (again, _) = session.plan() => Some(again),
+        _ = tokio::signal::ctrl_c() => None,
+    };
     let mut terminal = std::io::stderr().lock();
+    let Some(again) = again else {
+        let _ = writeln!(terminal, "The result was not verified: interrupted. Run `trailseal plan`.");
+        return Exit::NotApplied;
+    };
     if let Some(failure) = &again.error {
         let _ = writeln!(terminal, "The result could not be verified: {}", failure.message);
         return Exit::NotApplied;

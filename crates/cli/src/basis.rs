@@ -6,8 +6,12 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use trailseal::reconcile::AssessedTrails;
-use trailseal_core::assess::{AssessedTrail, Assessment};
-use trailseal_core::observation::{Candidates, KeyObservation, Reading, RemediationFacts, TaggedKey};
+use trailseal_core::assess::{AssessedTrail, Assessment, Verdict};
+use trailseal_core::config::Config;
+use trailseal_core::ids::TrailArn;
+use trailseal_core::observation::{
+    Candidates, KeptSettings, KeyObservation, Reading, RemediationFacts, TaggedKey, TrailSettings,
+};
 
 /// A fingerprint of each thing that was read, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +19,9 @@ use trailseal_core::observation::{Candidates, KeyObservation, Reading, Remediati
 pub(crate) struct Basis(BTreeMap<String, String>);
 
 impl Basis {
-    pub(crate) fn of(trails: &AssessedTrails, facts: &RemediationFacts) -> Self {
+    pub(crate) fn of(config: &Config, trails: &AssessedTrails, facts: &RemediationFacts) -> Self {
         let RemediationFacts { exempt_tags, bucket_regions, candidates, buckets } = facts;
+        let settings = [("the settings".to_owned(), fingerprint(config))].into_iter();
         let trails = trails.iter().map(|(arn, trail)| {
             // Warnings, such as the days until key material expires, change no step.
             let state = match trail {
@@ -37,7 +42,7 @@ impl Basis {
         let buckets = buckets
             .iter()
             .map(|(name, bucket)| (format!("the policy or the replication of bucket `{name}`"), fingerprint(bucket)));
-        Self(trails.chain(tags).chain(regions).chain(keys).chain(buckets).collect())
+        Self(settings.chain(trails).chain(tags).chain(regions).chain(keys).chain(buckets).collect())
     }
 
     /// What is different or new in `now`, by name. If nothing differs, what is missing. A difference can itself cause
@@ -51,6 +56,40 @@ impl Basis {
         let different = names(&mut { different });
         if different.is_empty() { names(&mut { gone }) } else { different }
     }
+}
+
+/// What was approved besides the keys, which the run itself changes.
+pub(crate) struct Approved {
+    trails: BTreeMap<TrailArn, KeptSettings>,
+    facts: RemediationFacts,
+}
+
+impl Approved {
+    pub(crate) fn of(trails: &AssessedTrails, facts: &RemediationFacts) -> Self {
+        Self {
+            trails: changed_trails(trails).map(|it| (it.arn.clone(), it.kept.clone())).collect(),
+            facts: facts.clone(),
+        }
+    }
+
+    /// Whether a later pass changes only these trails, as they were, with keys in the same Regions.
+    pub(crate) fn includes(&self, trails: &AssessedTrails, facts: &RemediationFacts) -> bool {
+        let RemediationFacts { exempt_tags: _, bucket_regions, candidates, buckets } = facts;
+        changed_trails(trails).all(|trail| self.trails.get(&trail.arn) == Some(&trail.kept))
+            && candidates.keys().all(|region| self.facts.candidates.contains_key(region))
+            && bucket_regions.iter().all(|(trail, region)| self.facts.bucket_regions.get(trail) == Some(region))
+            && buckets.iter().all(|(name, bucket)| self.facts.buckets.get(name) == Some(bucket))
+    }
+}
+
+/// The trails that a pass may change.
+fn changed_trails(trails: &AssessedTrails) -> impl Iterator<Item = &TrailSettings> {
+    trails.values().filter_map(|trail| match trail {
+        AssessedTrail::Readable(assessment) if matches!(assessment.verdict, Verdict::Remediate { .. }) => {
+            Some(&assessment.settings)
+        }
+        _ => None,
+    })
 }
 
 /// The candidates without what changes by itself: a key is recent for some minutes.

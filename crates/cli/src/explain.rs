@@ -13,30 +13,35 @@ const SOURCE: &str = "Source: <";
 
 const EXAMPLE: &str = "\
 Examples:
-  trailseal explain key-disabled
+  trailseal explain key-disabled planned
   trailseal explain";
 
-/// Explain an ID in a report: what it means and what to do
+/// Explain IDs in a report: what they mean and what to do
 ///
 /// Without an ID, lists all of them.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE, max_term_width = 100)]
 #[group(skip)]
 pub(crate) struct Options {
-    /// ID, as in an alert or in the output of `trailseal plan`
-    id: Option<String>,
+    /// IDs, as in an alert or in the output of `trailseal plan`
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
 }
 
 impl Options {
-    /// The section of the ID, or a list.
+    /// The section of each ID, or a list.
     ///
     /// # Errors
     ///
     /// There is no such ID.
     pub(crate) fn text(&self) -> Result<String, Failed> {
-        let Some(id) = &self.id else { return Ok(list()) };
-        let wanted = id.trim().to_ascii_lowercase();
-        Section::of(&wanted).map(|section| section.text()).ok_or_else(|| unknown(&wanted))
+        if self.ids.is_empty() {
+            return Ok(list());
+        }
+        let wanted = self.ids.iter().map(|id| id.trim().to_ascii_lowercase().replace('_', "-"));
+        let text = |id: String| Section::of(&id).map(|section| section.text()).ok_or_else(|| unknown(&id));
+        let texts: Result<Vec<String>, Failed> = wanted.map(text).collect();
+        texts.map(|texts| texts.join("\n"))
     }
 }
 

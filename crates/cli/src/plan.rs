@@ -59,6 +59,8 @@ impl Options {
         let text = session.print(&answer, self.format)?;
         if let (Some(file), None) = (&self.out, &answer.error) {
             SavedPlan::new(session.selected, basis).write(file)?;
+            let file = file.display();
+            tracing::info!(target: trailseal::STEP_TARGET, "The plan is saved in `{file}`. To apply it, run `trailseal apply` with this file.");
         }
         Ok((text, exit(&answer)))
     }

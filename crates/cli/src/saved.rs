@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use trailseal_core::ids::shorten;
+
 use crate::basis::Basis;
 use crate::failure::Failed;
 use crate::session::Selected;
@@ -29,7 +31,7 @@ impl SavedPlan {
     /// The file cannot be written.
     pub(crate) fn write(&self, file: &Path) -> Result<(), Failed> {
         let written = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
-        written.and_then(|json| std::fs::write(file, json)).map_err(|error| {
+        written.and_then(|json| std::fs::write(file, [json.as_slice(), b"\n"].concat())).map_err(|error| {
             Failed::new(format!("cannot save the plan in `{}`: {error}", file.display()), "check the path after --out")
         })
     }
@@ -47,7 +49,7 @@ impl SavedPlan {
         if plan.trailseal == VERSION {
             return Ok(plan);
         }
-        let Self { trailseal: other, .. } = plan;
+        let other = shorten(&plan.trailseal, 80);
         let message = format!("the plan `{shown}` was saved by trailseal {other}; this is trailseal {VERSION}");
         Err(Failed::new(message, "save and review it again with this version"))
     }

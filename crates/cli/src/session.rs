@@ -9,15 +9,14 @@ use serde::{Deserialize, Serialize};
 use trailseal::Invocation;
 use trailseal::aws::Aws;
 use trailseal::reconcile::{AssessedTrails, BeforeApply, Proceed, reconcile_if};
-use trailseal_core::assess::{AssessedTrail, Verdict};
 use trailseal_core::config::Mode;
 use trailseal_core::context::Context;
-use trailseal_core::ids::{Region, TrailArn};
-use trailseal_core::observation::{KeptSettings, RemediationFacts, TrailSettings};
+use trailseal_core::ids::{Malformed, Region, TrailArn, shorten};
+use trailseal_core::observation::RemediationFacts;
 use trailseal_core::report::{Answer, Outcome, answer_text};
 use trailseal_core::trigger::{Origin, REQUEST, SWEEP, Target, TrailRef, Trigger};
 
-use crate::basis::Basis;
+use crate::basis::{Approved, Basis};
 use crate::console::Progress;
 use crate::document::Document;
 use crate::failure::Failed;
@@ -88,7 +87,9 @@ impl Selected {
     ///
     /// The credentials are those of another account, or the selection was edited.
     pub(crate) async fn open(&self, credentials: &Credentials) -> Result<Session, Failed> {
-        let edited = |_| Failed::new("the saved plan has an invalid Region", "save the plan again");
+        let edited = |malformed: Malformed| {
+            Failed::new(format!("the saved plan was edited: {malformed}"), "save the plan again")
+        };
         let region: Region = self.region.parse().map_err(edited)?;
         let source = Source::Saved(&self.settings);
         let session = Session::open(source, Some(&region), self.trails.clone(), credentials).await?;
@@ -98,7 +99,8 @@ impl Selected {
         Err(Failed::new(
             format!(
                 "the saved plan is for account {}, and these credentials are for account {}",
-                self.account, session.selected.account
+                shorten(&self.account, 80),
+                session.selected.account
             ),
             "specify the --profile of that account",
         ))
@@ -128,12 +130,10 @@ impl Session {
     pub(crate) async fn plan(&self) -> (Answer, Basis) {
         let mut basis = Basis::default();
         let mut before_apply = |trails: &AssessedTrails, facts: &RemediationFacts| {
-            basis = Basis::of(trails, facts);
+            basis = self.basis(trails, facts);
             Proceed::Stop
         };
-        let progress = Progress::start("Reading trails, keys and buckets");
         let answer = self.reconcile(&self.context, &mut before_apply).await;
-        drop(progress);
         (answer, basis)
     }
 
@@ -151,7 +151,7 @@ impl Session {
                 Some(approved) => approved.includes(trails, facts),
                 None => {
                     approved = Some(Approved::of(trails, facts));
-                    changed = Some(Basis::of(trails, facts)).filter(|basis| basis != expected);
+                    changed = Some(self.basis(trails, facts)).filter(|basis| basis != expected);
                     changed.is_none()
                 }
             };
@@ -163,7 +163,16 @@ impl Session {
 
     async fn reconcile(&self, context: &Context, before_apply: BeforeApply<'_>) -> Answer {
         let trigger = Trigger { origin: self.origin.clone(), target: self.target.clone() };
-        reconcile_if(&self.aws, context, trigger, Invocation::within(TIME, 0), before_apply).await
+        let progress = Progress::start();
+        let mut before_apply = |trails: &AssessedTrails, facts: &RemediationFacts| {
+            progress.clear();
+            before_apply(trails, facts)
+        };
+        reconcile_if(&self.aws, context, trigger, Invocation::within(TIME, 0), &mut before_apply).await
+    }
+
+    fn basis(&self, trails: &AssessedTrails, facts: &RemediationFacts) -> Basis {
+        Basis::of(&self.context.config, trails, facts)
     }
 
     fn enforcing(&self) -> Context {
@@ -184,6 +193,9 @@ impl Session {
                 text.map(|text| text + "\n")
                     .map_err(|error| Failed::new(format!("cannot write the answer as JSON: {error}"), ""))
             }
+            (_, Some(failure)) if failure.is_transient() => {
+                Err(Failed::new(failure.message.clone(), "run the command again"))
+            }
             (_, Some(failure)) => Err(Failed::new(failure.message.clone(), failure.remedy.clone().unwrap_or_default())),
             (Format::Text, None) if answer.mode == Mode::DryRun.as_str() => {
                 Ok(paint(&answer_text(answer, &self.origin, &self.context.config)) + &policy_diffs(answer))
@@ -194,40 +206,6 @@ impl Session {
             (Format::Html, None) => Ok(Document::new(answer, &self.selected.account)?.html()),
         }
     }
-}
-
-/// What was approved besides the keys, which the run itself changes.
-struct Approved {
-    trails: BTreeMap<TrailArn, KeptSettings>,
-    facts: RemediationFacts,
-}
-
-impl Approved {
-    fn of(trails: &AssessedTrails, facts: &RemediationFacts) -> Self {
-        Self {
-            trails: changed_trails(trails).map(|it| (it.arn.clone(), it.kept.clone())).collect(),
-            facts: facts.clone(),
-        }
-    }
-
-    /// Whether a later pass changes only these trails, as they were, with keys in the same Regions.
-    fn includes(&self, trails: &AssessedTrails, facts: &RemediationFacts) -> bool {
-        let RemediationFacts { exempt_tags: _, bucket_regions, candidates, buckets } = facts;
-        changed_trails(trails).all(|trail| self.trails.get(&trail.arn) == Some(&trail.kept))
-            && candidates.keys().all(|region| self.facts.candidates.contains_key(region))
-            && bucket_regions.iter().all(|(trail, region)| self.facts.bucket_regions.get(trail) == Some(region))
-            && buckets.iter().all(|(name, bucket)| self.facts.buckets.get(name) == Some(bucket))
-    }
-}
-
-/// The trails that a pass may change.
-fn changed_trails(trails: &AssessedTrails) -> impl Iterator<Item = &TrailSettings> {
-    trails.values().filter_map(|trail| match trail {
-        AssessedTrail::Readable(assessment) if matches!(assessment.verdict, Verdict::Remediate { .. }) => {
-            Some(&assessment.settings)
-        }
-        _ => None,
-    })
 }
 
 /// The form of an answer.

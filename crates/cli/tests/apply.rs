@@ -128,6 +128,31 @@ const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","
     "Action":["s3:GetBucketAcl","s3:PutObject"],"Resource":["arn:aws:s3:::audit-logs","arn:aws:s3:::audit-logs/*"]}]}"#;
 
 #[test]
+fn a_saved_plan_is_refused_if_its_settings_were_edited() {
+    let aws = FakeAws::start(one_trail());
+    let plan = std::fs::read_to_string(saved_plan(&aws, "settings.json")).unwrap();
+    let reader = r#""settings": { "TRAILSEAL_LOG_READERS": "210987654321" }"#;
+    let path = file("edited settings.json", &plan.replace(r#""settings": {}"#, reader));
+    aws.clear_calls();
+    let text = refusal(&run(&aws, &["apply", &path, "--yes"]));
+    assert!(text.contains("changed after the plan was made: the settings"), "{text}");
+    assert_eq!(writes(&aws), Vec::<String>::new());
+}
+
+#[test]
+fn an_edited_plan_cannot_imitate_other_messages() {
+    let aws = FakeAws::start(one_trail());
+    let plan = std::fs::read_to_string(saved_plan(&aws, "hostile.json")).unwrap();
+    let evil = r"1\u001b[31m\nerror: none";
+    let version = concat!("\"", env!("CARGO_PKG_VERSION"), "\"");
+    for (part, name) in [(version, "trailseal"), ("\"123456789012\"", "account"), ("\"eu-west-1\"", "region")] {
+        let path = file("hostile.json", &plan.replacen(part, &format!("\"{evil}\""), 1));
+        let text = error(&run(&aws, &["apply", &path, "--yes", "--color", "always"]));
+        assert!(text.lines().count() == 2 && !text.contains("\u{1b}[31m\n"), "{name}: {text}");
+    }
+}
+
+#[test]
 fn a_change_after_the_plan_was_shown_stops_the_run() {
     let aws = FakeAws::start(one_trail());
     // The second time that the bucket policy is read, it is another one.
@@ -202,6 +227,25 @@ fn an_interrupted_run_says_what_was_done_and_is_finished_later() {
     let (code, text) = code_and_text(&run(&aws, &["apply", "--yes"]));
     assert_eq!(code, 0, "{text}");
     assert!(!text.contains("create-key (done)"), "{text}");
+}
+
+#[test]
+fn an_interrupted_verification_keeps_the_result() {
+    let aws = FakeAws::start(one_trail());
+    let mut updated = false;
+    aws.before(move |call: &Call, _| {
+        updated |= call.operation == "UpdateTrail";
+        (updated && call.operation == "ListTrails").then_some(Fault::Hang(Duration::from_secs(20)))
+    });
+    let mut command = with_credentials(&aws, &["apply", "--yes"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while aws.names().iter().filter(|name| *name == "cloudtrail:ListTrails").count() < 3 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let (code, text) = code_and_text(&child.wait_with_output().unwrap());
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("1 trail: 1 remediated.") && text.contains("not verified: interrupted"), "{text}");
 }
 
 /// Changes the world once, before the first call of an operation after `UpdateTrail`.

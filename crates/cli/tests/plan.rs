@@ -1,8 +1,10 @@
 //! `trailseal plan` against the fake AWS.
+#![expect(clippy::unwrap_used, reason = "tests may")]
 
 mod support;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use fake_aws::{FakeAws, Fault, IdentityPolicy, World};
@@ -94,12 +96,57 @@ fn a_malformed_settings_file_is_one_clear_error() {
 #[test]
 fn missing_credentials_and_regions_are_one_clear_error() {
     let text = error(&command(&["plan", "--region", "eu-west-1"]).output().unwrap());
-    assert!(text.starts_with("error: cannot determine the AWS account with sts:GetCallerIdentity: "), "{text}");
-    assert!(text.contains("aws sso login"), "{text}");
+    assert!(text.starts_with("error: no AWS credentials were found\n  hint: set AWS_PROFILE"), "{text}");
     let text = error(&command(&["plan"]).output().unwrap());
     assert_eq!(text, "error: no AWS Region is configured\n  hint: specify --region, or set AWS_REGION\n");
     let text = error(&command(&["plan", "--region", "Frankfurt"]).output().unwrap());
     assert!(text.contains("invalid value 'Frankfurt' for '--region <REGION>'"), "{text}");
+}
+
+#[test]
+fn an_endpoint_that_is_no_url_is_one_clear_error() {
+    for (name, url) in [("AWS_ENDPOINT_URL", ""), ("AWS_ENDPOINT_URL_STS", "http://"), ("AWS_ENDPOINT_URL", "a b")] {
+        let text = error(&command(&["plan", "--region", "eu-west-1"]).env(name, url).output().unwrap());
+        assert!(text.starts_with(&format!("error: {name} is not an HTTP or HTTPS URL: `{url}`\n  hint: ")), "{text}");
+    }
+    let aws = FakeAws::start(healthy());
+    let text =
+        error(&with_credentials(&aws, &["plan"]).env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").output().unwrap());
+    assert!(text.contains("Connection refused") && text.contains("  hint: check the network and the Region"), "{text}");
+}
+
+/// A home folder with a profile of static credentials, and one whose session has expired.
+fn home() -> String {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("home");
+    let cache = home.join(".aws/sso/cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    let config = "[profile keys]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = x\nregion = eu-west-1\n\
+        [profile sso]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Audit\nregion = eu-west-1\n\
+        [sso-session corp]\nsso_start_url = https://corp.awsapps.com/start\nsso_region = eu-west-1\n";
+    std::fs::write(home.join(".aws/config"), config).unwrap();
+    let token = json!({ "accessToken": "x", "expiresAt": "2020-01-01T00:00:00Z", "region": "eu-west-1",
+        "startUrl": "https://corp.awsapps.com/start" });
+    // The name is the SHA-1 of the session's.
+    std::fs::write(cache.join("ee0bfd2552fbd840c02cc48b6e823320543c450f.json"), token.to_string()).unwrap();
+    home.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_profile_that_is_named_precedes_the_environment() {
+    let aws = FakeAws::start(healthy());
+    let run = |profile: &str| {
+        let mut command = with_credentials(&aws, &["plan", "--profile", profile]);
+        command.env("HOME", home()).output().unwrap()
+    };
+    assert_eq!(run("keys").status.code(), Some(0));
+    // The environment's credentials would be accepted.
+    let text = error(&run("sso"));
+    assert!(text.contains("the SSO token has expired") && text.contains("`aws sso login --profile sso`"), "{text}");
+    let text = error(&run("absent"));
+    assert!(text.starts_with("error: cannot load AWS credentials: profile `absent` was not defined"), "{text}");
+    let mut without_region = command(&["plan", "--profile", "absent"]);
+    let text = error(&without_region.env("HOME", home()).output().unwrap());
+    assert!(text.starts_with("error: no AWS Region is configured for profile `absent`\n"), "{text}");
 }
 
 #[test]
@@ -112,8 +159,8 @@ fn rejected_credentials_are_one_clear_error() {
             message: "The security token included in the request is expired".to_owned(),
         })
     });
-    let text = error(&plan(&aws, &["--profile", "audit"]));
-    let expected = "error: cannot determine the AWS account with sts:GetCallerIdentity: ExpiredToken: The security token included in the request is expired\n  hint: check the credentials with `aws sts get-caller-identity --profile audit`; renew an expired session with `aws sso login --profile audit`\n";
+    let text = error(&plan(&aws, &[]));
+    let expected = "error: cannot determine the AWS account with sts:GetCallerIdentity: ExpiredToken: The security token included in the request is expired\n  hint: check the credentials with `aws sts get-caller-identity`; renew an expired session with `aws sso login` or `aws login`\n";
     assert_eq!(text, expected);
 }
 
@@ -227,4 +274,53 @@ fn an_extended_policy_is_shown_as_a_diff() {
         !diff.lines().any(|line| line.starts_with('-') && !line.starts_with("---") && line.trim_end() != "-    }"),
         "{diff}"
     );
+}
+
+/// A command at a terminal of 80 columns, by `script` of util-linux.
+fn at_a_terminal(aws: &FakeAws, arguments: &str) -> Option<String> {
+    let run = format!("stty cols 80; exec '{}' {arguments}", env!("CARGO_BIN_EXE_trailseal"));
+    let mut command = Command::new("script");
+    let command = command.args(["--quiet", "--return", "--command", &run, "/dev/null"]).env("TERM", "xterm");
+    let variables = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_REGION", "eu-west-1")];
+    let output = command.env("AWS_ENDPOINT_URL", aws.url()).envs(variables).stdin(Stdio::null()).output().ok()?;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_terminal_shows_the_progress_by_region() {
+    let aws = FakeAws::start(three_trails());
+    let Some(text) = at_a_terminal(&aws, "plan") else {
+        return eprintln!("skipped: `script` of util-linux is not installed");
+    };
+    let (progress, plan) = text.split_once("\x1b[2KTrail audit would be encrypted").unwrap();
+    assert!(progress.contains("of 2 Regions: waiting for eu-west-1, us-east-1"), "{progress:?}");
+    assert!(!plan.contains("Regions:") && plan.contains("\x1b[33mFinding:"), "{plan:?}");
+    let quiet = at_a_terminal(&aws, "plan --quiet").unwrap();
+    assert!(quiet.starts_with("Trail audit would be encrypted"), "{quiet:?}");
+}
+
+#[test]
+fn a_saved_plan_names_the_command_that_applies_it() {
+    let aws = FakeAws::start(one_trail());
+    let path = file("named plan.json", "");
+    let (_, text) = code_and_text(&plan(&aws, &["--out", &path]));
+    assert!(text.contains(&format!("The plan is saved in `{path}`. To apply it, run `trailseal apply`")), "{text}");
+    let quiet = plan(&aws, &["--out", &path, "--quiet"]);
+    assert_eq!(quiet.stderr.len(), 0);
+}
+
+#[test]
+fn a_transient_error_says_to_run_the_command_again() {
+    let fail = |operation: &'static str| {
+        let aws = FakeAws::start(one_trail());
+        aws.before(move |call, _| {
+            (call.operation == operation).then(|| Fault::error(400, "ExpiredTokenException", "expired"))
+        });
+        aws
+    };
+    let text = error(&plan(&fail("ListTrails"), &[]));
+    assert!(text.ends_with("\n  hint: run the command again\n"), "{text}");
+    let (code, text) = code_and_text(&plan(&fail("GetTrailStatus"), &[]));
+    assert!(code == 2 && text.contains("What to do next: run the command again; "), "{text}");
 }

@@ -139,8 +139,7 @@ impl Operation {
 
     /// The failure of a call whose response cannot be used. A retry does not help: AWS does not send such responses.
     pub(super) fn malformed_response(&self, cause: &str) -> Failure {
-        let remedy =
-            "check that no proxy between the function and AWS changes responses; otherwise contact AWS Support";
+        let remedy = "check that no proxy between trailseal and AWS changes responses; otherwise contact AWS Support";
         Failure { operation: Some(self.name), ..Failure::terminal(self.message(cause), remedy) }
     }
 

@@ -66,9 +66,10 @@ pub(super) const RETRIED: &str = "no action needed; retried automatically; inves
 const RETRIED_LATER: &str = "no action needed; the next run tries again; investigate if it persists";
 /// The request itself is at fault.
 const REQUEST_REFUSED: &str = "check that AWS supports `{call}` in `{region}`, and update trailseal: AWS does not accept the request that this version sends";
-const FIX_ORGANIZATION: &str = "restore CloudTrail's access to the organization, and allow the function's role `iam:GetRole` and `organizations:ListAWSServiceAccessForOrganization`";
-const CHECK_CREDENTIALS: &str = "check that `{region}` is enabled for this account and that the function's role exists";
-const CHECK_SIGNATURE: &str = "check that no proxy between the function and AWS changes requests, and that the function gets its credentials from its role";
+const FIX_ORGANIZATION: &str = "restore CloudTrail's access to the organization, and allow the role that runs trailseal `iam:GetRole` and `organizations:ListAWSServiceAccessForOrganization`";
+const CHECK_CREDENTIALS: &str =
+    "check that `{region}` is enabled for this account and that the role that runs trailseal exists";
+const CHECK_SIGNATURE: &str = "check that no proxy between trailseal and AWS changes requests, and that trailseal gets the credentials of its role";
 
 /// Sources: the errors of CloudTrail's UpdateTrail
 /// (<https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_UpdateTrail.html>) and ListTags, of KMS's CreateKey
@@ -168,7 +169,7 @@ static TABLE: &[Row] = &[
      "no action needed; another principal is changing the bucket, and the call is retried automatically; investigate if it persists"),
     // The bucket was deleted and created again elsewhere after its Region was read.
     Row::of("s3", "PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException", Later,
-     "no action needed; the bucket is no longer in `{region}`, and the next run reads its Region again; if it persists, check which Region the bucket is in, and that no proxy between the function and S3 changes requests"),
+     "no action needed; the bucket is no longer in `{region}`, and the next run reads its Region again; if it persists, check which Region the bucket is in, and that no proxy between trailseal and S3 changes requests"),
     Row::of("s3", "RequestTimeTooSkewed", Later,
      "no action needed; the next run signs the request again; if it persists, check the clock of the machine that makes the call"),
     Row::of("s3", "InvalidToken", Terminal,
@@ -188,7 +189,7 @@ static TABLE: &[Row] = &[
      "contact AWS Support from the account that owns the bucket: AWS restricts S3 for that account or bucket"),
     // A response to HEAD has no code; this one stands for its status.
     Row::of("s3:HeadBucket", "BadRequest", Terminal,
-     "check that the function's role exists and that no proxy between the function and S3 changes requests: S3 returns no message in a response to `{call}`"),
+     "check that the role that runs trailseal exists and that no proxy between trailseal and S3 changes requests: S3 returns no message in a response to `{call}`"),
 
     // SNS. Its error codes lack the suffix of the SDK's types.
     Row::of("sns", "KMSThrottling", Throttled,
@@ -229,7 +230,7 @@ static TABLE: &[Row] = &[
      "no action needed; the next run has new credentials; if it persists, check the clock of the machine that makes the call"),
     Row::of("*", "AccessDeniedException AccessDenied AuthorizationError AuthorizationErrorException UnauthorizedOperation Forbidden \
       NotAuthorized NotAuthorizedException", Denied,
-     "allow `{action}` for the function's role; if its policy already allows it, check for a service control policy, a permissions boundary or a resource policy that denies it"),
+     "allow `{action}` for the role that runs trailseal; if its policy already allows it, check for a service control policy, a permissions boundary or a resource policy that denies it"),
     Row::of("*", "UnrecognizedClientException InvalidClientTokenId InvalidClientTokenIdException AuthFailure", Terminal,
      CHECK_CREDENTIALS),
     Row::of("*", "InvalidSignatureException IncompleteSignature IncompleteSignatureException MissingAuthenticationToken \

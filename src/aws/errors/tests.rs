@@ -122,7 +122,10 @@ fn a_403_without_a_code_is_a_denial() {
     for (call, action) in [("s3:GetBucketPolicy", "s3:GetBucketPolicy"), ("kms:PutKeyPolicy", "kms:PutKeyPolicy")] {
         let failure = operation(call).failure(AttemptError::Refused(403, ErrorMetadata::default()));
         assert!(is_denied(&failure) && failure.is("HTTP 403") && failure.class == Class::Terminal, "{failure:?}");
-        assert!(remedy(&failure).starts_with(&format!("allow `{action}` for the function's role")), "{failure:?}");
+        assert!(
+            remedy(&failure).starts_with(&format!("allow `{action}` for the role that runs trailseal")),
+            "{failure:?}"
+        );
         assert_eq!(failure.message, "cannot create a key in `eu-west-1`: HTTP 403: AWS returned no message");
     }
 }

@@ -124,7 +124,7 @@ fn trail_text(trail: &TrailReport, origin: &Origin, config: &Config, headline: &
     if config.mode == Mode::DryRun {
         lines.push(wording::DRY_RUN.into());
     }
-    lines.extend([String::new(), wording::caused_by(origin), trail_section(trail, config)]);
+    lines.extend([String::new(), wording::caused_by(origin), trail_section(trail, origin, config)]);
     lines.extend(notices.iter().map(|notice| format!("{notice}\n")));
     lines.push(format!("What to do next: {}\n", wording::next_action(trail, origin, config, !notices.is_empty())));
     lines.join("\n")

@@ -62,7 +62,7 @@ fn push_sections(text: &mut String, trails: &[&TrailReport], origin: &Origin, co
         let section = format!(
             "\n\n{}.\n{}\nWhat to do next: {}\n",
             wording::capitalized(&wording::headline(trail, config.mode)),
-            trail_section(trail, config),
+            trail_section(trail, origin, config),
             wording::next_action(trail, origin, config, false)
         );
         if text.len().saturating_add(section.len()) > MAX_BYTES {

@@ -6,6 +6,7 @@ use crate::config::{Config, Mode};
 use crate::finding::Warning;
 use crate::ids::TrailArn;
 use crate::plan::StepName;
+use crate::trigger::Origin;
 
 /// A message before it is put into the topic's format.
 pub(super) struct Draft {
@@ -22,7 +23,7 @@ pub(super) fn notices(answer: &Answer) -> Vec<String> {
 }
 
 /// One trail: what was wrong, what was done about it, and the consequences.
-pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
+pub(super) fn trail_section(trail: &TrailReport, origin: &Origin, config: &Config) -> String {
     let mut lines = vec![format!("Trail: {}", trail_arn(trail))];
     for finding in &trail.findings {
         lines.push(format!("Finding: {}: {}", wording::id(&finding.id()), wording::finding(finding)));
@@ -50,7 +51,7 @@ pub(super) fn trail_section(trail: &TrailReport, config: &Config) -> String {
     for paragraph in cost.into_iter().chain(access).chain(trail.warnings.iter().map(note)) {
         lines.extend([String::new(), paragraph]);
     }
-    lines.extend([String::new(), wording::explanation(trail)]);
+    lines.extend([String::new(), wording::explanation(trail, origin)]);
     lines.push(String::new());
     lines.join("\n")
 }

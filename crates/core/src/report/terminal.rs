@@ -47,7 +47,7 @@ fn section(trail: &TrailReport, origin: &Origin, config: &Config) -> String {
     format!(
         "{}.\n{}\nWhat to do next: {}",
         wording::capitalized(&wording::headline(trail, config.mode)),
-        trail_section(trail, config),
+        trail_section(trail, origin, config),
         wording::next_action(trail, origin, config, false)
     )
 }

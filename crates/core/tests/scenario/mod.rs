@@ -77,7 +77,7 @@ pub(crate) fn denied(operation: &'static str, attempt: &str) -> Failure {
                 "cannot {attempt}: AccessDeniedException: User: arn:aws:sts::123456789012:assumed-role/trailseal/trailseal is not authorized to perform: {operation} with an explicit deny in a service control policy"
             ),
             format!(
-                "allow `{operation}` for the function's role; if its policy already allows it, check for a service control policy, a permissions boundary or a resource policy that denies it"
+                "allow `{operation}` for the role that runs trailseal; if its policy already allows it, check for a service control policy, a permissions boundary or a resource policy that denies it"
             ),
         )
     }

@@ -3,6 +3,7 @@
 use super::deployments::keep_in_code;
 use super::{capitalized, control_tower, joined, regain_access, restore_command};
 use crate::config::{Config, MODE, RESTART_LOGGING};
+use crate::failure::Failure;
 use crate::finding::{DeliveryCause, DeliveryError, Finding, FindingId};
 use crate::ids::{KeyArn, TrailArn};
 use crate::journal::StepStatus;
@@ -102,7 +103,11 @@ fn by_outcome(trail: &TrailReport, origin: &Origin, config: &Config) -> Vec<Stri
     let tag = &config.exempt_tag;
     match trail.outcome {
         Outcome::Failed => {
-            let remedy = trail.error.as_ref().and_then(|error| error.remedy.clone());
+            let error = trail.error.as_ref();
+            if origin.is_command && error.is_some_and(Failure::is_transient) {
+                return vec!["run the command again; investigate if the error persists".into()];
+            }
+            let remedy = error.and_then(|error| error.remedy.clone());
             vec![remedy.unwrap_or_else(|| "fix the error described above".into())]
         }
         Outcome::Planned => planned(trail, origin, tag),
@@ -122,7 +127,7 @@ fn by_outcome(trail: &TrailReport, origin: &Origin, config: &Config) -> Vec<Stri
 fn planned(trail: &TrailReport, origin: &Origin, exempt_tag: &str) -> Vec<String> {
     let exempt = format!("to exempt this trail, add the tag `{exempt_tag}`, with the reason as its value");
     let apply = match origin.is_command {
-        true => "to apply the plan for the trails of this account, run `trailseal apply`".to_owned(),
+        true => "to apply the plan, run `trailseal apply` with the same options".to_owned(),
         false => format!("to apply the plan for the trails of this account, set {MODE} to `enforce`"),
     };
     let mut actions = Vec::new();

@@ -116,12 +116,15 @@ pub(in crate::report) fn step_status(status: StepStatus) -> String {
     }
 }
 
-/// Where the documentation explains the findings, warnings and outcome of a trail.
-pub(in crate::report) fn explanation(trail: &TrailReport) -> String {
+/// Where the findings, warnings and outcome of a trail are explained.
+pub(in crate::report) fn explanation(trail: &TrailReport, origin: &Origin) -> String {
     let findings = trail.findings.iter().map(|finding| id(&finding.id()));
     let warnings = trail.warnings.iter().map(|warning| id(&warning.id()));
     let mut ids: Vec<String> = findings.chain(warnings).chain([trail.outcome.as_str().to_owned()]).collect();
     ids.dedup();
+    if origin.is_command {
+        return format!("Explained by: trailseal explain {}", ids.join(" "));
+    }
     let links: Vec<String> = ids.iter().map(|id| format!("#{id}")).collect();
     format!("Explained in docs/findings.md: {}", links.join(", "))
 }
