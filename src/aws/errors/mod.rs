@@ -166,16 +166,18 @@ impl Operation {
     }
 }
 
-/// An error and its causes, joined by colons.
-fn causes(error: &dyn Error) -> String {
-    let mut words = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words.push(error.to_string());
-        cause = error.source();
+/// An error and its causes, joined by colons, without repetitions.
+pub fn causes(error: &dyn Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if texts.iter().all(|known| !known.contains(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
     }
-    words.dedup();
-    words.join(": ")
+    texts.join(": ")
 }
 
 #[cfg(test)]

@@ -13,9 +13,8 @@ const MAX_BYTES: usize = 200_000;
 /// The alert, if anything needs attention.
 pub(super) fn draft(answer: &Answer, origin: &Origin, config: &Config) -> Option<Draft> {
     // Every member account would report the same organization trail every day.
-    let is_quiet =
-        |outcome| matches!(outcome, Outcome::Compliant | Outcome::Gone | Outcome::Exempt | Outcome::OutOfScope);
-    let mut trails: Vec<&TrailReport> = answer.trails.iter().filter(|trail| !is_quiet(trail.outcome)).collect();
+    let mut trails: Vec<&TrailReport> =
+        answer.trails.iter().filter(|trail| trail.outcome > Outcome::OutOfScope).collect();
     let notices = notices(answer);
     if trails.is_empty() && notices.is_empty() && answer.warnings.is_empty() && answer.error.is_none() {
         return None;

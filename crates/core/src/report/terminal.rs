@@ -21,7 +21,7 @@ pub fn step_text(entry: &Entry) -> String {
 /// Every trail with its steps, those that need no attention in one line each, and a summary.
 pub fn answer_text(answer: &Answer, origin: &Origin, config: &Config) -> String {
     let (quiet, reported): (Vec<&TrailReport>, Vec<&TrailReport>) =
-        answer.trails.iter().partition(|trail| is_quiet(trail.outcome));
+        answer.trails.iter().partition(|trail| trail.outcome <= Outcome::Exempt);
     let mut paragraphs: Vec<String> = reported.iter().map(|trail| section(trail, origin, config)).collect();
     let lines: Vec<String> =
         quiet.iter().map(|trail| format!("Trail: {}: {}", trail_arn(trail), quiet_outcome(trail))).collect();
@@ -31,10 +31,6 @@ pub fn answer_text(answer: &Answer, origin: &Origin, config: &Config) -> String 
     paragraphs.extend(new_key_policy(answer).filter(|_| config.mode == Mode::DryRun));
     paragraphs.push(wording::summary(answer));
     paragraphs.join("\n\n") + "\n"
-}
-
-fn is_quiet(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Compliant | Outcome::Gone | Outcome::Exempt)
 }
 
 fn quiet_outcome(trail: &TrailReport) -> String {

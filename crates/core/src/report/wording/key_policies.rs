@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::joined;
+use super::{joined, quoted};
 use crate::access::KeyAccess;
 use crate::key_policy::Extension;
 
 /// The `Sid`s of the changed statements.
 pub(super) fn changed_statements(extension: &Extension) -> String {
-    quoted(&extension.sids())
+    quoted(extension.sids())
 }
 
 /// What to change in a policy, with the exact statements.
@@ -34,8 +34,4 @@ pub(super) fn denied_calls(access: &KeyAccess) -> (String, String) {
         few => few.join(" or "),
     };
     (purposes, joined(denied.into_iter().map(|(call, decision)| format!("`{call}`: {decision}"))))
-}
-
-fn quoted(sids: &[impl AsRef<str>]) -> String {
-    sids.iter().map(|sid| format!("`{}`", sid.as_ref())).collect::<Vec<String>>().join(", ")
 }

@@ -29,6 +29,8 @@ use key_policies::{changed_statements, denied_calls, instruction};
 pub(super) use steps::{detail, listed_under, out_of_scope, stray_caution, stray_command, superseded};
 pub(super) use warnings::{unused_key, warning};
 
+use std::fmt::Display;
+
 use serde_json::json;
 
 use crate::config::{KEY_ALIAS, KEY_ARNS};
@@ -43,6 +45,11 @@ pub(super) fn id(value: &impl serde::Serialize) -> String {
 /// `one; two; three`.
 fn joined(parts: impl IntoIterator<Item = String>) -> String {
     parts.into_iter().collect::<Vec<_>>().join("; ")
+}
+
+/// `` `one`, `two` ``.
+fn quoted<T: Display>(names: impl IntoIterator<Item = T>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// A failure and what to do about it.

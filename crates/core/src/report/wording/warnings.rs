@@ -1,9 +1,8 @@
 //! Warnings in words.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 
-use super::{joined, policy_commands, with_remedy};
+use super::{joined, policy_commands, quoted, with_remedy};
 use crate::access::{DecryptBarrier, LockedOutReader};
 use crate::config::LOG_READERS;
 use crate::finding::{KeyOwner, UnreadTrails, Warning};
@@ -160,11 +159,6 @@ pub(in crate::report) fn warning(warning: &Warning) -> String {
     }
 }
 
-/// `` `one`, `two` ``.
-fn quoted<T: Display>(names: impl IntoIterator<Item = T>) -> String {
-    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
 /// Why an event about a key is ignored: no trail in the Regions that could be read uses it.
 pub(in crate::report) fn unused_key(key: &KeyArn, read: &[&Region], is_complete: bool) -> String {
     match read {
@@ -220,10 +214,10 @@ pub(super) fn allow_locked_out(owner: KeyOwner, readers: &[LockedOutReader]) -> 
     if owner != KeyOwner::Trailseal || readers.iter().all(is_same) {
         return allow_readers(owner, "them");
     }
-    let quoted = |names: BTreeSet<&String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let named = quoted(readers.iter().filter_map(|reader| reader.log_reader.as_ref()).collect());
-    let others = readers.iter().filter(|reader| reader.log_reader.is_none()).map(|reader| &reader.reader).collect();
-    let others = Some(quoted(others)).filter(|others| !others.is_empty());
+    let named: BTreeSet<&String> = readers.iter().filter_map(|reader| reader.log_reader.as_ref()).collect();
+    let named = quoted(named);
+    let others = readers.iter().filter(|reader| reader.log_reader.is_none()).map(|reader| &reader.reader);
+    let others = Some(quoted(others.collect::<BTreeSet<&String>>())).filter(|others| !others.is_empty());
     let others =
         others.map(|it| format!("the role or user ARNs, account IDs or organization IDs of those behind {it}"));
     let added: Vec<String> = Some(named).filter(|named| !named.is_empty()).into_iter().chain(others).collect();
