@@ -15,13 +15,14 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use trailseal_core::report::Answer;
 
+use crate::aws::RETRY_TARGET;
 use crate::observe::READ_TARGET;
 
-/// Logs events at the level configured for the function.
+/// Logs events at the level configured for the function, except those for a person at a terminal.
 pub fn init() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
     let is_enabled = move |metadata: &Metadata<'_>| {
-        let is_logged = *metadata.level() <= level && metadata.target() != READ_TARGET;
+        let is_logged = *metadata.level() <= level && ![READ_TARGET, RETRY_TARGET].contains(&metadata.target());
         is_logged || is_invocation(metadata)
     };
     let filter = filter_fn(is_enabled).with_max_level_hint(level.max(Level::INFO));

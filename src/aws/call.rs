@@ -22,6 +22,9 @@ const RETRIES: usize = 7;
 /// More for a write to CloudTrail, where a new key can take longer to become visible.
 const CLOUDTRAIL_WRITE_RETRIES: usize = 9;
 
+/// The `tracing` target of the events about errors that are retried.
+pub const RETRY_TARGET: &str = "trailseal::retry";
+
 impl RetryRule {
     fn allows(self, failure: &Failure) -> bool {
         match self {
@@ -153,6 +156,7 @@ impl<'a> Attempts<'a> {
         if failure.code.is_some() || self.last.is_none() {
             self.last = Some(failure.clone());
         }
+        tracing::info!(target: RETRY_TARGET, "retrying: {}", failure.message);
         let left = self.deadline.at.saturating_duration_since(Instant::now());
         if delay < left { Ok(delay) } else { Err(self.at_deadline(failure)) }
     }

@@ -24,8 +24,10 @@ use tokio::time::{Instant, sleep};
 use trailseal_core::failure::Failure;
 
 use call::CallRunner;
+pub use call::RETRY_TARGET;
 pub use clients::Aws;
 pub(crate) use cloudtrail::{KeyVisibility, TrailReads, TrailWrites};
+pub use errors::causes;
 pub(crate) use kms::{AliasCreation, KeyReads, KeyWrites};
 pub(crate) use operation::Deadline;
 pub(crate) use s3::BucketReads;

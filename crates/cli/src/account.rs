@@ -8,7 +8,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::{ConfigLoader, SdkConfig};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::ProvideErrorMetadata;
-use trailseal::aws::Aws;
+use trailseal::aws::{Aws, causes};
 use trailseal_core::config::Config;
 use trailseal_core::context::Context;
 use trailseal_core::ids::{FunctionArn, FunctionName, Partition, Region, shorten};
@@ -115,34 +115,23 @@ fn unknown_account(
         let message = error.message().unwrap_or("AWS returned no message");
         return Failed::new(format!("{cannot}: {code}: {message}"), check);
     }
+    let text = |error: &dyn Error| shorten(&causes(error), 1000);
+    let chain = successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
     // The innermost one says why.
-    match causes(Some(error)).filter_map(|cause| cause.downcast_ref::<CredentialsError>()).last() {
+    match chain.filter_map(|cause| cause.downcast_ref::<CredentialsError>()).last() {
         Some(CredentialsError::CredentialsNotLoaded(_)) if profile.is_none() => Failed::new(
             "no AWS credentials were found",
             format!("set AWS_PROFILE, specify --profile, or sign in with the AWS CLI; {check}"),
         ),
-        Some(credentials) => Failed::new(format!("cannot load AWS credentials: {}", text(credentials.source())), check),
+        Some(credentials) => {
+            let why = credentials.source().map_or_else(|| text(credentials), text);
+            Failed::new(format!("cannot load AWS credentials: {why}"), check)
+        }
         None => Failed::new(
-            format!("{cannot}: {}", text(Some(error))),
+            format!("{cannot}: {}", text(error)),
             format!(
                 "check the network and the Region `{region}`; AWS_ENDPOINT_URL and HTTPS_PROXY apply if they are set"
             ),
         ),
     }
-}
-
-fn causes<'a>(error: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    successors(error, |error| (*error).source())
-}
-
-/// The texts of an error and its causes on one line, without repetitions.
-fn text(error: Option<&(dyn Error + 'static)>) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    for cause in causes(error) {
-        let text = shorten(cause.to_string().trim(), 500);
-        if texts.iter().all(|known| !known.contains(&text)) {
-            texts.push(text);
-        }
-    }
-    texts.join(": ")
 }

@@ -73,6 +73,7 @@ impl Options {
         if let Some(saved) = &saved {
             require_unchanged(&saved.basis, &basis)?;
         }
+        session.require_named_trails(&answer)?;
         if !answer.trails.iter().any(|trail| trail.outcome == Outcome::Planned) {
             return Ok((session.print(&answer, self.format)?, exit(&answer)));
         }

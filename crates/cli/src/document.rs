@@ -78,8 +78,12 @@ impl Document {
         })
     }
 
+    fn is_dry_run(&self) -> bool {
+        self.mode == Mode::DryRun.as_str()
+    }
+
     fn steps_heading(&self, trail: &Trail) -> &'static str {
-        steps_heading(self.mode == Mode::DryRun.as_str(), trail.outcome == Outcome::Failed.as_str())
+        steps_heading(self.is_dry_run(), trail.outcome == Outcome::Failed.as_str())
     }
 
     /// For a comment on a pull request, or a page.
@@ -97,7 +101,7 @@ impl Document {
             text += &format!("\n## {}: {}\n\n`{}`\n", cell(trail.name()), trail.outcome, trail.trail_arn);
             text += &list("Findings", trail.findings.iter().map(Described::line));
             text += &list("Failed", trail.error.iter().map(Failure::line));
-            text += &list(self.steps_heading(trail), trail.steps.iter().map(Step::line));
+            text += &list(self.steps_heading(trail), trail.steps.iter().map(|step| step.line(self.is_dry_run())));
             text += &list("Warnings", trail.warnings.iter().map(Described::line));
             text += &list("Not changed", trail.detail.iter().cloned());
         }
@@ -165,7 +169,7 @@ impl Document {
                 @if let Some(error) = &trail.error { p { b { "Failed: " } (marked(&error.line())) } }
                 @if !trail.steps.is_empty() {
                     h3 { (self.steps_heading(trail)) }
-                    ol { @for step in &trail.steps { li { (marked(&step.line())) } } }
+                    ol { @for step in &trail.steps { li { (marked(&step.line(self.is_dry_run()))) } } }
                 }
                 @if !trail.warnings.is_empty() {
                     h3 { "Warnings" }
@@ -214,8 +218,14 @@ impl Described {
 }
 
 impl Step {
-    fn line(&self) -> String {
-        format!("{} ({}): {}", self.step, self.status, self.detail)
+    fn line(&self, is_dry_run: bool) -> String {
+        let status = match self.status.as_str() {
+            "planned" if is_dry_run => String::new(),
+            // In a run that changes trails, it was not performed.
+            "planned" => " (not done)".to_owned(),
+            status => format!(" ({status})"),
+        };
+        format!("{}{status}: {}", self.step, self.detail)
     }
 }
 
@@ -263,7 +273,7 @@ section, details { border-top: 1px solid color-mix(in srgb, currentColor 25%, tr
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.2rem; } h3 { font-size: 1rem; margin-bottom: 0; }
 .arn, code, pre { font-family: ui-monospace, monospace; font-size: .875em; }
 .arn { opacity: .75; margin-top: -.75rem; }
-pre { overflow-x: auto; overflow-wrap: normal; }
+pre { white-space: pre-wrap; }
 .outcome { font-size: .8rem; padding: .1rem .5rem; border-radius: .6rem; border: 1px solid; white-space: nowrap; }
 .failed { color: light-dark(#b3121d, #ff8a8a); } .planned, .noted { color: light-dark(#8a5200, #ffc46b); }
 .compliant, .remediated { color: light-dark(#11692b, #7ddb94); }

@@ -52,10 +52,12 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// The settings are invalid, the account is unknown, its trails cannot be listed, or the plan cannot be saved.
+    /// The settings are invalid, the account is unknown, its trails cannot be listed, a named trail does not exist, or the
+    /// plan cannot be saved.
     pub(crate) async fn run(&self) -> Result<(String, Exit), Failed> {
         let session = self.selection.open(&self.credentials).await?;
         let (answer, basis) = session.plan().await;
+        session.require_named_trails(&answer)?;
         let text = session.print(&answer, self.format)?;
         if let (Some(file), None) = (&self.out, &answer.error) {
             SavedPlan::new(session.selected, basis).write(file)?;

@@ -137,6 +137,23 @@ impl Session {
         (answer, basis)
     }
 
+    /// # Errors
+    ///
+    /// A trail that was named does not exist.
+    pub(crate) fn require_named_trails(&self, answer: &Answer) -> Result<(), Failed> {
+        let absent = answer.trails.iter().find(|trail| trail.outcome == Outcome::Gone);
+        match absent {
+            Some(trail) if self.target != Target::Sweep => Err(Failed::new(
+                format!(
+                    "trail `{}` does not exist",
+                    trail.trail.as_ref().map_or_else(String::as_str, TrailArn::as_str)
+                ),
+                "check the name and its home Region (--region); `aws cloudtrail list-trails` lists the trails",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Does what the function would do, if that still rests on `expected`. A later pass continues that for the same
     /// trails, buckets and Regions only.
     ///
@@ -225,8 +242,7 @@ pub(crate) enum Format {
 
 /// What an answer means for the exit code.
 pub(crate) fn exit(answer: &Answer) -> Exit {
-    let is_quiet =
-        |outcome| matches!(outcome, Outcome::Compliant | Outcome::Gone | Outcome::Exempt | Outcome::Remediated);
+    let is_quiet = |outcome| outcome <= Outcome::Exempt || outcome == Outcome::Remediated;
     let has_failed = answer.trails.iter().any(|trail| trail.outcome == Outcome::Failed);
     match answer {
         Answer { error: Some(_), .. } => Exit::Error,

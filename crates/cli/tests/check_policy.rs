@@ -188,6 +188,24 @@ fn standard_input_is_a_file_like_others() {
 }
 
 #[test]
+fn a_file_of_windows_powershell_is_like_others() {
+    let key = std::fs::read_to_string(policies().join("key-without-cloudtrail.json")).unwrap();
+    let utf16: Vec<u8> =
+        format!("\u{feff}{}", key.replace('\n', "\r\n")).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(piped(&utf16, &[]), piped(key.as_bytes(), &[]));
+}
+
+#[test]
+fn terraform_code_and_a_repeated_input_are_one_clear_error() {
+    let code = Path::new(env!("CARGO_TARGET_TMPDIR")).join("main.tf");
+    std::fs::write(&code, "resource \"aws_kms_key\" \"logs\" {\n  policy = data.x.y\n}\n").unwrap();
+    let text = whole(&check(&[code.to_str().unwrap()]));
+    assert!(text.contains("it is Terraform code; pass the output of `terraform show -json PLAN`"), "{text}");
+    let text = whole(&check(&["-", "-"]));
+    assert_eq!(text, "error: standard input (`-`) is specified more than once\nexit code 1\n");
+}
+
+#[test]
 fn options_say_which_trails_are_meant() {
     assert!(ids(&["key.json"]).is_empty());
     let of = |trail: &str| ids(&["key.json", "--trail", &format!("arn:aws:cloudtrail:{trail}")]);
@@ -196,6 +214,23 @@ fn options_say_which_trails_are_meant() {
     assert_eq!(of("us-east-1:999999999999:trail/audit"), ["key-policy-gap"]);
     assert_eq!(ids(&["ambiguous.json", "--kind", "key"]), ["source-arn-missing"]);
     assert_eq!(ids(&["ambiguous.json", "--kind", "bucket"]), ["source-arn-missing"]);
+}
+
+#[test]
+fn a_parameter_has_the_value_that_is_given() {
+    let unresolved =
+        |arguments: &[&str]| json_of(&[&["template.yaml"], arguments].concat())["policies"][0]["unresolved"].clone();
+    assert_eq!(unresolved(&[])[0]["expression"], "Ref SiemRole");
+    let role = "SiemRole=arn:aws:iam::999999999999:role/siem";
+    let given = ["--parameter", "TrailName=audit", "--parameter", role];
+    assert_eq!(unresolved(&given), json!([]));
+    let text = whole(&check(&[&["template.yaml"], given.as_slice()].concat()));
+    assert!(text.contains("can decrypt log files: `arn:aws:iam::999999999999:role/siem`"), "{text}");
+    for (wrong, part) in [("Trail=x", "no template has the parameter `Trail`\n  hint: "), ("x", "expected NAME=VALUE")]
+    {
+        let text = whole(&check(&["template.yaml", "--parameter", wrong]));
+        assert!(text.contains(part) && text.ends_with("exit code 1\n"), "{text}");
+    }
 }
 
 #[test]

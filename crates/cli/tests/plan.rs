@@ -59,6 +59,12 @@ fn trails_are_selected_by_name_and_by_arn() {
         answer["trails"].as_array().unwrap().iter().map(|it| it["trail_arn"].as_str().unwrap()).collect();
     assert_eq!(trails, ["arn:aws:cloudtrail:eu-west-1:123456789012:trail/security", app]);
     assert!(!aws.names().iter().any(|name| name == "cloudtrail:ListTrails"));
+    for command in ["plan", "apply"] {
+        let text = error(&run(&aws, &[command, "--trail", "audti"]));
+        assert!(
+            text.starts_with("error: trail `arn:aws:cloudtrail:eu-west-1:123456789012:trail/audti` does not exist\n")
+        );
+    }
     let text = error(&plan(&aws, &["--trail", "a trail"]));
     assert!(text.starts_with("error: invalid --trail: `a trail` is not a trail name"), "{text}");
 }
@@ -205,14 +211,17 @@ fn html_is_one_page_without_references() {
     let page = String::from_utf8(output.stdout).unwrap();
     assert!(["src=", "href=", "url(", "<script"].iter().all(|reference| !page.contains(reference)));
     insta::assert_snapshot!(page);
-    let file = file("plan.html", &page);
-    match Command::new("chromium")
-        .args(["--headless", "--no-sandbox", "--dump-dom", &format!("file://{file}")])
-        .output()
-    {
+    // The page on a phone, with everything unfolded. The title of the page around it is the width that it needs.
+    let page = page.replace("<details>", "<details open>").replace('&', "&amp;").replace('"', "&quot;");
+    let frame = format!(
+        r#"<iframe width=390 height=5000 srcdoc="{page}" onload="document.title = contentDocument.documentElement.scrollWidth"></iframe>"#
+    );
+    let file = file("plan.html", &frame);
+    let arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", &format!("file://{file}")];
+    match Command::new("chromium").args(arguments).output() {
         Ok(shown) => {
             let dom = String::from_utf8(shown.stdout).unwrap();
-            assert!(dom.contains("<h1>CloudTrail encryption of account 123456789012</h1>"), "{dom}");
+            assert!(dom.contains("<title>390</title>"), "{dom}");
         }
         Err(_) => eprintln!("skipped: the page was not opened, because chromium is not installed"),
     }
@@ -323,4 +332,20 @@ fn a_transient_error_says_to_run_the_command_again() {
     assert!(text.ends_with("\n  hint: run the command again\n"), "{text}");
     let (code, text) = code_and_text(&plan(&fail("GetTrailStatus"), &[]));
     assert!(code == 2 && text.contains("What to do next: run the command again; "), "{text}");
+}
+
+#[test]
+fn verbose_shows_errors_that_are_retried() {
+    let run = |arguments: &[&str]| {
+        let aws = FakeAws::start(healthy());
+        let mut failed = false;
+        aws.before(move |call, _| {
+            let first = call.operation == "GetTrailStatus" && !failed;
+            failed |= first;
+            first.then(Fault::throttled)
+        });
+        String::from_utf8(plan(&aws, arguments).stderr).unwrap()
+    };
+    assert!(run(&["--verbose"]).starts_with("retrying: cannot read the status of trail"));
+    assert_eq!(run(&[]), "");
 }

@@ -18,6 +18,7 @@ const MAX_DEPTH: usize = 16;
 /// Resolves the functions in the values of a template.
 pub(super) struct Resolver<'a> {
     resources: &'a Node,
+    parameters: &'a [(String, Node)],
     place: &'a Place,
     unresolved: RefCell<Vec<Unresolved>>,
     depth: Cell<usize>,
@@ -26,14 +27,15 @@ pub(super) struct Resolver<'a> {
 /// What a function returns.
 enum Value {
     Text(String),
+    List(Vec<String>),
     /// The property or the element is left out.
     None,
     Unresolved(Unresolved),
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(resources: &'a Node, place: &'a Place) -> Self {
-        Self { resources, place, unresolved: RefCell::default(), depth: Cell::new(0) }
+    pub(super) fn new(resources: &'a Node, parameters: &'a [(String, Node)], place: &'a Place) -> Self {
+        Self { resources, parameters, place, unresolved: RefCell::default(), depth: Cell::new(0) }
     }
 
     /// A value with every function resolved, and what is not resolved in it.
@@ -101,6 +103,10 @@ impl<'a> Resolver<'a> {
         match value.unwrap_or_else(open) {
             Value::None => None,
             Value::Text(text) => Some(Node { line, kind: Kind::Text(text) }),
+            Value::List(texts) => {
+                let elements = texts.into_iter().map(|text| Node { line, kind: Kind::Text(text) });
+                Some(Node { line, kind: Kind::List(elements.collect()) })
+            }
             Value::Unresolved(unresolved) => Some(Node { line, kind: Kind::Text(self.record(unresolved)) }),
         }
     }
@@ -116,6 +122,9 @@ impl<'a> Resolver<'a> {
 
     /// Source: <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/pseudo-parameter-reference.html>.
     fn reference(&self, id: &str, line: usize) -> Value {
+        if let Some(value) = self.parameter(id) {
+            return value;
+        }
         let Place { partition, account, region, .. } = self.place;
         let text = match id {
             "AWS::NoValue" => return Value::None,
@@ -138,6 +147,19 @@ impl<'a> Resolver<'a> {
             }),
         };
         text.map_or_else(|| open(&format!("Ref {id}"), None, line), Value::Text)
+    }
+
+    /// A parameter whose value is given. Of a parameter in Systems Manager, that is only the name.
+    fn parameter(&self, name: &str) -> Option<Value> {
+        let value = self.place.parameters.get(name)?;
+        let (_, declared) = self.parameters.iter().find(|(declared, _)| declared == name)?;
+        match declared.get("Type").and_then(Node::text)? {
+            kind if kind.starts_with("AWS::SSM::Parameter::Value") => None,
+            kind if kind == "CommaDelimitedList" || kind.starts_with("List<") => {
+                Some(Value::List(value.split(',').map(|element| element.trim().to_owned()).collect()))
+            }
+            _ => Some(Value::Text(value.clone())),
+        }
     }
 
     fn attribute(&self, id: &str, name: &str, line: usize) -> Value {
@@ -188,7 +210,7 @@ impl<'a> Resolver<'a> {
             match value? {
                 Value::Text(value) => text.push_str(&value),
                 Value::Unresolved(unresolved) => text.push_str(&self.record(unresolved)),
-                Value::None => return None,
+                Value::None | Value::List(_) => return None,
             }
         }
         text.push_str(rest);
@@ -237,6 +259,13 @@ Key: { Type: AWS::KMS::Key }
 Role: { Type: AWS::IAM::Role }
 ";
 
+    const PARAMETERS: &str = r"
+Given: { Type: String }
+Listed: { Type: CommaDelimitedList }
+Stored: { Type: AWS::SSM::Parameter::Value<String> }
+Parameter: { Type: String, Default: x }
+";
+
     fn resolved(expression: &str) -> (String, Vec<String>) {
         let place = Place {
             partition: "aws".parse().unwrap(),
@@ -244,9 +273,14 @@ Role: { Type: AWS::IAM::Role }
             organization: None,
             region: "eu-west-1".parse().unwrap(),
             trails: Vec::new(),
+            parameters: [("Given", "x"), ("Listed", "x, y"), ("Stored", "x"), ("Undeclared", "x")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
         };
         let resources = Node::read(RESOURCES).unwrap();
-        let (node, unresolved) = Resolver::new(&resources, &place).resolve(&Node::read(expression).unwrap());
+        let parameters = Node::read(PARAMETERS).unwrap();
+        let (node, unresolved) =
+            Resolver::new(&resources, parameters.members(), &place).resolve(&Node::read(expression).unwrap());
         (node.json().trim_matches('"').to_owned(), unresolved.into_iter().map(|it| it.expression).collect())
     }
 
@@ -260,6 +294,8 @@ Role: { Type: AWS::IAM::Role }
             ("!GetAtt [Named, Arn]", "arn:aws:s3:::logs-123456789012"),
             ("Fn::GetAtt: [Open, Arn]", "arn:aws:s3:::Open"),
             ("!Ref Self", "Self"),
+            ("!Sub 'a-${Given}'", "a-x"),
+            ("!Ref Listed", r#"["x","y"]"#),
             ("!Sub '${Key.Arn}'", "arn:aws:kms:eu-west-1:123456789012:key/Key"),
             ("!GetAtt Role.Arn", "arn:aws:iam::123456789012:role/Role"),
             (
@@ -281,6 +317,8 @@ Role: { Type: AWS::IAM::Role }
                 "a/${unresolved-Ref-Parameter}/${unresolved-Ref-AWS--StackName}",
                 "Ref Parameter",
             ),
+            ("!Ref Stored", "${unresolved-Ref-Stored}", "Ref Stored"),
+            ("!Ref Undeclared", "${unresolved-Ref-Undeclared}", "Ref Undeclared"),
             ("!GetAtt Role.RoleId", "${unresolved-GetAtt-Role.RoleId}", "GetAtt Role.RoleId"),
             ("!If [A, b, c]", "${unresolved-If-1}", "Fn::If"),
             ("Fn::ImportValue: x", "${unresolved-ImportValue-1}", "Fn::ImportValue"),

@@ -13,6 +13,7 @@ mod terraform;
 mod tested;
 mod yaml;
 
+use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -80,9 +81,18 @@ pub(crate) struct Options {
     #[arg(long)]
     partition: Option<Partition>,
 
+    /// Parameter of a CloudFormation template; may be repeated. Others are unknown, also if they have a default
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
+
     /// Format of the output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+}
+
+fn parameter(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -120,15 +130,20 @@ impl Options {
     /// The same with the content of each file as `read` returns it.
     pub(crate) fn run_with(&self, read: impl Fn(&Path) -> io::Result<Vec<u8>>) -> Result<(String, Exit), Failed> {
         let place = self.place()?;
+        if self.files.iter().filter(|file| file.as_os_str() == "-").count() > 1 {
+            return Err(Failed::new("standard input (`-`) is specified more than once", ""));
+        }
         let mut problems = Vec::new();
         let mut policies: Vec<(String, Policy)> = Vec::new();
         let mut report = Report::default();
+        let mut declared = BTreeSet::new();
         let names: Vec<String> = self.files.iter().map(|path| shorten(&path.to_string_lossy(), 4096)).collect();
         for (path, name) in self.files.iter().zip(&names) {
-            match self.policies(read(path), &place) {
+            match self.policies(path, read(path), &place) {
                 Ok(found) => {
                     report.not_about_cloudtrail = report.not_about_cloudtrail.saturating_add(found.unrelated);
                     report.unknown = report.unknown.saturating_add(found.unknown_unrelated);
+                    declared.extend(found.parameters);
                     report.found.extend(found.unknown.into_iter().map(|unknown| not_known(name, unknown)));
                     policies.extend(found.policies.into_iter().map(|policy| (name.clone(), policy)));
                 }
@@ -137,6 +152,10 @@ impl Options {
         }
         if !problems.is_empty() {
             return Err(Failed::new(problems.join("\nerror: "), ""));
+        }
+        if let Some(name) = place.parameters.keys().find(|name| !declared.contains(*name)) {
+            let message = format!("no template has the parameter `{}`", shorten(name, 80));
+            return Err(Failed::new(message, "check the names after --parameter"));
         }
         check(&place, &policies, &mut report);
         report.sort(&names);
@@ -161,16 +180,16 @@ impl Options {
         let configured = || std::env::var("AWS_REGION").unwrap_or_else(|_| "us-east-1".to_owned()).parse();
         let region = region.map_or_else(configured, Ok).map_err(invalid)?;
         let (account, organization, trails) = (self.account.clone(), self.organization.clone(), self.trails.clone());
-        Ok(Place { partition, account, organization, region, trails })
+        let parameters = self.parameters.iter().cloned().collect();
+        Ok(Place { partition, account, organization, region, trails, parameters })
     }
 
     /// The policies of a file. Fails with the rest of a sentence that begins with the file's name.
-    fn policies(&self, content: io::Result<Vec<u8>>, place: &Place) -> Result<source::Found, String> {
-        let bytes = content.map_err(|error| format!(": cannot read it: {error}"))?;
-        let text = String::from_utf8(bytes).map_err(|error| match error.as_bytes() {
-            [b'P', b'K', ..] => ": it is a saved plan; pass the output of `terraform show -json PLAN`".to_owned(),
-            _ => ": it is not UTF-8".to_owned(),
-        })?;
+    fn policies(&self, path: &Path, content: io::Result<Vec<u8>>, place: &Place) -> Result<source::Found, String> {
+        let text = decode(content.map_err(|error| format!(": cannot read it: {error}"))?)?;
+        if path.extension().is_some_and(|extension| extension == "tf") {
+            return Err(": it is Terraform code; pass the output of `terraform show -json PLAN`".to_owned());
+        }
         let root = Node::read(&text).map_err(|Unreadable { line, why }| format!(", line {line}: {why}"))?;
         let kind = self.kind.map(|kind| match kind {
             Kind::Key => PolicyKind::Key,
@@ -188,6 +207,21 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The text of a file. Windows PowerShell writes UTF-16.
+fn decode(bytes: Vec<u8>) -> Result<String, String> {
+    let text = match bytes.as_slice() {
+        [0xff, 0xfe, rest @ ..] => {
+            let units: Vec<u16> = rest.as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+            String::from_utf16(&units).ok()
+        }
+        [b'P', b'K', ..] => {
+            return Err(": it is a saved plan; pass the output of `terraform show -json PLAN`".to_owned());
+        }
+        _ => String::from_utf8(bytes).ok(),
+    };
+    text.ok_or_else(|| ": it is not UTF-8".to_owned())
 }
 
 fn not_known(file: &str, unknown: Unknown) -> Found {

@@ -1,5 +1,7 @@
 //! Which policies a file contains.
 
+use std::collections::BTreeMap;
+
 use trailseal_core::iam::UNRESOLVED;
 use trailseal_core::ids::{AccountId, KeyArn, OrganizationId, Partition, Region, TrailArn, TrailName, shorten};
 
@@ -15,6 +17,8 @@ pub(super) struct Place {
     pub(super) region: Region,
     /// The trails that the policies are for. None: those that a policy names.
     pub(super) trails: Vec<TrailArn>,
+    /// The known parameters of templates.
+    pub(super) parameters: BTreeMap<String, String>,
 }
 
 /// What a policy is the policy of.
@@ -91,6 +95,8 @@ pub(super) struct Found {
     pub(super) unrelated: usize,
     /// How many others only a deployment shows.
     pub(super) unknown_unrelated: usize,
+    /// The names of the file's parameters.
+    pub(super) parameters: Vec<String>,
 }
 
 /// A policy that only a deployment shows.

@@ -17,9 +17,11 @@ struct Trail {
 
 pub(super) fn policies(root: &Node, place: &Place) -> Found {
     let resources = root.get("Resources").unwrap_or(root);
-    let template = Template { resources, resolver: Resolver::new(resources, place) };
+    let parameters = root.get("Parameters").map(Node::members).unwrap_or_default();
+    let template = Template { resources, resolver: Resolver::new(resources, parameters, place) };
     let trails = template.trails();
-    let mut found = Found::default();
+    let parameters = parameters.iter().map(|(name, _)| name.clone()).collect();
+    let mut found = Found { parameters, ..Found::default() };
     for (id, properties) in template.of_type("AWS::KMS::Key") {
         let policy = properties.get("KeyPolicy").cloned().unwrap_or_else(|| default_policy(properties.line));
         let resolved = template.key_policy(id, &policy, place);
