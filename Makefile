@@ -18,8 +18,9 @@ installed = $(TOOLS)/$(1)/.installed
 
 # sam finds cargo-lambda and zig on the path. Their caches are in .tools, too. The prefix map keeps this machine's paths out of the
 # binary.
-SAM := RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo $${RUSTFLAGS:-}" PATH="$(TOOLS)/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR="$(TOOLS)/sam-home" \
-	ZIG_GLOBAL_CACHE_DIR="$(TOOLS)/cache/zig" CARGO_ZIGBUILD_CACHE_DIR="$(TOOLS)/cache/zigbuild" sam
+BUILD_ENV := RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo $${RUSTFLAGS:-}" PATH="$(TOOLS)/sam/bin:$$PATH" \
+	ZIG_GLOBAL_CACHE_DIR="$(TOOLS)/cache/zig" CARGO_ZIGBUILD_CACHE_DIR="$(TOOLS)/cache/zigbuild"
+SAM := $(BUILD_ENV) SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR="$(TOOLS)/sam-home" sam
 
 .PHONY: help
 help: ## List the targets
@@ -41,6 +42,8 @@ deploy: build ## Deploy to your AWS account (PARAMETERS="Mode=enforce AlertEmail
 
 RUST_TARGET_x86_64 := x86_64-unknown-linux-gnu
 RUST_TARGET_arm64 := aarch64-unknown-linux-gnu
+# `dev` builds faster, to try the package.
+CLI_PROFILE ?= release
 
 .PHONY: package
 package: cargo $(call installed,sam) $(TOOLS)/cyclonedx/bin/cargo-cyclonedx ## Create a package in dist/ for deployment without the sources
@@ -48,7 +51,15 @@ package: cargo $(call installed,sam) $(TOOLS)/cyclonedx/bin/cargo-cyclonedx ## C
 	PATH="$(TOOLS)/cyclonedx/bin:$$PATH" SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --no-build-deps \
 		--target $(RUST_TARGET_$(ARCH)) --override-filename trailseal.cdx
 	mv trailseal.cdx.json .tools/package/ && rm -f crates/*/trailseal.cdx.json
-	@$(TOOLS)/sam/bin/python -B scripts/package $(ARCH) .tools/package/build .tools/package/trailseal.cdx.json dist
+	@$(MAKE) --no-print-directory package-cli
+	@$(TOOLS)/sam/bin/python -B scripts/package $(ARCH) .tools/package/build .tools/package/trailseal.cdx.json .tools/package/cli dist
+
+# The optimizations of cargo-lambda are for Lambda's processors. The binary needs glibc 2.26 or later.
+.PHONY: package-cli
+package-cli: cargo $(call installed,sam)
+	$(BUILD_ENV) cargo lambda build --quiet --profile $(CLI_PROFILE) --locked --package trailseal-cli --bin trailseal \
+		--target $(RUST_TARGET_$(ARCH)) --disable-optimizations --lambda-dir .tools/package/cli-build
+	scripts/package-cli .tools/package/cli-build/trailseal/bootstrap .tools/package/cli
 
 # Built from source, because its output describes the package.
 $(TOOLS)/cyclonedx/bin/cargo-cyclonedx:

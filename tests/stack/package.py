@@ -21,8 +21,12 @@ def build_package(parent: Path, build: Path = Path(os.environ.get("TRAILSEAL_BUI
     parent.mkdir(parents=True)
     bill = parent / "bill.json"
     bill.write_text(json.dumps(BILL_OF_MATERIALS))
+    # What scripts/package-cli creates is tested by no emulator.
+    cli = parent / "cli"
+    cli.mkdir()
+    (cli / "trailseal").write_text("the command line")
     script = [TOOLS / "sam" / "bin" / "python", "-B", PROJECT / "scripts" / "package"]
-    subprocess.run([*script, architecture(), build, bill, parent], check=True, capture_output=True, text=True)
+    subprocess.run([*script, architecture(), build, bill, cli, parent], check=True, capture_output=True, text=True)
     [folder] = parent.glob(f"trailseal-*-{architecture()}")
     return folder
 

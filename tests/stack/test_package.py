@@ -23,11 +23,12 @@ def setUpModule() -> None:
 class Contents(unittest.TestCase):
     def test_the_package_contains_everything_to_deploy(self):
         found = sorted(path.name for path in folder.iterdir())
-        expected = ["LICENSE", "README.txt", "SHA256SUMS", "forwarder.yaml", "hub.yaml", "samconfig.toml", "stackset.json"]
+        expected = ["LICENSE", "README.txt", "SHA256SUMS", "cli", "forwarder.yaml", "hub.yaml", "samconfig.toml", "stackset.json"]
         self.assertEqual(found, sorted([*expected, "template.yaml", "trailseal.cdx.json", "trailseal.zip"]))
 
     def test_the_checksums_cover_every_file(self):
-        found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        found = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         found.pop("SHA256SUMS")
         self.assertEqual(checksums(folder), found)
 
@@ -38,7 +39,7 @@ class Contents(unittest.TestCase):
         self.assertEqual(entry.external_attr >> 16, 0o100755)
 
     def test_no_file_contains_the_path_of_the_sources(self):
-        for path in folder.iterdir():
+        for path in filter(Path.is_file, folder.rglob("*")):
             self.assertNotIn(str(PROJECT).encode(), path.read_bytes(), path.name)
 
     def test_the_same_build_gives_the_same_package_again(self):
