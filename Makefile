@@ -42,8 +42,6 @@ deploy: build ## Deploy to your AWS account (PARAMETERS="Mode=enforce AlertEmail
 
 RUST_TARGET_x86_64 := x86_64-unknown-linux-gnu
 RUST_TARGET_arm64 := aarch64-unknown-linux-gnu
-# `dev` builds faster, to try the package.
-CLI_PROFILE ?= release
 
 .PHONY: package
 package: cargo $(call installed,sam) $(TOOLS)/cyclonedx/bin/cargo-cyclonedx ## Create a package in dist/ for deployment without the sources
@@ -51,15 +49,11 @@ package: cargo $(call installed,sam) $(TOOLS)/cyclonedx/bin/cargo-cyclonedx ## C
 	PATH="$(TOOLS)/cyclonedx/bin:$$PATH" SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --no-build-deps \
 		--target $(RUST_TARGET_$(ARCH)) --override-filename trailseal.cdx
 	mv trailseal.cdx.json .tools/package/ && rm -f crates/*/trailseal.cdx.json
-	@$(MAKE) --no-print-directory package-cli
+	# A cross compiler only: the optimizations of cargo-lambda are for Lambda's processors.
+	$(BUILD_ENV) cargo lambda build --quiet --release --locked --package trailseal-cli --bin trailseal \
+		--target $(RUST_TARGET_$(ARCH)) --disable-optimizations --lambda-dir .tools/package
+	scripts/package-cli .tools/package/trailseal/bootstrap .tools/package/cli
 	@$(TOOLS)/sam/bin/python -B scripts/package $(ARCH) .tools/package/build .tools/package/trailseal.cdx.json .tools/package/cli dist
-
-# The optimizations of cargo-lambda are for Lambda's processors. The binary needs glibc 2.26 or later.
-.PHONY: package-cli
-package-cli: cargo $(call installed,sam)
-	$(BUILD_ENV) cargo lambda build --quiet --profile $(CLI_PROFILE) --locked --package trailseal-cli --bin trailseal \
-		--target $(RUST_TARGET_$(ARCH)) --disable-optimizations --lambda-dir .tools/package/cli-build
-	scripts/package-cli .tools/package/cli-build/trailseal/bootstrap .tools/package/cli
 
 # Built from source, because its output describes the package.
 $(TOOLS)/cyclonedx/bin/cargo-cyclonedx:
