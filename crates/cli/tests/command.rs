@@ -78,6 +78,6 @@ fn the_action_uses_options_that_exist() {
     let action = include_str!("../../../action.yml");
     let help = Command::new(env!("CARGO_BIN_EXE_trailseal")).args(["check-policy", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let options = ["--account", "--organization", "--format"];
+    let options = ["--account", "--organization", "--parameter", "--format"];
     assert!(options.iter().all(|option| action.contains(option) && help.contains(option)));
 }
