@@ -54,7 +54,7 @@ pub(crate) fn for_dry_run(source: Source<'_>) -> Result<(Config, BTreeMap<String
     Ok((config, used.into_inner()))
 }
 
-/// The lines `NAME=VALUE` of a file. Empty lines and those that begin with `#` are ignored.
+/// The lines `NAME=VALUE` of a file, which a shell can read, too. Empty lines and those that begin with `#` are ignored.
 fn read(file: &Path) -> Result<BTreeMap<String, String>, Failed> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).map_err(|error| {
@@ -65,12 +65,12 @@ fn read(file: &Path) -> Result<BTreeMap<String, String>, Failed> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let Some((name, value)) = line.split_once('=') else {
+        let Some((name, value)) = line.trim_start_matches("export ").split_once('=') else {
             let line = shorten(line, 80);
             let message = format!("line {number} of the settings file `{shown}` is not a setting: `{line}`");
             return Err(Failed::new(message, FORM));
         };
-        if settings.insert(name.trim().to_owned(), value.trim().trim_matches('"').to_owned()).is_some() {
+        if settings.insert(name.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned()).is_some() {
             let message =
                 format!("line {number} of the settings file `{shown}` repeats `{}`", shorten(name.trim(), 80));
             return Err(Failed::new(message, "keep one of the lines"));

@@ -74,10 +74,11 @@ fn settings_come_from_a_file_with_any_line_ending() {
     let aws = FakeAws::start(three_trails());
     let file = file(
         "a file.env",
-        "\u{feff}# settings\r\n\r\nTRAILSEAL_MODE=enforce\r\nTRAILSEAL_KEY_ALIAS = \"alias/own\"\r\n",
+        "\u{feff}# settings\r\n\r\nTRAILSEAL_MODE=enforce\r\nTRAILSEAL_KEY_ALIAS = \"alias/own\"\r\nexport TRAILSEAL_LOG_READERS='account'\r\n",
     );
     let (code, text) = code_and_text(&plan(&aws, &["--config", &file]));
     assert_eq!(code, 2);
+    assert!(text.contains("can read the bucket can also decrypt"), "{text}");
     assert!(text.contains("create-alias: `alias/own`") && text.ends_with("Nothing was changed.\n"), "{text}");
 }
 
