@@ -18,7 +18,7 @@ pub(crate) struct Document {
     warnings: Vec<Described>,
     strays: Vec<Stray>,
     #[serde(skip)]
-    title: String,
+    account: String,
     #[serde(skip)]
     summary: String,
     #[serde(skip)]
@@ -71,11 +71,15 @@ impl Document {
         let document = parsed.map_err(|error| Failed::new(format!("cannot write the document: {error}"), ""))?;
         let policy = answer.trails.iter().find_map(|trail| trail.new_key_policy.as_ref());
         Ok(Self {
-            title: format!("CloudTrail encryption of account {account}"),
+            account: format!("account {account}"),
             summary: summary(answer),
             new_key_policy: policy.and_then(|policy| serde_json::to_string_pretty(policy).ok()),
             ..document
         })
+    }
+
+    fn title(&self) -> String {
+        format!("CloudTrail encryption of {}", self.account)
     }
 
     fn is_dry_run(&self) -> bool {
@@ -88,7 +92,7 @@ impl Document {
 
     /// For a comment on a pull request, or a page.
     pub(crate) fn markdown(&self) -> String {
-        let mut text = format!("# {}\n\n{}\n", self.title, self.summary);
+        let mut text = format!("# {}\n\n{}\n", self.title(), self.summary);
         if !self.trails.is_empty() {
             text += "\n| trail | Region | outcome | findings |\n|---|---|---|---|\n";
         }
@@ -117,9 +121,12 @@ impl Document {
         text
     }
 
-    /// For tools that collect findings. A trail has no file, so its ARN is the location.
+    /// For tools that collect findings. A trail has no file, so its ARN is the location. What could not be checked is an error:
+    /// an empty log would count as fixed.
     pub(crate) fn sarif(&self) -> String {
-        let results: Vec<Value> = self.trails.iter().flat_map(Trail::sarif_results).collect();
+        let trails = self.trails.iter().flat_map(Trail::sarif_results);
+        let account = self.warnings.iter().map(|warning| warning.sarif_result("warning", &self.account));
+        let results: Vec<Value> = trails.chain(account).collect();
         let rules = Section::all().filter(|section| results.iter().any(|result| result["ruleId"] == section.id()));
         let rules: Vec<Value> = rules.map(|section| section.sarif_rule()).collect();
         format!("{:#}\n", sarif::document(rules, results))
@@ -134,11 +141,11 @@ impl Document {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
-                    title { (self.title) }
+                    title { (self.title()) }
                     style { (PreEscaped(STYLE)) }
                 }
                 body {
-                    h1 { (self.title) }
+                    h1 { (self.title()) }
                     p { (self.summary) }
                     @for trail in &self.trails { (self.section(trail)) }
                     @if !self.warnings.is_empty() || !self.strays.is_empty() {
@@ -181,20 +188,13 @@ impl Document {
 }
 
 impl Trail {
-    fn sarif_results(&self) -> Vec<Value> {
+    fn sarif_results(&self) -> impl Iterator<Item = Value> {
         let level = if self.outcome == "failed" { "error" } else { "warning" };
-        let findings = self.findings.iter().map(|finding| (finding, level));
-        let results = findings.chain(self.warnings.iter().map(|warning| (warning, "note")));
-        let result = |(item, level): (&Described, &str)| {
-            json!({
-                "ruleId": item.id,
-                "level": level,
-                "message": { "text": item.detail },
-                "locations": [{ "logicalLocations": [{ "fullyQualifiedName": self.trail_arn, "kind": "resource" }] }],
-                "partialFingerprints": { "trailseal/v1": format!("{}/{}", item.id, self.trail_arn) },
-            })
-        };
-        results.map(result).collect()
+        let findings = self.findings.iter().map(move |finding| finding.sarif_result(level, &self.trail_arn));
+        let warnings = self.warnings.iter().map(|warning| warning.sarif_result("note", &self.trail_arn));
+        let error = self.error.as_ref().map(|error| Described { id: self.outcome.clone(), detail: error.line() });
+        let error = error.map(|error| error.sarif_result("error", &self.trail_arn));
+        findings.chain(warnings).chain(error)
     }
 
     fn name(&self) -> &str {
@@ -214,6 +214,16 @@ impl Trail {
 impl Described {
     fn line(&self) -> String {
         format!("**{}**: {}", self.id, self.detail)
+    }
+
+    fn sarif_result(&self, level: &str, resource: &str) -> Value {
+        json!({
+            "ruleId": self.id,
+            "level": level,
+            "message": { "text": self.detail },
+            "locations": [{ "logicalLocations": [{ "fullyQualifiedName": resource, "kind": "resource" }] }],
+            "partialFingerprints": { "trailseal/v1": format!("{}/{resource}", self.id) },
+        })
     }
 }
 

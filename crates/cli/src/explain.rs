@@ -72,13 +72,16 @@ impl Section {
 
     /// Its rule in SARIF.
     pub(crate) fn sarif_rule(&self) -> Value {
-        json!({
+        let mut rule = json!({
             "id": self.id,
             "shortDescription": { "text": self.summary() },
             "fullDescription": { "text": self.explanation() },
             "help": { "text": self.explanation() },
-            "helpUri": self.source(),
-        })
+        });
+        if let Some(page) = self.source() {
+            rule["helpUri"] = page.into();
+        }
+        rule
     }
 
     /// The section of an ID.

@@ -249,10 +249,10 @@ fn the_documented_policy_allows_every_read_of_a_plan() {
     assert!(error(&plan(&FakeAws::start(none), &[])).contains("cloudtrail:ListTrails"));
 }
 
-#[test]
-fn sarif_has_a_result_for_each_finding() {
-    let output = plan(&FakeAws::start(three_trails()), &["--format", "sarif"]);
-    assert_eq!((output.status.code(), output.stderr.len()), (Some(2), 0));
+/// The results of a plan as SARIF: their rules and levels.
+fn sarif(aws: &FakeAws) -> Vec<(String, String)> {
+    let output = plan(aws, &["--format", "sarif"]);
+    assert_eq!(output.stderr.len(), 0);
     let log: Value = serde_json::from_slice(&output.stdout).unwrap();
     // Its regular expressions for languages have a `]` too many.
     let schema = include_str!("sarif-2.1.0.schema.json").replace("{2}]?$", "{2}$");
@@ -260,12 +260,25 @@ fn sarif_has_a_result_for_each_finding() {
     let errors: Vec<String> =
         jsonschema::validator_for(&schema).unwrap().iter_errors(&log).map(|it| it.to_string()).collect();
     assert_eq!(errors, Vec::<String>::new());
-    let results = log["runs"][0]["results"].as_array().unwrap();
-    let ids: Vec<&str> = results.iter().map(|result| result["ruleId"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["no-cmk", "key-disabled"]);
-    let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
-    assert_eq!(rules.len(), 2);
-    assert!(rules.iter().all(|rule| rule["helpUri"].as_str().unwrap().starts_with("https://docs.aws.amazon.com/")));
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let results = log["runs"][0]["results"].as_array().unwrap().iter();
+    let results: Vec<(String, String)> = results.map(|it| (text(&it["ruleId"]), text(&it["level"]))).collect();
+    let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap().iter();
+    let rules: BTreeSet<String> = rules.map(|rule| text(&rule["id"])).collect();
+    assert_eq!(rules, results.iter().map(|(rule, _)| rule.clone()).collect());
+    results
+}
+
+#[test]
+fn sarif_has_a_result_for_each_finding_failure_and_warning() {
+    let expected = |results: &[(&str, &str)]| -> Vec<(String, String)> {
+        results.iter().map(|(rule, level)| ((*rule).to_owned(), (*level).to_owned())).collect()
+    };
+    let results = sarif(&FakeAws::start(three_trails()));
+    assert_eq!(results, expected(&[("no-cmk", "warning"), ("key-disabled", "warning")]));
+    let denied = World { denied: ["cloudtrail:GetTrailStatus".to_owned()].into(), ..one_trail() };
+    assert_eq!(sarif(&FakeAws::start(denied)), expected(&[("failed", "error")]));
+    assert_eq!(sarif(&FakeAws::start(World::new(ACCOUNT))), expected(&[("no-logging-trail", "warning")]));
 }
 
 #[test]
