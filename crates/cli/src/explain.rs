@@ -78,8 +78,8 @@ impl Section {
             "fullDescription": { "text": self.explanation() },
             "help": { "text": self.explanation() },
         });
-        if let Some(page) = self.source() {
-            rule["helpUri"] = page.into();
+        if let (Some(page), Some(members)) = (self.source(), rule.as_object_mut()) {
+            members.insert("helpUri".to_owned(), page.into());
         }
         rule
     }
