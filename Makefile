@@ -68,7 +68,7 @@ delete-forwarders: $(call installed,sam) ## Stop forwarding the events of other 
 	@$(TOOLS)/sam/bin/python -B scripts/forwarders delete $(REGIONS)
 
 .PHONY: test
-test: lint lint-template $(call installed,moto) ## Run all checks and tests
+test: lint $(call installed,moto) ## Run all checks and tests
 	MOTO_SERVER="$(TOOLS)/moto/bin/moto_server" cargo test --workspace --locked
 	@$(MAKE) --no-print-directory check-deps
 	@$(MAKE) --no-print-directory test-stack
@@ -92,12 +92,20 @@ $(TOOLS)/fuzz/bin/cargo-fuzz:
 	cargo install cargo-fuzz@0.13.2 --quiet --locked --root "$(TOOLS)/fuzz"
 
 .PHONY: lint
-lint: cargo ## Check formatting, clippy, and rustdoc; warnings are errors
+lint: cargo lint-files lint-template ## Check Rust, Python, scripts, workflows, and templates; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# sam requires a Region, but validates offline.
+.PHONY: lint-files
+lint-files: $(call installed,lint) $(call installed,checkov)
+	$(TOOLS)/lint/bin/ruff check --quiet
+	$(TOOLS)/lint/bin/ruff format --quiet --check
+	$(TOOLS)/lint/bin/shellcheck .ci/run $$(grep -lE '^#!.*sh$$' scripts/*)
+	$(TOOLS)/lint/bin/zizmor --offline --quiet .github action.yml
+	$(TOOLS)/checkov/bin/checkov --config-file .checkov.yaml
+
+# sam requires a Region, but validates offline. It includes cfn-lint.
 .PHONY: lint-template
 lint-template: $(call installed,sam) ## Validate the templates, and check tests/template/expanded.json
 	$(SAM) validate --lint --region eu-west-1

@@ -58,9 +58,7 @@ class Account:
     # Setup
 
     def make_bucket(self, name: str, region: str, reader: str | None = None) -> None:
-        self.client("s3", region).create_bucket(
-            Bucket=name, CreateBucketConfiguration={"LocationConstraint": region}
-        )
+        self.client("s3", region).create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
         self.make_bucket_policy(name, reader)
 
     def make_bucket_policy(self, name: str, reader: str | None = None) -> None:

@@ -13,7 +13,10 @@ FINDINGS, ERROR, NOTHING = 2, 1, 0
 
 def run(program: Path, env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
     command = [str(program), *arguments]
-    return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+    # The callers judge the exit code.
+    return subprocess.run(
+        command, check=False, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+    )
 
 
 def plan(output: Output, program: Path, account: Account, trails: dict[str, str]) -> None:

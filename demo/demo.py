@@ -115,9 +115,7 @@ def enforce(demo: Demo) -> None:
         answer = demo.invoke(account.trail_event(arn))
         output.answer(answer)
         expected = expected_outcome(name, "remediated")
-        output.check(
-            f"the outcome of {name} is {expected}", outcomes(answer) == [expected], json.dumps(answer, indent=1)
-        )
+        output.check(f"the outcome of {name} is {expected}", outcomes(answer) == [expected], json.dumps(answer, indent=1))
         if name == "remote":
             output.check("no reader loses access, and no replication rule stops", not warnings(answer), answer)
 

@@ -170,9 +170,7 @@ def _compile(env: dict[str, str], *what: str) -> None:
         stop(process)
 
 
-def deploy(
-    what: str, stack: str, *parameters: str, env: dict[str, str], built: Path = BUILD, logs: Path = LOGS
-) -> float:
+def deploy(what: str, stack: str, *parameters: str, env: dict[str, str], built: Path = BUILD, logs: Path = LOGS) -> float:
     """Deploys the build. In an existing stack, only the parameters given here change. Returns the seconds it took."""
     return sam(
         what,

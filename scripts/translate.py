@@ -12,9 +12,9 @@ import yaml
 # The translator requires a Region, but the result does not depend on it.
 os.environ["AWS_DEFAULT_REGION"] = "eu-west-1"
 
-from samtranslator.parser.parser import Parser  # noqa: E402
-from samtranslator.public.exceptions import InvalidDocumentException  # noqa: E402
-from samtranslator.translator.translator import Translator  # noqa: E402
+from samtranslator.parser.parser import Parser
+from samtranslator.public.exceptions import InvalidDocumentException
+from samtranslator.translator.translator import Translator
 
 
 class TemplateError(Exception):

@@ -9,8 +9,9 @@ import unittest
 from collections.abc import Callable
 from pathlib import Path
 
-from account import HOME, Account
 from botocore.exceptions import ClientError
+
+from account import HOME, Account
 from local import ACCOUNT, BUILD, PROJECT, TOOLS, architecture, deploy, emulator, environment, port, sam
 
 LOGS = TOOLS / "test-stack"

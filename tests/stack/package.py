@@ -14,9 +14,10 @@ BILL_OF_MATERIALS = {
     "bomFormat": "CycloneDX",
     "metadata": {"component": {"bom-ref": f"path+file://{PROJECT}#trailseal@0.1.0"}},
 }
+BUILT = Path(os.environ.get("TRAILSEAL_BUILD", BUILD))
 
 
-def build_package(parent: Path, build: Path = Path(os.environ.get("TRAILSEAL_BUILD", BUILD))) -> Path:
+def build_package(parent: Path, build: Path = BUILT) -> Path:
     """Creates the package in `parent` and returns its folder."""
     parent.mkdir(parents=True)
     bill = parent / "bill.json"

@@ -120,7 +120,13 @@ PARAMETERS = {
     "AlertTopicArn": (
         None,
         ["", TOPIC, TOPIC.replace("arn:aws:", "arn:aws-us-gov:")],
-        ["alerts", f"{TOPIC}.fifo", f"{TOPIC}:subscription", f"{TOPIC},{TOPIC}", TOPIC.replace("arn:aws:", "arn:awsome:")],
+        [
+            "alerts",
+            f"{TOPIC}.fifo",
+            f"{TOPIC}:subscription",
+            f"{TOPIC},{TOPIC}",
+            TOPIC.replace("arn:aws:", "arn:awsome:"),
+        ],
     ),
     "TopicKeyArn": (None, ["", KEY, MULTI_REGION_KEY], ["alias/aws/sns", ALIAS_ARN, f"{KEY},{FAR_KEY}"]),
     "LogGroupKeyArn": (None, ["", KEY, MULTI_REGION_KEY], ["alias/logs", ALIAS_ARN, f"{KEY},{FAR_KEY}"]),

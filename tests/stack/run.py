@@ -15,9 +15,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent / "demo")]
 
-from account import HOME  # noqa: E402
-from emulated_account import LOGS  # noqa: E402
-from local import SetupError, build, environment  # noqa: E402
+from account import HOME
+from emulated_account import LOGS
+from local import SetupError, build, environment
 
 
 def interrupt(signum: int, _frame: object) -> None:

@@ -8,11 +8,12 @@ import unittest
 from pathlib import Path
 
 import botocore.session
-from answer_schema import has_field
-from aws_cli import GLOBAL_OPTIONS
 from botocore import xform_name
 from botocore.model import Shape
 from botocore.validate import ParamValidator
+
+from answer_schema import has_field
+from aws_cli import GLOBAL_OPTIONS
 from local import PROJECT
 
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -166,7 +167,10 @@ class Documents(unittest.TestCase):
             ("aws cloudtrail get-trails", "cloudtrail has no get-trails"),
             ("aws cloudtrail get-trail --trail x", "cloudtrail get-trail has no --trail"),
             ("aws cloudtrail get-trail", "Missing required parameter"),
-            ("aws cloudformation create-stack-set --stack-set-name x --auto-deployment Enable=true", "there is no Enable"),
+            (
+                "aws cloudformation create-stack-set --stack-set-name x --auto-deployment Enable=true",
+                "there is no Enable",
+            ),
             ("aws cloudformation create-stack-set --stack-set-name x --permission-model managed", "is not one of"),
         ]:
             self.assertIn(message, error(shlex.split(command)) or "accepted")

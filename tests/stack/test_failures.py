@@ -128,16 +128,19 @@ class Alarms(unittest.TestCase):
             self.assertEqual(self.new_messages(suffix), [], "a value below the threshold must not trigger the alarm")
             self.put_metric(alarm, 1)
 
+    def assert_messages(self, suffix: str, alarm: dict) -> None:
+        self.trigger(suffix, alarm)
+        [message] = wait_for("message", lambda: self.new_messages(suffix))
+        self.assertEqual(message["AlarmDescription"], alarm["AlarmDescription"])
+        ending = f"See {suffix} in docs/operations.md."
+        self.assertTrue(message["AlarmDescription"].endswith(ending), message["AlarmDescription"])
+        self.set_state(alarm, "OK")
+        wait_for("message", lambda: self.new_messages(suffix, "OK"))
+
     def test_each_alarm_sends_a_message_with_its_runbook_section(self):
         for suffix, alarm in aws.alarms().items():
             with self.subTest(suffix):
-                self.trigger(suffix, alarm)
-                [message] = wait_for("message", lambda: self.new_messages(suffix))
-                self.assertEqual(message["AlarmDescription"], alarm["AlarmDescription"])
-                ending = f"See {suffix} in docs/operations.md."
-                self.assertTrue(message["AlarmDescription"].endswith(ending), message["AlarmDescription"])
-                self.set_state(alarm, "OK")
-                wait_for("message", lambda: self.new_messages(suffix, "OK"))
+                self.assert_messages(suffix, alarm)
 
     def test_the_runbook_has_a_section_for_each_alarm(self):
         headings = re.findall(r"^#{2,3} `?([a-z-]+)`?$", RUNBOOK.read_text(), re.MULTILINE)

@@ -99,7 +99,9 @@ class Test2Deployed(unittest.TestCase):
         for region in REGIONS:
             for rule in rules(region, FORWARDER).values():
                 [allow] = aws.role_statements(rule["target"]["RoleArn"].rpartition("/")[2])
-                self.assertEqual((allow["Effect"], allow["Action"], allow["Resource"]), ("Allow", "events:PutEvents", BUS))
+                self.assertEqual(
+                    (allow["Effect"], allow["Action"], allow["Resource"]), ("Allow", "events:PutEvents", BUS)
+                )
 
     def test_an_event_from_another_region_names_its_trail(self):
         aws.make_bucket("logs", HOME)
@@ -149,5 +151,3 @@ class Test4Deleted(unittest.TestCase):
 
     def test_trailseals_rules_remain(self):
         self.assertEqual(sorted(rules(HOME, STACK)), ["KeyRule", "TrailRule"])
-
-

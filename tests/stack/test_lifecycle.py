@@ -7,10 +7,10 @@ import json
 import unittest
 from types import SimpleNamespace as Stage
 
-from account import OTHER_REGION, HOME, STRIPPED_POLICY
+from account import HOME, OTHER_REGION, STRIPPED_POLICY
+from answers import changes, outcomes, steps, without_key, without_sid
 from emulated_account import ROLE, STACK, event, start_emulator
 from local import ACCOUNT
-from answers import changes, without_sid, outcomes, steps, without_key
 
 READER = "arn:aws:iam::210987654321:role/siem"
 # Set at the first deployment only. Updates must keep them.

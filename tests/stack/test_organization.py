@@ -6,8 +6,9 @@ import unittest
 from pathlib import Path
 
 import yaml
-from account import HOME, Account
 from botocore.exceptions import ClientError
+
+from account import HOME, Account
 from emulated_account import invocation_result, start_emulator
 from local import ACCOUNT, PROJECT, architecture
 from package import PACKAGES, build_package, checksums

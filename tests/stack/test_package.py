@@ -1,7 +1,6 @@
 """`make package` creates a folder that deploys without the sources and contains nothing about this machine."""
 
 import hashlib
-import json
 import shutil
 import subprocess
 import unittest
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from account import HOME
 from emulated_account import STACK, start_emulator
-from local import PROJECT, architecture
+from local import PROJECT
 from package import PACKAGES, build_package, checksums
 
 
@@ -23,7 +22,16 @@ def setUpModule() -> None:
 class Contents(unittest.TestCase):
     def test_the_package_contains_everything_to_deploy(self):
         found = sorted(path.name for path in folder.iterdir())
-        expected = ["LICENSE", "README.txt", "SHA256SUMS", "cli", "forwarder.yaml", "hub.yaml", "samconfig.toml", "stackset.json"]
+        expected = [
+            "LICENSE",
+            "README.txt",
+            "SHA256SUMS",
+            "cli",
+            "forwarder.yaml",
+            "hub.yaml",
+            "samconfig.toml",
+            "stackset.json",
+        ]
         self.assertEqual(found, sorted([*expected, "template.yaml", "trailseal.cdx.json", "trailseal.zip"]))
 
     def test_the_checksums_cover_every_file(self):

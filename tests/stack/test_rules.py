@@ -9,9 +9,9 @@ import unittest
 from datetime import datetime, timezone
 
 from account import HOME
+from answers import changes, outcomes
 from emulated_account import EVENTS, ROLE, event, start_emulator
 from local import ACCOUNT
-from answers import changes, outcomes
 
 # For each file: the rule that matches the event, and the function's response: an outcome, or a part of its reason to
 # ignore the event or of its error. The account has one trail, `audit`, which is encrypted.
