@@ -10,7 +10,7 @@ use trailseal_core::key_policy::policies_equal;
 use trailseal_core::observation::{KeyState, Reading};
 use trailseal_core::plan::{KeyPlan, KeyStep, NewKey, PolicyChange, Step, StepName, Subject};
 
-use super::{Executor, logged, now};
+use super::{Executor, logged};
 use crate::aws::{AliasCreation, Read, Write};
 
 /// How often, and at what interval, a key is read until it shows what was written. KMS is eventually consistent.
@@ -35,7 +35,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         let mut entries = Vec::new();
         for (index, step) in plan.steps.iter().enumerate() {
             // One second earlier, to allow for clock skew with KMS.
-            let sent_at = now().saturating_sub(1);
+            let sent_at = self.now().saturating_sub(1);
             let result = match self.key_step(region, step, plan, &mut key).await {
                 Ok(result) => result,
                 Err(failure) if failure.outcome_unknown => StepResult::Unconfirmed { failure, sent_at },

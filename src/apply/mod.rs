@@ -7,7 +7,7 @@ mod trail;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -53,6 +53,12 @@ impl<'a, R: Read, W: Write> Executor<'a, R, W> {
     pub(crate) fn new(reader: R, writer: W, journal: &'a Journal, start_offset: u64, observed_at: Instant) -> Self {
         let has_written = AtomicBool::new(journal.pass() > 1);
         Self { reader, writer, journal, start_offset, observed_at, has_written }
+    }
+
+    /// Seconds since 1970.
+    fn now(&self) -> i64 {
+        let now = self.reader.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
     }
 
     /// Performs the steps of the plan. `logging_writer` starts logging.
@@ -152,10 +158,4 @@ fn starting_at<T>(start_offset: u64, mut items: Vec<T>) -> Vec<T> {
     let first = start_offset.checked_rem(count).and_then(|first| usize::try_from(first).ok());
     items.rotate_left(first.unwrap_or_default());
     items
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }

@@ -9,7 +9,7 @@ use trailseal_core::journal::{Contradiction, Effect, Entry, StepResult};
 use trailseal_core::plan::{KeyPlan, Step, Subject, TrailPlan, TrailUpdate};
 use trailseal_core::trigger::TrailRef;
 
-use super::{Executor, FRESHNESS, TaskResult, logged, now};
+use super::{Executor, FRESHNESS, TaskResult, logged};
 use crate::aws::{KeyVisibility, Read, Write};
 
 impl<R: Read, W: Write> Executor<'_, R, W> {
@@ -67,7 +67,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 }
                 _ if failure.outcome_unknown => {
                     let contradiction = Contradiction::OutcomeUnknown(failure.clone());
-                    (StepResult::Unconfirmed { failure, sent_at: now() }, Some(contradiction))
+                    (StepResult::Unconfirmed { failure, sent_at: self.now() }, Some(contradiction))
                 }
                 _ => (StepResult::Failed(failure), None),
             },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::retry::RetryConfig;
 use aws_config::{ConfigLoader, SdkConfig};
@@ -49,15 +49,15 @@ impl Aws {
 
     /// The same, with part of the SDK's configuration given.
     pub async fn configured(loader: ConfigLoader) -> Self {
+        Self::new(&loader.http_client(http_client()).load().await)
+    }
+
+    /// The same with a complete configuration, except for retries and time-outs.
+    pub fn new(sdk: &SdkConfig) -> Self {
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
-        let sdk = loader
-            .http_client(http_client())
-            // Retries are in `call`, where each one counts toward the limits.
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts.build())
-            .load()
-            .await;
+        // Retries are in `call`, where each one counts toward the limits.
+        let sdk = sdk.to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts.build()).build();
         let (rates, concurrency) = (RateLimiter::default(), ConcurrencyLimiter::default());
         let aws = Self { sdk, rates, concurrency, clients: Clients::default() };
         if let Some(Ok(region)) = aws.sdk.region().map(|region| region.as_ref().parse()) {
@@ -69,6 +69,11 @@ impl Aws {
     /// The SDK's configuration, for a caller's own clients.
     pub fn sdk(&self) -> &SdkConfig {
         &self.sdk
+    }
+
+    /// The time of day by the SDK's clock.
+    pub(super) fn now(&self) -> SystemTime {
+        self.sdk.time_source().map_or_else(SystemTime::now, |clock| clock.now())
     }
 
     fn client<C: Clone>(&self, clients: &PerRegion<C>, region: &Region, create: impl FnOnce(&SdkConfig) -> C) -> C {

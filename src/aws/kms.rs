@@ -97,8 +97,9 @@ impl KeyReads for Reader<'_> {
         let operation = Operation::new("kms:DescribeKey", region, format!("read key `{key}` in `{region}`"));
         let send = || self.0.aws.kms(region).describe_key().key_id(key).send();
         let output = self.0.call(&operation, send).await;
-        let metadata =
-            output.and_then(|output| metadata(operation.require(output.key_metadata, "KeyMetadata")?, &operation));
+        let metadata = output.and_then(|output| {
+            metadata(operation.require(output.key_metadata, "KeyMetadata")?, self.0.aws.now(), &operation)
+        });
         reading(metadata, "NotFoundException")
     }
 
@@ -236,8 +237,8 @@ impl KeyWrites for Writer<'_> {
 }
 
 /// When imported key material expires.
-fn expiry(valid_to: DateTime) -> Option<Expiry> {
-    let seconds_left = valid_to.secs().checked_sub(DateTime::from(SystemTime::now()).secs())?;
+fn expiry(valid_to: DateTime, now: SystemTime) -> Option<Expiry> {
+    let seconds_left = valid_to.secs().checked_sub(DateTime::from(now).secs())?;
     Some(Expiry { at: valid_to.fmt(Format::DateTime).ok()?, days_left: seconds_left.checked_div_euclid(86_400)? })
 }
 
@@ -249,7 +250,11 @@ fn marker(truncated: bool, marker: Option<String>, operation: &Operation) -> Res
     }
 }
 
-fn metadata(key: aws_sdk_kms::types::KeyMetadata, operation: &Operation) -> Result<KeyMetadata, Failure> {
+fn metadata(
+    key: aws_sdk_kms::types::KeyMetadata,
+    now: SystemTime,
+    operation: &Operation,
+) -> Result<KeyMetadata, Failure> {
     Ok(KeyMetadata {
         arn: operation.parse(key.arn, "Arn")?,
         manager: match operation.require(key.key_manager, "KeyManager")? {
@@ -261,7 +266,7 @@ fn metadata(key: aws_sdk_kms::types::KeyMetadata, operation: &Operation) -> Resu
         usage: Some(operation.require(key.key_usage, "KeyUsage")?.as_str().to_owned()),
         origin: Some(operation.require(key.origin, "Origin")?.as_str().to_owned()),
         key_store: key.custom_key_store_id,
-        expiry: key.valid_to.and_then(expiry),
+        expiry: key.valid_to.and_then(|valid_to| expiry(valid_to, now)),
         multi_region: operation.require(key.multi_region, "MultiRegion")?,
         replica: key
             .multi_region_configuration
@@ -276,6 +281,6 @@ fn metadata(key: aws_sdk_kms::types::KeyMetadata, operation: &Operation) -> Resu
             other => KeyState::Unknown(other.as_str().to_owned()),
         },
         created: key.creation_date.map(|created| created.secs()),
-        recent: key.creation_date > SystemTime::now().checked_sub(PROPAGATION_TIME).map(DateTime::from),
+        recent: key.creation_date > now.checked_sub(PROPAGATION_TIME).map(DateTime::from),
     })
 }

@@ -18,7 +18,7 @@ mod tagging;
 mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 use trailseal_core::failure::Failure;
@@ -38,6 +38,9 @@ pub(crate) use tagging::TagReads;
 pub(crate) trait Read: TrailReads + KeyReads + BucketReads + TagReads {
     /// Waits before something is read again. Fails at once if the deadline comes first.
     async fn wait(&self, time: Duration) -> Result<(), Failure>;
+
+    /// The time of day, to compare with AWS's.
+    fn now(&self) -> SystemTime;
 }
 
 /// All writes, except alerts. Only `apply` holds this port.
@@ -58,6 +61,10 @@ impl Read for Reader<'_> {
         }
         sleep(time).await;
         Ok(())
+    }
+
+    fn now(&self) -> SystemTime {
+        self.0.aws.now()
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::{Request, Response};
 use tokio::sync::oneshot;
 
 use crate::limits::Limits;
@@ -28,19 +30,33 @@ pub(crate) struct Shared {
     pub(crate) era: AtomicU64,
 }
 
+impl Shared {
+    fn new(world: World) -> Shared {
+        Shared {
+            world: Mutex::new(world),
+            calls: Mutex::default(),
+            authorizations: Mutex::default(),
+            before: Mutex::default(),
+            after: Mutex::default(),
+            latency: Mutex::default(),
+            limits: Mutex::default(),
+            era: AtomicU64::new(0),
+        }
+    }
+}
+
 /// Locks even if a thread panicked with the lock, so that a failed assertion does not cause a second one.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A running fake AWS. It serves from its own thread and stops when dropped. Its methods are synchronous, for
-/// tests with and without a runtime.
+/// tests with and without a runtime, except [`FakeAws::respond`].
 pub struct FakeAws {
     shared: Arc<Shared>,
     url: String,
     ca_pem: Option<String>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl FakeAws {
@@ -54,25 +70,27 @@ impl FakeAws {
         FakeAws::serve(world, Some(Identity::new()))
     }
 
+    /// Answers calls of [`FakeAws::respond`] only, in the caller's own time.
+    pub fn without_server(world: World) -> FakeAws {
+        FakeAws { shared: Arc::new(Shared::new(world)), url: String::new(), ca_pem: None, server: None }
+    }
+
+    /// Answers a request as the server would. `None`: the connection is closed without a response.
+    pub async fn respond(&self, request: Request<Bytes>) -> Option<Response<Bytes>> {
+        let (parts, body) = request.into_parts();
+        server::respond(&parts, &body, 0, &self.shared).await
+    }
+
     fn serve(world: World, identity: Option<Identity>) -> FakeAws {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on 127.0.0.1");
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let scheme = if identity.is_some() { "https" } else { "http" };
         let ca_pem = identity.as_ref().map(|identity| identity.ca_pem.clone());
-        let shared = Arc::new(Shared {
-            world: Mutex::new(world),
-            calls: Mutex::default(),
-            authorizations: Mutex::default(),
-            before: Mutex::default(),
-            after: Mutex::default(),
-            latency: Mutex::default(),
-            limits: Mutex::default(),
-            era: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new(world));
         let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&shared);
         let thread = std::thread::spawn(move || server::run(listener, identity, serving, stopped));
-        FakeAws { shared, url: format!("{scheme}://127.0.0.1:{port}"), ca_pem, stop: Some(stop), thread: Some(thread) }
+        FakeAws { shared, url: format!("{scheme}://127.0.0.1:{port}"), ca_pem, server: Some((stop, thread)) }
     }
 
     /// The URL for `AWS_ENDPOINT_URL`: `http://127.0.0.1:PORT` or `https://127.0.0.1:PORT`.
@@ -165,11 +183,9 @@ impl FakeAws {
 
 impl Drop for FakeAws {
     fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
+        if let Some((stop, thread)) = self.server.take() {
             // The server may have stopped already.
             let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }

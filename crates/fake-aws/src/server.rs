@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -91,7 +92,18 @@ async fn handle(
 ) -> Result<hyper::Response<Full<Bytes>>, ConnectionClosed> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| ConnectionClosed)?.to_bytes();
-    let request = Request::read(&parts, &body);
+    let response = respond(&parts, &body, connection, shared).await.ok_or(ConnectionClosed)?;
+    Ok(response.map(Full::new))
+}
+
+/// Answers a request. `None`: the connection is closed without a response.
+pub(crate) async fn respond(
+    parts: &Parts,
+    body: &Bytes,
+    connection: u64,
+    shared: &Shared,
+) -> Option<hyper::Response<Bytes>> {
+    let request = Request::read(parts, body);
     let (call, era) = arrive(shared, &request, connection, body.len());
 
     let latency = *lock(&shared.latency);
@@ -107,8 +119,7 @@ async fn handle(
         }
     };
     depart(shared, &call, era, reply.as_ref());
-    let reply = reply.ok_or(ConnectionClosed)?;
-    Ok(response(reply, call.number))
+    Some(response(reply?, call.number))
 }
 
 /// When the response is sent. After a wait, there may be none.
@@ -238,7 +249,7 @@ fn depart(shared: &Shared, call: &Call, era: u64, reply: Option<&Response>) {
     }
 }
 
-fn response(reply: Response, number: usize) -> hyper::Response<Full<Bytes>> {
+fn response(reply: Response, number: usize) -> hyper::Response<Bytes> {
     let request_id = format!("00000000-0000-4000-a000-{number:012x}");
     let mut builder = hyper::Response::builder()
         .status(reply.status)
@@ -247,5 +258,5 @@ fn response(reply: Response, number: usize) -> hyper::Response<Full<Bytes>> {
     for (name, value) in reply.headers {
         builder = builder.header(name, value);
     }
-    builder.body(Full::new(Bytes::from(reply.body))).expect("a response made of valid parts")
+    builder.body(Bytes::from(reply.body)).expect("a response made of valid parts")
 }

@@ -1,0 +1,127 @@
+//! What must hold once nothing disturbs a run any longer.
+
+use std::collections::BTreeSet;
+
+use fake_aws::{KeyState, World};
+use serde_json::json;
+use trailseal_core::key_policy::KeyPolicy;
+use trailseal_core::report::{Answer, Outcome};
+
+use crate::account::{ACCOUNT, ALIAS, config, function_arn, is_ours, trail_arn};
+use crate::cloud::Cloud;
+use crate::history::short;
+use crate::lambda::run;
+use crate::scenario::{InvocationSpec, REGIONS, Scenario};
+
+/// The numbers of the last sweeps.
+const FIRST_PROCESS: usize = 1000;
+/// Sweeps until one has nothing to do. A key that a sweep creates can show another sweep that it is a stray.
+const SWEEPS: usize = 3;
+
+/// How long a key counts as recent, in seconds.
+const RECENT: u64 = 180;
+
+/// Sweeps until nothing changes, and checks the account.
+pub(crate) async fn check(cloud: &Cloud) {
+    let sweep = InvocationSpec::sweep();
+    let mut last = None;
+    for process in FIRST_PROCESS..FIRST_PROCESS + SWEEPS {
+        last = run(cloud, process, &sweep, None).await;
+        if cloud.state().invariants.writes(process) == 0 {
+            break;
+        }
+        if process + 1 == FIRST_PROCESS + SWEEPS {
+            cloud.state().invariants.violate("a further run makes no write", format!("process {process}"));
+        }
+    }
+    let Some(answer) = last else { return };
+    let world = cloud.world();
+    let mut state = cloud.state();
+    for trail in 0..cloud.scenario().trails.len() {
+        if let Err(problem) = check_trail(&world, cloud.scenario(), trail, &answer) {
+            state.invariants.violate("every trail that can be sealed is sealed", problem);
+        }
+    }
+    for problem in unreported_strays(&world, &answer) {
+        state.invariants.violate("every stray is reported", problem);
+    }
+}
+
+/// Whether a trail is encrypted with a usable key, or cannot be.
+fn check_trail(world: &World, scenario: &Scenario, trail: usize, answer: &Answer) -> Result<(), String> {
+    let arn = trail_arn(scenario, trail);
+    let Some(trail) = world.trails.get(&arn) else { return Ok(()) };
+    let is_sealed = trail.kms_key_id.is_some() && world.check_delivery(&arn).is_ok();
+    let is_out_of_scope = trail.owner != ACCOUNT || trail.tags.contains_key("trailseal:exempt");
+    if is_sealed || is_out_of_scope || scenario.hold {
+        return Ok(());
+    }
+    // The key of another team, which its owner must fix.
+    let report = answer.trails.iter().find(|report| report.trail.as_ref().is_ok_and(|trail| trail.as_str() == arn));
+    let has_other_key = trail.kms_key_id.as_ref().and_then(|key| world.keys.get(key)).is_some_and(|key| !is_ours(key));
+    if has_other_key && report.is_some_and(|report| report.outcome == Outcome::Noted) {
+        return Ok(());
+    }
+    let Some(bucket) = world.buckets.get(&trail.bucket) else { return Ok(()) };
+    // The sealing key as trailseal could make it.
+    let mut sealed = world.clone();
+    let key = match world.alias_target(&bucket.region, ALIAS) {
+        None => None,
+        Some(arn) => world.keys.get(arn).map(|key| (arn.to_owned(), key.clone())),
+    };
+    let arn_of_key = match key {
+        Some((_, key)) if !is_ours(&key) || key.tags.contains_key("trailseal:exempt") => return Ok(()),
+        Some((arn, mut key)) => {
+            key.state = KeyState::Enabled;
+            key.policy = merged(&key.policy);
+            sealed.keys.insert(arn.clone(), key);
+            arn
+        }
+        None => {
+            let policy = KeyPolicy::new(&config(true, false, None), &function_arn()).text();
+            sealed.key(fake_aws::Key::new(&bucket.region).policy(&policy))
+        }
+    };
+    if let Some(trail) = sealed.trails.get_mut(&arn) {
+        trail.kms_key_id = Some(arn_of_key);
+    }
+    match sealed.check_delivery(&arn) {
+        // CloudTrail would refuse it.
+        Err(_) => Ok(()),
+        Ok(()) => Err(format!("{} has {:?}: {:?}", short(&arn), trail.kms_key_id.as_deref().map(short), world.check_delivery(&arn))),
+    }
+}
+
+/// A policy with the statements of trailseal's own.
+fn merged(policy: &str) -> String {
+    let own = KeyPolicy::new(&config(true, false, None), &function_arn()).text();
+    let statements = |policy: &str| -> Vec<serde_json::Value> {
+        let policy: serde_json::Value = serde_json::from_str(policy).unwrap_or_default();
+        policy["Statement"].as_array().cloned().unwrap_or_default()
+    };
+    let statements: Vec<_> = statements(policy).into_iter().chain(statements(&own)).collect();
+    json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
+}
+
+/// Keys of trailseal that nothing uses and that the answer of a sweep does not name, in the Regions that a sweep scans. A
+/// recent key may be another run's.
+fn unreported_strays(world: &World, answer: &Answer) -> Vec<String> {
+    let used: BTreeSet<&str> = world.trails.values().filter_map(|trail| trail.kms_key_id.as_deref()).collect();
+    let named: BTreeSet<&str> = world.aliases.values().map(|alias| alias.target.as_str()).collect();
+    let reported: BTreeSet<&str> = answer.strays.iter().map(|stray| stray.key.as_str()).collect();
+    let region_of = |arn: &str| arn.split(':').nth(3).unwrap_or_default().to_owned();
+    let mut regions: BTreeSet<String> = BTreeSet::from([REGIONS[0].to_owned()]);
+    for trail in world.trails.values().filter(|trail| trail.owner == ACCOUNT) {
+        regions.insert(trail.home_region.clone());
+        regions.extend(trail.kms_key_id.as_deref().map(region_of));
+    }
+    let strays = world.keys.iter().filter(|(arn, key)| {
+        is_ours(key)
+            && regions.contains(&key.region)
+            && key.created + RECENT < world.now
+            && key.state != KeyState::PendingDeletion
+            && !key.tags.contains_key("trailseal:exempt")
+            && [&used, &named, &reported].iter().all(|known| !known.contains(arn.as_str()))
+    });
+    strays.map(|(arn, _)| short(arn).to_owned()).collect()
+}
