@@ -1,5 +1,7 @@
 //! Writes whose response is lost: their effect is found by a later read, and nothing is created twice.
 
+use std::time::Duration;
+
 use fake_aws::{Fault, Key, Trail};
 use serde_json::json;
 
@@ -162,6 +164,24 @@ fn an_update_with_unknown_outcome_is_reported_as_such() {
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(steps(&answer), ["update-trail failed"]);
     assert!(step(&answer, "update-trail")["detail"].as_str().unwrap().contains("unknown whether"), "{answer:#}");
+}
+
+/// The retry finds the trail compliant and does not report the change.
+#[test]
+fn an_update_that_outlasts_the_invocation_is_alerted() {
+    let mut world = account();
+    add_sealing_key(&mut world, "eu-central-1");
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.after(|call, _| (call.operation == "UpdateTrail").then(|| Fault::Hang(Duration::from_secs(60))));
+    let (error, _) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(5));
+    assert_eq!(error.error_type, "Transient");
+    let alert = scenario.only_alert();
+    let subject = "trailseal: it is unknown whether trail audit was remediated";
+    assert_eq!(alert.subject.as_deref(), Some(subject), "{}", alert.message);
+    scenario.aws.clear_hooks();
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "compliant": 1 }));
+    assert_eq!(scenario.only_alert(), alert);
 }
 
 #[test]

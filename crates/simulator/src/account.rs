@@ -178,7 +178,12 @@ pub(crate) fn is_ours(key: &Key) -> bool {
 
 impl Action {
     /// Performs it. Returns what was done, and the API call whose event EventBridge delivers.
-    pub(crate) fn perform(self, trail: usize, world: &mut World, scenario: &Scenario) -> Option<(String, &'static str)> {
+    pub(crate) fn perform(
+        self,
+        trail: usize,
+        world: &mut World,
+        scenario: &Scenario,
+    ) -> Option<(String, &'static str)> {
         match self {
             Self::RemoveTrailKey => on_trail(world, scenario, trail, "UpdateTrail", |trail| trail.kms_key_id = None),
             Self::AssignOtherKey => {
@@ -207,9 +212,9 @@ impl Action {
                     key.state = KeyState::Disabled;
                 }
             }),
-            Self::ScheduleSealingKeyDeletion => {
-                on_sealing_key(world, scenario, trail, "ScheduleKeyDeletion", |key| key.state = KeyState::PendingDeletion)
-            }
+            Self::ScheduleSealingKeyDeletion => on_sealing_key(world, scenario, trail, "ScheduleKeyDeletion", |key| {
+                key.state = KeyState::PendingDeletion
+            }),
             Self::EnableSealingKey => on_sealing_key(world, scenario, trail, "EnableKey", |key| {
                 if key.state == KeyState::Disabled {
                     key.state = KeyState::Enabled;

@@ -9,9 +9,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::TimeSource;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
@@ -160,7 +158,8 @@ impl Cloud {
     async fn send(self, process: usize, request: http::Request<Bytes>) -> Option<http::Response<Bytes>> {
         let (response, received) = oneshot::channel();
         let (number, is_quiet) = lock(&self.state).number(process);
-        let mut rng = Rng::with_seed(self.scenario.seed ^ (number << 16) ^ (process as u64).wrapping_add(1).rotate_right(8));
+        let mut rng =
+            Rng::with_seed(self.scenario.seed ^ (number << 16) ^ (process as u64).wrapping_add(1).rotate_right(8));
         let mut latency = || Duration::from_micros(rng.u64(100..=self.scenario.latency.as_micros() as u64 + 100));
         let (to, from) = (latency(), latency());
         let conditions = self.conditions(process, &mut rng, is_quiet);
@@ -280,7 +279,8 @@ impl State {
         };
         self.history.record_answer(process, call, fault.as_ref().map(|fault| format!("{fault:?}")));
         let is_answered = fault.is_none();
-        let served = ServedCall { process, call, sent_at, is_answered, before: before.as_ref(), served: served.as_ref() };
+        let served =
+            ServedCall { process, call, sent_at, is_answered, before: before.as_ref(), served: served.as_ref() };
         self.invariants.check_call(&served, world, &self.history);
         if before.is_some_and(|before| before != *world) {
             self.history.push(world);

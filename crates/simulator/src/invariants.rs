@@ -58,6 +58,10 @@ pub(crate) struct Invariants {
     writes: BTreeMap<usize, usize>,
     /// The trails that a process gave a key.
     updated: BTreeSet<(usize, String)>,
+    /// The keys that a process repaired, and the trails whose logging it started.
+    repaired: BTreeSet<(usize, String)>,
+    /// How many keys a process created in a Region.
+    created: BTreeMap<(usize, String), usize>,
     /// The alerts of a process: the trail, if an alert is about one, and whether SNS answered.
     published: Vec<(usize, Option<String>, bool)>,
 }
@@ -137,8 +141,21 @@ impl Invariants {
         self.check_nothing_else_changed(call, &target, before, world);
         match call.operation.as_str() {
             "UpdateTrail" => self.check_update(served, &target, before, history),
-            "StartLogging" | "CreateKey" => {}
+            "StartLogging" => drop(self.repaired.insert((served.process, target))),
+            "CreateKey" => {
+                let created = self.created.entry((served.process, call.region.clone())).or_default();
+                *created += 1;
+                if *created > 2 {
+                    self.violate(
+                        "a process creates at most two keys per Region",
+                        format!("process {}", served.process),
+                    );
+                }
+            }
             operation => {
+                if ["PutKeyPolicy", "EnableKey", "CancelKeyDeletion"].contains(&operation) {
+                    self.repaired.insert((served.process, target.clone()));
+                }
                 let since = self.recently();
                 if !history.since(since).any(|world| world.keys.get(&target).is_some_and(is_ours)) {
                     self.violate("no key of another owner is written", format!("{operation} on {}", short(&target)));
@@ -164,9 +181,9 @@ impl Invariants {
                     "UpdateTrail" if arn == target => {
                         now.is_some_and(|now| Trail { kms_key_id: trail.kms_key_id.clone(), ..now.clone() } == *trail)
                     }
-                    "StartLogging" if arn == target => {
-                        now.is_some_and(|now| Trail { logging: trail.logging, started_at: trail.started_at, ..now.clone() } == *trail)
-                    }
+                    "StartLogging" if arn == target => now.is_some_and(|now| {
+                        Trail { logging: trail.logging, started_at: trail.started_at, ..now.clone() } == *trail
+                    }),
                     _ => now == Some(trail),
                 }
             });
@@ -174,7 +191,8 @@ impl Invariants {
             self.violate("no setting but the key changes", call.name());
         }
         let is_other = |arn: &String| arn != target;
-        let keys_equal = before.keys.iter().filter(|(arn, _)| is_other(arn)).all(|(arn, key)| world.keys.get(arn) == Some(key));
+        let keys_equal =
+            before.keys.iter().filter(|(arn, _)| is_other(arn)).all(|(arn, key)| world.keys.get(arn) == Some(key));
         if !keys_equal || before.buckets != world.buckets {
             self.violate("no other resource changes", call.name());
         }
@@ -205,8 +223,9 @@ impl Invariants {
         } else if read.value != current && history.unchanged_since(key_of) + self.lag < read.at {
             self.violate("a later change by another principal is not overwritten", detail());
         }
-        let was_healthy =
-            |world: &World| key_of(world) == current && world.trails.contains_key(trail) && world.check_delivery(trail).is_ok();
+        let was_healthy = |world: &World| {
+            key_of(world) == current && world.trails.contains_key(trail) && world.check_delivery(trail).is_ok()
+        };
         if current.is_some() && current.as_deref() != Some(key) && history.since(self.recently()).all(was_healthy) {
             self.violate("a healthy key is not replaced", detail());
         }
@@ -219,30 +238,46 @@ impl Invariants {
 
     fn check_policy(&mut self, process: usize, key: &str, before: &World, world: &World, history: &History) {
         let statements = |key: Option<&Key>| -> Vec<Value> {
-            let policy = key.map(|key| serde_json::from_str::<Value>(&key.policy).unwrap_or_default()).unwrap_or_default();
+            let policy =
+                key.map(|key| serde_json::from_str::<Value>(&key.policy).unwrap_or_default()).unwrap_or_default();
             policy["Statement"].as_array().cloned().unwrap_or_default()
         };
         let now = statements(world.keys.get(key));
-        let Some(lost) = statements(before.keys.get(key)).into_iter().find(|statement| !now.contains(statement)) else { return };
+        let Some(lost) = statements(before.keys.get(key)).into_iter().find(|statement| !now.contains(statement)) else {
+            return;
+        };
         let since = history.unchanged_since(|world| world.keys.get(key).map(|key| key.policy.clone()));
         let read = self.policy_reads.get(&(process, key.to_owned()));
         if read.is_none_or(|read| since + self.lag < *read) {
-            self.violate("no statement of a policy is lost", format!("process {process} removed {lost} from {}", short(key)));
+            self.violate(
+                "no statement of a policy is lost",
+                format!("process {process} removed {lost} from {}", short(key)),
+            );
         }
     }
 
     /// An invocation ended with this answer.
     pub(crate) fn check_answer(&mut self, process: usize, answer: &Answer, begun: Instant, history: &History) {
         let begun = begun.checked_sub(self.lag).unwrap_or(begun);
+        let sends_alerts = answer.alerts.failed > 0 || self.published.iter().any(|(by, _, _)| *by == process);
+        let repaired: Vec<String> =
+            self.repaired.iter().filter(|(by, _)| *by == process).map(|(_, resource)| resource.clone()).collect();
+        if !repaired.is_empty() && !sends_alerts {
+            let detail = format!("process {process} repaired {} without an alert", repaired.join(", "));
+            self.violate("every change is alerted", detail);
+        }
         for report in &answer.trails {
             let Ok(arn) = &report.trail else { continue };
             let arn = arn.as_str();
             let had = |key: Option<&str>| {
-                history.since(begun).any(|world| world.trails.get(arn).is_some_and(|it| it.kms_key_id.as_deref() == key))
+                history
+                    .since(begun)
+                    .any(|world| world.trails.get(arn).is_some_and(|it| it.kms_key_id.as_deref() == key))
             };
             let outcome = report.outcome;
             if matches!(outcome, Outcome::Compliant | Outcome::Remediated) && !had(report.key_arn.as_deref()) {
-                let detail = format!("process {process} answers that {} has {:?}: {outcome:?}", short(arn), report.key_arn);
+                let detail =
+                    format!("process {process} answers that {} has {:?}: {outcome:?}", short(arn), report.key_arn);
                 self.violate("the answer is true", detail);
             }
             if outcome == Outcome::Gone && history.since(begun).all(|world| world.trails.contains_key(arn)) {
@@ -254,9 +289,9 @@ impl Invariants {
                 self.violate("every change is in the answer", detail);
             }
             let alerts = || {
-                self.published.iter().filter(|(by, trail, _)| {
-                    *by == process && trail.as_deref().is_none_or(|trail| trail == arn)
-                })
+                self.published
+                    .iter()
+                    .filter(|(by, trail, _)| *by == process && trail.as_deref().is_none_or(|trail| trail == arn))
             };
             let about_trail = alerts().filter(|(_, trail, is_answered)| trail.is_some() && *is_answered).count();
             if is_updated && alerts().next().is_none() && answer.alerts.failed == 0 {

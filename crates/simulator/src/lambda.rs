@@ -83,7 +83,10 @@ fn summary(answer: &Answer) -> Value {
     let trails = answer.trails.iter().map(|trail| {
         let name = trail.trail.as_ref().map_or_else(String::as_str, |arn| arn.as_str());
         let error = trail.error.as_ref().map(|error| &error.message);
-        (name.to_owned(), json!([trail.outcome, trail.key_arn, error, trail.findings.iter().map(|it| it.id()).collect::<Vec<_>>()]))
+        (
+            name.to_owned(),
+            json!([trail.outcome, trail.key_arn, error, trail.findings.iter().map(|it| it.id()).collect::<Vec<_>>()]),
+        )
     });
     let trails: serde_json::Map<String, Value> = trails.collect();
     let error = answer.error.as_ref().map(|error| &error.message);

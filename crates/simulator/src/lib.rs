@@ -44,13 +44,19 @@ pub fn simulate(scenario: &Scenario, records: bool) -> Run {
 
 async fn run(scenario: &Scenario, records: bool) -> Run {
     let cloud = Cloud::new(scenario.clone(), account::account(scenario), records);
-    let invocations = scenario.invocations.iter().cloned().enumerate().map(|(index, spec)| {
-        spawn_local(lambda::invoke(cloud.clone(), index * lambda::ATTEMPTS, spec))
-    });
+    let invocations = scenario
+        .invocations
+        .iter()
+        .cloned()
+        .enumerate()
+        .map(|(index, spec)| spawn_local(lambda::invoke(cloud.clone(), index * lambda::ATTEMPTS, spec)));
     let first = scenario::MAX_INVOCATIONS;
-    let changes = scenario.changes.iter().cloned().enumerate().map(|(index, spec)| {
-        spawn_local(change(cloud.clone(), (first + index) * lambda::ATTEMPTS, spec))
-    });
+    let changes = scenario
+        .changes
+        .iter()
+        .cloned()
+        .enumerate()
+        .map(|(index, spec)| spawn_local(change(cloud.clone(), (first + index) * lambda::ATTEMPTS, spec)));
     let tasks: Vec<_> = invocations.chain(changes).collect();
     for task in tasks {
         task.await.expect("no task panics");
@@ -68,7 +74,10 @@ async fn change(cloud: Cloud, number: usize, spec: ChangeSpec) {
     sleep(spec.at).await;
     let changed = cloud.change(|world| spec.action.perform(spec.trail, world, cloud.scenario()));
     let Some((resource, event)) = changed else { return };
-    cloud.state().history.record("a principal", || format!("{:?} on {}: {event}", spec.action, history::short(&resource)));
+    cloud
+        .state()
+        .history
+        .record("a principal", || format!("{:?} on {}: {event}", spec.action, history::short(&resource)));
     let input = match event {
         "CreateTrail" | "UpdateTrail" | "StopLogging" => Input::Event(spec.trail),
         "DisableKey" | "DisableKeyRotation" | "PutKeyPolicy" | "ScheduleKeyDeletion" => Input::KeyEvent(spec.trail),

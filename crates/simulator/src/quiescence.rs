@@ -88,7 +88,12 @@ fn check_trail(world: &World, scenario: &Scenario, trail: usize, answer: &Answer
     match sealed.check_delivery(&arn) {
         // CloudTrail would refuse it.
         Err(_) => Ok(()),
-        Ok(()) => Err(format!("{} has {:?}: {:?}", short(&arn), trail.kms_key_id.as_deref().map(short), world.check_delivery(&arn))),
+        Ok(()) => Err(format!(
+            "{} has {:?}: {:?}",
+            short(&arn),
+            trail.kms_key_id.as_deref().map(short),
+            world.check_delivery(&arn)
+        )),
     }
 }
 

@@ -203,7 +203,8 @@ impl Scenario {
         let trails: Vec<TrailSpec> =
             (0..rng.usize(1..=8)).map(|_| TrailSpec::new(rng, regions, buckets.len())).collect();
         let sealing_keys = (0..rng.usize(0..=3)).map(|_| SealingKeySpec::new(rng, regions)).collect();
-        let invocations = (0..rng.usize(1..=MAX_INVOCATIONS)).map(|_| InvocationSpec::new(rng, regions, trails.len())).collect();
+        let invocations =
+            (0..rng.usize(1..=MAX_INVOCATIONS)).map(|_| InvocationSpec::new(rng, regions, trails.len())).collect();
         let changes = (0..rng.usize(0..=5)).map(|_| ChangeSpec::new(rng, trails.len())).collect();
         let denials = (0..rng.usize(0..=1)).map(|_| Denial::new(rng)).collect();
         Self {
@@ -281,18 +282,40 @@ impl Scenario {
 impl BucketSpec {
     fn new(rng: &mut Rng, regions: usize) -> Self {
         use BucketKind::{DenyingCloudTrail, Missing, OfAnotherAccount, Plain, WithBucketKey, WithForeignReader};
-        let kinds =
-            [Plain, Plain, Plain, Plain, WithBucketKey, WithBucketKey, WithForeignReader, DenyingCloudTrail, OfAnotherAccount, Missing];
+        let kinds = [
+            Plain,
+            Plain,
+            Plain,
+            Plain,
+            WithBucketKey,
+            WithBucketKey,
+            WithForeignReader,
+            DenyingCloudTrail,
+            OfAnotherAccount,
+            Missing,
+        ];
         Self { region: rng.usize(..regions), kind: *pick(rng, &kinds) }
     }
 }
 
 impl TrailSpec {
     fn new(rng: &mut Rng, regions: usize, buckets: usize) -> Self {
-        use TrailKey::{Deleted, None, Sealing, Theirs, TheirsDisabled, TheirsPendingDeletion, TheirsWithoutCloudTrail};
+        use TrailKey::{
+            Deleted, None, Sealing, Theirs, TheirsDisabled, TheirsPendingDeletion, TheirsWithoutCloudTrail,
+        };
         let keys = [
-            None, None, None, None, None, Sealing, Sealing, Theirs, TheirsDisabled, TheirsPendingDeletion,
-            TheirsWithoutCloudTrail, Deleted,
+            None,
+            None,
+            None,
+            None,
+            None,
+            Sealing,
+            Sealing,
+            Theirs,
+            TheirsDisabled,
+            TheirsPendingDeletion,
+            TheirsWithoutCloudTrail,
+            Deleted,
         ];
         Self {
             home_region: rng.usize(..regions),
@@ -309,8 +332,18 @@ impl TrailSpec {
 impl SealingKeySpec {
     fn new(rng: &mut Rng, regions: usize) -> Self {
         use SealingKeyState::{Denying, Disabled, Exempt, PendingDeletion, Untagged, Usable, WithoutCloudTrail};
-        let states =
-            [Usable, Usable, Usable, Disabled, PendingDeletion, WithoutCloudTrail, WithoutCloudTrail, Denying, Exempt, Untagged];
+        let states = [
+            Usable,
+            Usable,
+            Usable,
+            Disabled,
+            PendingDeletion,
+            WithoutCloudTrail,
+            WithoutCloudTrail,
+            Denying,
+            Exempt,
+            Untagged,
+        ];
         Self {
             region: rng.usize(..regions),
             state: *pick(rng, &states),
@@ -323,8 +356,14 @@ impl SealingKeySpec {
 impl InvocationSpec {
     fn new(rng: &mut Rng, regions: usize, trails: usize) -> Self {
         let trail = rng.usize(..trails);
-        let inputs =
-            [Input::Sweep, Input::Sweep, Input::Event(trail), Input::Event(trail), Input::Request(trail), Input::KeyEvent(trail)];
+        let inputs = [
+            Input::Sweep,
+            Input::Sweep,
+            Input::Event(trail),
+            Input::Event(trail),
+            Input::Request(trail),
+            Input::KeyEvent(trail),
+        ];
         // Half of them begin within a second of one another.
         let at = if rng.bool() { rng.u64(..1_000) } else { rng.u64(ACTIVE) };
         Self {
@@ -382,7 +421,11 @@ impl ChangeSpec {
 impl Denial {
     fn new(rng: &mut Rng) -> Self {
         let from = Duration::from_millis(rng.u64(ACTIVE));
-        Self { operation: DENIABLE[rng.usize(..DENIABLE.len())], from, until: from + Duration::from_millis(rng.u64(1_000..60_000)) }
+        Self {
+            operation: DENIABLE[rng.usize(..DENIABLE.len())],
+            from,
+            until: from + Duration::from_millis(rng.u64(1_000..60_000)),
+        }
     }
 }
 

@@ -59,7 +59,8 @@ fn needs_alert(trail: &TrailReport) -> bool {
         Outcome::Planned | Outcome::Remediated | Outcome::Noted => true,
         // A retry finds the change and would not report it.
         Outcome::Failed => {
-            trail.error.as_ref().is_none_or(|error| !error.is_transient()) || repaired_key(trail) || may_have_changed(trail)
+            let is_final = trail.error.as_ref().is_none_or(|error| !error.is_transient());
+            is_final || repaired_key(trail) || trail.may_have_changed()
         }
         Outcome::OutOfScope => trail.has(FindingId::NoCmk),
         Outcome::Compliant | Outcome::Gone | Outcome::Exempt => false,
@@ -70,13 +71,6 @@ fn repaired_key(trail: &TrailReport) -> bool {
     let is_repair = |step: StepName| matches!(step, StepName::RestoreKey | StepName::ExtendKeyPolicy);
     let rotates = |step: StepName| step == StepName::EnableRotation && trail.has(FindingId::KeyRotationOff);
     trail.steps.iter().any(|it| (is_repair(it.step) || rotates(it.step)) && it.status == StepStatus::Done)
-}
-
-/// Whether the outcome of a change is unknown. What became of a new key is a notice of its own.
-fn may_have_changed(trail: &TrailReport) -> bool {
-    let creates = |step: StepName| matches!(step, StepName::CreateKey | StepName::CreateAlias);
-    trail.error.as_ref().is_some_and(|error| error.outcome_unknown)
-        && trail.steps.iter().any(|it| it.status == StepStatus::Failed && !creates(it.step))
 }
 
 /// The alert about keys alone.

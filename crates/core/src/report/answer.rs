@@ -333,6 +333,13 @@ impl Answer {
 }
 
 impl TrailReport {
+    /// Whether it failed by a change whose outcome is unknown. What became of a new key is reported as a stray.
+    pub(super) fn may_have_changed(&self) -> bool {
+        let creates = |step: StepName| matches!(step, StepName::CreateKey | StepName::CreateAlias);
+        self.error.as_ref().is_some_and(|error| error.outcome_unknown)
+            && self.steps.iter().any(|it| it.status == StepStatus::Failed && !creates(it.step))
+    }
+
     /// Whether a step was performed, or would be.
     pub(super) fn performs(&self, step: StepName) -> bool {
         self.steps.iter().filter(|it| it.step == step).any(|it| match it.status {

@@ -10,7 +10,7 @@ use crate::journal::StepStatus;
 use crate::key_policy::KeyAdministrator;
 use crate::plan::StepName;
 use crate::report::answer::{Obstruction, Outcome, TrailReport};
-use crate::trigger::Origin;
+use crate::trigger::{Origin, SWEEP};
 
 /// What the reader of an alert does next; first about the notices, if the alert contains any.
 pub(in crate::report) fn next_action(
@@ -104,11 +104,15 @@ fn by_outcome(trail: &TrailReport, origin: &Origin, config: &Config) -> Vec<Stri
     match trail.outcome {
         Outcome::Failed => {
             let error = trail.error.as_ref();
-            if origin.is_command && error.is_some_and(Failure::is_transient) {
+            let is_transient = error.is_some_and(Failure::is_transient);
+            if origin.is_command && is_transient {
                 return vec!["run the command again; investigate if the error persists".into()];
             }
             let remedy = error.and_then(|error| error.remedy.clone());
-            vec![remedy.unwrap_or_else(|| "fix the error described above".into())]
+            vec![remedy.unwrap_or_else(|| match is_transient && origin.kind != SWEEP {
+                true => "wait for the retry, which reads the trail again".into(),
+                false => "fix the error described above".into(),
+            })]
         }
         Outcome::Planned => planned(trail, origin, tag),
         Outcome::Remediated if trail.performs(StepName::UpdateTrail) => vec![
