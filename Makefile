@@ -70,8 +70,13 @@ delete-forwarders: $(call installed,sam) ## Stop forwarding the events of other 
 .PHONY: test
 test: lint $(call installed,moto) ## Run all checks and tests
 	MOTO_SERVER="$(TOOLS)/moto/bin/moto_server" cargo test --workspace --locked
+	@$(MAKE) --no-print-directory simulate
 	@$(MAKE) --no-print-directory check-deps
 	@$(MAKE) --no-print-directory test-stack
+
+.PHONY: simulate
+simulate: cargo ## Simulate SEEDS=3000 runs from FIRST_SEED=0 on, or print the run SEED=n
+	cargo run --quiet --locked --profile simulate --package trailseal-simulator
 
 .PHONY: test-stack
 test-stack: cargo $(call installed,sam) $(call installed,ministack) ## Test the stack in an AWS emulator (TESTS="test_rules ...")

@@ -88,13 +88,10 @@ async fn change(cloud: Cloud, number: usize, spec: ChangeSpec) {
     }
 }
 
-/// Removes from a scenario what its first violation does not need.
-pub fn shrink(scenario: &Scenario, violation: &Violation) -> Scenario {
-    let still_fails = |scenario: &Scenario| {
-        simulate(scenario, false).violations.iter().any(|found| found.guarantee == violation.guarantee)
-    };
+/// Removes from a scenario what a failure does not need.
+pub fn shrink(scenario: &Scenario, still_fails: impl Fn(&Scenario) -> bool) -> Scenario {
     let mut smallest = scenario.clone();
-    while let Some(simpler) = smallest.simplifications().into_iter().find(still_fails) {
+    while let Some(simpler) = smallest.simplifications().into_iter().find(&still_fails) {
         smallest = simpler;
     }
     smallest

@@ -48,7 +48,10 @@ fn main() -> ExitCode {
 fn replay(seed: u64) -> ExitCode {
     let mut scenario = Scenario::new(seed);
     if let Some(violation) = simulate(&scenario, false).violations.first() {
-        scenario = shrink(&scenario, violation);
+        let still_fails = |scenario: &Scenario| {
+            simulate(scenario, false).violations.iter().any(|found| found.guarantee == violation.guarantee)
+        };
+        scenario = shrink(&scenario, still_fails);
     }
     let run = simulate(&scenario, true);
     println!("{scenario:?}\n");

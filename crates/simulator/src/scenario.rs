@@ -223,6 +223,11 @@ impl Scenario {
         }
     }
 
+    /// The number of trails, of invocations, and of changes by other principals.
+    pub fn elements(&self) -> (usize, usize, usize) {
+        (self.trails.len(), self.invocations.len(), self.changes.len())
+    }
+
     /// The same scenario without one of its elements, for each element.
     pub(crate) fn simplifications(&self) -> Vec<Self> {
         let mut simpler = Vec::new();
