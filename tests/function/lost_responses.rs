@@ -166,6 +166,37 @@ fn an_update_with_unknown_outcome_is_reported_as_such() {
     assert!(step(&answer, "update-trail")["detail"].as_str().unwrap().contains("unknown whether"), "{answer:#}");
 }
 
+/// CloudTrail is eventually consistent: the reads after the update return the new, the old, the old and the new settings.
+#[test]
+fn an_update_that_reads_show_late_is_reported() {
+    let mut world = account();
+    let key = add_sealing_key(&mut world, "eu-central-1");
+    let mut scenario = Scenario::enforce(world);
+    let set_key = |world: &mut fake_aws::World, key: Option<&String>| {
+        world.trails.values_mut().for_each(|trail| trail.kms_key_id = key.cloned());
+    };
+    let mut reads = 0;
+    scenario.aws.before(move |call, world| {
+        reads += usize::from(call.operation == "GetTrail");
+        if call.operation == "GetTrail" && [3, 4].contains(&reads) {
+            set_key(world, None);
+        }
+        None
+    });
+    let mut updated = false;
+    scenario.aws.after(move |call, world| {
+        let is_update = call.operation == "UpdateTrail";
+        updated |= is_update;
+        set_key(world, Some(&key).filter(|_| updated));
+        is_update.then(Fault::throttled)
+    });
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(count_calls(&scenario, "UpdateTrail"), 1);
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert!(step(&answer, "update-trail")["detail"].as_str().unwrap().contains("read back"), "{answer:#}");
+    scenario.only_alert();
+}
+
 /// The retry finds the trail compliant and does not report the change.
 #[test]
 fn an_update_that_outlasts_the_invocation_is_alerted() {

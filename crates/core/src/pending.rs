@@ -66,12 +66,11 @@ impl Pending {
                 }
             }
         }
-        // The read that follows an update shows its effect. What a later read shows, another principal may have done.
+        // A read that follows may be of the state before the update, so each later pass resolves it.
         for arn in journal.plans().last().iter().flat_map(|plan| plan.trails.keys()) {
             let last = journal.steps(Subject::Trail(arn.clone())).into_iter().next_back();
-            if let Some(Entry { step: Step::Update(update), key: Some(key), result, pass, .. }) = last
+            if let Some(Entry { step: Step::Update(update), key: Some(key), result, .. }) = last
                 && matches!(result, StepResult::Unconfirmed { .. })
-                && *pass == journal.pass()
             {
                 pending.updates.insert(arn.clone(), (key.clone(), update.clone()));
             }
