@@ -7,16 +7,31 @@ use std::time::Instant;
 use trailseal_simulator::{Scenario, shrink, simulate};
 
 fn main() -> ExitCode {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    if let Some(seed) = number("SEED") {
-        return replay(seed);
+    run().unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// A number in the environment.
+fn number(name: &str) -> Result<Option<u64>, String> {
+    match std::env::var(name) {
+        Ok(text) if !text.is_empty() => {
+            text.parse().map(Some).map_err(|_| format!("{name} is `{text}`, but must be a whole number"))
+        }
+        _ => Ok(None),
     }
-    let first = number("FIRST_SEED").unwrap_or(0);
-    let seeds = number("SEEDS").unwrap_or(3_000);
+}
+
+fn run() -> Result<ExitCode, String> {
+    let (first, seeds) = (number("FIRST_SEED")?.unwrap_or(0), number("SEEDS")?.unwrap_or(3_000));
+    if let Some(seed) = number("SEED")? {
+        return Ok(replay(seed));
+    }
     let (next, calls, failing) = (AtomicU64::new(first), AtomicUsize::new(0), AtomicU64::new(u64::MAX));
     let begun = Instant::now();
-    let end = first + seeds;
-    let run = || {
+    let end = first.saturating_add(seeds);
+    let run_seeds = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= end || seed > failing.load(Ordering::Relaxed) {
@@ -31,17 +46,17 @@ fn main() -> ExitCode {
     };
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(run);
+            scope.spawn(run_seeds);
         }
     });
-    match failing.into_inner() {
+    Ok(match failing.into_inner() {
         u64::MAX => {
             let (calls, seconds) = (calls.into_inner(), begun.elapsed().as_secs());
             println!("{seeds} seeds from {first} on: no violation in {calls} calls ({seconds} s)");
             ExitCode::SUCCESS
         }
         seed => replay(seed),
-    }
+    })
 }
 
 /// Prints a scenario, as small as it gets if it fails.

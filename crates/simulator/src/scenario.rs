@@ -237,23 +237,33 @@ impl Scenario {
             simpler.push(scenario);
         };
         for index in 0..self.invocations.len() {
-            add(&|it| drop(it.invocations.remove(index)));
+            add(&|it| {
+                it.invocations.remove(index);
+            });
         }
         for index in 0..self.changes.len() {
-            add(&|it| drop(it.changes.remove(index)));
+            add(&|it| {
+                it.changes.remove(index);
+            });
         }
         for index in 0..self.denials.len() {
-            add(&|it| drop(it.denials.remove(index)));
+            add(&|it| {
+                it.denials.remove(index);
+            });
         }
         for index in 0..self.sealing_keys.len() {
-            add(&|it| drop(it.sealing_keys.remove(index)));
+            add(&|it| {
+                it.sealing_keys.remove(index);
+            });
         }
         // Trails are named by their number, so only the last can go.
         let last = self.trails.len().saturating_sub(1);
         let is_named = self.invocations.iter().any(|it| it.input.trail() == Some(last))
             || self.changes.iter().any(|it| it.trail == last);
         if last > 0 && !is_named {
-            add(&|it| drop(it.trails.pop()));
+            add(&|it| {
+                it.trails.pop();
+            });
         }
         for index in 0..self.invocations.len() {
             if self.invocations[index].crash.is_some() {
