@@ -315,3 +315,52 @@ impl Warning {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::iam::Document;
+
+    #[test]
+    fn a_warning_names_the_key_that_is_unknown() {
+        let arn: KeyArn = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd".parse().unwrap();
+        let (key, named) = (|| arn.clone(), "alias/logs".to_owned());
+        let failure = || Failure::terminal("denied", "allow it");
+        let error = Document::parse("[]").unwrap_err();
+        let (policy_denied, region) =
+            (|failure| Warning::KeyPolicyDenied { key: key(), failure }, arn.region().clone());
+        // The warning; whether CloudTrail's access, and whether the key itself could not be read; the failed read.
+        for (warning, access, unreadable, failed) in [
+            (Warning::KeyPolicyMalformed { key: key(), error }, Some(arn.as_str()), None, None),
+            (Warning::KeyPolicyMissing(key()), Some(arn.as_str()), None, None),
+            (policy_denied(None), Some(arn.as_str()), Some(arn.as_str()), None),
+            (policy_denied(Some(failure())), Some(arn.as_str()), Some(arn.as_str()), Some(failure())),
+            (
+                Warning::KeyStateUnknown { key: key(), state: "Melting".to_owned() },
+                Some(arn.as_str()),
+                Some(arn.as_str()),
+                None,
+            ),
+            (
+                Warning::KeyDenied { key: named.clone(), failure: failure() },
+                Some(named.as_str()),
+                Some(named.as_str()),
+                Some(failure()),
+            ),
+            (
+                Warning::KeyNameUnresolved { key: named.clone(), region },
+                Some(named.as_str()),
+                Some(named.as_str()),
+                None,
+            ),
+            (Warning::KeyTagsDenied { key: key(), failure: failure() }, None, Some(arn.as_str()), None),
+            (Warning::KeyRotationDenied { key: key(), failure: failure() }, None, Some(arn.as_str()), None),
+            (Warning::StrayUnknown { key: key(), failure: failure(), unused: true }, None, Some(arn.as_str()), None),
+            (Warning::NoLoggingTrail, None, None, None),
+        ] {
+            assert_eq!(warning.key_of_unknown_access(), access, "{warning:?}");
+            assert_eq!(warning.unreadable_key(), unreadable, "{warning:?}");
+            assert_eq!(warning.failed_key_read(), failed.as_ref(), "{warning:?}");
+        }
+    }
+}

@@ -344,6 +344,58 @@ mod tests {
     }
 
     #[test]
+    fn white_space_goes_only_where_there_is_no_room() {
+        let sid = r#"a \\\" b\\"#;
+        let text = |space: &str, id: usize| {
+            format!("{{ {space}\"Id\" :\t\"{}\",\r\n \"Statement\": [ {{ \"Sid\" : \"{sid}\" }} ] }}", "x".repeat(id))
+        };
+        let extended = |text: &str| key_policy("").full_extension(&Document::parse(text).unwrap()).unwrap();
+        let short = extended(&text("", 1));
+        assert!(short.document.text().contains(&format!(r#"{{ "Sid" : "{sid}" }}"#)), "{}", short.document.text());
+        let rest = short.document.text().len() - 1;
+        // One byte too many, of which white space takes more.
+        let long = extended(&text("", MAX_BYTES - rest + 1));
+        assert!(long.fits(), "{}", long.document.text().len());
+        assert!(long.document.text().contains(&format!(r#"[{{"Sid":"{sid}"}},"#)), "{}", long.document.text());
+        let full = extended(&text("", MAX_BYTES - rest));
+        assert_eq!(full.document.text().len(), MAX_BYTES);
+        assert!(full.document.text().contains(&format!(r#"{{ "Sid" : "{sid}" }}"#)));
+    }
+
+    #[test]
+    fn an_extension_is_applied_if_every_statement_is_there() {
+        let before = changed_policy("", |statements| statements.truncate(2));
+        let extension = key_policy("").full_extension(&before).unwrap();
+        assert!(!extension.is_applied_to(&before) && extension.is_applied_to(&extension.document));
+        assert!(extension.is_applied_to(&extension.document.clone().with(&json!({ "Sid": "Another" }))));
+        let partly = changed_policy("", |statements| statements.truncate(3));
+        assert!(!extension.is_applied_to(&partly));
+        let stale = changed_policy("", |statements| statements[1]["Principal"]["AWS"] = json!(DELETED));
+        let rewritten = key_policy("").full_extension(&stale).unwrap();
+        assert!(!rewritten.is_applied_to(&rewritten.document), "a rewritten statement is not compared");
+    }
+
+    #[test]
+    fn the_role_finishes_a_key_only_with_its_statement() {
+        let own = key_policy("");
+        assert!(own.role_can_finish(&changed_policy("", |_| {})));
+        assert!(!own.role_can_finish(&changed_policy("", |statements| drop(statements.remove(1)))));
+        let only_the_role = changed_policy("", |statements| statements.truncate(2));
+        assert!(own.role_can_finish(&only_the_role), "no other statement matters");
+        let roleless = Config::parse(|_| None).unwrap();
+        assert!(KeyPolicy::new(&roleless, &home()).role_can_finish(&document(&json!({ "Statement": [] }))));
+    }
+
+    #[test]
+    fn a_finished_key_does_not_need_the_roles_statement() {
+        let without_role = changed_policy("", |statements| drop(statements.remove(1)));
+        assert!(key_policy("").full_extension(&without_role).is_some_and(|extension| !extension.needed));
+        assert_eq!(key_policy("").extension(&without_role), None);
+        let stale = changed_policy("", |statements| statements[1]["Principal"]["AWS"] = json!(DELETED));
+        assert!(key_policy("").extension(&stale).is_some(), "KMS rejects every policy that names a deleted role");
+    }
+
+    #[test]
     fn only_a_smaller_configurations_policy_is_covered() {
         let own = key_policy("account,210987654321");
         for document in

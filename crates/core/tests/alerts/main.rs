@@ -1,4 +1,5 @@
-//! The alert for each outcome. `snapshots` contains one file for each: its subject, its attributes, its message.
+//! The alert for each outcome. `snapshots` contains one file for each: its subject, its attributes, its message. What a
+//! terminal shows has a file, too.
 //!
 //! `INSTA_UPDATE=always cargo test -p trailseal-core --test alerts` writes the files after a wording changed. Read them.
 #![expect(clippy::unwrap_used, reason = "a test")]
@@ -7,6 +8,7 @@ mod account;
 mod next_actions;
 #[path = "../scenario/mod.rs"]
 mod scenario;
+mod terminal;
 mod trail;
 mod variants;
 
@@ -90,7 +92,11 @@ fn assert_alerts(name: &str, alerts: Vec<Alert>) {
         let attributes = attributes.collect::<Vec<String>>().join("\n            ");
         format!("Subject:    {}\nAttributes: {attributes}\n\n{}", alert.subject, alert.message)
     });
-    let text = text.collect::<Vec<String>>().join("\n=====\n\n");
+    assert_text(name, text.collect::<Vec<String>>().join("\n=====\n\n"));
+}
+
+/// Compares a text with the file of this name.
+fn assert_text(name: &str, text: String) {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
@@ -174,6 +180,7 @@ fn every_file_belongs_to_a_test() {
     let tests = [
         include_str!("trail.rs"),
         include_str!("account.rs"),
+        include_str!("terminal.rs"),
         include_str!("variants.rs"),
         include_str!("next_actions.rs"),
     ]
