@@ -238,3 +238,42 @@ fn infrastructure_as_code_is_recognized() {
     assert_eq!(tool(&invoked_by), Some(DeploymentTool::CloudFormation));
     assert_eq!(tool(&|detail| detail["userAgent"] = json!(["Terraform"])), None);
 }
+
+#[test]
+fn only_a_sweep_or_lost_rotation_reads_rotation() {
+    let target = |name: &str| read(&event(name), &function_arn()).unwrap().target.includes_rotation();
+    assert!(target("disable-key-rotation") && target("scheduled-event"));
+    assert!(!target("disable-key") && !target("update-trail-by-name"));
+    let sweep = Trigger::from_request(&json!({ "sweep": {} }), &function_arn()).unwrap();
+    assert!(sweep.target.includes_rotation());
+}
+
+#[test]
+fn an_object_with_many_members_is_quoted_in_part() {
+    let error = |count: usize| {
+        let members: serde_json::Map<String, Value> = (0..count).map(|it| (format!("m{it}"), json!(1))).collect();
+        Trigger::from_request(&members.into(), &function_arn()).unwrap_err().to_string()
+    };
+    assert!(error(8).ends_with("`m7`") && error(9).ends_with("`m7`, …"), "{} {}", error(8), error(9));
+    assert!(error(1).ends_with("an object with `m0`"), "{}", error(1));
+}
+
+#[test]
+fn a_schedule_comes_from_eventbridge_only() {
+    let mut other = event("scheduled-event");
+    other["source"] = json!("my.app");
+    assert!(read(&other, &function_arn()).is_err());
+}
+
+#[test]
+fn another_services_call_of_that_name_is_ignored() {
+    for (name, field, value) in [
+        ("disable-key", "eventName", "DescribeKey"),
+        ("update-trail-by-name", "eventName", "DisableKey"),
+        ("update-trail-by-name", "eventSource", "kms.amazonaws.com"),
+    ] {
+        let mut event = event(name);
+        event["detail"][field] = json!(value);
+        assert!(matches!(read(&event, &function_arn()).unwrap().target, Target::Ignored(_)), "{value}");
+    }
+}

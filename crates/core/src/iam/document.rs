@@ -185,4 +185,17 @@ mod tests {
         assert!(document.statements().iter().all(|it| it.elements().is_err()));
         assert_eq!(document.text(), text);
     }
+
+    #[test]
+    fn a_malformed_statement_says_why() {
+        let document = Document::parse(r#"{"Statement":[7,{"Effect":"Allow"},"${unresolved-Ref-S}"]}"#).unwrap();
+        let reasons: Vec<Option<&str>> = document.statements().iter().map(Statement::malformed).collect();
+        assert_eq!(reasons, [Some("it is not an object"), None, Some("it is not an object")]);
+        let unresolved: Vec<bool> = document.statements().iter().map(Statement::is_unresolved).collect();
+        assert_eq!(unresolved, [false, false, true]);
+        let effect = Document::parse(r#"{"Statement":[{"Effect":"${unresolved-Ref-E}"},{"Effect":"No"}]}"#).unwrap();
+        let reasons: Vec<Option<&str>> = effect.statements().iter().map(Statement::malformed).collect();
+        let unknown = Some("its `Effect` is neither `Allow` nor `Deny`");
+        assert_eq!(reasons, [Some("its `Effect` is not resolved"), unknown]);
+    }
 }

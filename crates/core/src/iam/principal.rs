@@ -319,4 +319,37 @@ mod tests {
         assert_eq!(allowed_unless(&named, &cloudtrail), Truth::No);
         assert!(matches!(allowed_unless(&json!({ "AWS": ROOT }), &cloudtrail), Truth::Unknown(_)));
     }
+
+    #[test]
+    fn only_the_id_of_a_role_or_user_is_a_deleted_one() {
+        let is_deleted = |kind: &str, name: &str| Principal::new(kind, name.to_owned()).is_deleted();
+        assert!(is_deleted("AWS", "AROADBQP57FF2AEX") && is_deleted("AWS", "AIDADBQP57FF2AEXAMPLE"));
+        for (kind, name) in [
+            ("Federated", "AROADBQP57FF2AEXAMPLE"),
+            ("AWS", "ASIADBQP57FF2AEXAMPLE"),
+            ("AWS", "AROADBQP57FF2AE"),
+            ("AWS", "AROADBQP57FF2AEXAMPLe"),
+            ("AWS", "AROADBQP57FF2AEXAMPL-"),
+        ] {
+            assert!(!is_deleted(kind, name), "{kind} {name}");
+        }
+    }
+
+    #[test]
+    fn a_user_may_have_federated_the_caller() {
+        let how = |named: &str, who: &str| {
+            let element = Element::new(&named_aws(named), "Principal", Principal::parse_all);
+            element.names(&caller(who), Effect::Allow).itself
+        };
+        let federated = "arn:aws:sts::123456789012:federated-user/bob";
+        assert!(matches!(how("arn:aws:iam::123456789012:user/ann", federated), Truth::Unknown(_)));
+        assert_eq!(how(ROLE, federated), Truth::No);
+        assert_eq!(how("arn:aws:iam::210987654321:user/ann", federated), Truth::No);
+        assert!(matches!(how(SESSION, ROLE), Truth::Unknown(_)), "the caller may be in that session");
+        assert_eq!(how("arn:aws:sts::123456789012:assumed-role/other/s", ROLE), Truth::No);
+    }
+
+    fn named_aws(name: &str) -> serde_json::Map<String, Value> {
+        [("Principal".to_owned(), json!({ "AWS": name }))].into_iter().collect()
+    }
 }

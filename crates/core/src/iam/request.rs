@@ -279,4 +279,14 @@ mod tests {
         assert_eq!(context.get("aws:sourcevpc"), &Fact::Present);
         assert_eq!(context.get("aws:TagKeys"), &Fact::Absent);
     }
+
+    #[test]
+    fn only_a_role_session_has_its_arn() {
+        assert!(is_session_arn("arn:aws:sts::123456789012:assumed-role/siem/s1"));
+        for arn in
+            ["arn:aws:iam::123456789012:assumed-role/siem/s1", "arn:aws:sts::123456789012:federated-user/bob", "*"]
+        {
+            assert!(!is_session_arn(arn), "{arn}");
+        }
+    }
 }

@@ -99,4 +99,13 @@ mod tests {
         assert_eq!(Truth::all([]), Truth::Yes);
         assert_eq!(Truth::any([]), Truth::No);
     }
+
+    #[test]
+    fn only_so_many_reasons_are_kept() {
+        let reasons = |number: usize| match Truth::all((0..number).map(|it| Truth::unknown(it.to_string()))) {
+            Truth::Unknown(reasons) => reasons.len(),
+            _ => 0,
+        };
+        assert_eq!([1, 2, MAX_REASONS, MAX_REASONS + 1].map(reasons), [1, 2, MAX_REASONS, MAX_REASONS]);
+    }
 }

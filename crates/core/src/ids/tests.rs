@@ -129,3 +129,31 @@ fn a_shortened_text_has_one_line() {
     assert_eq!(shorten("agent\nWhat to do next: pay", 100), "agent What to do next: pay");
     assert_eq!(shorten("äöü", 2), "äö…");
 }
+
+#[test]
+fn an_arn_has_no_white_space_and_a_limited_length() {
+    let arn = |resource: &str| format!("arn:aws:iam::123456789012:{resource}");
+    assert!(split_arn(&arn("role/r")).is_some());
+    assert!(split_arn("urn:aws:iam::123456789012:role/r").is_none());
+    for text in [arn("role/a b"), arn("role/a\u{7f}"), arn("role/a\tb"), arn("role/a\u{a0}b")] {
+        assert!(split_arn(&text).is_none(), "{text:?}");
+    }
+    let longest = arn(&"x".repeat(2048 - arn("").len()));
+    assert!(split_arn(&longest).is_some() && split_arn(&format!("{longest}x")).is_none());
+}
+
+#[test]
+fn a_role_is_in_iam_without_a_region() {
+    assert!("arn:aws:iam::123456789012:role/r".parse::<RoleArn>().is_ok());
+    for text in [
+        "arn:aws:sts::123456789012:role/r",
+        "arn:aws:iam:eu-west-1:123456789012:role/r",
+        "arn:aws:iam::12345678901:role/r",
+        "arn:aws:iam::123456789012:role/",
+        "arn:aws:iam::123456789012:user/r",
+        "arn:aws:iam::123456789012:role/r$",
+    ] {
+        let malformed = text.parse::<RoleArn>().unwrap_err();
+        assert!(malformed.expected().contains("arn:aws:iam::ACCOUNT:role/"), "{}", malformed.expected());
+    }
+}

@@ -55,3 +55,19 @@ pub struct ReplicationRule {
     /// The ARN of the role with which S3 replicates.
     pub role: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_405_shows_another_owner() {
+        let denied = |code: &str| {
+            let failure = Failure { code: Some(code.to_owned()), ..Failure::terminal("denied", "allow it") };
+            BucketOwner::from_policy_read(&Reading::Denied(failure))
+        };
+        assert_eq!(denied("MethodNotAllowed"), Some(BucketOwner::Another));
+        assert_eq!(denied("AccessDenied"), None);
+        assert_eq!(BucketOwner::from_policy_read(&Reading::Absent), Some(BucketOwner::Own));
+    }
+}
