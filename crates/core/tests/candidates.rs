@@ -235,7 +235,7 @@ fn only_a_sealing_keys_rotation_is_enabled() {
 fn reads_that_contradict_each_other_are_retried() {
     let off = KeyObservation { rotation: Some(Ok(false)), ..key(&with_id(1), &context(&[])) };
     let on = key(&with_id(1), &context(&[]));
-    let Disposition::Failed(obstacle) = disposition(off, Some(on)).0 else { unreachable!("the reads differ") };
+    let Disposition::Failed(obstacle) = disposition(off, Some(on)).0 else { panic!("the reads differ") };
     assert_eq!(obstacle, Obstacle::Inconsistent(with_id(1)));
     assert!(
         obstacle.class()

@@ -1,6 +1,6 @@
 //! What becomes of steps across the passes of a run: writes without a response are resolved by the next observation, and
 //! nothing that was recorded changes.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
 

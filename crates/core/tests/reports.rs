@@ -1,5 +1,5 @@
 //! What an answer reports about a trail: its outcome, its key, its findings, and what failed.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
 
@@ -51,8 +51,11 @@ fn sealed_by(key: KeyObservation) -> Account {
     Account::new([audit().with_key(key.clone())]).with_sealing_key(key)
 }
 
+/// An account, and what becomes of each step.
+type Pass<'a> = (Account, &'a dyn Fn(&Step) -> StepResult);
+
 /// The journal of these passes.
-fn run(context: &Context, passes: &[(Account, &dyn Fn(&Step) -> StepResult)]) -> Journal {
+fn run(context: &Context, passes: &[Pass<'_>]) -> Journal {
     let mut journal = Journal::default();
     for (account, result) in passes {
         account.begin_pass(context, &mut journal);
@@ -65,7 +68,7 @@ fn answer(context: &Context, journal: &Journal) -> Answer {
     Answer::compose(context, &Origin::default(), journal, AccountReport::default())
 }
 
-fn report(passes: &[(Account, &dyn Fn(&Step) -> StepResult)]) -> TrailReport {
+fn report(passes: &[Pass<'_>]) -> TrailReport {
     answer(&context(&[]), &run(&context(&[]), passes)).trails.remove(0)
 }
 
@@ -269,7 +272,7 @@ fn an_event_about_a_key_names_the_trails_that_could_not_be_read() {
     let regions =
         BTreeMap::from([(here.clone(), refused()), (there.clone(), Ok(())), (region("eu-north-1"), unanswered)]);
     let report = AccountReport::of_key(&with_id(1), &[], &regions);
-    let Warning::KeyUseUnknown { key, trails, .. } = &report.warnings[0] else { unreachable!("{:?}", report.warnings) };
+    let Warning::KeyUseUnknown { key, trails, .. } = &report.warnings[0] else { panic!("{:?}", report.warnings) };
     assert_eq!((key, trails), (&with_id(1), &UnreadTrails::Regions(vec![here])));
     assert_eq!(report.warnings.len(), 1, "a transient failure is retried");
     assert_eq!(AccountReport::of_key(&with_id(1), &[], &BTreeMap::from([(there, Ok(()))])).warnings, []);

@@ -65,7 +65,7 @@ fn a_terminal_shows_one_trail_or_none() {
 fn steps() -> Vec<(Subject, Step)> {
     let context = context(&[("TRAILSEAL_RESTART_LOGGING", "true")]);
     let of = |account: &Account| {
-        let plan: Plan = Run::new(context.clone(), account, done).journal.plans()[0].clone();
+        let plan: Plan = Run::new(context.clone(), account, done).journal.plans().first().unwrap().clone();
         plan.steps().map(|(subject, step, _)| (subject, step)).collect::<Vec<_>>()
     };
     let stripped = key_policy(key(&with_id(7), &context), ACCOUNT_ONLY);
