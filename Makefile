@@ -96,6 +96,18 @@ fuzz: cargo $(TOOLS)/fuzz/bin/cargo-fuzz ## Fuzz each target for SECONDS=600 (TA
 $(TOOLS)/fuzz/bin/cargo-fuzz:
 	cargo install cargo-fuzz@0.13.2 --quiet --locked --root "$(TOOLS)/fuzz"
 
+SHARD ?= 0/1
+
+# The tests of the decisions must notice if a decision changes.
+.PHONY: mutants
+mutants: cargo $(TOOLS)/mutants/bin/cargo-mutants ## Change each decision, and check that a test fails (SHARD=0/8)
+	PATH="$(TOOLS)/mutants/bin:$$PATH" cargo mutants --package trailseal-core --shard $(SHARD) --output "$(TOOLS)/mutants" \
+		|| [ $$? -le 3 ]
+	@$(PYTHON) scripts/mutation-score "$(TOOLS)/mutants/mutants.out"
+
+$(TOOLS)/mutants/bin/cargo-mutants:
+	cargo install cargo-mutants@27.1.0 --quiet --locked --root "$(TOOLS)/mutants"
+
 .PHONY: lint
 lint: cargo lint-files lint-template ## Check Rust, Python, scripts, workflows, and templates; warnings are errors
 	cargo fmt --all --check

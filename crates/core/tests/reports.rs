@@ -8,8 +8,8 @@ use trailseal_core::failure::{Class, Failure};
 use trailseal_core::finding::{Finding, FindingId, UnreadTrails, Warning};
 use trailseal_core::iam::Document;
 use trailseal_core::ids::KeyArn;
-use trailseal_core::journal::{Effect, Journal, StepResult, StepStatus};
-use trailseal_core::observation::{KeyObservation, KeyState, KeyTags, Reading};
+use trailseal_core::journal::{Contradiction, Effect, Journal, StepResult, StepStatus};
+use trailseal_core::observation::{Expiry, KeyObservation, KeyState, KeyTags, Reading};
 use trailseal_core::plan::{Step, StepName};
 use trailseal_core::report::{AccountReport, Answer, Outcome, TrailReport, alerts};
 use trailseal_core::trigger::Origin;
@@ -253,15 +253,25 @@ fn rotation_is_alerted_only_as_a_repair() {
 
 #[test]
 fn a_warning_about_one_key_is_not_repeated() {
-    // The trail's own key is read once more as the sealing key.
-    let hidden = || KeyObservation { rotation: Some(Ok(false)), ..with_unreadable_policy(own()) };
-    let twice = report(&[(sealed_by(disabled(hidden())), &done)]);
+    // The trail's own key is read once more as the sealing key, with another request ID.
+    let rotation_off = || KeyObservation { rotation: Some(Ok(false)), ..own() };
+    let hidden = |id: &str| {
+        let failure = Failure { request_id: Some(id.to_owned()), ..denied("kms:GetKeyPolicy", "read the policy") };
+        KeyObservation { policy: Some(Reading::Denied(failure)), ..rotation_off() }
+    };
+    let account = Account::new([audit().with_key(hidden("one"))]).with_sealing_key(hidden("two"));
+    let twice = report(&[(account, &done)]);
     assert_eq!(twice.warnings.len(), 1, "{:#?}", twice.warnings);
-    let mut replicated =
-        Account::new([audit()]).with_sealing_key(KeyObservation { tags: Ok(KeyTags::default()), ..hidden() });
-    replicated.scenarios[0].bucket.replication = Reading::Denied(denied("s3:GetBucketReplication", "read it"));
-    let different = report(&[(replicated, &done)]);
-    assert_eq!(different.warnings.len(), 2, "{:#?}", different.warnings);
+    // Two warnings about one key, and two of one kind about different things, are different.
+    let reader = |id: &str| context(&[("TRAILSEAL_LOG_READERS", id)]);
+    let with_readers =
+        |readers: &str| KeyObservation { rotation: Some(Ok(false)), ..key(&with_id(1), &reader(readers)) };
+    let unrevoked = report(&[(sealed_by(with_readers("210987654321,999999999999")), &done)]);
+    assert_eq!(unrevoked.warnings.len(), 2, "{:#?}", unrevoked.warnings);
+    let mut expiring = hidden("one");
+    expiring.metadata.expiry = Some(Expiry { at: "2027-01-31T09:30:00Z".to_owned(), days_left: 3 });
+    let both = report(&[(sealed_by(expiring), &done)]);
+    assert_eq!(both.warnings.len(), 2, "{:#?}", both.warnings);
 }
 
 #[test]
@@ -276,4 +286,56 @@ fn an_event_about_a_key_names_the_trails_that_could_not_be_read() {
     assert_eq!((key, trails), (&with_id(1), &UnreadTrails::Regions(vec![here])));
     assert_eq!(report.warnings.len(), 1, "a transient failure is retried");
     assert_eq!(AccountReport::of_key(&with_id(1), &[], &BTreeMap::from([(there, Ok(()))])).warnings, []);
+}
+
+#[test]
+fn a_trail_that_got_a_key_from_another_principal_is_told() {
+    let account = |trail: Scenario| Account::new([trail]).with_sealing_key(own());
+    let changed =
+        except(StepName::UpdateTrail, StepResult::Contradicted(Contradiction::TrailChanged(audit().arn().clone())));
+    let foreign = KeyObservation { tags: Ok(KeyTags::default()), ..key(&with_id(7), &context(&[])) };
+    let trail = report(&[(account(audit()), &changed), (account(audit().with_key(foreign)), &done)]);
+    let step = trail.steps.last().unwrap();
+    assert_eq!((step.step, step.status), (StepName::UpdateTrail, StepStatus::NotNeeded));
+    assert_eq!(step.detail, format!("another principal assigned `{}`", with_id(7)));
+    assert_eq!(trail.key_arn, Some(with_id(7).to_string()));
+}
+
+/// The remedy of a step that failed with this error.
+fn remedy(scenario: Scenario, broken: KeyObservation, name: StepName, failure: Failure) -> Option<String> {
+    let account = Account::new([scenario]).with_sealing_key(broken);
+    report(&[(account, &except(name, StepResult::Failed(failure)))]).error.unwrap().remedy
+}
+
+#[test]
+fn a_denied_step_names_what_an_administrator_does() {
+    let denial = |class| Failure { class, ..denied("kms:Call", "make the call") };
+    let (restore, extend, update) = (StepName::RestoreKey, StepName::ExtendKeyPolicy, StepName::UpdateTrail);
+    let restored = remedy(audit(), disabled(own()), restore, denial(Class::Terminal)).unwrap();
+    assert!(restored.contains("allow `kms:Call`") && restored.contains("aws kms enable-key"), "{restored}");
+    let transient = remedy(audit(), disabled(own()), restore, denial(Class::Transient)).unwrap();
+    assert!(!transient.contains("aws kms"), "a retry can help: {transient}");
+    let extended = remedy(audit(), stripped(own()), extend, denial(Class::Terminal)).unwrap();
+    assert!(extended.contains("aws kms put-key-policy"), "{extended}");
+    let transient = remedy(audit(), stripped(own()), extend, denial(Class::Transient)).unwrap();
+    assert!(!transient.contains("aws kms"), "{transient}");
+    let tower = || Scenario::new("aws-controltower-BaselineCloudTrail", HERE, HERE);
+    let updated = remedy(tower(), own(), update, denial(Class::Terminal)).unwrap();
+    assert!(updated.contains("Control Tower") && updated.contains("exempt the trail"), "{updated}");
+    let updated = remedy(audit(), own(), update, denial(Class::Terminal)).unwrap();
+    assert!(!updated.contains("Control Tower"), "{updated}");
+}
+
+#[test]
+fn a_missing_bucket_is_told_apart_from_other_delivery_errors() {
+    let context = context(&[("TRAILSEAL_ALERT_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:alerts")]);
+    let message = |code: &str| {
+        let mut scenario = audit().with_key(own());
+        scenario.facts.status.delivery_error = Some(code.to_owned());
+        let answer = answer(&context, &run(&context, &[(Account::new([scenario]), &done)]));
+        alerts(&answer, &Origin::default(), &context).remove(0).message
+    };
+    assert!(message("NoSuchBucket").contains("create the bucket again"));
+    let other = message("SlowDown");
+    assert!(!other.contains("create the bucket again") && other.contains("check the bucket, its policy and the key"));
 }
