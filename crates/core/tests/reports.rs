@@ -204,12 +204,17 @@ fn only_a_failure_of_the_last_pass_counts() {
     assert_eq!(trail.error.map(|failure| failure.class), Some(Class::Terminal));
 }
 
+/// A failure that changed nothing, and that a retry can resolve.
+fn throttled(operation: &'static str) -> StepResult {
+    StepResult::Failed(Failure { outcome_unknown: false, ..unanswered(operation, "make the call") })
+}
+
 #[test]
 fn a_repair_is_alerted_although_a_retry_follows() {
     let context = context(&[("TRAILSEAL_ALERT_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:alerts")]);
     let sent = |broken: KeyObservation, repair: StepResult| {
         let account = Account::new([audit()]).with_sealing_key(broken);
-        let transient = StepResult::Failed(unanswered("cloudtrail:UpdateTrail", "assign the key"));
+        let transient = throttled("cloudtrail:UpdateTrail");
         let result = |step: &Step| match step.name() {
             StepName::UpdateTrail => transient.clone(),
             StepName::RestoreKey | StepName::ExtendKeyPolicy => repair.clone(),
@@ -219,7 +224,7 @@ fn a_repair_is_alerted_although_a_retry_follows() {
         assert!(answer.trails[0].error.as_ref().unwrap().is_transient());
         alerts(&answer, &Origin::default(), &context).len()
     };
-    let failed = || StepResult::Failed(unanswered("kms:EnableKey", "enable the key"));
+    let failed = || throttled("kms:EnableKey");
     let applied = || StepResult::Done(Effect::Applied);
     assert_eq!([sent(disabled(own()), applied()), sent(stripped(own()), applied())], [1, 1]);
     assert_eq!([sent(disabled(own()), failed()), sent(own(), applied())], [0, 0], "the retry reports it");
@@ -239,8 +244,7 @@ fn rotation_is_alerted_only_as_a_repair() {
         },
         ..context
     };
-    let transient = StepResult::Failed(unanswered("cloudtrail:StartLogging", "start logging"));
-    let result = except(StepName::StartLogging, transient);
+    let result = except(StepName::StartLogging, throttled("cloudtrail:StartLogging"));
     let sent = |account: Account| {
         let answer = answer(&restarting, &run(&restarting, &[(account, &result)]));
         alerts(&answer, &Origin::default(), &restarting).len()
