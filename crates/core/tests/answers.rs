@@ -107,6 +107,7 @@ fn any_failure_is_an_error_in_the_log() {
 
 #[test]
 fn only_a_transient_failure_is_worth_a_retry() {
+    assert_eq!(Failure::transient("no answer").remedy, None, "no one has to do anything");
     let mut failed = answer(1, 1);
     assert_eq!(failed.transient_failure(), None);
     failed.trails.first_mut().unwrap().error = Some(Failure::terminal("denied", "allow it"));

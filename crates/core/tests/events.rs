@@ -277,3 +277,12 @@ fn another_services_call_of_that_name_is_ignored() {
         assert!(matches!(read(&event, &function_arn()).unwrap().target, Target::Ignored(_)), "{value}");
     }
 }
+
+#[test]
+fn a_request_names_its_region_in_the_report() {
+    let request = |region: Value| {
+        let trigger = Trigger::from_request(&json!({ "trail": "audit", "region": region }), &function_arn());
+        trigger.unwrap().origin.region.unwrap().to_string()
+    };
+    assert_eq!(request(json!("us-east-1")), "us-east-1");
+}

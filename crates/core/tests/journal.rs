@@ -166,6 +166,8 @@ fn an_alias_without_a_response_is_done_if_the_key_has_it() {
     assert_eq!(run.created_key(), (new_key(&here()), AliasState::Unknown));
     let run = run.again(&account().with_sealing_key(key(&new_key(&here()), &context(&[]))), done);
     assert_eq!(run.created_key(), (new_key(&here()), AliasState::Created));
+    let resolution = run.journal.entries_of(Subject::Key(here())).find(|entry| entry.resolves).unwrap();
+    assert_eq!(resolution.pass, 2, "the pass that shows it");
     let expected = [
         (StepName::CreateKey, StepStatus::Done),
         (StepName::EnableRotation, StepStatus::Done),
