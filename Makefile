@@ -128,6 +128,7 @@ lint-template: $(call installed,sam) ## Validate the templates, and check tests/
 	$(SAM) validate --lint --region eu-west-1
 	$(SAM) validate --lint --region eu-west-1 --template-file forwarder.yaml
 	$(SAM) validate --lint --region eu-west-1 --template-file hub.yaml
+	$(SAM) validate --lint --region eu-west-1 --template-file security-hub.yaml
 	$(TOOLS)/sam/bin/python -B scripts/expand-template --stackset .tools/stackset.json
 	$(SAM) validate --lint --region eu-west-1 --template-file .tools/stackset.json
 	$(TOOLS)/sam/bin/python -B scripts/expand-template --check

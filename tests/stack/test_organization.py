@@ -78,7 +78,7 @@ class StackSetTemplate(unittest.TestCase):
         self.assertFalse([kind for kind in kinds if kind.startswith("AWS::Serverless")], kinds)
 
     def test_every_template_fits_the_inline_limit(self):
-        for name in ("stackset.json", "template.yaml", "hub.yaml", "forwarder.yaml"):
+        for name in ("stackset.json", "template.yaml", "hub.yaml", "forwarder.yaml", "security-hub.yaml"):
             self.assertLessEqual((folder / name).stat().st_size, 51_200, name)
 
     def test_the_template_allows_only_the_codes_architecture(self):
@@ -143,7 +143,7 @@ class ControlTower(unittest.TestCase):
 
     def test_every_queue_is_marked_as_a_dead_letter_queue(self):
         # CT.SQS.PR.1.
-        for name, count in (("stackset.json", 2), ("forwarder.yaml", 1)):
+        for name, count in (("stackset.json", 2), ("forwarder.yaml", 1), ("security-hub.yaml", 1)):
             queues = [it["Properties"] for it in self.resources(name).values() if it["Type"] == "AWS::SQS::Queue"]
             self.assertEqual([it.get("RedriveAllowPolicy") for it in queues], [{"redrivePermission": "allowAll"}] * count)
 

@@ -30,6 +30,7 @@ class Contents(unittest.TestCase):
             "forwarder.yaml",
             "hub.yaml",
             "samconfig.toml",
+            "security-hub.yaml",
             "stackset.json",
         ]
         self.assertEqual(found, sorted([*expected, "template.yaml", "trailseal.cdx.json", "trailseal.zip"]))
