@@ -50,7 +50,9 @@ impl Principal {
         }
         let mut principals = Vec::new();
         for (kind, names) in element.as_object().filter(|kinds| !kinds.is_empty())? {
-            principals.extend(strings(names)?.into_iter().map(|name| Self::new(kind, name)));
+            // AWS rejects an empty one.
+            let names = strings(names).filter(|names| names.iter().all(|name| !name.is_empty()))?;
+            principals.extend(names.into_iter().map(|name| Self::new(kind, name)));
         }
         Some(principals)
     }
@@ -351,5 +353,13 @@ mod tests {
 
     fn named_aws(name: &str) -> serde_json::Map<String, Value> {
         [("Principal".to_owned(), json!({ "AWS": name }))].into_iter().collect()
+    }
+
+    #[test]
+    fn an_empty_principal_is_malformed() {
+        for element in [json!({ "AWS": "" }), json!({ "AWS": ["", ROLE] }), json!({ "Service": "" }), json!({})] {
+            assert!(Principal::parse_all(&element).is_none(), "{element}");
+        }
+        assert!(Principal::parse_all(&json!({ "AWS": ROLE })).is_some());
     }
 }
