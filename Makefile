@@ -67,6 +67,10 @@ deploy-forwarders: $(call installed,sam) ## Forward the events of other Regions 
 delete-forwarders: $(call installed,sam) ## Stop forwarding the events of other Regions (REGIONS="...")
 	@$(TOOLS)/sam/bin/python -B scripts/forwarders delete $(REGIONS)
 
+.PHONY: live-check
+live-check: build ## Check on the sandbox account ACCOUNT=ID what emulators cannot show (OPTIONS="--region ...")
+	@$(TOOLS)/sam/bin/python -B scripts/live-check --account "$(ACCOUNT)" --parameters Architecture=$(ARCH) $(OPTIONS)
+
 .PHONY: test
 test: lint $(call installed,moto) ## Run all checks and tests
 	MOTO_SERVER="$(TOOLS)/moto/bin/moto_server" cargo test --workspace --locked
