@@ -1,11 +1,13 @@
 """The AWS CLI would accept the commands in the documents: service, operation, options and required arguments."""
 
+import ast
 import itertools
 import json
 import re
 import shlex
 import unittest
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import botocore.session
 from botocore import xform_name
@@ -19,7 +21,14 @@ from local import PROJECT
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 # The service models do not contain these.
 CLI_OPTIONS = GLOBAL_OPTIONS | {"cli-input-json", "max-items"}
-CLI_COMMANDS = {("s3", "cp"), ("s3", "mb"), ("s3", "rb"), ("cloudformation", "deploy"), ("logs", "tail")}
+CLI_COMMANDS = {
+    ("s3", "cp"),
+    ("s3", "mb"),
+    ("s3", "rb"),
+    ("cloudformation", "deploy"),
+    ("cloudformation", "package"),
+    ("logs", "tail"),
+}
 SESSION = botocore.session.get_session()
 
 
@@ -149,6 +158,55 @@ class Queries(unittest.TestCase):
                 with self.subTest(f"{name} of {query}"):
                     self.assertEqual(path[:2], ["detail", "responsePayload"])
                     self.assertTrue(has_field(path[2:]), path)
+
+
+class DeploymentWithoutToolchain(unittest.TestCase):
+    """What the section says to upload is what its link, its Terraform, and its CDK deploy."""
+
+    TEMPLATE = "https://BUCKET.s3.REGION.amazonaws.com/trailseal-VERSION.yaml"
+
+    @classmethod
+    def setUpClass(cls):
+        text = (PROJECT / "docs" / "operations.md").read_text()
+        section = re.search(r"^## Deployment without a toolchain\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)[1]
+        found = re.findall(r"^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+        (_, cls.upload), (_, cls.link), (hcl, cls.terraform), (python, cls.cdk) = found
+        assert (hcl, python) == ("hcl", "python")
+        template = (PROJECT / "template.yaml").read_text()
+        cls.parameters = re.findall(r"^  (\w+):$", template.partition("\nRules:")[0], re.MULTILINE)
+
+    def test_the_commands_upload_the_packaged_template(self):
+        self.assertRegex(self.upload, r"--output-template-file packaged\.yaml\n")
+        self.assertIn('aws s3 cp packaged.yaml "s3://BUCKET/trailseal-VERSION.yaml"\n', self.upload)
+
+    def test_the_link_opens_the_uploaded_template(self):
+        fragment = urlsplit(self.link.strip()).fragment
+        path, _, query = fragment.partition("?")
+        self.assertEqual(path, "/stacks/create/review")
+        self.assertEqual(dict(parse_qsl(query)), {"stackName": "trailseal", "templateURL": self.TEMPLATE})
+
+    def test_terraform_deploys_the_uploaded_template(self):
+        block = re.fullmatch(
+            r'resource "aws_cloudformation_stack" "trailseal" (\{\n.*^\}\n)', self.terraform, re.DOTALL | re.MULTILINE
+        )[1]
+        # The block has one attribute a line, so this makes it JSON.
+        text = re.sub(r"^( *)(\w+) += ", r'\1"\2": ', block, flags=re.MULTILINE)
+        stack = json.loads(re.sub(r'(["\]}])\n(?= *")', r"\1,\n", text))
+        self.assertTrue(set(stack.pop("parameters")) <= set(self.parameters))
+        self.assertEqual(
+            stack,
+            {
+                "name": "trailseal",
+                "template_url": self.TEMPLATE,
+                "capabilities": ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+            },
+        )
+
+    def test_cdk_includes_the_packaged_template(self):
+        calls = [it for it in ast.walk(ast.parse(self.cdk)) if isinstance(it, ast.Call)]
+        [include] = [it for it in calls if ast.unparse(it.func) == "CfnInclude"]
+        self.assertEqual({it.arg: it.value.value for it in include.keywords}, {"template_file": "packaged.yaml"})
+        self.assertEqual(ast.unparse(include.args[0]), "Stack(app, 'trailseal')")
 
 
 class Documents(unittest.TestCase):

@@ -1,11 +1,14 @@
 """`make package` creates a folder that deploys without the sources and contains nothing about this machine."""
 
 import hashlib
+import re
 import shutil
 import subprocess
 import unittest
 import zipfile
 from pathlib import Path
+
+from botocore.validate import ParamValidator
 
 from account import HOME
 from emulated_account import STACK, start_emulator
@@ -34,6 +37,24 @@ class Contents(unittest.TestCase):
             "stackset.json",
         ]
         self.assertEqual(found, sorted([*expected, "template.yaml", "trailseal.cdx.json", "trailseal.zip"]))
+
+    def test_the_serverless_application_repository_accepts_it(self):
+        [block] = re.findall(
+            r"^  AWS::ServerlessRepo::Application:\n((?:    .+\n)+)", (folder / "template.yaml").read_text(), re.MULTILINE
+        )
+        application = dict(line.strip().split(": ", 1) for line in block.splitlines())
+        for file in ("LicenseUrl", "ReadmeUrl"):
+            self.assertTrue((folder / application[file]).is_file(), file)
+        self.assertIn(f"-{application['SemanticVersion']}-", folder.name)
+        labels = application["Labels"].strip("[]").split(", ")
+        # https://docs.aws.amazon.com/serverlessrepo/latest/devguide/applications.html
+        self.assertRegex(application["Author"], r"^[a-z0-9](([a-z0-9]|-(?!-))*[a-z0-9])?$")
+        self.assertTrue(all(re.fullmatch(r"[a-zA-Z0-9+\-_:/@]+", label) for label in labels) and len(labels) <= 10)
+        self.assertLessEqual(len(application["Description"]), 256)
+        shape = aws.client("serverlessrepo").meta.service_model.operation_model("CreateApplication").input_shape
+        report = ParamValidator().validate(application | {"Labels": labels}, shape)
+        self.assertFalse(report.has_errors(), report.generate_report())
+        self.assertEqual(set(application) - set(shape.members), set())
 
     def test_the_checksums_cover_every_file(self):
         files = [path for path in folder.rglob("*") if path.is_file()]
