@@ -84,7 +84,7 @@ def policy_length(run: Run) -> Result:
 # Enforce mode
 
 
-@check("Lockout check, new role, new key", "the first sweep in enforce mode creates a key and seals the trail")
+@check("Lockout check", "the first sweep in enforce mode creates a key and seals the trail")
 def lockout(run: Run) -> Result:
     since = run.deploy("Mode=enforce")
     found = [it for it in run.sweeps(since) if it["mode"] == "enforce"]
@@ -390,7 +390,7 @@ def alarm_ends(run: Run) -> Result:
 # Last, because they deploy and delete stacks
 
 
-@check("Redeployment", "the key's policy names the deleted role by ID, and the new stack uses the key")
+@check("Redeployment", "the key's policy names the deleted role by ID, and the new role uses the key at once")
 def redeployment(run: Run) -> Result:
     aws, key = run.aws, run.sealing_key()
     aws.delete_stack(aws.region, STACK)

@@ -59,9 +59,9 @@ class Sandbox:
     # Output
 
     def redact(self, text: str) -> str:
-        names = [self.caller, self.caller.rpartition("/")[2]] if "/" in self.caller else []
-        for name in names:
-            text = text.replace(name, "CALLER")
+        text = text.replace(self.caller, "CALLER")
+        if "/" in self.caller:
+            text = text.replace("/" + self.caller.rpartition("/")[2], "/CALLER")
         return text.replace(self.account, EXAMPLE)
 
     def note(self, what: str, value: object) -> None:
@@ -223,9 +223,14 @@ class Sandbox:
             except ClientError as error:
                 return None if absent(error) else fail(error)
 
-        # CloudFormation refuses to delete a stack during an update, which an interrupt leaves running.
-        limit = time.monotonic() + 1200
-        while (state := status()) and state.endswith("_IN_PROGRESS") and time.monotonic() < limit:
+        # CloudFormation refuses to delete a stack during an update, which an interrupt leaves running. A review ends only with the stack.
+        limit = time.monotonic() + 1800
+        while (
+            (state := status())
+            and state.endswith("_IN_PROGRESS")
+            and state != "REVIEW_IN_PROGRESS"
+            and time.monotonic() < limit
+        ):
             time.sleep(1)
         if not state:
             return
