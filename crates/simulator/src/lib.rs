@@ -7,6 +7,7 @@
 
 mod account;
 mod cloud;
+mod generate;
 mod history;
 mod invariants;
 mod lambda;
