@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fake_aws::{KeyState, World};
+use fake_aws::{Key, KeyState, World};
 use serde_json::json;
 use trailseal_core::key_policy::KeyPolicy;
 use trailseal_core::report::{Answer, Outcome};
@@ -56,10 +56,10 @@ fn check_trail(world: &World, scenario: &Scenario, trail: usize, answer: &Answer
     if is_sealed || is_out_of_scope || scenario.hold {
         return Ok(());
     }
-    // The key of another team, which its owner must fix.
+    // The owner of a key that trailseal does not maintain must fix it.
     let report = answer.trails.iter().find(|report| report.trail.as_ref().is_ok_and(|trail| trail.as_str() == arn));
-    let has_other_key = trail.kms_key_id.as_ref().and_then(|key| world.keys.get(key)).is_some_and(|key| !is_ours(key));
-    if has_other_key && report.is_some_and(|report| report.outcome == Outcome::Noted) {
+    let key = trail.kms_key_id.as_ref().and_then(|key| world.keys.get(key));
+    if key.is_some_and(|key| !is_maintained(key)) && report.is_some_and(|report| report.outcome == Outcome::Noted) {
         return Ok(());
     }
     let Some(bucket) = world.buckets.get(&trail.bucket) else { return Ok(()) };
@@ -70,7 +70,7 @@ fn check_trail(world: &World, scenario: &Scenario, trail: usize, answer: &Answer
         Some(arn) => world.keys.get(arn).map(|key| (arn.to_owned(), key.clone())),
     };
     let arn_of_key = match key {
-        Some((_, key)) if !is_ours(&key) || key.tags.contains_key("trailseal:exempt") => return Ok(()),
+        Some((_, key)) if !is_maintained(&key) => return Ok(()),
         Some((arn, mut key)) => {
             key.state = KeyState::Enabled;
             key.policy = merged(&key.policy);
@@ -79,7 +79,7 @@ fn check_trail(world: &World, scenario: &Scenario, trail: usize, answer: &Answer
         }
         None => {
             let policy = KeyPolicy::new(&config(true, false, None), &function_arn()).text();
-            sealed.key(fake_aws::Key::new(&bucket.region).policy(&policy))
+            sealed.key(Key::new(&bucket.region).policy(&policy))
         }
     };
     if let Some(trail) = sealed.trails.get_mut(&arn) {
@@ -95,6 +95,11 @@ fn check_trail(world: &World, scenario: &Scenario, trail: usize, answer: &Answer
             world.check_delivery(&arn)
         )),
     }
+}
+
+/// Whether trailseal may change a key.
+fn is_maintained(key: &Key) -> bool {
+    is_ours(key) && !key.tags.contains_key("trailseal:exempt")
 }
 
 /// A policy with the statements of trailseal's own.
@@ -121,11 +126,10 @@ fn unreported_strays(world: &World, answer: &Answer) -> Vec<String> {
         regions.extend(trail.kms_key_id.as_deref().map(region_of));
     }
     let strays = world.keys.iter().filter(|(arn, key)| {
-        is_ours(key)
+        is_maintained(key)
             && regions.contains(&key.region)
             && key.created + RECENT < world.now
             && key.state != KeyState::PendingDeletion
-            && !key.tags.contains_key("trailseal:exempt")
             && [&used, &named, &reported].iter().all(|known| !known.contains(arn.as_str()))
     });
     strays.map(|(arn, _)| short(arn).to_owned()).collect()
