@@ -82,6 +82,28 @@ fn a_stray_is_alerted_before_a_lambda_retry() {
     assert!(alert.message.contains("aws kms schedule-key-deletion"), "{}", alert.message);
 }
 
+#[test]
+fn a_repair_for_a_trail_that_is_then_deleted_is_alerted() {
+    for request in ["update-trail-by-name", "sweep"] {
+        let mut world = account();
+        let key = add_sealing_key(&mut world, "eu-central-1");
+        world.keys.get_mut(&key).unwrap().state = fake_aws::KeyState::Disabled;
+        let mut scenario = Scenario::enforce(world);
+        scenario.aws.after(|call, world| {
+            if call.operation == "EnableKey" {
+                world.trails.clear();
+            }
+            None
+        });
+        let answer = scenario.invoke_event(request);
+        assert_eq!(answer["summary"], json!({ "gone": 1 }), "{answer:#}");
+        let alert = scenario.only_alert();
+        assert!(alert.message.contains("was deleted while trailseal prepared its key"), "{}", alert.message);
+        assert!(alert.message.contains("restore-key (done)"), "{}", alert.message);
+        assert_eq!(alert.attributes["outcome"], "noted");
+    }
+}
+
 /// Runs an alert's command with a fake `aws` whose `list-aliases` behaves as given, and returns the operation called.
 fn run_command(command: &str, list_aliases: &str) -> String {
     let script = format!("aws() {{ case \"$2\" in list-aliases) {list_aliases};; *) echo \"$2\";; esac; }}\n{command}");

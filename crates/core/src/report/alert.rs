@@ -44,7 +44,9 @@ fn drafts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Draft> {
     let alert = |trail: &TrailReport| {
         let headline = wording::headline(trail, config.mode);
         let text = trail_text(trail, origin, config, &headline, &std::mem::take(&mut notices));
-        trail_draft(answer, trail, trail.outcome, headline, text)
+        // The outcome of a superseded trail must not hide the change from a subscription that filters by outcome.
+        let outcome = if trail.is_superseded() { trail.outcome.max(Outcome::Noted) } else { trail.outcome };
+        trail_draft(answer, trail, outcome, headline, text)
     };
     let mut alerts: Vec<Draft> = answer.trails.iter().filter(|trail| needs_alert(trail)).map(alert).collect();
     // A stray never goes unnoticed, also if the trail itself needs no alert, or not yet.
@@ -63,7 +65,7 @@ fn needs_alert(trail: &TrailReport) -> bool {
             is_final || repaired_key(trail) || trail.may_have_changed()
         }
         Outcome::OutOfScope => trail.has(FindingId::NoCmk),
-        Outcome::Compliant | Outcome::Gone | Outcome::Exempt => false,
+        Outcome::Compliant | Outcome::Gone | Outcome::Exempt => trail.is_superseded(),
     }
 }
 

@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 200_000;
 pub(super) fn draft(answer: &Answer, origin: &Origin, config: &Config) -> Option<Draft> {
     // Every member account would report the same organization trail every day.
     let mut trails: Vec<&TrailReport> =
-        answer.trails.iter().filter(|trail| trail.outcome > Outcome::OutOfScope).collect();
+        answer.trails.iter().filter(|trail| trail.outcome > Outcome::OutOfScope || trail.is_superseded()).collect();
     let notices = notices(answer);
     if trails.is_empty() && notices.is_empty() && answer.warnings.is_empty() && answer.error.is_none() {
         return None;
@@ -22,7 +22,7 @@ pub(super) fn draft(answer: &Answer, origin: &Origin, config: &Config) -> Option
     trails.sort_by_key(|trail| std::cmp::Reverse(trail.outcome));
     let worst = match (&answer.error, trails.first()) {
         (Some(_), _) => Outcome::Failed,
-        (None, Some(worst)) => worst.outcome,
+        (None, Some(worst)) => worst.outcome.max(Outcome::Noted),
         // A notice about the account must pass a subscription's filter by outcome.
         (None, None) => Outcome::Noted,
     };

@@ -29,6 +29,13 @@ pub(in crate::report) fn headline(trail: &TrailReport, mode: Mode) -> String {
         Outcome::Failed if trail.may_have_changed() => format!("it is unknown whether trail {name} was remediated"),
         Outcome::Failed => format!("trail {name} could not be remediated"),
         Outcome::OutOfScope => format!("trail {name} is not encrypted and belongs to another account"),
+        Outcome::Gone if trail.is_superseded() => format!("trail {name} was deleted while trailseal prepared its key"),
+        Outcome::Exempt if trail.is_superseded() => {
+            format!("trail {name} was exempted while trailseal prepared its key")
+        }
+        Outcome::Compliant if trail.is_superseded() => {
+            format!("another principal encrypted trail {name} while trailseal prepared its key")
+        }
         Outcome::Noted | Outcome::Compliant | Outcome::Gone | Outcome::Exempt => {
             let mut ids: Vec<String> = trail.findings.iter().map(|finding| id(&finding.id())).collect();
             ids.dedup();
