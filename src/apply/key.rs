@@ -233,7 +233,13 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 Reading::Known(_) => return changed(),
             }
         }
-        let invisible = || Failure::transient(format!("KMS does not return the new policy of key `{key}`"));
-        Err(failed.unwrap_or_else(invisible))
+        match failed {
+            Some(failure) => Err(failure),
+            // KMS accepted it. It may appear later, or another principal wrote the old policy again.
+            None => {
+                let invisible = Failure::transient(format!("KMS does not return the new policy of key `{key}`"));
+                Ok(StepResult::Failed(Failure { outcome_unknown: true, ..invisible }))
+            }
+        }
     }
 }

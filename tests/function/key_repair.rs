@@ -318,6 +318,27 @@ fn an_unconfirmed_put_key_policy_is_not_resent() {
     assert_eq!(statements(&scenario, &key).len(), 6);
 }
 
+/// Another principal writes the old policy again, or KMS shows the new one later: the retry may find nothing to do.
+#[test]
+fn a_policy_that_kms_does_not_show_is_alerted() {
+    let (mut world, key) = sealed_account();
+    world.keys.get_mut(&key).unwrap().policy = replaced_policy();
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.after(move |call, world| {
+        if call.operation == "PutKeyPolicy" {
+            world.keys.get_mut(&key).unwrap().policy = replaced_policy();
+        }
+        None
+    });
+    let (error, _) = scenario.expect_failure("update-trail-by-name");
+    assert_eq!(error.error_type, "Transient");
+    assert!(error.error_message.contains("KMS does not return the new policy"), "{}", error.error_message);
+    assert_eq!(count_calls(&scenario, "PutKeyPolicy"), 1);
+    let alert = scenario.only_alert();
+    let subject = "trailseal: it is unknown whether trail audit was remediated";
+    assert_eq!(alert.subject.as_deref(), Some(subject), "{}", alert.message);
+}
+
 #[test]
 fn a_customer_key_gap_is_noted_until_delivery_fails() {
     let mut world = account();

@@ -332,25 +332,27 @@ impl Answer {
     }
 }
 
+/// Whether the step is one of those that a new key gets.
+fn prepares_new_key(step: StepName) -> bool {
+    matches!(step, StepName::CreateKey | StepName::EnableRotation | StepName::CreateAlias)
+}
+
 impl TrailReport {
     /// Whether a step took effect, and then another principal deleted, exempted or fixed the trail.
     pub(super) fn is_superseded(&self) -> bool {
-        let creates =
-            |step: StepName| matches!(step, StepName::CreateKey | StepName::EnableRotation | StepName::CreateAlias);
         let mut done = self.steps.iter().filter(|it| it.status == StepStatus::Done);
         match self.outcome {
             Outcome::Gone | Outcome::Exempt => done.next().is_some(),
             // A new key that it does not use is reported as a stray.
-            Outcome::Compliant => done.any(|it| !creates(it.step)),
+            Outcome::Compliant => done.any(|it| !prepares_new_key(it.step)),
             _ => false,
         }
     }
 
     /// Whether it failed by a change whose outcome is unknown. What became of a new key is reported as a stray.
     pub(super) fn may_have_changed(&self) -> bool {
-        let creates = |step: StepName| matches!(step, StepName::CreateKey | StepName::CreateAlias);
         self.error.as_ref().is_some_and(|error| error.outcome_unknown)
-            && self.steps.iter().any(|it| it.status == StepStatus::Failed && !creates(it.step))
+            && self.steps.iter().any(|it| it.status != StepStatus::Planned && !prepares_new_key(it.step))
     }
 
     /// Whether a step was performed, or would be.
