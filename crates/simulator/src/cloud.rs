@@ -63,6 +63,8 @@ struct Conditions {
     /// The current state, while an older one is read.
     hidden: Option<World>,
     sent_at: Instant,
+    /// Whether the SDK may give up before the response: its protection against stalled streams begins after 5 seconds.
+    is_late: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +164,8 @@ impl Cloud {
             Rng::with_seed(self.scenario.seed ^ (number << 16) ^ (process as u64).wrapping_add(1).rotate_right(8));
         let mut latency = || Duration::from_micros(rng.u64(100..=self.scenario.latency.as_micros() as u64 + 100));
         let (to, from) = (latency(), latency());
-        let conditions = self.conditions(process, &mut rng, is_quiet);
+        let is_late = to + from > Duration::from_secs(4);
+        let conditions = Conditions { is_late, ..self.conditions(process, &mut rng, is_quiet) };
         tokio::spawn(async move {
             sleep(to).await;
             let fault = conditions.fault.clone();
@@ -204,6 +207,7 @@ impl Cloud {
             before: None,
             hidden: None,
             sent_at: now,
+            is_late: false,
         }
     }
 }
@@ -268,7 +272,7 @@ impl State {
 
     /// After the fake performed a call: the current state is restored, and the invariants are checked.
     fn after(&mut self, call: &Call, world: &mut World) -> Option<Fault> {
-        let Conditions { process, fault, before, hidden, sent_at, .. } = self.current.take()?;
+        let Conditions { process, fault, before, hidden, sent_at, is_late, .. } = self.current.take()?;
         let served = hidden.map(|current| std::mem::replace(world, current));
         if let (Some(before), "cloudtrail") = (&before, call.service.as_str()) {
             world.keys.clone_from(&before.keys);
@@ -278,7 +282,7 @@ impl State {
             _ => None,
         };
         self.history.record_answer(process, call, fault.as_ref().map(|fault| format!("{fault:?}")));
-        let is_answered = fault.is_none();
+        let is_answered = fault.is_none() && !is_late;
         let served =
             ServedCall { process, call, sent_at, is_answered, before: before.as_ref(), served: served.as_ref() };
         self.invariants.check_call(&served, world, &self.history);
