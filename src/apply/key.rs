@@ -215,7 +215,10 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 }
                 // An error that normally means that the call had no effect is final.
                 (_, Some(failure)) if !failure.outcome_unknown => return Err(failure.clone()),
-                (current, _) => current?,
+                // The write may have taken effect, whatever became of this read.
+                (current, _) => {
+                    current.map_err(|failure| Failure { outcome_unknown: true, not_sent: false, ..failure })?
+                }
             };
             match current {
                 // KMS does not return it yet.
