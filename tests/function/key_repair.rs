@@ -1,5 +1,7 @@
 //! trailseal restores and extends its own keys, and no other key.
 
+use std::time::Duration;
+
 use fake_aws::{Fault, Key, KeyState, Trail};
 use serde_json::{Value, json};
 
@@ -337,6 +339,22 @@ fn a_policy_that_kms_does_not_show_is_alerted() {
     let alert = scenario.only_alert();
     let subject = "trailseal: it is unknown whether trail audit was remediated";
     assert_eq!(alert.subject.as_deref(), Some(subject), "{}", alert.message);
+}
+
+/// The read that follows is not sent.
+#[test]
+fn a_put_key_policy_that_outlasts_the_run_is_alerted() {
+    let (mut world, key) = sealed_account();
+    world.keys.get_mut(&key).unwrap().policy = replaced_policy();
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.after(|call, _| (call.operation == "PutKeyPolicy").then(|| Fault::Hang(Duration::from_secs(60))));
+    let (error, _) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(5));
+    assert_eq!(error.error_type, "Transient");
+    let alert = scenario.only_alert();
+    let subject = "trailseal: it is unknown whether trail audit was remediated";
+    assert_eq!(alert.subject.as_deref(), Some(subject), "{}", alert.message);
+    scenario.aws.clear_hooks();
+    scenario.assert_converged("update-trail-by-name");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn an_update_names_the_trail_as_it_was_read(it: &Decision<'_>) -> bool {
 fn a_usable_key_stays(it: &Decision<'_>) -> bool {
     let Case { state, policy, rotates, .. } = it.case;
     let is_usable = it.case.is_fit() && state == State::Enabled && policy.cloudtrail() == Access::Allowed;
-    // To a policy that nobody can change, nothing is added, which is reported.
+    // Nothing is added to a policy that no principal can change, and that is reported.
     let lacks_something = !rotates || policy.gains() || policy == Policy::Locked;
     let needs_nothing = !it.case.has_trailseals_tag() || !lacks_something;
     let is_unchanged = it.plan.keys.is_empty() && it.trail_plan().disposition == Disposition::Compliant;
