@@ -80,7 +80,7 @@ test: lint $(call installed,moto) ## Run all checks and tests
 
 .PHONY: simulate
 simulate: cargo ## Simulate SEEDS=3000 runs from FIRST_SEED=0 on, or print the run SEED=n
-	SEEDS=$(SEEDS) FIRST_SEED=$(FIRST_SEED) SEED=$(SEED) cargo run --quiet --locked --profile simulate --package trailseal-simulator
+	@SEEDS=$(SEEDS) FIRST_SEED=$(FIRST_SEED) SEED=$(SEED) cargo run --quiet --locked --profile simulate --package trailseal-simulator
 
 .PHONY: test-stack
 test-stack: cargo $(call installed,sam) $(call installed,ministack) ## Test the stack in an AWS emulator (TESTS="test_rules ...")

@@ -102,19 +102,18 @@ fn deny_cloudtrail() -> Value {
 }
 
 fn with_statement(policy: &str, statement: Value) -> String {
-    let mut policy: Value = serde_json::from_str(policy).expect("a policy is JSON");
-    policy["Statement"].as_array_mut().expect("these policies have a list of statements").push(statement);
-    policy.to_string()
+    let mut statements = statements(policy);
+    statements.push(statement);
+    with_statements(&statements)
 }
 
 fn add_sealing_key(world: &mut World, spec: &SealingKeySpec) {
     use SealingKeyState::{Denying, Disabled, Exempt, PendingDeletion, Untagged, WithoutCloudTrail};
     let region = REGIONS[spec.region];
-    let policy = KeyPolicy::new(&config(true, false, None), &function_arn()).text();
     let policy = match spec.state {
         WithoutCloudTrail => world.default_key_policy(ACCOUNT),
-        Denying => with_statement(&policy, deny_cloudtrail()),
-        _ => policy,
+        Denying => with_statement(&sealing_policy(), deny_cloudtrail()),
+        _ => sealing_policy(),
     };
     let mut key = Key { rotation_days: spec.rotates.then_some(365), ..Key::new(region) }.policy(&policy);
     if spec.state != Untagged {
@@ -169,6 +168,27 @@ fn trail_key(world: &mut World, key: TrailKey, region: &str) -> Option<String> {
         }
         TrailKey::Deleted => format!("arn:aws:kms:{region}:{ACCOUNT}:key/ffffffff-0000-4000-8000-000000000000"),
     })
+}
+
+/// The policy that trailseal writes.
+pub(crate) fn sealing_policy() -> String {
+    KeyPolicy::new(&config(true, false, None), &function_arn()).text()
+}
+
+/// The statements of a policy.
+pub(crate) fn statements(policy: &str) -> Vec<Value> {
+    let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+    policy["Statement"].as_array().cloned().unwrap_or_default()
+}
+
+/// A policy with these statements.
+pub(crate) fn with_statements(statements: &[Value]) -> String {
+    json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
+}
+
+/// The Region in an ARN.
+pub(crate) fn region_of(arn: &str) -> &str {
+    arn.split(':').nth(3).unwrap_or_default()
 }
 
 /// Whether a key has trailseal's tag.

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fake_aws::{Call, Key, Trail, World};
-use serde_json::Value;
 use tokio::time::Instant;
 use trailseal_core::report::{Answer, Outcome};
 
-use crate::account::{ALIAS, is_ours};
+use crate::account::{ALIAS, is_ours, region_of, statements};
 use crate::cloud::is_read;
 use crate::history::{History, short};
 use crate::scenario::Scenario;
@@ -229,7 +228,7 @@ impl Invariants {
         if current.is_some() && current.as_deref() != Some(key) && history.since(self.recently()).all(was_healthy) {
             self.violate("a healthy key is not replaced", detail());
         }
-        let region = key.split(':').nth(3).unwrap_or_default();
+        let region = region_of(key);
         let is_sealing = |world: &World| world.alias_target(region, ALIAS) == Some(key);
         if before.keys.get(key).is_some_and(is_ours) && !history.since(self.recently()).any(is_sealing) {
             self.violate("at most one key of trailseal is in use per Region", detail());
@@ -237,11 +236,7 @@ impl Invariants {
     }
 
     fn check_policy(&mut self, process: usize, key: &str, before: &World, world: &World, history: &History) {
-        let statements = |key: Option<&Key>| -> Vec<Value> {
-            let policy =
-                key.map(|key| serde_json::from_str::<Value>(&key.policy).unwrap_or_default()).unwrap_or_default();
-            policy["Statement"].as_array().cloned().unwrap_or_default()
-        };
+        let statements = |key: Option<&Key>| key.map(|key| statements(&key.policy)).unwrap_or_default();
         let now = statements(world.keys.get(key));
         let Some(lost) = statements(before.keys.get(key)).into_iter().find(|statement| !now.contains(statement)) else {
             return;

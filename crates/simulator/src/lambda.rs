@@ -13,7 +13,7 @@ use trailseal_core::context::Context;
 use trailseal_core::report::Answer;
 use trailseal_core::trigger::{Event, Target, Trigger};
 
-use crate::account::{ACCOUNT, config, function_arn, other_key, trail_arn};
+use crate::account::{ACCOUNT, config, function_arn, other_key, region_of, trail_arn};
 use crate::cloud::Cloud;
 use crate::scenario::{Input, InvocationSpec, REGIONS};
 
@@ -110,7 +110,7 @@ fn trigger(cloud: &Cloud, input: Input, context: &Context) -> Trigger {
             let world = cloud.world();
             let key = world.trails.get(&trail_arn(scenario, trail)).and_then(|trail| trail.kms_key_id.clone());
             let key = key.or_else(|| other_key(&world, REGIONS[0])).unwrap_or_default();
-            let region = key.split(':').nth(3).unwrap_or_default().to_owned();
+            let region = region_of(&key).to_owned();
             let event = event("kms", "DisableKey", &region, json!({ "keyId": key }));
             Trigger::from_event(&event, &context.function_arn)
         }

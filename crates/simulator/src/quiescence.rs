@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 
 use fake_aws::{Key, KeyState, World};
-use serde_json::json;
-use trailseal_core::key_policy::KeyPolicy;
 use trailseal_core::report::{Answer, Outcome};
 
-use crate::account::{ACCOUNT, ALIAS, config, function_arn, is_ours, trail_arn};
+use crate::account::{ACCOUNT, ALIAS, is_ours, region_of, sealing_policy, statements, trail_arn, with_statements};
 use crate::cloud::Cloud;
 use crate::history::short;
 use crate::lambda::run;
@@ -73,14 +71,11 @@ fn check_trail(world: &World, scenario: &Scenario, trail: usize, answer: &Answer
         Some((_, key)) if !is_maintained(&key) => return Ok(()),
         Some((arn, mut key)) => {
             key.state = KeyState::Enabled;
-            key.policy = merged(&key.policy);
+            key.policy = with_statements(&[statements(&key.policy), statements(&sealing_policy())].concat());
             sealed.keys.insert(arn.clone(), key);
             arn
         }
-        None => {
-            let policy = KeyPolicy::new(&config(true, false, None), &function_arn()).text();
-            sealed.key(Key::new(&bucket.region).policy(&policy))
-        }
+        None => sealed.key(Key::new(&bucket.region).policy(&sealing_policy())),
     };
     if let Some(trail) = sealed.trails.get_mut(&arn) {
         trail.kms_key_id = Some(arn_of_key);
@@ -102,28 +97,16 @@ fn is_maintained(key: &Key) -> bool {
     is_ours(key) && !key.tags.contains_key("trailseal:exempt")
 }
 
-/// A policy with the statements of trailseal's own.
-fn merged(policy: &str) -> String {
-    let own = KeyPolicy::new(&config(true, false, None), &function_arn()).text();
-    let statements = |policy: &str| -> Vec<serde_json::Value> {
-        let policy: serde_json::Value = serde_json::from_str(policy).unwrap_or_default();
-        policy["Statement"].as_array().cloned().unwrap_or_default()
-    };
-    let statements: Vec<_> = statements(policy).into_iter().chain(statements(&own)).collect();
-    json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
-}
-
 /// Keys of trailseal that nothing uses and that the answer of a sweep does not name, in the Regions that a sweep scans. A
 /// recent key may be another run's.
 fn unreported_strays(world: &World, answer: &Answer) -> Vec<String> {
     let used: BTreeSet<&str> = world.trails.values().filter_map(|trail| trail.kms_key_id.as_deref()).collect();
     let named: BTreeSet<&str> = world.aliases.values().map(|alias| alias.target.as_str()).collect();
     let reported: BTreeSet<&str> = answer.strays.iter().map(|stray| stray.key.as_str()).collect();
-    let region_of = |arn: &str| arn.split(':').nth(3).unwrap_or_default().to_owned();
     let mut regions: BTreeSet<String> = BTreeSet::from([REGIONS[0].to_owned()]);
     for trail in world.trails.values().filter(|trail| trail.owner == ACCOUNT) {
         regions.insert(trail.home_region.clone());
-        regions.extend(trail.kms_key_id.as_deref().map(region_of));
+        regions.extend(trail.kms_key_id.as_deref().map(|key| region_of(key).to_owned()));
     }
     let strays = world.keys.iter().filter(|(arn, key)| {
         is_maintained(key)
