@@ -55,8 +55,8 @@ pub(crate) struct Invariants {
     /// By process, Region, and whether they are writes.
     cloudtrail_calls: BTreeMap<(usize, String, bool), Vec<Instant>>,
     writes: BTreeMap<usize, usize>,
-    /// The trails that a process gave a key.
-    updated: BTreeSet<(usize, String)>,
+    /// The trails that a process gave a key: the key, and whether the process got the response.
+    updated: BTreeMap<(usize, String), (String, bool)>,
     /// The keys that a process repaired, and the trails whose logging it started.
     repaired: BTreeSet<(usize, String)>,
     /// How many keys a process created in a Region.
@@ -205,7 +205,7 @@ impl Invariants {
         if fields.iter().any(|field| !["Name", "KmsKeyId"].contains(field)) {
             self.violate("no setting but the key changes", format!("UpdateTrail with {fields:?}"));
         }
-        self.updated.insert((served.process, trail.to_owned()));
+        self.updated.insert((served.process, trail.to_owned()), (key.to_owned(), served.is_answered));
         let current = before.trails.get(trail).and_then(|trail| trail.kms_key_id.clone());
         let key_of = |world: &World| world.trails.get(trail).and_then(|trail| trail.kms_key_id.clone());
         let detail = || {
@@ -278,7 +278,10 @@ impl Invariants {
             if outcome == Outcome::Gone && history.since(begun).all(|world| world.trails.contains_key(arn)) {
                 self.violate("the answer is true", format!("process {process} answers that {} is gone", short(arn)));
             }
-            let is_updated = self.updated.contains(&(process, arn.to_owned()));
+            // Without a response, no read shows an update that another principal replaced.
+            let now = history.at(Instant::now()).and_then(|world| world.trails.get(arn)?.kms_key_id.clone());
+            let update = self.updated.get(&(process, arn.to_owned()));
+            let is_updated = update.is_some_and(|(key, is_answered)| *is_answered || now.as_ref() == Some(key));
             // Another principal may have deleted or exempted it since.
             let reports = matches!(outcome, Outcome::Remediated | Outcome::Failed | Outcome::Gone | Outcome::Exempt);
             if is_updated && !reports {
