@@ -215,6 +215,47 @@ fn an_update_that_outlasts_the_invocation_is_alerted() {
     assert_eq!(scenario.only_alert(), alert);
 }
 
+/// The read after the update returns the old settings. The next pass reads the new ones, and KMS does not know the key yet.
+#[test]
+fn an_update_is_alerted_if_its_key_cannot_be_read() {
+    let mut world = account();
+    let key = add_sealing_key(&mut world, "eu-central-1");
+    let mut scenario = Scenario::enforce(world);
+    let (mut reads, mut is_updated) = (0, false);
+    scenario.aws.before(move |call, world| {
+        reads += usize::from(call.operation == "GetTrail");
+        let is_stale = call.operation == "GetTrail" && reads == 3;
+        world.trails.values_mut().for_each(|trail| {
+            trail.kms_key_id = Some(key.clone()).filter(|_| is_updated && !is_stale);
+        });
+        let is_unknown = is_updated && call.operation == "ListResourceTags";
+        is_updated |= call.operation == "UpdateTrail";
+        is_unknown.then(|| Fault::error(400, "NotFoundException", "Key does not exist"))
+    });
+    scenario.aws.after(|call, _| (call.operation == "UpdateTrail").then(Fault::throttled));
+    let (error, _) = scenario.expect_failure("update-trail-by-name");
+    assert_eq!(error.error_type, "Transient");
+    assert_eq!(count_calls(&scenario, "UpdateTrail"), 1);
+    let alert = scenario.only_alert();
+    let subject = "trailseal: it is unknown whether trail audit was remediated";
+    assert_eq!(alert.subject.as_deref(), Some(subject), "{}", alert.message);
+}
+
+/// The retry finds the trail logging and does not report that this invocation started it.
+#[test]
+fn a_restart_is_alerted_before_a_lambda_retry() {
+    let mut world = account();
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").stopped(1_780_000_500));
+    add_sealing_key(&mut world, "eu-central-1");
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_RESTART_LOGGING", "true").start();
+    scenario.aws.before(|call, _| (call.operation == "GetBucketPolicy").then(Fault::internal));
+    let (error, _) = scenario.expect_failure("stop-logging-by-name");
+    assert_eq!(error.error_type, "Transient");
+    assert_eq!(count_calls(&scenario, "UpdateTrail"), 0);
+    let alert = scenario.only_alert().message;
+    assert!(alert.contains("start-logging (done)"), "{alert}");
+}
+
 #[test]
 fn a_throttled_create_key_is_resent_after_a_read() {
     let mut scenario = Scenario::enforce(account());

@@ -101,6 +101,24 @@ fn an_enabled_key_with_an_unreadable_policy_is_a_failure() {
     }
 }
 
+/// Another principal disables the key again, or KMS shows it as enabled later: the retry may find nothing to do.
+#[test]
+fn a_key_that_kms_does_not_show_as_enabled_is_alerted() {
+    let (world, key) = broken(KeyState::Disabled, sealing_policy());
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.after(move |call, world| {
+        if call.operation == "EnableKey" {
+            world.keys.get_mut(&key).unwrap().state = KeyState::Disabled;
+        }
+        None
+    });
+    let (error, _) = scenario.expect_failure("update-trail-by-name");
+    assert_eq!(error.error_type, "Transient");
+    assert_eq!(count_calls(&scenario, "EnableKey"), 1);
+    let alert = scenario.only_alert().message;
+    assert!(alert.contains("restore-key (done)") && alert.contains("does not return key"), "{alert}");
+}
+
 #[test]
 fn a_denied_policy_read_names_the_call_to_allow() {
     let (mut world, key) = broken(KeyState::Disabled, stripped());

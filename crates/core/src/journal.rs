@@ -84,8 +84,6 @@ pub enum Contradiction {
     PolicyChanged(KeyArn),
     /// The key's state does not permit the step.
     StateChanged(Failure),
-    /// KMS does not return the change.
-    NotVisible(KeyArn),
     /// Another principal changed the trail.
     TrailChanged(TrailArn),
     /// The trail no longer exists.
@@ -136,6 +134,16 @@ impl Entry {
             | StepResult::Unconfirmed { failure, .. }
             | StepResult::CreatedKeyFound(failure) => Some(failure),
             _ => None,
+        }
+    }
+
+    /// Whether it changed something, or may have, that is still there as far as is known.
+    pub fn may_have_effect(&self) -> bool {
+        match &self.result {
+            StepResult::NotPerformed | StepResult::Contradicted(_) | StepResult::OtherKey(_) => false,
+            StepResult::Done(_) => !matches!(self.step, Step::Key(KeyStep::Adopt(_))),
+            StepResult::Failed(failure) => failure.outcome_unknown,
+            StepResult::Unconfirmed { .. } | StepResult::CreatedKeyFound(_) => true,
         }
     }
 

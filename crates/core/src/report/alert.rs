@@ -10,8 +10,6 @@ use crate::context::Context;
 use crate::failure::Class;
 use crate::finding::FindingId;
 use crate::ids::shorten;
-use crate::journal::StepStatus;
-use crate::plan::StepName;
 use crate::trigger::{Origin, SWEEP};
 
 /// A message for the alert topic.
@@ -59,20 +57,13 @@ fn drafts(answer: &Answer, origin: &Origin, config: &Config) -> Vec<Draft> {
 fn needs_alert(trail: &TrailReport) -> bool {
     match trail.outcome {
         Outcome::Planned | Outcome::Remediated | Outcome::Noted => true,
-        // A retry finds the change and would not report it.
         Outcome::Failed => {
             let is_final = trail.error.as_ref().is_none_or(|error| !error.is_transient());
-            is_final || repaired_key(trail) || trail.may_have_changed()
+            is_final || trail.failed_after_change()
         }
         Outcome::OutOfScope => trail.has(FindingId::NoCmk),
         Outcome::Compliant | Outcome::Gone | Outcome::Exempt => trail.is_superseded(),
     }
-}
-
-fn repaired_key(trail: &TrailReport) -> bool {
-    let is_repair = |step: StepName| matches!(step, StepName::RestoreKey | StepName::ExtendKeyPolicy);
-    let rotates = |step: StepName| step == StepName::EnableRotation && trail.has(FindingId::KeyRotationOff);
-    trail.steps.iter().any(|it| (is_repair(it.step) || rotates(it.step)) && it.status == StepStatus::Done)
 }
 
 /// The alert about keys alone.

@@ -176,6 +176,9 @@ pub struct StepReport {
     pub status: StepStatus,
     /// In words, with the names that matter.
     pub detail: String,
+    /// Whether it changed something, or may have.
+    #[serde(skip)]
+    pub may_have_effect: bool,
 }
 
 /// How many alerts were published.
@@ -338,21 +341,30 @@ fn prepares_new_key(step: StepName) -> bool {
 }
 
 impl TrailReport {
-    /// Whether a step took effect, and then another principal deleted, exempted or fixed the trail.
+    /// Whether a step took effect, or may have, and then another principal deleted, exempted or fixed the trail.
     pub(super) fn is_superseded(&self) -> bool {
-        let mut done = self.steps.iter().filter(|it| it.status == StepStatus::Done);
+        let mut changes = self.steps.iter().filter(|it| it.may_have_effect);
         match self.outcome {
-            Outcome::Gone | Outcome::Exempt => done.next().is_some(),
+            Outcome::Gone | Outcome::Exempt => changes.next().is_some(),
             // A new key that it does not use is reported as a stray.
-            Outcome::Compliant => done.any(|it| !prepares_new_key(it.step)),
+            Outcome::Compliant => changes.any(|it| !prepares_new_key(it.step)),
             _ => false,
         }
     }
 
-    /// Whether it failed by a change whose outcome is unknown. What became of a new key is reported as a stray.
-    pub(super) fn may_have_changed(&self) -> bool {
-        self.error.as_ref().is_some_and(|error| error.outcome_unknown)
-            && self.steps.iter().any(|it| it.status != StepStatus::Planned && !prepares_new_key(it.step))
+    /// Whether it failed after a change that a retry would find and not report. A retry goes on with a new key.
+    pub(super) fn failed_after_change(&self) -> bool {
+        let is_change = |step: StepName| match step {
+            StepName::EnableRotation => self.has(FindingId::KeyRotationOff),
+            step => !prepares_new_key(step),
+        };
+        self.outcome == Outcome::Failed && self.steps.iter().any(|it| it.may_have_effect && is_change(it.step))
+    }
+
+    /// Whether it is unknown what became of a step that is not about a new key.
+    pub(super) fn is_unclear(&self) -> bool {
+        let is_unclear = |it: &StepReport| it.may_have_effect && it.status != StepStatus::Done;
+        self.steps.iter().any(|it| is_unclear(it) && !prepares_new_key(it.step))
     }
 
     /// Whether a step was performed, or would be.

@@ -260,8 +260,12 @@ fn unreported_failures(trails: &[TrailReport], journal: &Journal) -> Vec<Failure
 /// In the order in which they are performed: the start of logging, the steps of every key that is listed under this trail,
 /// the assignment of the key.
 fn steps(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal) -> Vec<StepReport> {
-    let report =
-        |entry: &Entry| StepReport { step: entry.step.name(), status: entry.status(), detail: wording::detail(entry) };
+    let report = |entry: &Entry| StepReport {
+        step: entry.step.name(),
+        status: entry.status(),
+        detail: wording::detail(entry),
+        may_have_effect: entry.may_have_effect(),
+    };
     let own = journal.steps(Subject::Trail(arn.clone()));
     let (restarts, updates): (Vec<&Entry>, Vec<&Entry>) = own.iter().partition(|entry| entry.step == Step::Restart);
     let mut steps: Vec<StepReport> = restarts.into_iter().map(report).collect();
@@ -275,6 +279,7 @@ fn steps(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal)
             let listed = |step: StepReport| StepReport {
                 status: StepStatus::NotNeeded,
                 detail: wording::listed_under(reporting),
+                may_have_effect: false,
                 ..step
             };
             steps.extend(key_steps.map(listed));
@@ -286,7 +291,8 @@ fn steps(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal)
         && first.current_key.as_ref() != Some(key)
     {
         let detail = wording::superseded(key);
-        steps.push(StepReport { step: StepName::UpdateTrail, status: StepStatus::NotNeeded, detail });
+        let (step, status) = (StepName::UpdateTrail, StepStatus::NotNeeded);
+        steps.push(StepReport { step, status, detail, may_have_effect: false });
     }
     steps
 }

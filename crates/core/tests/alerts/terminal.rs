@@ -108,7 +108,7 @@ fn results() -> Vec<StepResult> {
     ]
 }
 
-fn contradictions() -> [Contradiction; 9] {
+fn contradictions() -> [Contradiction; 8] {
     let trail = || audit().arn().clone();
     let taken = |in_use| Contradiction::AliasTaken { holder: with_id(8), in_use };
     [
@@ -117,7 +117,6 @@ fn contradictions() -> [Contradiction; 9] {
         taken(false),
         Contradiction::PolicyChanged(with_id(7)),
         Contradiction::StateChanged(denied("kms:EnableKey", "enable the key")),
-        Contradiction::NotVisible(with_id(7)),
         Contradiction::TrailChanged(trail()),
         Contradiction::TrailGone(denied("cloudtrail:UpdateTrail", "update the trail")),
         Contradiction::OutcomeUnknown(unanswered("cloudtrail:UpdateTrail", "update the trail")),

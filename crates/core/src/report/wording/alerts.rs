@@ -26,7 +26,7 @@ pub(in crate::report) fn headline(trail: &TrailReport, mode: Mode) -> String {
         Outcome::Remediated => format!("trail {name} was remediated"),
         Outcome::Failed if mode == Mode::DryRun => format!("trail {name} could not be remediated (dry-run)"),
         Outcome::Failed if is_updated => format!("trail {name} is encrypted, but something else failed"),
-        Outcome::Failed if trail.may_have_changed() => format!("it is unknown whether trail {name} was remediated"),
+        Outcome::Failed if trail.is_unclear() => format!("it is unknown whether trail {name} was remediated"),
         Outcome::Failed => format!("trail {name} could not be remediated"),
         Outcome::OutOfScope => format!("trail {name} is not encrypted and belongs to another account"),
         Outcome::Gone if trail.is_superseded() => format!("trail {name} was deleted while trailseal prepared its key"),

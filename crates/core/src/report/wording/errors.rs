@@ -321,9 +321,6 @@ pub(in crate::report) fn not_remediated_yet(trail: &str, failure: &Failure) -> S
 pub(in crate::report) fn abandoned(contradiction: &Contradiction) -> Failure {
     match contradiction {
         Contradiction::TrailGone(failure) | Contradiction::OutcomeUnknown(failure) => failure.clone(),
-        other => Failure {
-            outcome_unknown: matches!(other, Contradiction::NotVisible(_)),
-            ..Failure::transient(format!("the state of AWS kept changing: {}", reason(other)))
-        },
+        other => Failure::transient(format!("the state of AWS kept changing: {}", reason(other))),
     }
 }

@@ -117,7 +117,6 @@ pub(super) fn reason(contradiction: &Contradiction) -> String {
         Contradiction::PolicyChanged(key) => {
             format!("another principal changed the policy of key `{key}` during this run")
         }
-        Contradiction::NotVisible(key) => format!("key `{key}` was enabled, but KMS does not show this yet"),
         Contradiction::TrailChanged(trail) => format!("another principal changed trail `{trail}` during this run"),
         Contradiction::StateChanged(failure)
         | Contradiction::TrailGone(failure)
