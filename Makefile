@@ -123,6 +123,7 @@ lint-files: $(call installed,lint) $(call installed,checkov)
 	$(TOOLS)/lint/bin/ruff check --quiet
 	$(TOOLS)/lint/bin/ruff format --quiet --check
 	$(TOOLS)/lint/bin/shellcheck .ci/run $$(grep -lE '^#!.*sh$$' scripts/*)
+	$(TOOLS)/lint/bin/actionlint -shellcheck $(TOOLS)/lint/bin/shellcheck
 	$(TOOLS)/lint/bin/zizmor --offline --quiet .github action.yml
 	$(TOOLS)/checkov/bin/checkov --config-file .checkov.yaml
 
