@@ -46,13 +46,11 @@ RUST_TARGET_arm64 := aarch64-unknown-linux-gnu
 .PHONY: package
 package: cargo $(call installed,sam) $(TOOLS)/cyclonedx/bin/cargo-cyclonedx ## Create a package in dist/ for deployment without the sources
 	$(SAM) build --build-dir .tools/package/build --parameter-overrides Architecture=$(ARCH)
-	PATH="$(TOOLS)/cyclonedx/bin:$$PATH" SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --no-build-deps \
-		--target $(RUST_TARGET_$(ARCH)) --override-filename trailseal.cdx
-	mv trailseal.cdx.json .tools/package/ && rm -f crates/*/trailseal.cdx.json
+	scripts/bill-of-materials . $(RUST_TARGET_$(ARCH)) > .tools/package/trailseal.cdx.json
 	# A cross compiler only: the optimizations of cargo-lambda are for Lambda's processors.
 	$(BUILD_ENV) cargo lambda build --quiet --release --locked --package trailseal-cli --bin trailseal \
 		--target $(RUST_TARGET_$(ARCH)) --disable-optimizations --lambda-dir .tools/package
-	scripts/package-cli .tools/package/trailseal/bootstrap .tools/package/cli
+	scripts/package-cli .tools/package/trailseal/bootstrap $(RUST_TARGET_$(ARCH)) .tools/package/cli
 	@$(TOOLS)/sam/bin/python -B scripts/package $(ARCH) .tools/package/build .tools/package/trailseal.cdx.json .tools/package/cli dist
 
 # Built from source, because its output describes the package.

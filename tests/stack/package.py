@@ -9,11 +9,7 @@ from emulated_account import LOGS
 from local import BUILD, PROJECT, TOOLS, architecture
 
 PACKAGES = LOGS / "package"
-# cargo-cyclonedx names the workspace's crates by their path.
-BILL_OF_MATERIALS = {
-    "bomFormat": "CycloneDX",
-    "metadata": {"component": {"bom-ref": f"path+file://{PROJECT}#trailseal@0.1.0"}},
-}
+BILL_OF_MATERIALS = {"bomFormat": "CycloneDX"}
 BUILT = Path(os.environ.get("TRAILSEAL_BUILD", BUILD))
 
 
