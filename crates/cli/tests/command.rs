@@ -1,10 +1,8 @@
 //! The commands, their output and their errors. `cmd/*.trycmd` are sessions at a terminal; `cmd/*.toml` are policies that the
 //! function's tests read, too. `TRYCMD=overwrite cargo test -p trailseal-cli` writes what changed.
-#![expect(clippy::unwrap_used, clippy::string_slice, reason = "tests may")]
+#![expect(clippy::unwrap_used, reason = "tests may")]
 
 use std::process::{Command, Output};
-
-use serde_json::Value;
 
 fn trailseal(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_trailseal")).args(arguments).env_clear().output().unwrap()
@@ -17,17 +15,6 @@ fn text(bytes: Vec<u8>) -> String {
 #[test]
 fn commands() {
     trycmd::TestCases::new().case("tests/cmd/*.trycmd").case("tests/cmd/*.toml");
-}
-
-#[test]
-fn the_policy_in_the_documentation_is_the_one_printed() {
-    let page = include_str!("../../../docs/organization.md");
-    let (before, after) = page.split_once("```json\n").unwrap();
-    // The last code before the policy holds the arguments.
-    let arguments = before.rsplit('`').nth(1).unwrap().split_whitespace().skip_while(|word| !word.starts_with("--"));
-    let printed = trailseal(&["key-policy"].into_iter().chain(arguments).collect::<Vec<_>>()).stdout;
-    let shown: Value = serde_json::from_str(&after[..after.find("```").unwrap()]).unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&printed).unwrap(), shown);
 }
 
 #[test]
