@@ -6,7 +6,8 @@ use fake_aws::{Fault, Key, Trail};
 use serde_json::json;
 
 use crate::support::{
-    Scenario, account, add_sealing_key, count_calls, findings, inject, now, sealing_policy, step, steps,
+    Scenario, account, add_sealing_key, count_calls, event, findings, inject, logged_answers, now, sealing_policy,
+    step, steps,
 };
 
 /// Loses the responses of the first `times` `CreateKey` calls. With `unindexed`, the tag index lacks the keys.
@@ -268,11 +269,33 @@ fn a_throttled_create_key_is_resent_after_a_read() {
 
     // A role that may not read the tag index creates a key, too.
     let mut world = account();
-    world.denied.insert("tag:GetResources".into());
+    world.denied.insert("tagging:GetResources".into());
     let mut scenario = Scenario::enforce(world);
     inject(&scenario, "CreateKey", 2, Fault::throttled());
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!((count_calls(&scenario, "CreateKey"), scenario.aws.world().keys.len()), (3, 1), "{answer:#}");
+}
+
+#[test]
+fn create_key_is_not_resent_if_the_read_before_it_fails() {
+    let unreadable = Fault::Raw { status: 200, body: "{}".into() };
+    for (fault, class) in [(Fault::internal(), "transient"), (unreadable, "terminal")] {
+        let mut scenario = Scenario::enforce(account());
+        let mut sent = 0;
+        scenario.aws.before(move |call, _| {
+            sent += usize::from(call.operation == "CreateKey");
+            match call.operation.as_str() {
+                "CreateKey" => Some(Fault::throttled()),
+                "GetResources" if sent > 0 => Some(fault.clone()),
+                _ => None,
+            }
+        });
+        let event = event("update-trail-by-name").to_string();
+        let invocation = scenario.function.invoke_within(event.as_bytes(), Duration::from_secs(5));
+        let answer = &logged_answers(&invocation)[0];
+        assert_eq!(answer["trails"][0]["error"]["class"], class, "{answer:#}");
+        assert_eq!((count_calls(&scenario, "CreateKey"), scenario.aws.world().keys.len()), (1, 0), "{class}");
+    }
 }
 
 #[test]
