@@ -182,6 +182,14 @@ mod tests {
     }
 
     #[test]
+    fn an_input_with_half_an_envelope_is_a_request() {
+        for input in [r#"{"source": "aws.events"}"#, r#"{"detail-type": "Scheduled Event"}"#] {
+            let error = read(input).unwrap_err().to_string();
+            assert!(!error.contains("envelope"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_malformed_required_envelope_field_is_an_error() {
         for field in ["detail-type", "source"] {
             let mut event = event();

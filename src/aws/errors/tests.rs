@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_kms::operation::describe_key::DescribeKeyError;
 use serde::Deserialize;
 
 use super::*;
@@ -193,4 +194,26 @@ fn the_class_of_a_code_decides_whether_it_is_retried() {
         let failure = refused(call, 400, code);
         assert_eq!((failure.class, is_retryable(&failure)), (class, retried), "{call} {code}");
     }
+}
+
+#[test]
+fn a_request_that_cannot_be_built_is_terminal_and_unsent() {
+    let error: SdkError<DescribeKeyError, HttpResponse> = SdkError::construction_failure("no key");
+    let failure = operation("kms:DescribeKey").failure(error.into());
+    let message = "cannot create a key in `eu-west-1`: failed to construct request: no key";
+    let expected = Failure { operation: Some("kms:DescribeKey"), remedy: None, ..Failure::terminal(message, "") };
+    assert_eq!(failure, expected);
+}
+
+#[test]
+fn a_request_without_a_response_may_have_taken_effect() {
+    let error: SdkError<DescribeKeyError, HttpResponse> = SdkError::timeout_error("a cause that says no more");
+    let failure = operation("kms:DescribeKey").failure(error.into());
+    let expected = Failure {
+        operation: Some("kms:DescribeKey"),
+        remedy: Some(RETRIED.to_owned()),
+        outcome_unknown: true,
+        ..Failure::transient("cannot create a key in `eu-west-1`: no response in time")
+    };
+    assert_eq!(failure, expected);
 }
