@@ -236,6 +236,19 @@ fn a_restored_key_is_awaited_in_the_next_pass_too() {
 
 /// The sealing key was just changed by an earlier run or another principal, of which KMS shows nothing.
 #[test]
+fn a_new_key_that_stays_invisible_to_cloudtrail_is_transient() {
+    let mut scenario = Scenario::enforce(account());
+    inject(&scenario, "UpdateTrail", usize::MAX, Fault::error(400, "KmsKeyNotFoundException", "no such key"));
+    let (error, _) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(5));
+    assert_eq!(error.error_type, "Transient");
+    assert!(count_calls(&scenario, "UpdateTrail") > 1);
+    scenario.aws.clear_hooks();
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!((&answer["summary"], scenario.aws.world().keys.len()), (&json!({ "remediated": 1 }), 1));
+    scenario.assert_converged("update-trail-by-name");
+}
+
+#[test]
 fn a_usable_key_that_cloudtrail_refuses_is_retried() {
     for code in
         ["KmsKeyNotFoundException", "InsufficientEncryptionPolicyException", "KmsException", "KmsKeyDisabledException"]

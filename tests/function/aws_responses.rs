@@ -217,6 +217,22 @@ fn an_update_with_an_incomplete_response_is_read_back() {
 }
 
 #[test]
+fn an_update_that_returns_another_key_is_a_failure() {
+    let mut world = account();
+    let key = add_sealing_key(&mut world, "eu-central-1");
+    let other = world.key(Key::new("eu-central-1"));
+    let mut scenario = Scenario::enforce(world);
+    let response = raw(&complete("UpdateTrail", &other));
+    scenario.aws.after(move |call, _| (call.operation == "UpdateTrail").then(|| response.clone()));
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "failed": 1 }), "{answer:#}");
+    let message = format!("CloudTrail accepted key `{key}` for trail `{AUDIT}`, but returned key `{other}`");
+    assert_eq!(step(&answer, "update-trail")["detail"], json!(message));
+    assert_eq!(answer["trails"][0]["error"]["message"], json!(message));
+    assert_eq!(count_calls(&scenario, "UpdateTrail"), 1);
+}
+
+#[test]
 fn an_incomplete_list_of_trails_hides_no_trail() {
     let entry = |field: &str| {
         let mut entry = json!({ "TrailARN": AUDIT, "Name": "audit", "HomeRegion": "eu-west-1" });

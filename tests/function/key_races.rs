@@ -139,6 +139,43 @@ fn a_persistent_invalid_state_fails_with_its_remedy() {
 }
 
 #[test]
+fn a_deletion_scheduled_during_a_repair_is_canceled() {
+    let (mut world, key) = sealed_account();
+    world.keys.get_mut(&key).unwrap().state = KeyState::Disabled;
+    let mut scenario = Scenario::enforce(world);
+    let (sealing, mut done) = (key.clone(), false);
+    scenario.aws.before(move |call, world| {
+        if call.operation == "EnableKey" && !done {
+            done = true;
+            world.keys.get_mut(&sealing).unwrap().state = KeyState::PendingDeletion;
+        }
+        None
+    });
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    assert_eq!(count_calls(&scenario, "CancelKeyDeletion"), 1);
+    assert_eq!(scenario.aws.world().keys[&key].state, KeyState::Enabled);
+    scenario.assert_converged("update-trail-by-name");
+}
+
+#[test]
+fn the_pass_after_a_lost_response_reads_the_keys_state() {
+    let (mut world, key) = sealed_account();
+    world.keys.get_mut(&key).unwrap().state = KeyState::PendingDeletion;
+    let mut scenario = Scenario::enforce(world);
+    let mut lose = true;
+    scenario.aws.after(move |call, _| {
+        (call.operation == "CancelKeyDeletion" && std::mem::take(&mut lose)).then(Fault::internal)
+    });
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "remediated": 1 }), "{answer:#}");
+    let calls = scenario.take_calls();
+    let lost = calls.iter().position(|call| call == "kms:CancelKeyDeletion").unwrap();
+    assert!(calls[lost + 1].starts_with("cloudtrail:"), "{calls:#?}");
+    assert_eq!(scenario.aws.world().keys[&key].state, KeyState::Enabled);
+}
+
+#[test]
 fn an_unverified_policy_is_not_a_concurrent_change() {
     let (mut world, key) = sealed_account();
     world.keys.get_mut(&key).unwrap().policy = without(&["CloudTrailDescribes"]);

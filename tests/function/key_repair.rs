@@ -71,6 +71,46 @@ fn put_key_policy_is_preceded_and_followed_by_a_read() {
 }
 
 #[test]
+fn a_policy_that_cannot_be_read_again_is_not_replaced() {
+    let (mut world, key) = sealed_account();
+    world.keys.get_mut(&key).unwrap().policy = replaced_policy();
+    let mut scenario = Scenario::enforce(world.clone());
+    scenario.invoke_event("update-trail-by-name");
+    let calls = scenario.take_calls();
+    let reads_until_put =
+        calls.iter().take_while(|it| *it != "kms:PutKeyPolicy").filter(|it| *it == "kms:GetKeyPolicy");
+    let last = reads_until_put.count();
+
+    let mut scenario = Scenario::enforce(world.clone());
+    let mut reads = 0;
+    scenario.aws.before(move |call, _| {
+        reads += usize::from(call.operation == "GetKeyPolicy");
+        (call.operation == "GetKeyPolicy" && reads >= last).then(Fault::access_denied)
+    });
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "failed": 1 }), "{answer:#}");
+    assert_eq!(
+        (steps(&answer), count_calls(&scenario, "GetKeyPolicy")),
+        (vec!["extend-key-policy planned".into()], last)
+    );
+    assert_eq!(answer["trails"][0]["error"]["operation"], "kms:GetKeyPolicy");
+    assert_eq!(writes(&scenario.aws.calls()), ["sns:Publish"]);
+}
+
+#[test]
+fn a_canceled_deletion_is_reported_if_the_key_stays_disabled() {
+    let (mut world, key) = sealed_account();
+    world.keys.get_mut(&key).unwrap().state = KeyState::PendingDeletion;
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.before(|call, _| (call.operation == "EnableKey").then(Fault::access_denied));
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!((&answer["summary"], steps(&answer)), (&json!({ "failed": 1 }), vec!["restore-key failed".into()]));
+    let message = answer["trails"][0]["error"]["message"].as_str().unwrap();
+    assert!(message.ends_with("; its deletion is canceled"), "{message}");
+    assert_eq!(scenario.aws.world().keys[&key].state, KeyState::Disabled);
+}
+
+#[test]
 fn the_sealing_key_is_repaired_before_it_is_assigned() {
     let mut world = account();
     let key = add_sealing_key(&mut world, "eu-central-1");

@@ -198,8 +198,32 @@ fn a_failed_create_alias_is_retried_for_the_same_key() {
         steps(&answer),
         ["create-key done", "enable-rotation done", "create-alias failed", "create-alias done", "update-trail done"]
     );
+    let calls = scenario.take_calls();
+    let last_failure = calls.iter().enumerate().filter(|(_, call)| *call == "kms:CreateAlias").nth(7).unwrap().0;
+    assert!(calls[last_failure + 1].starts_with("cloudtrail:"), "the next pass reads the alias: {calls:#?}");
     scenario.aws.clear_hooks();
     scenario.assert_converged("update-trail-by-name");
+}
+
+#[test]
+fn an_alias_of_another_key_does_not_finish_a_refused_key() {
+    let mut scenario = Scenario::enforce(account());
+    scenario.aws.before(|call, world| {
+        if call.operation != "CreateAlias" {
+            return None;
+        }
+        let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
+        world.alias("eu-central-1", ALIAS, &theirs);
+        Some(Fault::error(400, "LimitExceededException", "too many aliases"))
+    });
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "failed": 1 }), "{answer:#}");
+    assert_eq!(answer["trails"][0]["error"]["code"], "LimitExceededException");
+    assert_eq!(
+        steps(&answer),
+        ["create-key done", "enable-rotation done", "create-alias failed", "update-trail planned"]
+    );
+    assert_eq!(scenario.audit().kms_key_id, None);
 }
 
 #[test]

@@ -265,6 +265,23 @@ fn a_key_removed_while_logging_starts_is_assigned_again() {
     assert_eq!(scenario.audit().kms_key_id, Some(key));
 }
 
+#[test]
+fn a_restart_is_verified_unless_it_failed_or_an_update_follows() {
+    let (world, _) = account_for("StartLogging");
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_RESTART_LOGGING", "true").start();
+    replace(&scenario, "StartLogging", Fault::access_denied());
+    let answer = scenario.invoke_event("stop-logging-by-name");
+    assert_eq!((&answer["summary"], steps(&answer)), (&json!({ "failed": 1 }), vec!["start-logging failed".into()]));
+    assert_eq!(count_calls(&scenario, "GetTrail"), 1);
+
+    let (mut world, _) = account_for("UpdateTrail");
+    world.add_trail(Trail::new("audit", "eu-west-1", "audit-logs").stopped(1_780_000_500));
+    let mut scenario = Scenario::builder(world).env("TRAILSEAL_RESTART_LOGGING", "true").start();
+    let answer = scenario.invoke_event("stop-logging-by-name");
+    assert_eq!(steps(&answer), ["start-logging done", "update-trail done"], "{answer:#}");
+    assert_eq!(count_calls(&scenario, "GetTrail"), 2, "before the plan, and before the update");
+}
+
 /// An account in which `operation` is one of the steps, and the event that leads to it.
 fn account_for(operation: &str) -> (World, &'static str) {
     match operation {
