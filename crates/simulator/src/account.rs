@@ -21,12 +21,13 @@ pub(crate) fn function_arn() -> FunctionArn {
 }
 
 /// The function's configuration.
-pub(crate) fn config(enforce: bool, hold: bool, supplied: Option<&str>) -> Config {
+pub(crate) fn config(enforce: bool, hold: bool, restart: bool, supplied: Option<&str>) -> Config {
     let variable = |name: &str| match name {
         "TRAILSEAL_MODE" => Some(if enforce { "enforce" } else { "dry-run" }.to_owned()),
         "TRAILSEAL_ROLE_ARN" => Some(ROLE.to_owned()),
         "TRAILSEAL_ALERT_TOPIC_ARN" => Some(TOPIC.to_owned()),
         "TRAILSEAL_READERS_LOCKED_OUT" => hold.then(|| "hold".to_owned()),
+        "TRAILSEAL_RESTART_LOGGING" => Some(restart.to_string()),
         "TRAILSEAL_KEY_ARNS" => supplied.map(str::to_owned),
         _ => None,
     };
@@ -172,7 +173,7 @@ fn trail_key(world: &mut World, key: TrailKey, region: &str) -> Option<String> {
 
 /// The policy that trailseal writes.
 pub(crate) fn sealing_policy() -> String {
-    KeyPolicy::new(&config(true, false, None), &function_arn()).text()
+    KeyPolicy::new(&config(true, false, false, None), &function_arn()).text()
 }
 
 /// The statements of a policy.

@@ -16,6 +16,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use fake_aws::{Call, FakeAws, Fault, World};
 use fastrand::Rng;
+use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
@@ -63,8 +64,6 @@ struct Conditions {
     /// The current state, while an older one is read.
     hidden: Option<World>,
     sent_at: Instant,
-    /// Whether the SDK may give up before the response: its protection against stalled streams begins after 5 seconds.
-    is_late: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,8 +163,7 @@ impl Cloud {
             Rng::with_seed(self.scenario.seed ^ (number << 16) ^ (process as u64).wrapping_add(1).rotate_right(8));
         let mut latency = || Duration::from_micros(rng.u64(100..=self.scenario.latency.as_micros() as u64 + 100));
         let (to, from) = (latency(), latency());
-        let is_late = to + from > Duration::from_secs(4);
-        let conditions = Conditions { is_late, ..self.conditions(process, &mut rng, is_quiet) };
+        let conditions = self.conditions(process, &mut rng, is_quiet);
         tokio::spawn(async move {
             sleep(to).await;
             let fault = conditions.fault.clone();
@@ -207,7 +205,6 @@ impl Cloud {
             before: None,
             hidden: None,
             sent_at: now,
-            is_late: false,
         }
     }
 }
@@ -272,7 +269,7 @@ impl State {
 
     /// After the fake performed a call: the current state is restored, and the invariants are checked.
     fn after(&mut self, call: &Call, world: &mut World) -> Option<Fault> {
-        let Conditions { process, fault, before, hidden, sent_at, is_late, .. } = self.current.take()?;
+        let Conditions { process, fault, before, hidden, sent_at, .. } = self.current.take()?;
         let served = hidden.map(|current| std::mem::replace(world, current));
         if let (Some(before), "cloudtrail") = (&before, call.service.as_str()) {
             world.keys.clone_from(&before.keys);
@@ -282,7 +279,7 @@ impl State {
             _ => None,
         };
         self.history.record_answer(process, call, fault.as_ref().map(|fault| format!("{fault:?}")));
-        let is_answered = fault.is_none() && !is_late;
+        let is_answered = fault.is_none();
         let served =
             ServedCall { process, call, sent_at, is_answered, before: before.as_ref(), served: served.as_ref() };
         self.invariants.check_call(&served, world, &self.history);
@@ -319,7 +316,10 @@ impl HttpConnector for Connection {
         let (cloud, process) = (self.cloud.clone(), self.process);
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
-            let request = request.map(|body| Bytes::copy_from_slice(body.bytes().unwrap_or_default()));
+            // The SDK measures the throughput of the body.
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.map_err(ConnectorError::user)?;
+            let request = http::Request::from_parts(parts, body.to_bytes());
             let closed = || ConnectorError::io("the connection is closed".into());
             let response = cloud.send(process, request).await.ok_or_else(closed)?;
             let response = response.map(SdkBody::from);

@@ -44,7 +44,7 @@ impl Scenario {
             (0..rng.usize(1..=MAX_INVOCATIONS)).map(|_| InvocationSpec::new(rng, regions, trails.len())).collect();
         let changes = (0..rng.usize(0..=5)).map(|_| ChangeSpec::new(rng, trails.len())).collect();
         let denials = (0..rng.usize(0..=1)).map(|_| Denial::new(rng)).collect();
-        Self {
+        let scenario = Self {
             seed,
             buckets,
             trails,
@@ -57,7 +57,10 @@ impl Scenario {
             lag: Duration::from_millis(*pick(rng, &[0, 0, 500, 2000, 5000])),
             index_lag: Duration::from_secs(*pick(rng, &[0, 5, 120])),
             hold: rng.u8(..10) == 0,
-        }
+            restart: rng.bool(),
+        };
+        // Longer than the function waits for KMS.
+        if rng.u8(..16) == 0 { Self { lag: Duration::from_secs(15), ..scenario } } else { scenario }
     }
 }
 

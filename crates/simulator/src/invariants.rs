@@ -12,6 +12,9 @@ use crate::cloud::is_read;
 use crate::history::{History, short};
 use crate::scenario::Scenario;
 
+/// How old a read may be when what it returned is changed.
+const FRESHNESS: Duration = Duration::from_secs(2);
+
 /// A guarantee that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -160,7 +163,7 @@ impl Invariants {
                     self.violate("no key of another owner is written", format!("{operation} on {}", short(&target)));
                 }
                 if operation == "PutKeyPolicy" {
-                    self.check_policy(served.process, &target, before, world, history);
+                    self.check_policy(served, &target, before, world, history);
                 }
             }
         }
@@ -216,7 +219,7 @@ impl Invariants {
             return self.violate("a trail is read before it is changed", detail());
         };
         let age = served.sent_at.saturating_duration_since(read.at);
-        if age > Duration::from_secs(2) + self.latency {
+        if age > FRESHNESS + self.latency {
             let detail = format!("{}; it was read {age:?} before", detail());
             self.violate("a trail is read shortly before it is changed", detail);
         } else if read.value != current && history.unchanged_since(key_of) + self.lag < read.at {
@@ -235,15 +238,22 @@ impl Invariants {
         }
     }
 
-    fn check_policy(&mut self, process: usize, key: &str, before: &World, world: &World, history: &History) {
+    /// A policy was replaced. KMS has no conditional write, so a change right before it can be lost.
+    fn check_policy(&mut self, served: &ServedCall<'_>, key: &str, before: &World, world: &World, history: &History) {
+        let process = served.process;
+        let read = self.policy_reads.get(&(process, key.to_owned())).copied();
+        let age = read.map(|read| served.sent_at.saturating_duration_since(read));
+        if age.is_none_or(|age| age > FRESHNESS + self.latency) {
+            let detail = format!("process {process} replaced the policy of {}, read {age:?} before", short(key));
+            self.violate("a policy is read shortly before it is replaced", detail);
+        }
         let statements = |key: Option<&Key>| key.map(|key| statements(&key.policy)).unwrap_or_default();
         let now = statements(world.keys.get(key));
         let Some(lost) = statements(before.keys.get(key)).into_iter().find(|statement| !now.contains(statement)) else {
             return;
         };
         let since = history.unchanged_since(|world| world.keys.get(key).map(|key| key.policy.clone()));
-        let read = self.policy_reads.get(&(process, key.to_owned()));
-        if read.is_none_or(|read| since + self.lag < *read) {
+        if read.is_none_or(|read| since + self.lag < read) {
             self.violate(
                 "no statement of a policy is lost",
                 format!("process {process} removed {lost} from {}", short(key)),

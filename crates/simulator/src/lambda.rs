@@ -15,7 +15,7 @@ use trailseal_core::trigger::{Event, Target, Trigger};
 
 use crate::account::{ACCOUNT, config, function_arn, other_key, region_of, trail_arn};
 use crate::cloud::Cloud;
-use crate::scenario::{Input, InvocationSpec, REGIONS};
+use crate::scenario::{Input, InvocationSpec, REGIONS, Scenario};
 
 /// When Lambda repeats a failed invocation.
 /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>.
@@ -46,7 +46,8 @@ pub(crate) async fn run(cloud: &Cloud, process: usize, spec: &InvocationSpec, cr
     let who = format!("process {process}");
     let world = cloud.world();
     let supplied = spec.supplied.and_then(|region| other_key(&world, REGIONS[region]));
-    let config = config(spec.enforce, cloud.scenario().hold, supplied.as_deref());
+    let Scenario { hold, restart, .. } = *cloud.scenario();
+    let config = config(spec.enforce, hold, restart, supplied.as_deref());
     let context = Context { config, function_arn: function_arn() };
     let trigger = trigger(cloud, spec.input, &context);
     if !spec.enforce {

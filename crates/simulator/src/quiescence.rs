@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fake_aws::{Key, KeyState, World};
+use fake_aws::{Key, KeyState, Trail, World};
 use trailseal_core::report::{Answer, Outcome};
 
 use crate::account::{ACCOUNT, ALIAS, is_ours, region_of, sealing_policy, statements, trail_arn, with_statements};
@@ -39,6 +39,11 @@ pub(crate) async fn check(cloud: &Cloud) {
         if let Err(problem) = check_trail(&world, cloud.scenario(), trail, &answer) {
             state.invariants.violate("every trail that can be sealed is sealed", problem);
         }
+        let arn = trail_arn(cloud.scenario(), trail);
+        let is_stopped = |trail: &Trail| !trail.logging && !is_out_of_scope(trail);
+        if cloud.scenario().restart && world.trails.get(&arn).is_some_and(is_stopped) {
+            state.invariants.violate("every stopped trail is started again", short(&arn).to_owned());
+        }
     }
     for problem in unreported_strays(&world, &answer) {
         state.invariants.violate("every stray is reported", problem);
@@ -50,8 +55,7 @@ fn check_trail(world: &World, scenario: &Scenario, trail: usize, answer: &Answer
     let arn = trail_arn(scenario, trail);
     let Some(trail) = world.trails.get(&arn) else { return Ok(()) };
     let is_sealed = trail.kms_key_id.is_some() && world.check_delivery(&arn).is_ok();
-    let is_out_of_scope = trail.owner != ACCOUNT || trail.tags.contains_key("trailseal:exempt");
-    if is_sealed || is_out_of_scope || scenario.hold {
+    if is_sealed || is_out_of_scope(trail) || scenario.hold {
         return Ok(());
     }
     // The owner of a key that trailseal does not maintain must fix it.
@@ -90,6 +94,10 @@ fn check_trail(world: &World, scenario: &Scenario, trail: usize, answer: &Answer
             world.check_delivery(&arn)
         )),
     }
+}
+
+fn is_out_of_scope(trail: &Trail) -> bool {
+    trail.owner != ACCOUNT || trail.tags.contains_key("trailseal:exempt")
 }
 
 /// Whether trailseal may change a key.

@@ -32,6 +32,8 @@ pub struct Scenario {
     pub(crate) index_lag: Duration,
     /// `TRAILSEAL_READERS_LOCKED_OUT=hold` in every invocation.
     pub(crate) hold: bool,
+    /// `TRAILSEAL_RESTART_LOGGING=true` in every invocation.
+    pub(crate) restart: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -233,6 +235,9 @@ impl Scenario {
             if self.changes[index].event_after.is_some() {
                 add(&|it| it.changes[index].event_after = None);
             }
+        }
+        if self.restart {
+            add(&|it| it.restart = false);
         }
         if self.faults > 0 {
             add(&|it| it.faults = 0);
