@@ -11,7 +11,7 @@ use trailseal_core::config::Config;
 use trailseal_core::context::Context;
 use trailseal_core::ids::FunctionArn;
 use trailseal_core::report::Answer;
-use trailseal_core::trigger::{Event, InvalidInput, Target, Trigger};
+use trailseal_core::trigger::{Event, InvalidInput, Trigger};
 
 use crate::aws::Aws;
 use crate::invocation::Invocation;
@@ -75,15 +75,11 @@ pub async fn handle(aws: &Aws, config: &Config, event: LambdaEvent<Input>) -> Re
     let context = Context { config: config.clone(), function_arn };
     let trigger = parse_trigger(payload, &context.function_arn)
         .map_err(|error| InvocationError::InvalidInput(error.to_string()))?;
-    let sweep = trigger.target == Target::Sweep;
     let answer = reconcile(aws, &context, trigger, Invocation::new(&invocation)).await;
     log_answer(&answer, &invocation.request_id);
     match answer.transient_failure() {
-        // A sweep that listed the trails is not retried: the next one reads everything again.
-        Some(unfinished) if !sweep || answer.error.is_some() => {
-            Err(InvocationError::Transient(format!("{unfinished}; Lambda retries the event")))
-        }
-        _ => Ok(answer),
+        Some(unfinished) => Err(InvocationError::Transient(format!("{unfinished}; Lambda retries the event"))),
+        None => Ok(answer),
     }
 }
 
@@ -118,6 +114,7 @@ fn is_well_formed(name: &str, value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use trailseal_core::trigger::Target;
 
     use super::*;
 

@@ -139,64 +139,82 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
 
     /// Makes a key usable, and reads whether it is.
     async fn restore(&self, key: &KeyArn, pending_deletion: bool) -> Result<StepResult, Failure> {
-        let was_contradicted = self.journal.was_contradicted(Subject::Key(key.region().clone()), StepName::RestoreKey);
-        let restored = async {
-            if pending_deletion {
-                self.writer.cancel_key_deletion(key).await?;
-            }
-            self.writer.enable_key(key).await.map_err(|failure| match pending_deletion {
-                true => Failure { message: format!("{}; its deletion is canceled", failure.message), ..failure },
-                false => failure,
-            })
-        };
-        match restored.await {
-            Ok(()) => {}
-            // The key is not in the state that was read. If that happened before, reading again does not help.
-            Err(failure) if failure.is("KMSInvalidStateException") && !was_contradicted => {
-                self.reader.wait(PAUSE).await?;
-                return Ok(StepResult::Contradicted(Contradiction::StateChanged(failure)));
-            }
-            Err(failure) if failure.outcome_unknown || failure.not_sent => return Err(failure),
-            // A later run finds the key enabled and would not report that this one enabled it.
-            Err(failure) => {
-                return match self.reader.key_metadata(key.as_str(), key.region()).await {
-                    Ok(Reading::Known(current)) if current.state == KeyState::Usable => {
-                        Ok(StepResult::Done(Effect::ReadBack(vec![])))
-                    }
-                    // The deletion is canceled, whatever the call returned.
-                    Ok(Reading::Known(current))
-                        if current.state == KeyState::Disabled
-                            && failure.operation == Some("kms:CancelKeyDeletion")
-                            && !was_contradicted =>
-                    {
-                        Ok(StepResult::Contradicted(Contradiction::StateChanged(failure)))
-                    }
-                    _ => Err(failure),
-                };
-            }
+        if pending_deletion && let Err(failure) = self.writer.cancel_key_deletion(key).await {
+            return self.read_failed_restore(key, failure).await;
         }
+        let failure = match self.writer.enable_key(key).await {
+            Ok(()) => return Ok(self.read_restored(key).await),
+            Err(failure) => failure,
+        };
+        let result = self.read_failed_restore(key, failure).await;
+        if !pending_deletion {
+            return result;
+        }
+        // The cancellation took effect, and a later run would not report it.
+        let canceled = |failure: Failure| Failure {
+            message: format!("{}; its deletion is canceled", failure.message),
+            not_sent: false,
+            ..failure
+        };
+        match result {
+            Err(failure) if failure.outcome_unknown => Err(canceled(failure)),
+            Err(failure) => Ok(StepResult::Failed(Failure { outcome_unknown: true, ..canceled(failure) })),
+            result => result,
+        }
+    }
+
+    /// Whether a key that KMS accepted to enable is usable.
+    async fn read_restored(&self, key: &KeyArn) -> StepResult {
         for _ in 0..REPEATS {
             match self.reader.key_metadata(key.as_str(), key.region()).await {
                 Ok(Reading::Known(current)) if current.state == KeyState::Usable => {
-                    return Ok(StepResult::Done(Effect::Applied));
+                    return StepResult::Done(Effect::Applied);
                 }
                 Ok(Reading::Known(_) | Reading::Absent) => {}
                 // The next observation does not show that this was needed, so it must be reported here.
-                Ok(Reading::Denied(failure)) | Err(failure) => {
-                    return Ok(StepResult::Done(Effect::Unverified(failure)));
-                }
+                Ok(Reading::Denied(failure)) | Err(failure) => return StepResult::Done(Effect::Unverified(failure)),
             }
-            self.reader.wait(PAUSE).await?;
+            if self.reader.wait(PAUSE).await.is_err() {
+                break;
+            }
         }
         let invisible = Failure::transient(format!("KMS does not return key `{key}` as enabled yet"));
-        Ok(StepResult::Done(Effect::Unverified(invisible)))
+        StepResult::Done(Effect::Unverified(invisible))
+    }
+
+    /// What became of a key if a call that restores it failed.
+    async fn read_failed_restore(&self, key: &KeyArn, failure: Failure) -> Result<StepResult, Failure> {
+        let subject = Subject::Key(key.region().clone());
+        let was_contradicted = self.journal.was_contradicted(subject, StepName::RestoreKey);
+        // The key is not in the state that was read. If that happened before, reading again does not help.
+        if failure.is("KMSInvalidStateException") && !was_contradicted {
+            self.reader.wait(PAUSE).await?;
+            return Ok(StepResult::Contradicted(Contradiction::StateChanged(failure)));
+        }
+        if failure.outcome_unknown || failure.not_sent {
+            return Err(failure);
+        }
+        // A later run finds the key enabled and would not report that this one enabled it.
+        match self.reader.key_metadata(key.as_str(), key.region()).await {
+            Ok(Reading::Known(current)) if current.state == KeyState::Usable => {
+                Ok(StepResult::Done(Effect::ReadBack(vec![])))
+            }
+            // The deletion is canceled, whatever the call returned.
+            Ok(Reading::Known(current))
+                if current.state == KeyState::Disabled
+                    && failure.operation == Some("kms:CancelKeyDeletion")
+                    && !was_contradicted =>
+            {
+                Ok(StepResult::Contradicted(Contradiction::StateChanged(failure)))
+            }
+            _ => Err(failure),
+        }
     }
 
     /// Replaces a key policy by the longer one, only if it is still the policy that was read. KMS has no conditional
     /// write, so it is read before every attempt, and again afterwards.
     async fn extend(&self, key: &KeyArn, change: &PolicyChange) -> Result<StepResult, Failure> {
         let extended = &change.extension.document;
-        let changed = || Ok(StepResult::Contradicted(Contradiction::PolicyChanged(key.clone())));
         let unchanged = async || match self.reader.key_policy(key).await? {
             Reading::Known(Ok(current)) => Ok(policies_equal(&current, &change.before)),
             Reading::Denied(failure) => Err(failure),
@@ -204,7 +222,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         };
         let failed = match self.writer.put_key_policy(key, extended, !change.rejected.is_empty(), unchanged).await {
             Ok(Some(())) => None,
-            Ok(None) => return changed(),
+            Ok(None) => return Ok(StepResult::Contradicted(Contradiction::PolicyChanged(key.clone()))),
             Err(failure) if failure.not_sent => return Err(failure),
             Err(failure) => Some(failure),
         };
@@ -223,18 +241,23 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             };
             match current {
                 // KMS does not return it yet.
-                Reading::Known(Ok(current)) if policies_equal(&current, &change.before) => {
-                    self.reader.wait(PAUSE).await?
-                }
-                Reading::Absent => self.reader.wait(PAUSE).await?,
+                Reading::Known(Ok(current)) if policies_equal(&current, &change.before) => {}
+                Reading::Absent => {}
                 Reading::Denied(failure) => {
                     let message = format!("the new policy of key `{key}` cannot be read back: {}", failure.message);
-                    return Err(Failure { message, ..failure });
+                    return Ok(StepResult::Failed(Failure { message, outcome_unknown: true, ..failure }));
                 }
                 Reading::Known(Ok(current)) if change.extension.is_applied_to(&current) => {
                     return Ok(StepResult::Done(Effect::AppliedThenChanged));
                 }
-                Reading::Known(_) => return changed(),
+                // Without a response, the next pass decides.
+                Reading::Known(_) => match failed {
+                    Some(failure) => return Err(failure),
+                    None => return Ok(StepResult::Done(Effect::AppliedThenChanged)),
+                },
+            }
+            if self.reader.wait(PAUSE).await.is_err() {
+                break;
             }
         }
         match failed {

@@ -1,5 +1,7 @@
 //! What an answer claims: only what was read after it was written.
 
+use std::time::Duration;
+
 use fake_aws::{Fault, Key, KeyState, Trail, World};
 use serde_json::{Value, json};
 
@@ -117,6 +119,22 @@ fn a_key_that_kms_does_not_show_as_enabled_is_alerted() {
     assert_eq!(count_calls(&scenario, "EnableKey"), 1);
     let alert = scenario.only_alert().message;
     assert!(alert.contains("restore-key (done)") && alert.contains("does not return key"), "{alert}");
+}
+
+/// The retry finds the key disabled, and reports only that it enables it.
+#[test]
+fn a_canceled_deletion_is_alerted_before_a_lambda_retry() {
+    let (world, key) = broken(KeyState::PendingDeletion, sealing_policy());
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.before(|call, _| (call.operation == "EnableKey").then(Fault::throttled));
+    let (error, _) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(8));
+    assert_eq!(error.error_type, "Transient");
+    assert_eq!(
+        (count_calls(&scenario, "CancelKeyDeletion"), scenario.aws.world().keys[&key].state),
+        (1, KeyState::Disabled)
+    );
+    let alert = scenario.only_alert().message;
+    assert!(alert.contains("restore-key (failed)") && alert.contains("its deletion is canceled"), "{alert}");
 }
 
 #[test]

@@ -315,10 +315,8 @@ impl Journal {
         self.entries_of(subject).any(|entry| entry.step.name() == step && entry.status() == StepStatus::NotNeeded)
     }
 
-    /// The entry with which an essential step of a key failed in the last pass that planned it.
-    pub fn key_failure(&self, region: &Region) -> Option<&Entry> {
-        let uses = |plan: &Plan| plan.keys.contains_key(region) || plan.trails_of(region).next().is_some();
-        let pass = self.plans.iter().rposition(uses)?.saturating_add(1);
+    /// The entry with which an essential step of a key failed in this pass.
+    pub fn key_failure(&self, region: &Region, pass: usize) -> Option<&Entry> {
         let subject = Subject::Key(region.clone());
         let is_essential = |entry: &&Entry| !matches!(&entry.step, Step::Key(step) if !step.is_essential());
         let failed = self.entries_of(subject).filter(|entry| entry.pass == pass && !entry.resolves);
@@ -327,16 +325,21 @@ impl Journal {
 
     /// Why the run ended before the trail was remediated, if the state of AWS kept contradicting the plan.
     pub fn abandoned(&self, trail: &TrailArn) -> Option<&Contradiction> {
-        let (_, plan) = self.last_plan(trail)?;
+        let (pass, plan) = self.last_plan(trail)?;
         let was_planned = plan.sealing_region.is_some() || plan.restart.is_some() || plan.update.is_some();
-        self.abandoned.get(trail).filter(|_| was_planned && self.assigned_key(trail).is_none())
+        let is_assigned = self.assignment(trail).is_some_and(|entry| entry.pass == pass && !entry.resolves);
+        self.abandoned.get(trail).filter(|_| was_planned && !is_assigned)
     }
 
     /// The key that the trail was given, as CloudTrail confirmed.
     pub fn assigned_key(&self, trail: &TrailArn) -> Option<&KeyArn> {
+        self.assignment(trail)?.key.as_ref()
+    }
+
+    fn assignment(&self, trail: &TrailArn) -> Option<&Entry> {
         let is_done =
             |entry: &&Entry| entry.step.name() == StepName::UpdateTrail && matches!(entry.result, StepResult::Done(_));
-        self.entries_of(Subject::Trail(trail.clone())).rfind(is_done)?.key.as_ref()
+        self.entries_of(Subject::Trail(trail.clone())).rfind(is_done)
     }
 
     /// Whether logging was started again.
@@ -360,12 +363,12 @@ impl Journal {
             .any(|entry| entry.key.as_ref() == Some(key) && is_change(entry) && entry.status() != StepStatus::Planned)
     }
 
-    /// Whether rotation was enabled on a key that trails may use already.
-    pub fn is_rotation_enabled(&self, region: &Region) -> bool {
+    /// The entry that enabled rotation on a key that trails may use already.
+    pub fn enabled_rotation(&self, region: &Region) -> Option<&Entry> {
         let new: Vec<CreatedKey> = self.created_keys(region).into_iter().filter(|created| !created.in_use).collect();
         let is_new = |entry: &Entry| new.iter().any(|created| entry.key.as_ref() == Some(&created.key));
         let mut entries = self.entries_of(Subject::Key(region.clone()));
-        entries.any(|entry| {
+        entries.rfind(|entry| {
             entry.step.name() == StepName::EnableRotation && entry.status() == StepStatus::Done && !is_new(entry)
         })
     }
@@ -409,7 +412,10 @@ impl Journal {
     pub fn strays(&self) -> Vec<Stray> {
         let created = self.key_regions().flat_map(|region| {
             // A retry finishes what could not be finished yet.
-            let continues = self.key_failure(region).and_then(Entry::failure_class) == Some(Class::Transient);
+            let uses = |plan: &Plan| plan.keys.contains_key(region) || plan.trails_of(region).next().is_some();
+            let last =
+                self.plans.iter().rposition(uses).and_then(|last| self.key_failure(region, last.saturating_add(1)));
+            let continues = last.and_then(Entry::failure_class) == Some(Class::Transient);
             self.created_keys(region).into_iter().filter_map(move |created| {
                 let cause = match created.alias {
                     AliasState::Created => None,

@@ -244,7 +244,11 @@ fn rotation_is_alerted_only_as_a_repair() {
         },
         ..context
     };
-    let result = except(StepName::StartLogging, throttled("cloudtrail:StartLogging"));
+    let result = |step: &Step| match step.name() {
+        StepName::StartLogging => throttled("cloudtrail:StartLogging"),
+        StepName::UpdateTrail => throttled("cloudtrail:UpdateTrail"),
+        _ => done(step),
+    };
     let sent = |account: Account| {
         let answer = answer(&restarting, &run(&restarting, &[(account, &result)]));
         alerts(&answer, &Origin::default(), &restarting).len()
@@ -253,6 +257,20 @@ fn rotation_is_alerted_only_as_a_repair() {
     let mut new = audit();
     new.facts.status.logging = false;
     assert_eq!(sent(Account::new([new])), 0, "a new key rotates from the beginning");
+}
+
+#[test]
+fn an_update_is_alerted_although_a_retry_starts_logging() {
+    let topic = ("TRAILSEAL_ALERT_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:alerts");
+    let context = context(&[topic, ("TRAILSEAL_RESTART_LOGGING", "true")]);
+    let mut stopped = audit();
+    stopped.facts.status.logging = false;
+    let result = except(StepName::StartLogging, throttled("cloudtrail:StartLogging"));
+    let answer = answer(&context, &run(&context, &[(Account::new([stopped]), &result)]));
+    assert!(answer.trails[0].error.as_ref().unwrap().is_transient());
+    let alerts = alerts(&answer, &Origin::default(), &context);
+    assert_eq!(alerts.len(), 1);
+    assert!(alerts[0].message.contains("update-trail (done)"), "{}", alerts[0].message);
 }
 
 #[test]

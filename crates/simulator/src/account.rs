@@ -197,6 +197,16 @@ pub(crate) fn is_ours(key: &Key) -> bool {
     key.tags.get("managed-by").is_some_and(|value| value == "trailseal")
 }
 
+/// Whether trailseal may change a key.
+pub(crate) fn is_maintained(key: &Key) -> bool {
+    is_ours(key) && !key.tags.contains_key("trailseal:exempt")
+}
+
+/// Whether trailseal must not change a trail.
+pub(crate) fn is_out_of_scope(trail: &Trail) -> bool {
+    trail.owner != ACCOUNT || trail.tags.contains_key("trailseal:exempt")
+}
+
 impl Action {
     /// Performs it. Returns what was done, and the API call whose event EventBridge delivers.
     pub(crate) fn perform(

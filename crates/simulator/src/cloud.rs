@@ -33,7 +33,7 @@ const START: u64 = 1_790_000_000;
 pub(crate) struct Cloud {
     aws: Arc<FakeAws>,
     state: Arc<Mutex<State>>,
-    /// Decides the faults and latencies of each call together with the call's number.
+    /// Its seed and the call's number decide each call's latency and faults.
     scenario: Arc<Scenario>,
 }
 
@@ -221,6 +221,7 @@ impl State {
     fn before(&mut self, call: &Call, world: &mut World) -> Option<Fault> {
         world.now = START + self.started.elapsed().as_secs();
         let mut current = self.current.take()?;
+        self.invariants.count_call(current.process, call, current.sent_at);
         let name = call.name();
         let is_write = !is_read(call);
         let refusal = match &current.fault {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::scenario::{
-    Action, BucketKind, BucketSpec, ChangeSpec, Denial, Input, InvocationSpec, MAX_INVOCATIONS, REGIONS, Scenario,
-    SealingKeySpec, SealingKeyState, TrailKey, TrailSpec,
+    ATTEMPTS, Action, BucketKind, BucketSpec, ChangeSpec, Denial, Input, InvocationSpec, MAX_INVOCATIONS, REGIONS,
+    Scenario, SealingKeySpec, SealingKeyState, TrailKey, TrailSpec,
 };
 
 /// When the last invocation, change or fault begins.
@@ -41,8 +41,9 @@ impl Scenario {
             (0..rng.usize(1..=8)).map(|_| TrailSpec::new(rng, regions, buckets.len())).collect();
         let sealing_keys = (0..rng.usize(0..=3)).map(|_| SealingKeySpec::new(rng, regions)).collect();
         let invocations =
-            (0..rng.usize(1..=MAX_INVOCATIONS)).map(|_| InvocationSpec::new(rng, regions, trails.len())).collect();
-        let changes = (0..rng.usize(0..=5)).map(|_| ChangeSpec::new(rng, trails.len())).collect();
+            (0..rng.usize(1..=MAX_INVOCATIONS)).map(|it| InvocationSpec::new(rng, it, regions, trails.len())).collect();
+        let changes =
+            (0..rng.usize(0..=5)).map(|it| ChangeSpec::new(rng, MAX_INVOCATIONS + it, trails.len())).collect();
         let denials = (0..rng.usize(0..=1)).map(|_| Denial::new(rng)).collect();
         let scenario = Self {
             seed,
@@ -139,7 +140,7 @@ impl SealingKeySpec {
 }
 
 impl InvocationSpec {
-    fn new(rng: &mut Rng, regions: usize, trails: usize) -> Self {
+    fn new(rng: &mut Rng, number: usize, regions: usize, trails: usize) -> Self {
         let trail = rng.usize(..trails);
         let inputs = [
             Input::Sweep,
@@ -152,18 +153,20 @@ impl InvocationSpec {
         // Half of them begin within a second of one another.
         let at = if rng.bool() { rng.u64(..1_000) } else { rng.u64(ACTIVE) };
         Self {
+            process: number * ATTEMPTS,
             at: Duration::from_millis(at),
             input: *pick(rng, &inputs),
             enforce: rng.u8(..8) > 0,
             supplied: (rng.u8(..10) == 0).then(|| rng.usize(..regions)),
             timeout: Duration::from_secs(*pick(rng, &[15, 60, 180])),
             crash: (rng.u8(..4) == 0).then(|| rng.u32(1..150)),
+            key_event: None,
         }
     }
 }
 
 impl ChangeSpec {
-    fn new(rng: &mut Rng, trails: usize) -> Self {
+    fn new(rng: &mut Rng, number: usize, trails: usize) -> Self {
         let actions = [
             Action::RemoveTrailKey,
             Action::RemoveTrailKey,
@@ -189,6 +192,7 @@ impl ChangeSpec {
         ];
         let at = if rng.bool() { rng.u64(..10_000) } else { rng.u64(ACTIVE) };
         Self {
+            process: number * ATTEMPTS,
             at: Duration::from_millis(at),
             trail: rng.usize(..trails),
             action: *pick(rng, &actions),

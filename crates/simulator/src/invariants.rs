@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fake_aws::{Call, Key, Trail, World};
+use fake_aws::{Call, Key, World};
 use tokio::time::Instant;
-use trailseal_core::report::{Answer, Outcome};
+use trailseal_core::journal::StepStatus;
+use trailseal_core::plan::StepName;
+use trailseal_core::report::{Answer, Outcome, StepReport};
 
-use crate::account::{ALIAS, is_ours, region_of, statements};
+use crate::account::{ALIAS, is_maintained, is_ours, is_out_of_scope, region_of, statements};
 use crate::cloud::is_read;
 use crate::history::{History, short};
 use crate::scenario::Scenario;
@@ -51,6 +53,8 @@ pub(crate) struct Invariants {
     lag: Duration,
     latency: Duration,
     dry_runs: BTreeSet<usize>,
+    /// The trail of a process that an event or a request names.
+    only_trails: BTreeMap<usize, String>,
     /// By process and trail.
     trail_reads: BTreeMap<(usize, String), LastRead>,
     /// By process and key.
@@ -64,8 +68,17 @@ pub(crate) struct Invariants {
     repaired: BTreeSet<(usize, String)>,
     /// How many keys a process created in a Region.
     created: BTreeMap<(usize, String), usize>,
-    /// The alerts of a process: the trail, if an alert is about one, and whether SNS answered.
-    published: Vec<(usize, Option<String>, bool)>,
+    published: Vec<Publication>,
+    answers: BTreeMap<usize, Answer>,
+}
+
+/// An alert.
+struct Publication {
+    process: usize,
+    /// `None`: a digest.
+    trail: Option<String>,
+    text: String,
+    is_answered: bool,
 }
 
 impl Invariants {
@@ -75,8 +88,20 @@ impl Invariants {
         Self { lag: scenario.lag, latency: scenario.latency + slow, ..Self::default() }
     }
 
-    pub(crate) fn add_dry_run(&mut self, process: usize) {
-        self.dry_runs.insert(process);
+    /// Before a process starts.
+    pub(crate) fn add_process(&mut self, process: usize, enforce: bool, only_trail: Option<String>) {
+        if !enforce {
+            self.dry_runs.insert(process);
+        }
+        self.only_trails.extend(only_trail.map(|trail| (process, trail)));
+    }
+
+    /// Before a call is performed, or refused.
+    pub(crate) fn count_call(&mut self, process: usize, call: &Call, sent_at: Instant) {
+        if call.service == "cloudtrail" {
+            let class = (process, call.region.clone(), !is_read(call));
+            self.cloudtrail_calls.entry(class).or_default().push(sent_at);
+        }
     }
 
     /// How many writes of a process took effect.
@@ -90,14 +115,11 @@ impl Invariants {
 
     /// After a call. `world` is the current state.
     pub(crate) fn check_call(&mut self, served: &ServedCall<'_>, world: &World, history: &History) {
-        let ServedCall { process, call, sent_at, .. } = *served;
-        if call.service == "cloudtrail" {
-            let class = (process, call.region.clone(), !is_read(call));
-            self.cloudtrail_calls.entry(class).or_default().push(sent_at);
-        }
+        let ServedCall { process, call, .. } = *served;
         if call.name() == "sns:Publish" && call.status == 200 {
             let trail = call.input["MessageAttributes"]["trail_arn"].as_str().map(str::to_owned);
-            self.published.push((process, trail, served.is_answered));
+            let text = call.input["Message"].as_str().unwrap_or_default().to_owned();
+            self.published.push(Publication { process, trail, text, is_answered: served.is_answered });
         }
         let view = served.served.unwrap_or(world);
         match call.operation.as_str() {
@@ -115,6 +137,10 @@ impl Invariants {
             if call.status == 200 {
                 *self.writes.entry(process).or_default() += 1;
                 self.check_write(served, before, world, history);
+                // A request that was in flight when the process answered.
+                if let Some(answer) = self.answers.get(&process).cloned() {
+                    self.check_reports(process, &answer, world);
+                }
             }
         }
     }
@@ -140,10 +166,15 @@ impl Invariants {
             "CreateKey" => String::new(),
             _ => text("KeyId"),
         };
-        self.check_nothing_else_changed(call, &target, before, world);
         match call.operation.as_str() {
-            "UpdateTrail" => self.check_update(served, &target, before, history),
-            "StartLogging" => drop(self.repaired.insert((served.process, target))),
+            "UpdateTrail" => {
+                self.check_trail(served.process, &target, history);
+                self.check_update(served, &target, before, history);
+            }
+            "StartLogging" => {
+                self.check_trail(served.process, &target, history);
+                self.repaired.insert((served.process, target));
+            }
             "CreateKey" => {
                 let created = self.created.entry((served.process, call.region.clone())).or_default();
                 *created += 1;
@@ -155,11 +186,15 @@ impl Invariants {
                 }
             }
             operation => {
-                if ["PutKeyPolicy", "EnableKey", "CancelKeyDeletion"].contains(&operation) {
+                let is_used =
+                    |world: &World| world.trails.values().any(|trail| trail.kms_key_id.as_deref() == Some(&target));
+                let recently = self.recently();
+                if ["PutKeyPolicy", "EnableKey", "CancelKeyDeletion"].contains(&operation)
+                    || (operation == "EnableKeyRotation" && history.since(recently).all(is_used))
+                {
                     self.repaired.insert((served.process, target.clone()));
                 }
-                let since = self.recently();
-                if !history.since(since).any(|world| world.keys.get(&target).is_some_and(is_ours)) {
+                if !history.since(recently).any(|world| world.keys.get(&target).is_some_and(is_maintained)) {
                     self.violate("no key of another owner is written", format!("{operation} on {}", short(&target)));
                 }
                 if operation == "PutKeyPolicy" {
@@ -169,34 +204,19 @@ impl Invariants {
         }
     }
 
-    /// When a change began that the process may not have observed before its write.
+    /// A process that writes now may not have observed changes since this time.
     fn recently(&self) -> Instant {
         let age = self.lag + self.latency * 2 + Duration::from_secs(30);
         Instant::now().checked_sub(age).unwrap_or_else(Instant::now)
     }
 
-    fn check_nothing_else_changed(&mut self, call: &Call, target: &str, before: &World, world: &World) {
-        let trails_equal = before.trails.len() == world.trails.len()
-            && before.trails.iter().all(|(arn, trail)| {
-                let now = world.trails.get(arn);
-                match call.operation.as_str() {
-                    "UpdateTrail" if arn == target => {
-                        now.is_some_and(|now| Trail { kms_key_id: trail.kms_key_id.clone(), ..now.clone() } == *trail)
-                    }
-                    "StartLogging" if arn == target => now.is_some_and(|now| {
-                        Trail { logging: trail.logging, started_at: trail.started_at, ..now.clone() } == *trail
-                    }),
-                    _ => now == Some(trail),
-                }
-            });
-        if !trails_equal {
-            self.violate("no setting but the key changes", call.name());
+    /// Whether a process may change a trail.
+    fn check_trail(&mut self, process: usize, trail: &str, history: &History) {
+        if self.only_trails.get(&process).is_some_and(|only| only != trail) {
+            self.violate("an event changes only its trail", format!("process {process} changed {}", short(trail)));
         }
-        let is_other = |arn: &String| arn != target;
-        let keys_equal =
-            before.keys.iter().filter(|(arn, _)| is_other(arn)).all(|(arn, key)| world.keys.get(arn) == Some(key));
-        if !keys_equal || before.buckets != world.buckets {
-            self.violate("no other resource changes", call.name());
+        if history.since(self.recently()).all(|world| world.trails.get(trail).is_some_and(is_out_of_scope)) {
+            self.violate("an exempt trail is not changed", format!("process {process} changed {}", short(trail)));
         }
     }
 
@@ -209,32 +229,30 @@ impl Invariants {
             self.violate("no setting but the key changes", format!("UpdateTrail with {fields:?}"));
         }
         self.updated.insert((served.process, trail.to_owned()), (key.to_owned(), served.is_answered));
-        let current = before.trails.get(trail).and_then(|trail| trail.kms_key_id.clone());
-        let key_of = |world: &World| world.trails.get(trail).and_then(|trail| trail.kms_key_id.clone());
-        let detail = || {
-            let current = current.as_deref().map_or("no key", short);
-            format!("process {} gave {} {}, which had {current}", served.process, short(trail), short(key))
+        let detail = |had: Option<&str>| {
+            let had = had.map_or("no key", short);
+            format!("process {} gave {} {}, which had {had}", served.process, short(trail), short(key))
         };
         let Some(read) = self.trail_reads.get(&(served.process, trail.to_owned())) else {
-            return self.violate("a trail is read before it is changed", detail());
+            return self.violate("a trail is read shortly before it is changed", detail(None));
         };
-        let age = served.sent_at.saturating_duration_since(read.at);
+        let (age, had) = (served.sent_at.saturating_duration_since(read.at), read.value.clone());
         if age > FRESHNESS + self.latency {
-            let detail = format!("{}; it was read {age:?} before", detail());
+            let detail = format!("{}; it was read {age:?} before", detail(had.as_deref()));
             self.violate("a trail is read shortly before it is changed", detail);
-        } else if read.value != current && history.unchanged_since(key_of) + self.lag < read.at {
-            self.violate("a later change by another principal is not overwritten", detail());
         }
-        let was_healthy = |world: &World| {
-            key_of(world) == current && world.trails.contains_key(trail) && world.check_delivery(trail).is_ok()
+        let is_healthy = |world: &World| {
+            let mut world = world.clone();
+            let had = world.trails.get_mut(trail).map(|trail| trail.kms_key_id.clone_from(&had));
+            had.is_some() && world.check_delivery(trail).is_ok()
         };
-        if current.is_some() && current.as_deref() != Some(key) && history.since(self.recently()).all(was_healthy) {
-            self.violate("a healthy key is not replaced", detail());
+        if had.as_deref().is_some_and(|had| had != key) && history.since(self.recently()).all(is_healthy) {
+            self.violate("a healthy key is not replaced", detail(had.as_deref()));
         }
         let region = region_of(key);
         let is_sealing = |world: &World| world.alias_target(region, ALIAS) == Some(key);
         if before.keys.get(key).is_some_and(is_ours) && !history.since(self.recently()).any(is_sealing) {
-            self.violate("at most one key of trailseal is in use per Region", detail());
+            self.violate("at most one key of trailseal is in use per Region", detail(None));
         }
     }
 
@@ -264,55 +282,67 @@ impl Invariants {
     /// An invocation ended with this answer.
     pub(crate) fn check_answer(&mut self, process: usize, answer: &Answer, begun: Instant, history: &History) {
         let begun = begun.checked_sub(self.lag).unwrap_or(begun);
-        let sends_alerts = answer.alerts.failed > 0 || self.published.iter().any(|(by, _, _)| *by == process);
-        let repaired: Vec<String> =
-            self.repaired.iter().filter(|(by, _)| *by == process).map(|(_, resource)| resource.clone()).collect();
-        if !repaired.is_empty() && !sends_alerts {
-            let detail = format!("process {process} repaired {} without an alert", repaired.join(", "));
-            self.violate("every change is alerted", detail);
-        }
         for report in &answer.trails {
             let Ok(arn) = &report.trail else { continue };
-            let arn = arn.as_str();
-            let had = |key: Option<&str>| {
-                history
-                    .since(begun)
-                    .any(|world| world.trails.get(arn).is_some_and(|it| it.kms_key_id.as_deref() == key))
+            let trails = || history.since(begun).map(|world| world.trails.get(arn.as_str()));
+            let had = |key: Option<&str>| trails().flatten().any(|trail| trail.kms_key_id.as_deref() == key);
+            let is_true = match report.outcome {
+                Outcome::Compliant | Outcome::Remediated => had(report.key_arn.as_deref()),
+                Outcome::Gone => trails().any(|trail| trail.is_none()),
+                _ => true,
             };
-            let outcome = report.outcome;
-            if matches!(outcome, Outcome::Compliant | Outcome::Remediated) && !had(report.key_arn.as_deref()) {
+            if !is_true {
                 let detail =
-                    format!("process {process} answers that {} has {:?}: {outcome:?}", short(arn), report.key_arn);
+                    format!("process {process}: {arn} is {:?} with {:?}", report.outcome, report.key_arn.as_deref());
                 self.violate("the answer is true", detail);
             }
-            if outcome == Outcome::Gone && history.since(begun).all(|world| world.trails.contains_key(arn)) {
-                self.violate("the answer is true", format!("process {process} answers that {} is gone", short(arn)));
-            }
-            // Without a response, no read shows an update that another principal replaced.
-            let now = history.at(Instant::now()).and_then(|world| world.trails.get(arn)?.kms_key_id.clone());
-            let update = self.updated.get(&(process, arn.to_owned()));
-            let is_updated = update.is_some_and(|(key, is_answered)| *is_answered || now.as_ref() == Some(key));
-            // Another principal may have deleted or exempted it since.
-            let reports = matches!(outcome, Outcome::Remediated | Outcome::Failed | Outcome::Gone | Outcome::Exempt);
-            if is_updated && !reports {
-                let detail = format!("process {process} changed {} and answers {outcome:?}", short(arn));
-                self.violate("every change is in the answer", detail);
-            }
-            let alerts = || {
-                self.published
-                    .iter()
-                    .filter(|(by, trail, _)| *by == process && trail.as_deref().is_none_or(|trail| trail == arn))
-            };
-            let about_trail = alerts().filter(|(_, trail, is_answered)| trail.is_some() && *is_answered).count();
-            if is_updated && alerts().next().is_none() && answer.alerts.failed == 0 {
-                let detail = format!("process {process} changed {} without an alert", short(arn));
-                self.violate("every change is alerted", detail);
-            }
-            if about_trail > 1 {
-                let detail = format!("process {process} sent {about_trail} alerts about {}", short(arn));
-                self.violate("a change is alerted once", detail);
+        }
+        if let Some(world) = history.at(Instant::now()) {
+            self.check_reports(process, answer, world);
+        }
+        self.answers.insert(process, answer.clone());
+    }
+
+    /// Whether the answer and the alerts report what a process changed.
+    fn check_reports(&mut self, process: usize, answer: &Answer, world: &World) {
+        let mut violations = Vec::new();
+        let of_process = |by: usize| by == process;
+        let alerts: Vec<&Publication> = self.published.iter().filter(|it| of_process(it.process)).collect();
+        let is_alerted =
+            |resource: &str| answer.alerts.failed > 0 || alerts.iter().any(|it| it.text.contains(resource));
+        for (_, resource) in self.repaired.iter().filter(|(by, _)| of_process(*by)) {
+            if !is_alerted(resource) {
+                violations.push(("every change is alerted", format!("process {process} repaired {}", short(resource))));
             }
         }
+        for ((_, trail), (key, is_answered)) in self.updated.iter().filter(|((by, _), _)| of_process(*by)) {
+            // Without a response, no read shows an update that another principal replaced.
+            let has_key = world.trails.get(trail).is_some_and(|trail| trail.kms_key_id.as_ref() == Some(key));
+            if !is_answered && !has_key {
+                continue;
+            }
+            let detail = || format!("process {process} gave {} {}", short(trail), short(key));
+            let report = answer.trails.iter().find(|it| it.trail.as_ref().is_ok_and(|it| it.as_str() == trail));
+            let is_reported = report.is_some_and(|report| {
+                // Another principal may have deleted or exempted it since.
+                let outcomes = [Outcome::Remediated, Outcome::Failed, Outcome::Gone, Outcome::Exempt];
+                let performs = |it: &StepReport| it.step == StepName::UpdateTrail && it.status != StepStatus::Planned;
+                outcomes.contains(&report.outcome) && report.steps.iter().any(performs)
+            });
+            if !is_reported {
+                violations.push(("every change is in the answer", detail()));
+            }
+            if !is_alerted(trail) {
+                violations.push(("every change is alerted", detail()));
+            }
+        }
+        let mut trails: Vec<&String> =
+            alerts.iter().filter(|it| it.is_answered).filter_map(|it| it.trail.as_ref()).collect();
+        trails.sort();
+        if let Some([trail, _]) = trails.array_windows().find(|[first, second]| first == second) {
+            violations.push(("a change is alerted once", format!("process {process}: {}", short(trail))));
+        }
+        violations.into_iter().for_each(|(guarantee, detail)| self.violate(guarantee, detail));
     }
 
     /// At the end of a run.

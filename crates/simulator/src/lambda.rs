@@ -15,50 +15,46 @@ use trailseal_core::trigger::{Event, Target, Trigger};
 
 use crate::account::{ACCOUNT, config, function_arn, other_key, region_of, trail_arn};
 use crate::cloud::Cloud;
-use crate::scenario::{Input, InvocationSpec, REGIONS, Scenario};
+use crate::scenario::{ATTEMPTS, Input, InvocationSpec, REGIONS, Scenario};
 
 /// When Lambda repeats a failed invocation.
 /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>.
-const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
-
-/// The attempts of one invocation have consecutive numbers.
-pub(crate) const ATTEMPTS: usize = RETRY_DELAYS.len() + 1;
+const RETRY_DELAYS: [Duration; ATTEMPTS - 1] = [Duration::from_secs(60), Duration::from_secs(120)];
 
 /// Runs an invocation, and again if it fails.
-pub(crate) async fn invoke(cloud: Cloud, number: usize, spec: InvocationSpec) {
+pub(crate) async fn invoke(cloud: Cloud, mut spec: InvocationSpec) {
     sleep(spec.at).await;
-    for attempt in 0..ATTEMPTS {
-        let crash = spec.crash.filter(|_| attempt == 0);
-        let answer = run(&cloud, number + attempt, &spec, crash).await;
-        let is_done = answer.is_some_and(|answer| {
-            let is_sweep = matches!(spec.input, Input::Sweep) && answer.error.is_none();
-            is_sweep || answer.transient_failure().is_none()
-        });
-        match RETRY_DELAYS.get(attempt) {
-            Some(delay) if !is_done => sleep(*delay).await,
+    for delay in RETRY_DELAYS.into_iter().map(Some).chain([None]) {
+        let answer = run(&cloud, &spec).await;
+        match delay {
+            Some(delay) if answer.is_none_or(|answer| answer.transient_failure().is_some()) => sleep(delay).await,
             _ => return,
         }
+        spec = InvocationSpec { process: spec.process + 1, crash: None, ..spec };
     }
 }
 
 /// Runs one process. `None`: it died.
-pub(crate) async fn run(cloud: &Cloud, process: usize, spec: &InvocationSpec, crash: Option<u32>) -> Option<Answer> {
+pub(crate) async fn run(cloud: &Cloud, spec: &InvocationSpec) -> Option<Answer> {
+    let process = spec.process;
     let who = format!("process {process}");
     let world = cloud.world();
     let supplied = spec.supplied.and_then(|region| other_key(&world, REGIONS[region]));
     let Scenario { hold, restart, .. } = *cloud.scenario();
     let config = config(spec.enforce, hold, restart, supplied.as_deref());
     let context = Context { config, function_arn: function_arn() };
-    let trigger = trigger(cloud, spec.input, &context);
-    if !spec.enforce {
-        cloud.state().invariants.add_dry_run(process);
-    }
+    let trigger = trigger(cloud, spec, &context);
+    let only_trail = match spec.input {
+        Input::Event(trail) | Input::Request(trail) => Some(trail_arn(cloud.scenario(), trail)),
+        Input::Sweep | Input::KeyEvent(_) => None,
+    };
+    cloud.state().invariants.add_process(process, spec.enforce, only_trail);
     cloud.state().history.record(&who, || format!("starts: {spec:?}"));
     let begun = Instant::now();
     let aws = Aws::new(&cloud.sdk(process));
     let offset = cloud.scenario().seed.wrapping_add(process as u64);
     let work = reconcile(&aws, &context, trigger, Invocation::within(spec.timeout, offset));
-    let work = CrashAt { work: Box::pin(work), polls_left: crash };
+    let work = CrashAt { work: Box::pin(work), polls_left: spec.crash };
     let ended = timeout(spec.timeout, work).await;
     let mut state = cloud.state();
     let state = &mut *state;
@@ -94,9 +90,9 @@ fn summary(answer: &Answer) -> Value {
     json!({ "trails": trails, "error": error, "alerts": answer.alerts, "strays": answer.strays.len(), "ignored": answer.ignored })
 }
 
-fn trigger(cloud: &Cloud, input: Input, context: &Context) -> Trigger {
+fn trigger(cloud: &Cloud, spec: &InvocationSpec, context: &Context) -> Trigger {
     let scenario = cloud.scenario();
-    let trigger = match input {
+    let trigger = match spec.input {
         Input::Sweep => Trigger::from_request(&json!({ "sweep": {} }), &context.function_arn),
         Input::Request(trail) => {
             Trigger::from_request(&json!({ "trail": trail_arn(scenario, trail) }), &context.function_arn)
@@ -109,10 +105,11 @@ fn trigger(cloud: &Cloud, input: Input, context: &Context) -> Trigger {
         }
         Input::KeyEvent(trail) => {
             let world = cloud.world();
-            let key = world.trails.get(&trail_arn(scenario, trail)).and_then(|trail| trail.kms_key_id.clone());
-            let key = key.or_else(|| other_key(&world, REGIONS[0])).unwrap_or_default();
-            let region = region_of(&key).to_owned();
-            let event = event("kms", "DisableKey", &region, json!({ "keyId": key }));
+            let (name, key) = spec.key_event.clone().unwrap_or_else(|| {
+                let key = world.trails.get(&trail_arn(scenario, trail)).and_then(|trail| trail.kms_key_id.clone());
+                ("DisableKey", key.or_else(|| other_key(&world, REGIONS[0])).unwrap_or_default())
+            });
+            let event = event("kms", name, region_of(&key), json!({ "keyId": key }));
             Trigger::from_event(&event, &context.function_arn)
         }
     };

@@ -45,19 +45,8 @@ pub fn simulate(scenario: &Scenario, records: bool) -> Run {
 
 async fn run(scenario: &Scenario, records: bool) -> Run {
     let cloud = Cloud::new(scenario.clone(), account::account(scenario), records);
-    let invocations = scenario
-        .invocations
-        .iter()
-        .cloned()
-        .enumerate()
-        .map(|(index, spec)| spawn_local(lambda::invoke(cloud.clone(), index * lambda::ATTEMPTS, spec)));
-    let first = scenario::MAX_INVOCATIONS;
-    let changes = scenario
-        .changes
-        .iter()
-        .cloned()
-        .enumerate()
-        .map(|(index, spec)| spawn_local(change(cloud.clone(), (first + index) * lambda::ATTEMPTS, spec)));
+    let invocations = scenario.invocations.iter().cloned().map(|spec| spawn_local(lambda::invoke(cloud.clone(), spec)));
+    let changes = scenario.changes.iter().cloned().map(|spec| spawn_local(change(cloud.clone(), spec)));
     let tasks: Vec<_> = invocations.chain(changes).collect();
     for task in tasks {
         task.await.expect("no task panics");
@@ -71,7 +60,7 @@ async fn run(scenario: &Scenario, records: bool) -> Run {
 }
 
 /// A change by another principal, and the invocation that its event starts.
-async fn change(cloud: Cloud, number: usize, spec: ChangeSpec) {
+async fn change(cloud: Cloud, spec: ChangeSpec) {
     sleep(spec.at).await;
     let changed = cloud.change(|world| spec.action.perform(spec.trail, world, cloud.scenario()));
     let Some((resource, event)) = changed else { return };
@@ -79,13 +68,16 @@ async fn change(cloud: Cloud, number: usize, spec: ChangeSpec) {
         .state()
         .history
         .record("a principal", || format!("{:?} on {}: {event}", spec.action, history::short(&resource)));
-    let input = match event {
-        "CreateTrail" | "UpdateTrail" | "StopLogging" => Input::Event(spec.trail),
-        "DisableKey" | "DisableKeyRotation" | "PutKeyPolicy" | "ScheduleKeyDeletion" => Input::KeyEvent(spec.trail),
+    let (input, key_event) = match event {
+        "CreateTrail" | "UpdateTrail" | "StopLogging" => (Input::Event(spec.trail), None),
+        "DisableKey" | "DisableKeyRotation" | "PutKeyPolicy" | "ScheduleKeyDeletion" => {
+            (Input::KeyEvent(spec.trail), Some((event, resource)))
+        }
         _ => return,
     };
     if let Some(at) = spec.event_after {
-        lambda::invoke(cloud, number, InvocationSpec { at, input, ..InvocationSpec::sweep() }).await;
+        let sweep = InvocationSpec::sweep(spec.process);
+        lambda::invoke(cloud, InvocationSpec { at, input, key_event, ..sweep }).await;
     }
 }
 

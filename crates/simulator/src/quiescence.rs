@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use fake_aws::{Key, KeyState, Trail, World};
 use trailseal_core::report::{Answer, Outcome};
 
-use crate::account::{ACCOUNT, ALIAS, is_ours, region_of, sealing_policy, statements, trail_arn, with_statements};
+use crate::account::{
+    ACCOUNT, ALIAS, is_maintained, is_out_of_scope, region_of, sealing_policy, statements, trail_arn, with_statements,
+};
 use crate::cloud::Cloud;
 use crate::history::short;
 use crate::lambda::run;
@@ -21,10 +23,9 @@ const RECENT: u64 = 180;
 
 /// Sweeps until nothing changes, and checks the account.
 pub(crate) async fn check(cloud: &Cloud) {
-    let sweep = InvocationSpec::sweep();
     let mut last = None;
     for process in FIRST_PROCESS..FIRST_PROCESS + SWEEPS {
-        last = run(cloud, process, &sweep, None).await;
+        last = run(cloud, &InvocationSpec::sweep(process)).await;
         if cloud.state().invariants.writes(process) == 0 {
             break;
         }
@@ -65,19 +66,15 @@ fn check_trail(world: &World, scenario: &Scenario, trail: usize, answer: &Answer
         return Ok(());
     }
     let Some(bucket) = world.buckets.get(&trail.bucket) else { return Ok(()) };
-    // The sealing key as trailseal could make it.
+    // The sealing key as trailseal could make it. That of another owner is used as it is.
     let mut sealed = world.clone();
-    let key = match world.alias_target(&bucket.region, ALIAS) {
-        None => None,
-        Some(arn) => world.keys.get(arn).map(|key| (arn.to_owned(), key.clone())),
-    };
-    let arn_of_key = match key {
-        Some((_, key)) if !is_maintained(&key) => return Ok(()),
-        Some((arn, mut key)) => {
-            key.state = KeyState::Enabled;
-            key.policy = with_statements(&[statements(&key.policy), statements(&sealing_policy())].concat());
-            sealed.keys.insert(arn.clone(), key);
-            arn
+    let arn_of_key = match world.alias_target(&bucket.region, ALIAS) {
+        Some(arn) => {
+            if let Some(key) = sealed.keys.get_mut(arn).filter(|key| is_maintained(key)) {
+                key.state = KeyState::Enabled;
+                key.policy = with_statements(&[statements(&key.policy), statements(&sealing_policy())].concat());
+            }
+            arn.to_owned()
         }
         None => sealed.key(Key::new(&bucket.region).policy(&sealing_policy())),
     };
@@ -94,15 +91,6 @@ fn check_trail(world: &World, scenario: &Scenario, trail: usize, answer: &Answer
             world.check_delivery(&arn)
         )),
     }
-}
-
-fn is_out_of_scope(trail: &Trail) -> bool {
-    trail.owner != ACCOUNT || trail.tags.contains_key("trailseal:exempt")
-}
-
-/// Whether trailseal may change a key.
-fn is_maintained(key: &Key) -> bool {
-    is_ours(key) && !key.tags.contains_key("trailseal:exempt")
 }
 
 /// Keys of trailseal that nothing uses and that the answer of a sweep does not name, in the Regions that a sweep scans. A

@@ -9,6 +9,9 @@ pub(crate) const REGIONS: [&str; 6] =
 /// The greatest number of invocations, besides those that a change starts.
 pub(crate) const MAX_INVOCATIONS: usize = 6;
 
+/// The attempts of one invocation have consecutive numbers.
+pub(crate) const ATTEMPTS: usize = 3;
+
 /// One run, from start to quiescence. Everything that a run does follows from it.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -105,7 +108,7 @@ pub(crate) enum Input {
     /// An event or a request that names this trail.
     Event(usize),
     Request(usize),
-    /// `DisableKey` for the key of this trail.
+    /// An event about the key of this trail.
     KeyEvent(usize),
 }
 
@@ -120,6 +123,9 @@ impl Input {
 
 #[derive(Debug, Clone)]
 pub(crate) struct InvocationSpec {
+    /// The number of its first process. It stays the same when the scenario shrinks, because the number decides what calls
+    /// meet.
+    pub(crate) process: usize,
     pub(crate) at: Duration,
     pub(crate) input: Input,
     pub(crate) enforce: bool,
@@ -129,19 +135,23 @@ pub(crate) struct InvocationSpec {
     pub(crate) timeout: Duration,
     /// The process dies at this await; Lambda starts another one.
     pub(crate) crash: Option<u32>,
+    /// The name of a key event, and its key. `None`: `DisableKey`, and the key that the trail has then.
+    pub(crate) key_event: Option<(&'static str, String)>,
 }
 
 impl InvocationSpec {
     /// A sweep that nothing disturbs.
-    pub(crate) fn sweep() -> Self {
-        let timeout = Duration::from_secs(180);
-        Self { at: Duration::ZERO, input: Input::Sweep, enforce: true, supplied: None, timeout, crash: None }
+    pub(crate) fn sweep(process: usize) -> Self {
+        let (at, timeout) = (Duration::ZERO, Duration::from_secs(180));
+        Self { process, at, input: Input::Sweep, enforce: true, supplied: None, timeout, crash: None, key_event: None }
     }
 }
 
 /// A change by another principal.
 #[derive(Debug, Clone)]
 pub(crate) struct ChangeSpec {
+    /// The number of the first process that its event starts.
+    pub(crate) process: usize,
     pub(crate) at: Duration,
     pub(crate) trail: usize,
     pub(crate) action: Action,

@@ -16,7 +16,7 @@ use crate::journal::StepStatus;
 use crate::key_policy::KeyPolicy;
 use crate::plan::strays::Stray;
 use crate::plan::{PolicyChange, StepName};
-use crate::trigger::Origin;
+use crate::trigger::{Origin, SWEEP};
 
 /// What became of a trail, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -310,7 +310,8 @@ impl Answer {
         self
     }
 
-    /// The first transient failure, which a retry of the invocation can resolve.
+    /// The first transient failure, if the invocation is to be retried because of it. A sweep that listed the trails is not:
+    /// the next one reads everything again.
     pub fn transient_failure(&self) -> Option<String> {
         let of_trail = |trail: &TrailReport| {
             let failure = trail.error.as_ref().filter(|failure| failure.is_transient())?;
@@ -318,7 +319,8 @@ impl Answer {
             Some(wording::not_remediated_yet(name, failure))
         };
         let unlisted = self.error.as_ref().filter(|failure| failure.is_transient());
-        unlisted.map(|failure| failure.message.clone()).or_else(|| self.trails.iter().find_map(of_trail))
+        let retried = if self.trigger.kind == SWEEP { [].iter() } else { self.trails.iter() };
+        unlisted.map(|failure| failure.message.clone()).or_else(|| retried.into_iter().find_map(of_trail))
     }
 
     /// The answer as one line of JSON with its level, for metric filters, and the ID of Lambda's request.
@@ -352,7 +354,8 @@ impl TrailReport {
         }
     }
 
-    /// Whether it failed after a change that a retry would find and not report. A retry goes on with a new key.
+    /// Whether it failed after a change that a retry would find and not report. Steps on a new key do not count: a retry
+    /// continues with it and reports it.
     pub(super) fn failed_after_change(&self) -> bool {
         let is_change = |step: StepName| match step {
             StepName::EnableRotation => self.has(FindingId::KeyRotationOff),

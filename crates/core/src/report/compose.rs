@@ -41,11 +41,11 @@ fn trail_report(mode: Mode, arn: &TrailArn, journal: &Journal) -> Option<TrailRe
     let (_, plan) = journal.last_plan(arn)?;
     let first = journal.first_plan(arn)?;
     let region = journal.sealing_region(arn);
-    let acted = has_acted(arn, region, journal);
+    let acted = has_acted(arn, plan, region, journal);
     let error = error(arn, region, journal);
     let outcome = if error.is_some() { Outcome::Failed } else { outcome(mode, plan, acted) };
     let steps = steps(arn, plan, first, journal);
-    let assigned = journal.assigned_key(arn).map(ToString::to_string);
+    let assigned = journal.assigned_key(arn).filter(|_| journal.abandoned(arn).is_none()).map(ToString::to_string);
     let key_plan = region.and_then(|region| journal.key_plan(region));
     let key_arn = match (mode, key_plan) {
         (Mode::DryRun, Some(key)) => key.key.as_ref().map(ToString::to_string),
@@ -160,10 +160,22 @@ fn outcome(mode: Mode, plan: &TrailPlan, acted: bool) -> Outcome {
 }
 
 /// Whether something was done for the trail.
-fn has_acted(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> bool {
+fn has_acted(arn: &TrailArn, plan: &TrailPlan, region: Option<&Region>, journal: &Journal) -> bool {
+    let is_repaired = |region| own_repair(plan, region, journal).is_some();
+    let rotates = |region| journal.enabled_rotation(region).is_some_and(|entry| is_on_own_key(plan, entry));
     journal.assigned_key(arn).is_some()
         || journal.is_restarted(arn)
-        || region.is_some_and(|region| journal.last_repair(region).is_some() || journal.is_rotation_enabled(region))
+        || region.is_some_and(|region| is_repaired(region) || rotates(region))
+}
+
+/// The last repair of the trail's key.
+fn own_repair<'a>(plan: &TrailPlan, region: &Region, journal: &'a Journal) -> Option<&'a Entry> {
+    journal.last_repair(region).filter(|entry| is_on_own_key(plan, entry))
+}
+
+/// Whether a step was on the key of the trail. Another principal may have assigned another key since.
+fn is_on_own_key(plan: &TrailPlan, entry: &Entry) -> bool {
+    plan.current_key.as_deref().is_none_or(|key| entry.key.as_ref().is_some_and(|own| own.as_str() == key))
 }
 
 /// What failed for a trail. A transient failure has precedence: the invocation is retried, and every other failure
@@ -187,7 +199,7 @@ fn error(arn: &TrailArn, region: Option<&Region>, journal: &Journal) -> Option<F
         let entries = journal.entries_of(subject.clone()).filter(failed);
         entries.filter(move |entry| entry.step.name() == name).filter_map(step_error).next_back()
     };
-    let key = region.and_then(|region| step_error(journal.key_failure(region)?));
+    let key = region.and_then(|region| step_error(journal.key_failure(region, pass)?));
     let abandoned = journal.abandoned(arn).map(wording::abandoned);
     let abandoned = abandoned.map(|failure| key.clone().unwrap_or(failure));
     let errors = [
@@ -214,7 +226,7 @@ fn step_error(entry: &Entry) -> Option<Failure> {
 /// update of the trail is verified.
 fn unverified_repair(arn: &TrailArn, region: &Region, journal: &Journal) -> Option<Failure> {
     let (pass, plan) = journal.last_plan(arn)?;
-    let repair = journal.last_repair(region).filter(|_| journal.assigned_key(arn).is_none())?;
+    let repair = own_repair(plan, region, journal).filter(|_| journal.assigned_key(arn).is_none())?;
     let key = repair.key.as_ref()?;
     if let StepResult::Done(Effect::Unverified(failure)) = &repair.result
         && repair.pass == pass

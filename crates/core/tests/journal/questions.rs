@@ -24,7 +24,7 @@ fn a_journal_tells_what_became_of_a_step() {
     assert!(failed(StepName::EnableRotation) && !failed(StepName::CreateKey) && !failed(StepName::AdoptKey));
     assert!(!run.journal.has_failed(Subject::Trail(trail()), StepName::EnableRotation));
     assert!(!run.journal.was_contradicted(subject(), StepName::EnableRotation));
-    assert_eq!(run.journal.key_failure(&here()), None, "a key without rotation still encrypts");
+    assert_eq!(run.journal.key_failure(&here(), run.journal.pass()), None, "a key without rotation still encrypts");
 
     let run = Run::new(&account(), except(StepName::CreateAlias, StepResult::Contradicted(Contradiction::AliasExists)));
     let contradicted = |name| run.journal.was_contradicted(subject(), name);
@@ -38,9 +38,12 @@ fn a_journal_tells_what_became_of_a_step() {
 fn only_the_last_pass_that_uses_a_key_shows_its_failure() {
     let denial = StepResult::Failed(denied("kms:CreateKey", "create a key"));
     let run = Run::new(&account(), except(StepName::CreateKey, denial));
-    assert_eq!(run.journal.key_failure(&here()).map(|entry| entry.step.name()), Some(StepName::CreateKey));
+    assert_eq!(
+        run.journal.key_failure(&here(), run.journal.pass()).map(|entry| entry.step.name()),
+        Some(StepName::CreateKey)
+    );
     let run = run.again(&account().with_sealing_key(key(&winner(), &context(&[]))), done);
-    assert_eq!(run.journal.key_failure(&here()), None, "the key of another run is used");
+    assert_eq!(run.journal.key_failure(&here(), run.journal.pass()), None, "the key of another run is used");
 }
 
 #[test]
@@ -80,12 +83,13 @@ fn rotation_counts_as_enabled_on_keys_in_use_only() {
         Account::new([scenario]).with_sealing_key(own)
     };
     let managed = || off(Ok(KeyTags { managed_by_trailseal: true, exempt: None }));
-    assert!(Run::new(&managed(), done).journal.is_rotation_enabled(&here()));
+    assert!(Run::new(&managed(), done).journal.enabled_rotation(&here()).is_some());
     let denial = StepResult::Failed(denied("kms:EnableKeyRotation", "enable rotation"));
     let denied = Run::new(&managed(), except(StepName::EnableRotation, denial));
-    assert!(!denied.journal.is_rotation_enabled(&here()));
-    assert!(!Run::new(&account(), done).journal.is_rotation_enabled(&here()), "a new key rotates from the beginning");
-    assert!(!Run::new(&sealed(KeyState::Disabled), done).journal.is_rotation_enabled(&here()));
+    assert!(denied.journal.enabled_rotation(&here()).is_none());
+    let new = Run::new(&account(), done);
+    assert!(new.journal.enabled_rotation(&here()).is_none(), "a new key rotates from the beginning");
+    assert!(Run::new(&sealed(KeyState::Disabled), done).journal.enabled_rotation(&here()).is_none());
 }
 
 #[test]

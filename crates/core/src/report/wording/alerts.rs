@@ -33,6 +33,9 @@ pub(in crate::report) fn headline(trail: &TrailReport, mode: Mode) -> String {
         Outcome::Exempt if trail.is_superseded() => {
             format!("trail {name} was exempted while trailseal prepared its key")
         }
+        Outcome::Compliant if trail.is_superseded() && trail.is_unclear() => {
+            format!("trail {name} is compliant, but the outcome of a change is unknown")
+        }
         Outcome::Compliant if trail.is_superseded() => {
             format!("another principal encrypted trail {name} while trailseal prepared its key")
         }
