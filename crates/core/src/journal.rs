@@ -365,12 +365,22 @@ impl Journal {
 
     /// The entry that enabled rotation on a key that trails may use already.
     pub fn enabled_rotation(&self, region: &Region) -> Option<&Entry> {
-        let new: Vec<CreatedKey> = self.created_keys(region).into_iter().filter(|created| !created.in_use).collect();
-        let is_new = |entry: &Entry| new.iter().any(|created| entry.key.as_ref() == Some(&created.key));
         let mut entries = self.entries_of(Subject::Key(region.clone()));
         entries.rfind(|entry| {
-            entry.step.name() == StepName::EnableRotation && entry.status() == StepStatus::Done && !is_new(entry)
+            let is_done = entry.step.name() == StepName::EnableRotation && entry.status() == StepStatus::Done;
+            is_done && !self.is_on_new_key(entry)
         })
+    }
+
+    /// Whether a step is on a key that no trail used before this run created or adopted it.
+    pub fn is_on_new_key(&self, entry: &Entry) -> bool {
+        match (&entry.subject, &entry.key) {
+            (Subject::Trail(_), _) => false,
+            (Subject::Key(_), None) => true,
+            (Subject::Key(region), Some(key)) => {
+                self.created_keys(region).iter().any(|created| created.key == *key && !created.in_use)
+            }
+        }
     }
 
     /// The keys of a Region created or adopted by this run.

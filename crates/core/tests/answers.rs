@@ -11,7 +11,7 @@ use trailseal_core::finding::Finding;
 use trailseal_core::ids::TrailArn;
 use trailseal_core::journal::{Journal, StepStatus};
 use trailseal_core::plan::{Disposition, Plan, StepName, TrailPlan};
-use trailseal_core::report::{AccountReport, Answer, Outcome, StepReport};
+use trailseal_core::report::{AccountReport, Answer, Outcome, StepEffect, StepReport};
 use trailseal_core::trigger::Origin;
 
 /// An answer about this many compliant trails, and this many with a finding.
@@ -64,7 +64,7 @@ fn a_small_answer_is_complete() {
 fn a_large_answer_loses_the_compliant_trails_first() {
     let mut large = answer(0, 3);
     let detail = "x".repeat(150_000);
-    let step = StepReport { step: StepName::UpdateTrail, status: StepStatus::Done, detail, may_have_effect: true };
+    let step = StepReport { step: StepName::UpdateTrail, status: StepStatus::Done, detail, effect: StepEffect::InUse };
     large.trails.iter_mut().for_each(|trail| trail.steps = vec![step.clone()]);
     large.trails.first_mut().unwrap().outcome = Outcome::Compliant;
     let mut one_left = large.clone();

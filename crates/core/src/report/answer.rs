@@ -176,9 +176,20 @@ pub struct StepReport {
     pub status: StepStatus,
     /// In words, with the names that matter.
     pub detail: String,
-    /// Whether it changed something, or may have.
+    /// What it changed, or may have.
     #[serde(skip)]
-    pub may_have_effect: bool,
+    pub effect: StepEffect,
+}
+
+/// What a step changed, or may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepEffect {
+    /// Nothing, as far as is known.
+    None,
+    /// A key that no trail used before.
+    NewKey,
+    /// A trail, or a key that trails may use.
+    InUse,
 }
 
 /// How many alerts were published.
@@ -337,19 +348,17 @@ impl Answer {
     }
 }
 
-/// Whether the step is one of those that a new key gets.
-fn prepares_new_key(step: StepName) -> bool {
-    matches!(step, StepName::CreateKey | StepName::EnableRotation | StepName::CreateAlias)
-}
-
 impl TrailReport {
     /// Whether a step took effect, or may have, and then another principal deleted, exempted or fixed the trail.
     pub(super) fn is_superseded(&self) -> bool {
-        let mut changes = self.steps.iter().filter(|it| it.may_have_effect);
         match self.outcome {
-            Outcome::Gone | Outcome::Exempt => changes.next().is_some(),
-            // A new key that it does not use is reported as a stray.
-            Outcome::Compliant => changes.any(|it| !prepares_new_key(it.step)),
+            Outcome::Gone | Outcome::Exempt => self.steps.iter().any(|it| it.effect != StepEffect::None),
+            // A new key without the alias is reported as a stray.
+            Outcome::Compliant => self.steps.iter().any(|it| match it.effect {
+                StepEffect::None => false,
+                StepEffect::NewKey => it.step == StepName::CreateAlias,
+                StepEffect::InUse => true,
+            }),
             _ => false,
         }
     }
@@ -357,17 +366,12 @@ impl TrailReport {
     /// Whether it failed after a change that a retry would find and not report. Steps on a new key do not count: a retry
     /// continues with it and reports it.
     pub(super) fn failed_after_change(&self) -> bool {
-        let is_change = |step: StepName| match step {
-            StepName::EnableRotation => self.has(FindingId::KeyRotationOff),
-            step => !prepares_new_key(step),
-        };
-        self.outcome == Outcome::Failed && self.steps.iter().any(|it| it.may_have_effect && is_change(it.step))
+        self.outcome == Outcome::Failed && self.steps.iter().any(|it| it.effect == StepEffect::InUse)
     }
 
     /// Whether it is unknown what became of a step that is not about a new key.
     pub(super) fn is_unclear(&self) -> bool {
-        let is_unclear = |it: &StepReport| it.may_have_effect && it.status != StepStatus::Done;
-        self.steps.iter().any(|it| is_unclear(it) && !prepares_new_key(it.step))
+        self.steps.iter().any(|it| it.effect == StepEffect::InUse && it.status != StepStatus::Done)
     }
 
     /// Whether a step was performed, or would be.

@@ -1,7 +1,7 @@
 //! From the journal of a run to its answer: what became of each trail, and which failure is its error.
 
 use super::account::AccountReport;
-use super::answer::{Answer, Obstruction, Outcome, StepReport, TrailReport};
+use super::answer::{Answer, Obstruction, Outcome, StepEffect, StepReport, TrailReport};
 use super::wording;
 use crate::config::Mode;
 use crate::context::Context;
@@ -276,7 +276,11 @@ fn steps(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal)
         step: entry.step.name(),
         status: entry.status(),
         detail: wording::detail(entry),
-        may_have_effect: entry.may_have_effect(),
+        effect: match entry.may_have_effect() {
+            false => StepEffect::None,
+            true if journal.is_on_new_key(entry) => StepEffect::NewKey,
+            true => StepEffect::InUse,
+        },
     };
     let own = journal.steps(Subject::Trail(arn.clone()));
     let (restarts, updates): (Vec<&Entry>, Vec<&Entry>) = own.iter().partition(|entry| entry.step == Step::Restart);
@@ -291,7 +295,7 @@ fn steps(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal)
             let listed = |step: StepReport| StepReport {
                 status: StepStatus::NotNeeded,
                 detail: wording::listed_under(reporting),
-                may_have_effect: false,
+                effect: StepEffect::None,
                 ..step
             };
             steps.extend(key_steps.map(listed));
@@ -304,7 +308,7 @@ fn steps(arn: &TrailArn, plan: &TrailPlan, first: &TrailPlan, journal: &Journal)
     {
         let detail = wording::superseded(key);
         let (step, status) = (StepName::UpdateTrail, StepStatus::NotNeeded);
-        steps.push(StepReport { step, status, detail, may_have_effect: false });
+        steps.push(StepReport { step, status, detail, effect: StepEffect::None });
     }
     steps
 }

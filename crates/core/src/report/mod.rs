@@ -12,6 +12,6 @@ mod wording;
 
 pub use account::AccountReport;
 pub use alert::{Alert, alerts};
-pub use answer::{Alerts, Answer, Outcome, StepReport, TrailReport, TriggerReport};
+pub use answer::{Alerts, Answer, Outcome, StepEffect, StepReport, TrailReport, TriggerReport};
 pub use terminal::{answer_text, step_text};
 pub use wording::{steps_heading, summary};
