@@ -363,6 +363,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_the_deadline_ends_may_take_effect() {
+        let (aws, sent) = (aws().await, AtomicUsize::new(0));
+        let send = || async {
+            match sent.fetch_add(1, Ordering::Relaxed) {
+                0 => Err::<(), _>(refused(400, "ThrottlingException")),
+                _ => std::future::pending().await,
+            }
+        };
+        let failure = within(&aws, 5).call(&operation(), send).await.unwrap_err();
+        let message = "cannot enable a key: ThrottlingException: because (retried until the invocation's time ran out)";
+        assert_eq!((failure.message.as_str(), sent.into_inner()), (message, 2));
+        assert!(
+            failure.outcome_unknown && !failure.not_sent,
+            "the refusal had none, the attempt without a response may"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_call_that_the_deadline_ends_has_no_response_or_is_unsent() {
         let aws = aws().await;
         let silent = || std::future::pending::<Result<(), AttemptError>>();

@@ -1,5 +1,6 @@
 //! The ports against the fake AWS.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -7,10 +8,13 @@ use aws_sdk_kms::config::Credentials;
 use fake_aws::{Bucket, Call, FakeAws, Fault, Key, KeyState, Trail, World};
 use futures_util::future::join_all;
 use tokio::time::Instant;
+use trailseal_core::config::Config;
 use trailseal_core::failure::{Class, Failure};
 use trailseal_core::iam::Document;
 use trailseal_core::ids::{KeyArn, Region, TrailArn};
-use trailseal_core::observation::{BucketOwner, KeyTags, Reading, ReplicationRule, UpdatedTrail};
+use trailseal_core::key_policy::KeyPolicy;
+use trailseal_core::observation::{BucketOwner, KeyTags, Reading, ReplicationRule, TrailStatus, UpdatedTrail};
+use trailseal_core::plan::NewKey;
 use trailseal_core::trigger::TrailRef;
 
 use super::{Aws, BucketReads, KeyReads, KeyVisibility, KeyWrites, TagReads, TrailReads, TrailWrites};
@@ -139,6 +143,20 @@ async fn every_trail_is_listed_with_its_home_region() {
     let listed = aws.reader(soon()).list_trails(&region(IRELAND)).await.unwrap();
     let listed: Vec<_> = listed.trails.iter().map(|(arn, home)| (arn.as_str(), home.as_str())).collect();
     assert_eq!(listed, [(arns[0].as_str(), FRANKFURT), (arns[1].as_str(), IRELAND)]);
+}
+
+#[tokio::test]
+async fn a_trail_was_started_if_it_ever_logged() {
+    let (mut world, _) = one_key(Key::new(IRELAND));
+    let trail = |name| Trail::new(name, IRELAND, "logs");
+    let trails = [trail("logging"), trail("stopped").stopped(1_780_000_500), trail("new").never_started()];
+    let arns = trails.map(|trail| world.add_trail(trail));
+    let fake = FakeAws::start(world);
+    let aws = connect(&fake).await;
+    for (arn, (logging, ever_started)) in arns.iter().zip([(true, true), (false, true), (false, false)]) {
+        let status = aws.reader(soon()).trail_status(&TrailRef::Arn(arn.parse().unwrap())).await.unwrap();
+        assert_eq!(status, Some(TrailStatus { logging, ever_started, ..TrailStatus::default() }), "{arn}");
+    }
 }
 
 const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[]}"#;
@@ -359,6 +377,29 @@ async fn an_unknown_outcome_is_reported_whatever_ends_the_retries() {
         assert!(failure.outcome_unknown && !failure.not_sent && failure.is(code), "{failure:?}");
         assert_eq!(calls, ["GetTrail", "UpdateTrail", "GetTrail"]);
     }
+}
+
+#[tokio::test]
+async fn a_malformed_response_to_a_write_leaves_its_outcome_unknown() {
+    let (updated, calls) = update_trail(false, vec![malformed()], vec![], Duration::from_secs(30)).await;
+    let failure = updated.unwrap_err();
+    assert!(failure.outcome_unknown && failure.class == Class::Terminal, "{failure:?}");
+    assert_eq!(calls, ["GetTrail", "UpdateTrail"]);
+
+    let fake = FakeAws::start(World::new(ACCOUNT));
+    fake.before(|_, _| Some(malformed()));
+    let aws = connect(&fake).await;
+    let function = "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap();
+    let policy = KeyPolicy::new(&Config::parse(|_| None).unwrap(), &function);
+    let key = NewKey { policy, description: "a key", tags: BTreeMap::new() };
+    let created = aws.writer(soon()).create_key(&region(FRANKFURT), &key, async || Ok(true)).await;
+    let failure = created.unwrap_err();
+    assert!(failure.outcome_unknown && failure.class == Class::Terminal, "{failure:?}");
+    assert_eq!(fake.names(), ["kms:CreateKey"]);
+}
+
+fn malformed() -> Fault {
+    Fault::Raw { status: 200, body: "{}".into() }
 }
 
 #[tokio::test]

@@ -113,3 +113,57 @@ async fn trail_key<R: Read>(
 fn region_in(name: &str) -> Option<Region> {
     name.strip_prefix("arn:")?.split(':').nth(2)?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+    use trailseal_core::config::Config;
+    use trailseal_core::trigger::TrailRef;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_trails_still_to_be_read_are_counted_for_each_region() {
+        let function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:trailseal".parse().unwrap();
+        let context = Context { config: Config::parse(|_| None).unwrap(), function_arn };
+        let target = |region: &str, name: &str| {
+            TrailTarget::new(TrailRef::Arn(
+                format!("arn:aws:cloudtrail:{region}:123456789012:trail/{name}").parse().unwrap(),
+            ))
+        };
+        let trails = vec![target("eu-west-1", "one"), target("eu-west-1", "two"), target("us-east-1", "one")];
+        let (malformed, regions) = (Vec::new(), BTreeMap::new());
+        let targets = Targets { trails, malformed, regions, rotation: false, read_since: Instant::now() };
+        let (log, region) = (Log::default(), "eu-west-1".parse().unwrap());
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            let remaining = Remaining::new(&targets, &context);
+            remaining.record_read(&region);
+            remaining.record_read(&region);
+        });
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(lines.iter().all(|line| line["target"] == READ_TARGET), "{log}");
+        let counts: Vec<_> = lines.iter().map(|line| (&line["region"], &line["remaining"])).collect();
+        let (ireland, virginia) = (json!("eu-west-1"), json!("us-east-1"));
+        let [two, one, none] = [json!(2), json!(1), json!(0)];
+        assert_eq!(counts, [(&ireland, &two), (&virginia, &one), (&ireland, &one), (&ireland, &none)]);
+    }
+}

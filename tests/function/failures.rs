@@ -6,7 +6,8 @@ use fake_aws::{Fault, Key, Trail};
 use serde_json::json;
 
 use crate::support::{
-    Scenario, account, add_sealing_key, assert_request_id, count_calls, inject, logged_answers, steps, writes,
+    Scenario, account, add_sealing_key, assert_request_id, count_calls, inject, logged_answers, sealed_account, steps,
+    writes,
 };
 
 #[test]
@@ -93,6 +94,16 @@ fn a_persistent_transient_error_fails_without_an_alert() {
     scenario.aws.clear_hooks();
     let answer = scenario.invoke_event("update-trail-by-name");
     assert_eq!(answer["summary"], json!({ "remediated": 1 }), "Lambda's retry finishes it");
+}
+
+#[test]
+fn a_trail_whose_keys_tags_stay_throttled_is_not_compliant() {
+    let mut scenario = Scenario::enforce(sealed_account().0);
+    inject(&scenario, "ListResourceTags", usize::MAX, Fault::throttled());
+    let (error, invocation) = scenario.expect_failure_within("update-trail-by-name", Duration::from_secs(5));
+    assert_eq!(error.error_type, "Transient");
+    let error = &logged_answers(&invocation)[0]["trails"][0]["error"];
+    assert_eq!((&error["class"], &error["operation"]), (&json!("transient"), &json!("kms:ListResourceTags")));
 }
 
 #[test]

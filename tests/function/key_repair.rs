@@ -360,6 +360,33 @@ fn an_unconfirmed_put_key_policy_is_not_resent() {
     assert_eq!(statements(&scenario, &key).len(), 6);
 }
 
+#[test]
+fn an_unconfirmed_policy_that_kms_shows_late_is_awaited() {
+    let (mut world, key) = sealed_account();
+    world.keys.get_mut(&key).unwrap().policy = replaced_policy();
+    let mut scenario = Scenario::enforce(world);
+    let old = json!({ "PolicyName": "default", "Policy": replaced_policy() }).to_string();
+    let (mut is_put, mut stale_reads) = (false, 2);
+    scenario.aws.before(move |call, _| {
+        is_put |= call.operation == "PutKeyPolicy";
+        if call.operation != "GetKeyPolicy" || !is_put || stale_reads == 0 {
+            return None;
+        }
+        stale_reads -= 1;
+        Some(Fault::Raw { status: 200, body: old.clone() })
+    });
+    scenario.aws.after(|call, _| (call.operation == "PutKeyPolicy").then(Fault::internal));
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(
+        (&answer["summary"], steps(&answer)),
+        (&json!({ "remediated": 1 }), vec!["extend-key-policy done".into()])
+    );
+    assert!(step(&answer, "extend-key-policy")["detail"].as_str().unwrap().contains("read back"), "{answer:#}");
+    let calls = scenario.take_calls();
+    let put = calls.iter().position(|call| call == "kms:PutKeyPolicy").unwrap();
+    assert_eq!(calls[put + 1..put + 4], ["kms:GetKeyPolicy"; 3]);
+}
+
 /// Another principal writes the old policy again, or KMS shows the new one later: the retry may find nothing to do.
 #[test]
 fn a_policy_that_kms_does_not_show_is_alerted() {

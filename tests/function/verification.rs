@@ -205,6 +205,24 @@ fn a_deny_added_during_the_extension_is_evaluated() {
 }
 
 #[test]
+fn an_extension_that_is_replaced_is_not_reported_as_done() {
+    let (world, key) = broken(KeyState::Enabled, stripped());
+    let mut scenario = Scenario::enforce(world);
+    once_after(&scenario, "PutKeyPolicy", "GetKeyPolicy", move |world| {
+        let policy = &mut world.keys.get_mut(&key).unwrap().policy;
+        let mut document: Value = serde_json::from_str(policy).unwrap();
+        document["Statement"].as_array_mut().unwrap().truncate(1);
+        *policy = document.to_string();
+    });
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(
+        (answer["summary"].clone(), steps(&answer)),
+        (json!({ "remediated": 1 }), vec!["extend-key-policy not-needed".into(), "extend-key-policy done".into()])
+    );
+    scenario.assert_converged("update-trail-by-name");
+}
+
+#[test]
 fn a_repair_reads_the_trail_once_more() {
     for (state, policy) in [(KeyState::Disabled, sealing_policy()), (KeyState::Enabled, stripped())] {
         let (world, _) = broken(state, policy);
@@ -254,6 +272,23 @@ fn a_trail_that_changed_during_a_repair_is_observed_again() {
     let mut scenario = Scenario::enforce(world);
     once_after(&scenario, "EnableKey", "DescribeKey", |world| drop(world.trails.remove(AUDIT)));
     assert_eq!(scenario.invoke_event("update-trail-by-name")["summary"], json!({ "gone": 1 }));
+}
+
+#[test]
+fn an_update_is_not_sent_if_the_read_before_it_fails() {
+    let mut scenario = Scenario::enforce(account());
+    let mut reads = 0;
+    scenario.aws.before(move |call, _| {
+        reads += usize::from(call.operation == "GetTrail");
+        (call.operation == "GetTrail" && reads > 1).then(Fault::access_denied)
+    });
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(answer["summary"], json!({ "failed": 1 }), "{answer:#}");
+    assert_eq!(
+        steps(&answer),
+        ["create-key done", "enable-rotation done", "create-alias done", "update-trail planned"]
+    );
+    assert_eq!((count_calls(&scenario, "GetTrail"), count_calls(&scenario, "UpdateTrail")), (2, 0));
 }
 
 #[test]
