@@ -245,6 +245,10 @@ fn a_denied_repair_fails_with_its_command() {
         let remedy = error["remedy"].as_str().unwrap();
         assert!(remedy.contains(denied) && parts.iter().all(|part| remedy.contains(part)), "{remedy}");
         assert_eq!(scenario.aws.world().keys[&key].state, state);
+        let calls = scenario.take_calls();
+        let write = calls.iter().position(|call| call == denied).unwrap();
+        let reads = calls[write + 1..].iter().filter(|call| call.starts_with("kms:")).count();
+        assert_eq!(reads, 1, "one read shows that it had no effect: {calls:#?}");
     }
 }
 
