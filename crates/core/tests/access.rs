@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 use trailseal_core::access::{
-    LogFiles, LogFolder, account_readers, decrypters, excludes_other_accounts, named_trail_accounts, named_trails,
-    tests_encryption,
+    LogFiles, LogFolder, account_readers, decrypters, excludes_other_accounts, locked_out_readers,
+    named_trail_accounts, named_trails, tests_encryption,
 };
 use trailseal_core::iam::{Document, StatementId};
 use trailseal_core::ids::{AccountId, KeyArn, Region, TrailArn};
@@ -46,6 +46,25 @@ fn s3_has_the_names_of_its_partition() {
         assert_eq!(is_certain(both), Some(true), "{partition}");
         assert_eq!(is_certain(vec!["amazonaws.com"]), Some(domain.is_none()), "{partition}: it is not documented");
     }
+}
+
+#[test]
+fn a_certain_lockout_outranks_an_uncertain_one() {
+    let trail: TrailArn = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit".parse().unwrap();
+    let key: KeyArn = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd".parse().unwrap();
+    let administrator = document(&[allow(json!({ "AWS": "123456789012" }), "kms:*", "*")]);
+    let found = |statements: &[Value]| -> Vec<(bool, usize)> {
+        let files = LogFiles::new("logs", None, &trail);
+        let readers = locked_out_readers(&document(statements), &files, Some(&administrator), &key, &account());
+        readers.into_iter().map(|reader| (reader.certain, reader.statement.index)).collect()
+    };
+    let certain = allow(json!({ "AWS": "210987654321" }), "s3:GetObject", "arn:aws:s3:::logs/*");
+    let mut unclear = certain.clone();
+    unclear["Condition"] = json!({ "IpAddress": { "aws:SourceIp": "192.0.2.0/24" } });
+    assert_eq!(found(&[unclear.clone(), certain.clone()]), [(true, 1)]);
+    assert_eq!(found(&[certain.clone(), unclear.clone()]), [(true, 0)]);
+    assert_eq!(found(&[certain.clone(), certain]), [(true, 0)], "the first of several");
+    assert_eq!(found(&[unclear.clone(), unclear]), [(false, 0)]);
 }
 
 #[test]

@@ -304,6 +304,21 @@ mod tests {
     }
 
     #[test]
+    fn a_region_in_full_outranks_one_with_wildcards() {
+        for resource in ["us-*/eu-west-1", "eu-west-1/us-*"] {
+            assert_eq!(PathParts::of(resource).region, Some("eu-west-1"), "{resource}");
+        }
+    }
+
+    #[test]
+    fn a_named_family_gets_an_example_in_the_named_region() {
+        let trail = trail();
+        let files = LogFiles::new("logs", None, &trail);
+        let examples = files.examples("", &["arn:aws:s3:::logs/AWSLogs/*/CloudTrail-Insight/us-west-2/*"]);
+        assert!(examples.iter().any(|it| it.object.contains("/CloudTrail-Insight/us-west-2/")), "{examples:?}");
+    }
+
+    #[test]
     fn a_part_with_wildcards_gets_an_example_that_matches() {
         for (part, account, region) in [
             ("2222*", Some("222200000000"), None),

@@ -212,7 +212,6 @@ impl PrincipalSet {
     /// Whether they are principals of this account.
     pub(crate) fn is_of(&self, account: &AccountId) -> bool {
         match &self.kind {
-            PrincipalKind::Service(_) => false,
             PrincipalKind::Account(own) => own == account.as_str(),
             _ => split_arn(&self.name).is_some_and(|arn| arn.account == account.as_str()),
         }
@@ -391,6 +390,46 @@ mod tests {
             let condition = json!({ operator: { "aws:PrincipalOrgID": "o-abcdefghij" } });
             assert_eq!(everyone(condition).kind, PrincipalKind::Everyone, "{operator}");
         }
+    }
+
+    #[test]
+    fn a_value_that_can_select_anyone_is_unknown() {
+        for (key, value) in [
+            ("aws:PrincipalArn", "arn:aws:iam::210987654321:role/${aws:username}"),
+            ("aws:PrincipalOrgID", "o-*"),
+            ("s3:DataAccessPointAccount", "2109*"),
+        ] {
+            let set = everyone(json!({ "StringLike": { key: value } }));
+            assert_eq!((set.kind, set.name.as_str()), (PrincipalKind::Unknown, value));
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_deleted_role_names_no_one() {
+        assert!(sets(json!({ "Effect": "Allow", "Principal": { "AWS": "AROADBQP57FF2AEXAMPLE" } })).is_empty());
+    }
+
+    #[test]
+    fn only_some_members_of_a_set_are_singled_out() {
+        let set = |key: &str, value: &str| everyone(json!({ "StringEquals": { key: value } }));
+        let [one, other] = ["210987654321", "999999999999"].map(|id| set("aws:PrincipalAccount", id));
+        let (all, organization) = (everyone(json!({})), set("aws:PrincipalOrgID", "o-abcdefghij"));
+        let role = sets(json!({ "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::999999999999:role/siem" } }));
+        for (set, members) in [(&all, &one), (&all, &organization), (&organization, &one), (&other, &role[0])] {
+            assert!(set.may_single_out(members), "{members:?} of {set:?}");
+            assert!(!members.may_single_out(set), "{set:?} of {members:?}");
+        }
+        assert!(!one.may_single_out(&one) && !organization.may_single_out(&organization));
+        assert!(!one.may_single_out(&role[0]), "of another account");
+    }
+
+    #[test]
+    fn only_a_path_is_the_path_of_all_members() {
+        let selected =
+            |key: &str, value: &str| everyone(json!({ "StringLike": { key: value } })).selected_context(Context::new());
+        let path = "o-abcdefghij/r-ab12/*";
+        assert_eq!(selected("aws:PrincipalOrgID", "o-abcdefghij"), Context::new());
+        assert_eq!(selected("aws:PrincipalOrgPaths", path), Context::new().with("aws:PrincipalOrgPaths", path));
     }
 
     #[test]

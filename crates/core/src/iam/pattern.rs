@@ -261,6 +261,15 @@ mod tests {
     }
 
     #[test]
+    fn an_exact_text_with_a_variable_has_no_wildcards() {
+        for wildcard in ['*', '?'] {
+            let text = format!("${{aws:username}}{wildcard}");
+            assert_eq!(Pattern::exact(&text, true).matches("ann"), Truth::No, "{text}");
+            assert!(matches!(Pattern::exact(&text, true).matches(&format!("ann{wildcard}")), Truth::Unknown(_)));
+        }
+    }
+
+    #[test]
     fn version_2008_has_no_variables() {
         let older = Pattern::with_wildcards("home/${aws:username}", false);
         assert_eq!(older.matches("home/ann"), Truth::No);
@@ -292,7 +301,9 @@ mod tests {
         let long = "arn:aws:someservice:us-east-2:999999999999:store/abc:111122223333:finance/document.txt";
         assert_eq!(like("arn:aws:someservice:*:111122223333:finance/*", long), Truth::Yes);
         assert_eq!(arn("arn:aws:someservice:*:111122223333:finance/*", long), Truth::No);
-        assert!(matches!(arn("*", trail), Truth::Unknown(_)));
+        for short in ["*", "arn:aws:*"] {
+            assert!(matches!(arn(short, trail), Truth::Unknown(_)), "{short}");
+        }
         assert_eq!(arn("audit", trail), Truth::No);
     }
 
@@ -327,7 +338,8 @@ mod tests {
             "${unresolved-If}:*",
             "kms:De${unresolved-Ref-Rest}",
         ] {
-            assert!(matches!(matches_action(unresolved, "kms:Decrypt"), Truth::Unknown(_)), "{unresolved}");
+            let unknown = Truth::unknown(format!("the action `{unresolved}` is not resolved"));
+            assert_eq!(matches_action(unresolved, "kms:Decrypt"), unknown);
         }
         assert_eq!(matches_action("s3:${unresolved-Ref-Name}", "kms:Decrypt"), Truth::No);
     }
