@@ -109,6 +109,16 @@ fn sweep_of_compliant_trails_has_no_alert() {
 }
 
 #[test]
+fn sweep_of_trails_out_of_scope_has_no_alert() {
+    let context = context(&[]);
+    let mut organization = audit();
+    organization.facts.settings.arn = "arn:aws:cloudtrail:eu-west-1:999999999999:trail/organization".parse().unwrap();
+    let compliant = Scenario::new("healthy", HERE, HERE).with_key(foreign_key(&context));
+    let run = Run::new(context, &Account::new([organization, compliant]), done);
+    assert_eq!(run.in_sweep(vec![], &StrayScan::default()).alerts(), []);
+}
+
+#[test]
 fn unlisted_trails() {
     let context = context(&[]);
     let origin = Origin { kind: SWEEP.into(), ..Origin::default() };
