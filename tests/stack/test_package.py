@@ -56,6 +56,10 @@ class Contents(unittest.TestCase):
         self.assertFalse(report.has_errors(), report.generate_report())
         self.assertEqual(set(application) - set(shape.members), set())
 
+    def test_the_readme_names_the_rust_release_of_the_build(self):
+        rust = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+        self.assertIn(f"built with {rust}.", (folder / "README.txt").read_text())
+
     def test_the_checksums_cover_every_file(self):
         files = [path for path in folder.rglob("*") if path.is_file()]
         found = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

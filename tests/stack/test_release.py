@@ -3,9 +3,11 @@
 The builds are replaced by small files. Signatures require GitHub: the test only checks which files the workflow signs.
 """
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -28,7 +30,18 @@ ARCHIVES = [
     f"trailseal-cli-{VERSION}-x86_64-unknown-linux-musl.tar.gz",
 ]
 # Takes the place of scripts/package-cli.
-PACKAGE_CLI = '#!/bin/sh\nmkdir "$3" && echo binary > "$3/trailseal" && echo "bill of $2" > "$3/trailseal.cdx.json"\n'
+PACKAGE_CLI = """#!/bin/sh
+mkdir "$3" && echo binary > "$3/trailseal" && scripts/bill-of-materials crates/cli "$2" > "$3/trailseal.cdx.json"
+"""
+# Takes the place of cargo-cyclonedx, whose reproducible output has these fields, and no serial number.
+CARGO = """#!/bin/sh
+while [ "$1" != --target ]; do shift; done
+for folder in . crates/cli; do
+    mkdir -p $folder
+    printf '{"bomFormat": "CycloneDX", "specVersion": "1.3", "metadata": {"component": {"name": "%s"}, "properties": [
+        {"name": "cdx:rustc:sbom:target:triple", "value": "%s"}]}}' "$PWD/$folder" "$2" > $folder/trailseal.cdx.json
+done
+"""
 # Publishes the files after `--`.
 GH = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\ncp -- "$@" "$PUBLISHED"\n'
 
@@ -66,6 +79,14 @@ def executable(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
+def bill(folder: Path, crate: str, target: str) -> str:
+    """The output of scripts/bill-of-materials in a folder that takes the place of the sources."""
+    tools = folder / ".tools" / "cyclonedx" / "bin"
+    executable(tools / "cargo", CARGO)
+    command = [PROJECT / "scripts" / "bill-of-materials", crate, target]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
 def documented(*commands: str) -> str:
     """The lines of SECURITY.md that begin with one of the commands."""
     lines = "\n".join(blocks(PROJECT / "SECURITY.md")).replace("VERSION", VERSION).splitlines()
@@ -86,12 +107,14 @@ class Release(unittest.TestCase):
             built = folder / "dist" / f"trailseal-{VERSION}-{values['arch']}"
             (built / "cli").mkdir(parents=True)
             (built / "trailseal.zip").write_text(f"function for {values['arch']}")
-            (built / "trailseal.cdx.json").write_text(f"bill of {values['arch']}")
-            (built / "cli" / "trailseal.cdx.json").write_text("bill of the command line")
+            (built / "trailseal.cdx.json").write_text(bill(folder, ".", values["arch"]))
+            (built / "cli" / "trailseal.cdx.json").write_text(bill(folder, "crates/cli", values["arch"]))
             self.upload("package", script("package", "tar ", values), values, folder)
         for values in combinations(JOBS["command-line"]):
             folder = self.root / "command-line" / values["target"]
             executable(folder / "scripts" / "package-cli", PACKAGE_CLI)
+            executable(folder / ".tools" / "cyclonedx" / "bin" / "cargo", CARGO)
+            shutil.copy(PROJECT / "scripts" / "bill-of-materials", folder / "scripts")
             self.upload("command-line", script("command-line", "tar ", values), values, folder)
         self.published = self.root / "published"
         self.publish()
@@ -168,29 +191,44 @@ class Release(unittest.TestCase):
             folder.mkdir(parents=True)
             (folder / archive.name).write_bytes(archive.read_bytes())
             self.assertTrue(run(script("attest", "tar "), folder))
-            [provenance], [bill] = uses("attest", "attest-build-provenance"), uses("attest", "attest-sbom")
+            [provenance], [sbom] = uses("attest", "attest-build-provenance"), uses("attest", "attest-sbom")
             target = archive.name.removesuffix(".tar.gz").partition(f"-{VERSION}-")[2]
-            self.assertEqual((folder / bill["sbom-path"]).read_text().strip(), f"bill of {target}")
-            for subjects in (provenance["subject-path"], bill["subject-path"]):
+            attested_bill = json.loads((folder / sbom["sbom-path"]).read_text())
+            self.assertEqual(attested_bill["metadata"]["properties"][0]["value"], target)
+            # attest-sbom recognizes CycloneDX by these fields:
+            # https://github.com/actions/attest-sbom/blob/v3.0.0/src/sbom.ts.
+            for field in ("bomFormat", "serialNumber", "specVersion"):
+                self.assertTrue(attested_bill.get(field), field)
+            for subjects in (provenance["subject-path"], sbom["subject-path"]):
                 self.assertEqual([it.name for it in folder.glob(subjects)], [archive.name])
             attested.append(archive.name)
         self.assertEqual(sorted(attested), ARCHIVES)
 
-    def test_the_attestation_commands_name_archive_and_workflow(self):
-        options = {}
+    def test_a_bills_serial_number_depends_only_on_its_content(self):
+        def serial(name: str, crate: str, target: str) -> str:
+            folder = self.root / name
+            folder.mkdir(exist_ok=True)
+            return json.loads(bill(folder, crate, target))["serialNumber"]
+
+        first = serial("here", "crates/cli", "x86_64-unknown-linux-musl")
+        self.assertRegex(first, r"^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
+        self.assertEqual(serial("there", "crates/cli", "x86_64-unknown-linux-musl"), first)
+        others = [serial("here", ".", "x86_64-unknown-linux-musl"), serial("here", "crates/cli", "aarch64-apple-darwin")]
+        self.assertEqual(len({first, *others}), 3)
+
+    def test_the_attestation_commands_name_archive_tag_and_workflow(self):
+        expected = {
+            "--repo": "OWNER/trailseal",
+            "--signer-workflow": f"OWNER/trailseal/{WORKFLOW}",
+            "--source-ref": f"refs/tags/v{VERSION}",
+        }
+        found = []
         for line in documented("gh attestation verify ").splitlines():
             _, _, _, archive, *rest = shlex.split(line)
             self.assertIn(archive, ARCHIVES)
-            options |= dict(zip(rest[::2], rest[1::2], strict=True))
-        self.assertEqual(
-            options,
-            {
-                "--repo": "OWNER/trailseal",
-                "--signer-workflow": f"OWNER/trailseal/{WORKFLOW}",
-                # That of attest-sbom for CycloneDX.
-                "--predicate-type": "https://cyclonedx.org/bom",
-            },
-        )
+            found.append(dict(zip(rest[::2], rest[1::2], strict=True)))
+        # The predicate type of attest-sbom for CycloneDX.
+        self.assertEqual(found, [expected, expected | {"--predicate-type": "https://cyclonedx.org/bom"}])
 
 
 class Jobs(unittest.TestCase):
@@ -212,6 +250,16 @@ class Jobs(unittest.TestCase):
             before |= set(needs)
             after += needs
         self.assertEqual(before, set(JOBS) - {"release"})
+
+    def test_all_builds_use_the_same_rust(self):
+        builds = {name for name, job in JOBS.items() if "rustup" in str(job["steps"])} - {"rust"}
+        self.assertEqual(builds, {"package", "rebuild", "command-line"})
+        self.assertEqual(JOBS["rust"]["outputs"]["version"], "${{ steps.stable.outputs.version }}")
+        for name in builds:
+            self.assertEqual(JOBS[name]["env"]["RUST"], "${{ needs.rust.outputs.version }}")
+            install = script(name, "rustup", combinations(JOBS[name])[0])
+            self.assertIn('rustup toolchain install "$RUST"', install)
+            self.assertIn('rustup default "$RUST"', install)
 
     def test_a_tag_of_another_version_is_not_released(self):
         check = script("package", "Cargo.toml")
