@@ -66,7 +66,9 @@ delete-forwarders: $(call installed,sam) ## Stop forwarding the events of other 
 	@$(TOOLS)/sam/bin/python -B scripts/forwarders delete $(REGIONS)
 
 .PHONY: live-check
-live-check: build ## Check on the sandbox account ACCOUNT=ID what emulators cannot show (OPTIONS="--region ...")
+live-check: cargo $(call installed,sam) ## Check on the sandbox account ACCOUNT=ID what emulators cannot show (OPTIONS="--region ...")
+	@$(TOOLS)/sam/bin/python -B scripts/live-check --account "$(ACCOUNT)" --validate $(OPTIONS)
+	@$(MAKE) --no-print-directory build
 	@$(TOOLS)/sam/bin/python -B scripts/live-check --account "$(ACCOUNT)" --parameters Architecture=$(ARCH) $(OPTIONS)
 
 .PHONY: test

@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 from sandbox import ROOT, STACK, TAG, Sandbox, code, policy
 
 Result = tuple[bool, str]
+# Of a check that needs another Region, in a partition without one.
+SKIPPED = None
 MINUTE = 60
 
 
@@ -33,7 +35,7 @@ class Run:
         self.stack = aws.outputs()
         sqs, name = aws.client("sqs"), f"live-check-{aws.suffix}"
         self.alerts = sqs.create_queue(QueueName=name)["QueueUrl"]
-        aws.undo(f"queue {name}", lambda: sqs.delete_queue(QueueUrl=self.alerts))
+        aws.undo(f"queue {name} in {aws.region}", lambda: sqs.delete_queue(QueueUrl=self.alerts))
         arn = sqs.get_queue_attributes(QueueUrl=self.alerts, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         sns = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
         sqs.set_queue_attributes(QueueUrl=self.alerts, Attributes={"Policy": policy(sns | {"Resource": arn})})

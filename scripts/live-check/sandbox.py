@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOGS = ROOT / ".tools" / "live-check"
@@ -30,11 +31,27 @@ class SandboxError(Exception):
     """The run cannot start or continue. The message says what to do."""
 
 
+def say(text: str, end: str = "\n") -> None:
+    """Prints progress. The removal must follow even if the terminal or the reader of a pipe is gone."""
+    with contextlib.suppress(OSError):
+        print(text, end=end, file=sys.stderr, flush=True)
+
+
+def other_region(partition: str, region: str) -> str | None:
+    """Another Region of the partition, if it has one. Accounts can disable most Regions of `aws`, but not these."""
+    known = boto3.Session().get_available_regions("cloudtrail", partition)
+    regions = ["us-east-1", "us-west-2"] if partition == "aws" else known
+    return next((it for it in regions if it != region), None)
+
+
 class Sandbox:
-    def __init__(self, identity: dict, region: str, other: str, patience: float):
+    def __init__(self, identity: dict, region: str, other: str | None, patience: float):
         self.account, self.caller = identity["Account"], identity["Arn"]
         self.partition = self.caller.split(":")[1]
-        self.region, self.other, self.patience = region, other, patience
+        self.region, self.patience = region, patience
+        # None if the partition has only one Region.
+        self.other = other or other_region(self.partition, region)
+        self.regions = [region, *([self.other] if self.other else [])]
         self.suffix = secrets.token_hex(4)
         self.alias = f"alias/trailseal-live-check-{self.suffix}"
         self.began = datetime.now(timezone.utc)
@@ -43,7 +60,8 @@ class Sandbox:
         self._undo: list[tuple[str, Callable[[], object]]] = []
         self._keys: list[tuple[str, str]] = []
         # Last of all: trailseal, while it is deployed, restores its keys.
-        self.undo("keys", self._remove_keys)
+        for at in self.regions:
+            self.undo(f"keys in {at} with the tag {TAG}={self.suffix}", partial(self._remove_keys, at))
 
     def client(self, service: str, region: str | None = None):
         at = service, region or self.region
@@ -88,7 +106,7 @@ class Sandbox:
         remains = []
         while self._undo:
             what, action = self._undo.pop()
-            print(f"removing {self.redact(what)}", file=sys.stderr)
+            say(f"removing {self.redact(what)}")
             try:
                 action()
             except Exception as error:  # noqa: BLE001 - whatever fails, the other removals must follow
@@ -99,7 +117,7 @@ class Sandbox:
     def bucket(self, name: str, region: str | None = None) -> str:
         bucket, at = f"trailseal-{name}-{self.suffix}-{self.account}"[:63], region or self.region
         s3 = self.client("s3", at)
-        self.undo(f"bucket {bucket}", lambda: self._remove_bucket(s3, bucket))
+        self.undo(f"bucket {bucket} in {at}", lambda: self._remove_bucket(s3, bucket))
         where = {} if at == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": at}}
         s3.create_bucket(Bucket=bucket, **where)
         self.bucket_policy(bucket, s3=s3)
@@ -124,7 +142,7 @@ class Sandbox:
     def trail(self, name: str, bucket: str, region: str | None = None, **settings) -> str:
         cloudtrail = self.client("cloudtrail", region)
         name = f"live-check-{name}-{self.suffix}"
-        self.undo(f"trail {name}", lambda: cloudtrail.delete_trail(Name=name))
+        self.undo(f"trail {name} in {region or self.region}", lambda: cloudtrail.delete_trail(Name=name))
 
         def create() -> str | None:
             try:
@@ -183,11 +201,11 @@ class Sandbox:
 
     def deploy(self, build: Path, bucket: str, *parameters: str) -> None:
         """Deploys the build. Parameters that are not given keep their values."""
-        template, config = build / "template.yaml", LOGS / "samconfig.toml"
+        template, config, what = build / "template.yaml", LOGS / "samconfig.toml", f"stack {STACK} in {self.region}"
         # The configuration of a package would create a bucket.
         config.write_text("version = 0.1\n")
-        if f"stack {STACK}" not in [what for what, _ in self._undo]:
-            self.undo(f"stack {STACK}", lambda: self.delete_stack(self.region, STACK))
+        if what not in [known for known, _ in self._undo]:
+            self.undo(what, lambda: self.delete_stack(self.region, STACK))
         overrides = ("--parameter-overrides", *parameters) if parameters else ()
         self.run(
             "deploy",
@@ -277,26 +295,31 @@ class Sandbox:
                     raise
             time.sleep(60 * self.patience)
 
-    def _remove_keys(self) -> None:
-        """Deletes trailseal's alias, and schedules the deletion of every key of this run."""
-        for region in (self.region, self.other):
-            kms = self.client("kms", region)
+    def _remove_keys(self, region: str) -> None:
+        """Deletes trailseal's alias, and schedules the deletion of every key of this run. The error names the keys that remain."""
+        remaining = {arn for at, arn in self._keys if at == region}
+        kms, errors = self.client("kms", region), []
+        try:
             pages = kms.get_paginator("list_aliases").paginate()
             aliases = [it for page in pages for it in page["Aliases"] if it["AliasName"] == self.alias]
+            remaining |= {kms.describe_key(KeyId=it["TargetKeyId"])["KeyMetadata"]["Arn"] for it in aliases}
             tagged = self.client("resourcegroupstaggingapi", region).get_paginator("get_resources")
             filters = {"TagFilters": [{"Key": TAG, "Values": [self.suffix]}], "ResourceTypeFilters": ["kms:key"]}
-            keys = {
-                it["ResourceARN"].rpartition("/")[2]
-                for page in tagged.paginate(**filters)
-                for it in page["ResourceTagMappingList"]
-            }
-            keys |= {arn.rpartition("/")[2] for at, arn in self._keys if at == region}
-            keys |= {it["TargetKeyId"] for it in aliases if "TargetKeyId" in it}
+            pages = tagged.paginate(**filters)
+            remaining |= {it["ResourceARN"] for page in pages for it in page["ResourceTagMappingList"]}
             for alias in aliases:
                 kms.delete_alias(AliasName=alias["AliasName"])
-            for key in keys:
+        except (ClientError, BotoCoreError) as error:
+            errors.append(str(error))
+        for key in sorted(remaining):
+            try:
                 if kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] != "PendingDeletion":
                     kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+                remaining.discard(key)
+            except (ClientError, BotoCoreError) as error:
+                errors.append(str(error))
+        if errors:
+            raise SandboxError(f"{', '.join(sorted(remaining))}: {'; '.join(errors)}")
 
 
 def policy(*statements: dict) -> str:
