@@ -4,6 +4,7 @@ The emulator has no Security Hub. The translator runs in the emulator, but calls
 """
 
 import json
+import re
 import threading
 import unittest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,7 +85,10 @@ def setUpModule() -> None:
     aws.deploy_first(f"OutcomeBusArn={BUS}")
     cloudformation = aws.client("cloudformation")
     body = (PROJECT / "security-hub.yaml").read_text()
-    cloudformation.create_stack(StackName=HUB_STACK, TemplateBody=body, Capabilities=["CAPABILITY_IAM"])
+    parameters = [{"ParameterKey": "AlertTopicArn", "ParameterValue": aws.outputs(STACK)["AlertTopicArn"]}]
+    cloudformation.create_stack(
+        StackName=HUB_STACK, TemplateBody=body, Parameters=parameters, Capabilities=["CAPABILITY_IAM"]
+    )
     cloudformation.get_waiter("stack_create_complete").wait(StackName=HUB_STACK, WaiterConfig={"Delay": 1})
     stack = aws.outputs(HUB_STACK)
     hub = SecurityHub()
@@ -183,6 +187,9 @@ class FindingsIn(unittest.TestCase):
             {"Compliance": {"Status": "FAILED", "SecurityControlId": "CloudTrail.4"}},
             {"Compliance": {"Status": "FAILED"}},
             {"RecordState": "ARCHIVED"},
+            # The findings that somebody handled.
+            {"Workflow": {"Status": "NOTIFIED"}},
+            {"Workflow": {"Status": "RESOLVED"}},
             {"Workflow": {"Status": "SUPPRESSED"}},
             {"ProductArn": PRODUCT},
             # An administrator account receives its members' findings.
@@ -366,3 +373,32 @@ class OutcomesOut(unittest.TestCase):
         [statement] = json.loads(policy)["Statement"]
         outcomes = rule("OutcomeRule", f"{STACK}-outcomes")[0]["Arn"]
         self.assertEqual(statement["Condition"]["ArnLike"]["AWS:SourceArn"], outcomes)
+
+
+class Alarms(unittest.TestCase):
+    def test_each_alarm_monitors_its_metric_and_uses_the_topic(self):
+        topic = aws.outputs(STACK)["AlertTopicArn"]
+        queue = stack["UndeliveredQueueUrl"].rpartition("/")[2]
+        for suffix, metric, dimension in (
+            ("imports-failed", ("AWS/Lambda", "Errors", "Sum"), ("FunctionName", stack["TranslatorName"])),
+            (
+                "findings-undelivered",
+                ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum"),
+                ("QueueName", queue),
+            ),
+        ):
+            with self.subTest(suffix):
+                # trailseal's topic accepts no other names.
+                [it] = aws.client("cloudwatch").describe_alarms(AlarmNames=[f"{STACK}-{suffix}"])["MetricAlarms"]
+                self.assertEqual((it["Namespace"], it["MetricName"], it["Statistic"]), metric)
+                self.assertEqual([(name["Name"], name["Value"]) for name in it["Dimensions"]], [dimension])
+                self.assertEqual((it["ComparisonOperator"], it["Threshold"]), ("GreaterThanOrEqualToThreshold", 1))
+                self.assertEqual(it["TreatMissingData"], "notBreaching")
+                self.assertEqual((it["AlarmActions"], it["OKActions"]), ([topic], [topic]))
+                self.assertIn("See Security Hub in docs/operations.md", it["AlarmDescription"])
+
+    def test_without_a_topic_the_alarms_have_no_actions(self):
+        body = (PROJECT / "security-hub.yaml").read_text()
+        alarms = re.findall(r"^      (?:Alarm|OK)Actions: (.+)$", body, re.MULTILINE)
+        self.assertEqual(alarms, ["[!If [Alerts, !Ref AlertTopicArn, !Ref AWS::NoValue]]"] * 4)
+        self.assertIn('Alerts: !Not [!Equals [!Ref AlertTopicArn, ""]]', body)
