@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use fake_aws::{Authorization, IdentityPolicy, ResourcePolicy, World};
+use fake_aws::{Authorization, IdentityPolicy, Key, ResourcePolicy, World};
 use serde_json::Value;
 
 use crate::decisions::table_run;
 use crate::role;
-use crate::support::{ACCOUNT, account};
+use crate::support::{ACCOUNT, AUDIT, account};
 
 fn page(name: &str) -> String {
     std::fs::read_to_string(format!("{}/docs/{name}.md", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -56,13 +56,26 @@ fn resource(action: &str) -> String {
         ("events", "DeleteEventBus") => in_region("events", "event-bus/trailseal-outcomes"),
         ("events", _) => in_region("events", "rule/trailseal-trails"),
         ("scheduler", _) => in_region("scheduler", "schedule/default/trailseal-sweep-enforce"),
-        ("logs", "DeleteLogStream") => in_region("logs", "log-group:/aws/lambda/trailseal:log-stream:2026"),
+        ("logs", "DeleteLogStream" | "PutLogEvents") => {
+            in_region("logs", "log-group:/aws/lambda/trailseal:log-stream:2026")
+        }
         ("logs", _) => in_region("logs", "log-group:/aws/lambda/trailseal"),
+        ("cloudwatch", "PutMetricData") => "*".into(),
         ("cloudwatch", _) => in_region("cloudwatch", "alarm:trailseal-no-sweep"),
         ("sns", _) => in_region("sns", "trailseal-alerts"),
         ("sqs", _) => in_region("sqs", "trailseal-failed"),
         _ => panic!("{action} has no resource"),
     }
+}
+
+/// The actions of the only role in another template with the parameter `PermissionsBoundary`.
+fn actions_of_role(template: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("{}/{template}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (_, policies) = text.split_once("\n      Policies:\n").unwrap();
+    let (policies, others) = policies.split_once("\n\n").unwrap();
+    assert!(!others.contains("Policies:"), "{template} has another role");
+    let actions = policies.lines().filter_map(|line| line.trim().strip_prefix("Action: "));
+    actions.flat_map(|it| it.trim_matches(['[', ']']).split(", ")).map(str::to_owned).collect()
 }
 
 fn caller(role: &str, policy: &Value) -> World {
@@ -76,14 +89,72 @@ fn caller(role: &str, policy: &Value) -> World {
 fn the_sample_scp_denies_everyone_else_to_silence_trailseal() {
     let scp = policy("threat-model", "A service control policy");
     let (stranger, deployment) = (caller("admin", &scp), caller("DEPLOYMENT-ROLE", &scp));
-    let actions = silencing_actions();
+    let mut actions = silencing_actions();
     assert!(actions.len() > 20, "{actions:?}");
+    actions.extend(
+        ["sns:AddPermission", "sns:RemovePermission", "sqs:AddPermission", "sqs:RemovePermission"].map(str::to_owned),
+    );
     for action in actions {
-        let denied =
-            |world: &World| world.decide(&world.access_request(&action, &resource(&action))).denied_by.is_some();
+        let denied = |world: &World| {
+            let request = world.access_request(&action, &resource(&action)).with("cloudwatch:namespace", "trailseal");
+            world.decide(&request).denied_by.is_some()
+        };
         assert!(denied(&stranger), "{action}");
-        assert!(!denied(&deployment), "{action}");
+        // Only Lambda and the metric filters of CloudWatch do these.
+        let forges = ["logs:PutLogEvents", "cloudwatch:PutMetricData"].contains(&action.as_str());
+        assert_eq!(denied(&deployment), forges, "{action}");
     }
+    let (log, trailseal) = ("logs:PutLogEvents", caller("trailseal-eu-west-1", &scp));
+    assert_eq!(trailseal.decide(&trailseal.access_request(log, &resource(log))).denied_by, None);
+    let metrics = stranger.access_request("cloudwatch:PutMetricData", "*").with("cloudwatch:namespace", "another");
+    assert_eq!(stranger.decide(&metrics).denied_by, None);
+}
+
+#[test]
+fn the_sample_scp_covers_versions_and_aliases_of_the_function() {
+    let scp = policy("threat-model", "A service control policy");
+    let stranger = caller("admin", &scp);
+    for qualifier in ["", ":1", ":live"] {
+        let function = format!("{}{qualifier}", role::FUNCTION);
+        let request = stranger.access_request("lambda:PutFunctionEventInvokeConfig", &function);
+        assert!(stranger.decide(&request).denied_by.is_some(), "{function}");
+    }
+    let another = stranger.access_request("lambda:UpdateFunctionCode", &format!("{}-another", role::FUNCTION));
+    assert_eq!(stranger.decide(&another).denied_by, None);
+}
+
+#[test]
+fn the_sample_scp_reserves_changes_of_tags() {
+    let scp = policy("threat-model", "A service control policy");
+    let world = |role: &str| {
+        let mut world = caller(role, &scp);
+        let own = world.key(Key::new("eu-west-1").tag("managed-by", "trailseal"));
+        let another = world.key(Key::new("eu-west-1").tag("managed-by", "terraform"));
+        (world, own, another)
+    };
+    let (stranger, own, another) = world("admin");
+    let (deployment, ..) = world("DEPLOYMENT-ROLE");
+    for (action, resource, tag, denied) in [
+        ("kms:UntagResource", own.as_str(), "managed-by", true),
+        ("kms:TagResource", &own, "managed-by", true),
+        ("kms:UntagResource", &own, "team", false),
+        ("kms:UntagResource", &another, "managed-by", false),
+        ("kms:UntagResource", &own, "trailseal:exempt", true),
+        ("kms:TagResource", &own, "trailseal:exempt", true),
+        ("cloudtrail:AddTags", AUDIT, "trailseal:exempt", true),
+        ("cloudtrail:CreateTrail", AUDIT, "trailseal:exempt", true),
+        ("cloudtrail:RemoveTags", AUDIT, "trailseal:exempt", true),
+        ("cloudtrail:RemoveTags", AUDIT, "managed-by", false),
+    ] {
+        let decide = |world: &World| {
+            let request = world.access_request(action, resource).with_all("aws:TagKeys", [tag, "other"]);
+            world.decide(&request).denied_by.is_some()
+        };
+        assert_eq!(decide(&stranger), denied, "{action} {tag}");
+        assert!(!decide(&deployment), "{action} {tag}");
+    }
+    let untagged = stranger.access_request("cloudtrail:CreateTrail", AUDIT);
+    assert_eq!(stranger.decide(&untagged).denied_by, None);
 }
 
 #[test]
@@ -126,5 +197,10 @@ fn the_sample_boundary_allows_only_what_the_roles_use() {
     let mut used: BTreeSet<String> = role::allowed_actions().into_iter().map(|(_, action)| action).collect();
     // By the policies of trailseal's keys, and by the schedule's role.
     used.extend(["kms:EnableKeyRotation", "lambda:InvokeFunction"].map(str::to_owned));
+    for template in ["forwarder.yaml", "security-hub.yaml"] {
+        let actions = actions_of_role(template);
+        assert!(!actions.is_empty(), "{template}");
+        used.extend(actions);
+    }
     assert_eq!(listed, used);
 }

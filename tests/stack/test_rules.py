@@ -8,10 +8,13 @@ import json
 import unittest
 from datetime import datetime, timezone
 
+import botocore.session
+
 from account import HOME
 from answers import changes, outcomes
 from emulated_account import EVENTS, ROLE, event, start_emulator
-from local import ACCOUNT
+from local import ACCOUNT, PROJECT
+from test_documents import blocks
 
 # For each file: the rule that matches the event, and the function's response: an outcome, or a part of its reason to
 # ignore the event or of its error. The account has one trail, `audit`, which is encrypted.
@@ -248,3 +251,36 @@ class OwnEvents(RulesTestCase):
         echo["detail"]["requestParameters"]["keyId"] = self.key
         echo["detail"]["resources"] = [{"accountId": ACCOUNT, "type": "AWS::KMS::Key", "ARN": self.key}]
         self.assert_harmless(self.as_function(echo), "key", 2)
+
+
+class RuleThatWatchesTheRole(unittest.TestCase):
+    """The pattern in docs/threat-model.md."""
+
+    KEY = f"arn:aws:kms:{HOME}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+    def matches(self, **settings) -> bool:
+        [pattern] = [it for it in blocks(PROJECT / "docs" / "threat-model.md") if '"UpdateTrail"' in it and "$or" in it]
+        issuer = {"arn": "arn:aws:iam::123456789012:role/trailseal-eu-west-1"}
+        update = event("update-trail-by-name")
+        detail = update["detail"] | {
+            "userIdentity": {"type": "AssumedRole", "sessionContext": {"sessionIssuer": issuer}},
+            "requestParameters": {"name": "audit"} | settings,
+        }
+        pattern = pattern.replace("KEY_ARN", self.KEY)
+        tested = aws.client("events").test_event_pattern(
+            EventPattern=pattern, Event=json.dumps(update | {"detail": detail})
+        )
+        return tested["Result"]
+
+    def test_it_matches_every_setting_that_trailseal_never_sends(self):
+        model = botocore.session.get_session().get_service_model("cloudtrail").operation_model("UpdateTrail")
+        settings = set(model.input_shape.members) - {"Name", "KmsKeyId"}
+        self.assertGreater(len(settings), 8)
+        for name in settings:
+            with self.subTest(name):
+                self.assertTrue(self.matches(**{name[0].lower() + name[1:]: True}))
+
+    def test_it_matches_another_key_or_none_but_not_the_sealing_key(self):
+        self.assertTrue(self.matches(kmsKeyId=""))
+        self.assertTrue(self.matches(kmsKeyId=self.KEY.replace("1234abcd", "another")))
+        self.assertFalse(self.matches(kmsKeyId=self.KEY))
