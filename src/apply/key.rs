@@ -95,7 +95,6 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
             KeyStep::Extend(change) => self.extend(key, change).await,
             KeyStep::EnableRotation => match self.writer.enable_rotation(key).await {
                 Ok(()) => applied,
-                Err(failure) if failure.not_sent => Err(failure),
                 Err(failure) => match self.reader.key_rotation(key).await {
                     Ok(true) => Ok(StepResult::Done(Effect::ReadBack(vec![]))),
                     _ => Err(failure),
@@ -235,9 +234,7 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
                 // An error that normally means that the call had no effect is final.
                 (_, Some(failure)) if !failure.outcome_unknown => return Err(failure.clone()),
                 // The write may have taken effect, whatever became of this read.
-                (current, _) => {
-                    current.map_err(|failure| Failure { outcome_unknown: true, not_sent: false, ..failure })?
-                }
+                (current, _) => current.map_err(|failure| Failure { outcome_unknown: true, ..failure })?,
             };
             match current {
                 // KMS does not return it yet.

@@ -1,5 +1,6 @@
 //! KMS: keys, their policies, tags, aliases and grants.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_kms::primitives::{DateTime, DateTimeFormat as Format};
@@ -211,8 +212,16 @@ impl KeyWrites for Writer<'_> {
     async fn cancel_key_deletion(&self, key: &KeyArn) -> Result<(), Failure> {
         let operation = on_key("kms:CancelKeyDeletion", key, "cancel the deletion of");
         let operation = operation.with_retry(ONLY_IF_THROTTLED);
-        let send = || self.0.aws.kms(key.region()).cancel_key_deletion().key_id(key.as_str()).send();
-        self.0.call(&operation, send).await.map(drop)
+        let attempts = AtomicUsize::new(0);
+        let send = || {
+            attempts.fetch_add(1, Ordering::Relaxed);
+            self.0.aws.kms(key.region()).cancel_key_deletion().key_id(key.as_str()).send()
+        };
+        self.0.call(&operation, send).await.map(drop).map_err(|failure| {
+            // An earlier attempt may have canceled it, whatever error it returned.
+            let is_resent = attempts.load(Ordering::Relaxed) > 1 && failure.is("KMSInvalidStateException");
+            Failure { outcome_unknown: failure.outcome_unknown || is_resent, ..failure }
+        })
     }
 
     async fn enable_key(&self, key: &KeyArn) -> Result<(), Failure> {

@@ -137,6 +137,25 @@ fn a_canceled_deletion_is_alerted_before_a_lambda_retry() {
     assert!(alert.contains("restore-key (failed)") && alert.contains("its deletion is canceled"), "{alert}");
 }
 
+/// The first attempt cancels the deletion and is throttled, so the second one is refused. Then another principal enables it.
+#[test]
+fn a_cancellation_that_a_second_attempt_hides_is_alerted() {
+    let (world, key) = broken(KeyState::PendingDeletion, sealing_policy());
+    let mut scenario = Scenario::enforce(world);
+    let mut attempts = 0;
+    scenario.aws.after(move |call, world| {
+        attempts += usize::from(call.operation == "CancelKeyDeletion");
+        if call.operation == "CancelKeyDeletion" && attempts > 1 {
+            world.keys.get_mut(&key).unwrap().state = KeyState::Enabled;
+        }
+        (call.operation == "CancelKeyDeletion" && attempts == 1).then(Fault::throttled)
+    });
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!((answer["summary"].clone(), count_calls(&scenario, "EnableKey")), (json!({ "compliant": 1 }), 0));
+    let subject = "trailseal: trail audit is compliant, but the outcome of a change is unknown";
+    assert_eq!(scenario.only_alert().subject.as_deref(), Some(subject));
+}
+
 #[test]
 fn a_denied_policy_read_names_the_call_to_allow() {
     let (mut world, key) = broken(KeyState::Disabled, stripped());

@@ -53,7 +53,7 @@ pub enum StepResult {
     OtherKey(String),
 }
 
-/// What a step that was performed changed.
+/// The effect of a step that was performed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// What was planned.
@@ -140,9 +140,11 @@ impl Entry {
     /// Whether it changed something, or may have, that is still there as far as is known.
     pub fn may_have_effect(&self) -> bool {
         match &self.result {
+            StepResult::Contradicted(Contradiction::StateChanged(failure)) | StepResult::Failed(failure) => {
+                failure.outcome_unknown
+            }
             StepResult::NotPerformed | StepResult::Contradicted(_) | StepResult::OtherKey(_) => false,
             StepResult::Done(_) => !matches!(self.step, Step::Key(KeyStep::Adopt(_))),
-            StepResult::Failed(failure) => failure.outcome_unknown,
             StepResult::Unconfirmed { .. } | StepResult::CreatedKeyFound(_) => true,
         }
     }

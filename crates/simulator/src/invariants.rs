@@ -287,7 +287,7 @@ impl Invariants {
             let trails = || history.since(begun).map(|world| world.trails.get(arn.as_str()));
             let had = |key: Option<&str>| trails().flatten().any(|trail| trail.kms_key_id.as_deref() == key);
             let is_true = match report.outcome {
-                Outcome::Compliant | Outcome::Remediated => had(report.key_arn.as_deref()),
+                Outcome::Compliant | Outcome::Remediated => report.key_arn.is_some() && had(report.key_arn.as_deref()),
                 Outcome::Gone => trails().any(|trail| trail.is_none()),
                 _ => true,
             };

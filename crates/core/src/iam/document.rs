@@ -12,7 +12,7 @@ use crate::ids::shorten;
 /// A policy document of a resource, such as a key policy or a bucket policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// The name and the JSON of every member, in order. `statements` replaces the value of `Statement`.
+    /// The name and the JSON of every member, in order. The value of `Statement` is in `statements`.
     members: Vec<(String, String)>,
     statements: Vec<Statement>,
     /// Whether `Statement` is one statement and not an array.
@@ -33,6 +33,10 @@ impl Document {
         let member = |name: &str| members.iter().find(|(known, _)| known == name).map(|(_, raw)| raw.get());
         let raw = member("Statement").ok_or_else(|| MalformedPolicy { reason: "it has no `Statement`".to_owned() })?;
         let single = !raw.starts_with('[');
+        let with_text = |(name, raw): (String, &RawValue)| match name.as_str() {
+            "Statement" => (name, String::new()),
+            _ => (name, raw.get().to_owned()),
+        };
         let raws: Vec<&RawValue> = if single { vec![serde_json::from_str(raw)?] } else { serde_json::from_str(raw)? };
         let mut unsupported: Vec<String> = members
             .iter()
@@ -53,7 +57,7 @@ impl Document {
             single,
             variables,
             unsupported,
-            members: members.into_iter().map(|(name, raw)| (name, raw.get().to_owned())).collect(),
+            members: members.into_iter().map(with_text).collect(),
         })
     }
 
@@ -62,7 +66,7 @@ impl Document {
     pub fn new(statements: impl IntoIterator<Item = Value>) -> Self {
         let member = |name: &str, raw: &str| (name.to_owned(), raw.to_owned());
         Self {
-            members: vec![member("Version", r#""2012-10-17""#), member("Statement", "[]")],
+            members: vec![member("Version", r#""2012-10-17""#), member("Statement", "")],
             statements: statements.into_iter().map(|statement| Statement::from(&statement)).collect(),
             single: false,
             variables: true,
@@ -131,6 +135,7 @@ mod tests {
         let first = r#"{"Sid":"A",  "Effect": "Allow", "Number": 1.50, "Escaped":"\u0041"}"#;
         assert_eq!(document.statements()[0].raw(), first);
         assert_eq!(document.text(), format!(r#"{{"Id":"x","Statement":[{first},7],"Version":"2012-10-17"}}"#));
+        assert_eq!(Document::parse(&document.text()).unwrap(), document, "only the space between members is lost");
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub struct Trail {
     pub home_region: String,
     /// The account in its ARN. Empty until it joins a world, then the world's account.
     pub owner: String,
-    /// The bucket that it check_delivery to.
+    /// The bucket that it delivers to.
     pub bucket: String,
     /// The prefix in the bucket.
     pub prefix: Option<String>,
