@@ -158,6 +158,10 @@ impl<R: Read, W: Write> Executor<'_, R, W> {
         match result {
             Err(failure) if failure.outcome_unknown => Err(canceled(failure)),
             Err(failure) => Ok(StepResult::Failed(Failure { outcome_unknown: true, ..canceled(failure) })),
+            Ok(StepResult::Contradicted(Contradiction::StateChanged(failure))) => {
+                let failure = Failure { outcome_unknown: true, ..failure };
+                Ok(StepResult::Contradicted(Contradiction::StateChanged(failure)))
+            }
             result => result,
         }
     }

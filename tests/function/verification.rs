@@ -156,6 +156,28 @@ fn a_cancellation_that_a_second_attempt_hides_is_alerted() {
     assert_eq!(scenario.only_alert().subject.as_deref(), Some(subject));
 }
 
+/// Another principal schedules the deletion again, and then assigns another key.
+#[test]
+fn a_cancellation_that_another_principal_undoes_is_alerted() {
+    let (mut world, key) = broken(KeyState::PendingDeletion, sealing_policy());
+    let theirs = world.key(Key::new("eu-central-1").policy(&sealing_policy()));
+    let mut scenario = Scenario::enforce(world);
+    scenario.aws.before(move |call, world| {
+        if call.operation == "EnableKey" {
+            world.keys.get_mut(&key).unwrap().state = KeyState::PendingDeletion;
+            world.trails.get_mut(AUDIT).unwrap().kms_key_id = Some(theirs.clone());
+        }
+        None
+    });
+    let answer = scenario.invoke_event("update-trail-by-name");
+    assert_eq!(
+        (answer["summary"].clone(), count_calls(&scenario, "CancelKeyDeletion")),
+        (json!({ "compliant": 1 }), 1)
+    );
+    let subject = "trailseal: trail audit is compliant, but the outcome of a change is unknown";
+    assert_eq!(scenario.only_alert().subject.as_deref(), Some(subject));
+}
+
 #[test]
 fn a_denied_policy_read_names_the_call_to_allow() {
     let (mut world, key) = broken(KeyState::Disabled, stripped());
