@@ -60,6 +60,10 @@ fn without_statements(document: &Document) -> Value {
 fuzz_target!(|data: &[u8]| {
     let Some((bits, text)) = data.split_first() else { return };
     let Some(before) = std::str::from_utf8(text).ok().and_then(|text| Document::parse(text).ok()) else { return };
+    // A document keeps numbers that are out of range; this target cannot compare them.
+    if serde_json::from_str::<Value>(&before.text()).is_err() {
+        return;
+    }
     let policy = key_policy(*bits);
     let _ = policy.covers(&before);
     let _ = policy.role_can_finish(&before);
