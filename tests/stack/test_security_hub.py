@@ -187,7 +187,7 @@ class FindingsIn(unittest.TestCase):
             {"Compliance": {"Status": "FAILED", "SecurityControlId": "CloudTrail.4"}},
             {"Compliance": {"Status": "FAILED"}},
             {"RecordState": "ARCHIVED"},
-            # The findings that somebody handled.
+            # The findings that are handled.
             {"Workflow": {"Status": "NOTIFIED"}},
             {"Workflow": {"Status": "RESOLVED"}},
             {"Workflow": {"Status": "SUPPRESSED"}},

@@ -243,8 +243,10 @@ impl Invariants {
         }
         let is_healthy = |world: &World| {
             let mut world = world.clone();
-            let had = world.trails.get_mut(trail).map(|trail| trail.kms_key_id.clone_from(&had));
-            had.is_some() && world.check_delivery(trail).is_ok()
+            if let Some(trail) = world.trails.get_mut(trail) {
+                trail.kms_key_id.clone_from(&had);
+            }
+            world.check_delivery(trail).is_ok()
         };
         if had.as_deref().is_some_and(|had| had != key) && history.since(self.recently()).all(is_healthy) {
             self.violate("a healthy key is not replaced", detail(had.as_deref()));
@@ -306,16 +308,15 @@ impl Invariants {
     /// Whether the answer and the alerts report what a process changed.
     fn check_reports(&mut self, process: usize, answer: &Answer, world: &World) {
         let mut violations = Vec::new();
-        let of_process = |by: usize| by == process;
-        let alerts: Vec<&Publication> = self.published.iter().filter(|it| of_process(it.process)).collect();
+        let alerts: Vec<&Publication> = self.published.iter().filter(|it| it.process == process).collect();
         let is_alerted =
             |resource: &str| answer.alerts.failed > 0 || alerts.iter().any(|it| it.text.contains(resource));
-        for (_, resource) in self.repaired.iter().filter(|(by, _)| of_process(*by)) {
+        for (_, resource) in self.repaired.iter().filter(|(by, _)| *by == process) {
             if !is_alerted(resource) {
                 violations.push(("every change is alerted", format!("process {process} repaired {}", short(resource))));
             }
         }
-        for ((_, trail), (key, is_answered)) in self.updated.iter().filter(|((by, _), _)| of_process(*by)) {
+        for ((_, trail), (key, is_answered)) in self.updated.iter().filter(|((by, _), _)| *by == process) {
             // Without a response, no read shows an update that another principal replaced.
             let has_key = world.trails.get(trail).is_some_and(|trail| trail.kms_key_id.as_ref() == Some(key));
             if !is_answered && !has_key {

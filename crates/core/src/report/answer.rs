@@ -330,8 +330,8 @@ impl Answer {
             Some(wording::not_remediated_yet(name, failure))
         };
         let unlisted = self.error.as_ref().filter(|failure| failure.is_transient());
-        let retried = if self.trigger.kind == SWEEP { [].iter() } else { self.trails.iter() };
-        unlisted.map(|failure| failure.message.clone()).or_else(|| retried.into_iter().find_map(of_trail))
+        let mut retried = self.trails.iter().filter(|_| self.trigger.kind != SWEEP);
+        unlisted.map(|failure| failure.message.clone()).or_else(|| retried.find_map(of_trail))
     }
 
     /// The answer as one line of JSON with its level, for metric filters, and the ID of Lambda's request.
